@@ -1,1 +1,19 @@
-//! The language of the gateway.
+//! The language of the Portcullis gateway: what people write, what it means,
+//! and the decisions that follow from it.
+//!
+//! ```text
+//! YAML --read--> Document --validate--> Model --+--> RouteTable::find
+//!                          every Problem        +--> AccessList::judge, client_address
+//!                                               +--> EgressPolicy::decide, AddressClass::of
+//! ```
+//!
+//! Nothing here does I/O or waits: sockets, clusters and clocks are the gateway's.
+
+pub mod access;
+pub mod document;
+pub mod egress;
+pub mod model;
+pub mod problem;
+pub mod read;
+pub mod route;
+pub mod validate;

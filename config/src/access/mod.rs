@@ -1,0 +1,13 @@
+//! Address lists and the client address.
+//!
+//! ```text
+//! peer + X-Forwarded-For lines + trusted proxies -> client address -> AccessList::judge
+//! ```
+
+mod address_set;
+mod client;
+mod list;
+
+pub use address_set::{AddressSet, parse_network};
+pub use client::client_address;
+pub use list::{AccessList, AccessVerdict};

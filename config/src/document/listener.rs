@@ -1,0 +1,112 @@
+//! Listeners and the certificates they serve.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ByteSize, Duration};
+
+/// A place where ingress traffic comes in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Listener {
+    /// Name, unique among the listeners; routes refer to it.
+    pub name: String,
+    /// `http` or `https`.
+    pub protocol: ListenerProtocol,
+    /// Address and port. Default `[::]:8080` for http and `[::]:8443` for https;
+    /// `[::]` also takes IPv4 clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Whether every connection starts with a PROXY protocol header, v1 or v2.
+    /// Default false. Only the load balancer in front may reach such a listener.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
+    /// TLS settings of an https listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// Limits on connections and request heads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ListenerLimits>,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerProtocol {
+    /// HTTP/1.1 and HTTP/2 with prior knowledge, in clear.
+    Http,
+    /// HTTP/1.1 and HTTP/2 over TLS, by ALPN.
+    Https,
+}
+
+/// TLS settings of a listener.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ListenerTls {
+    /// Lowest version accepted, `"1.2"` or `"1.3"`. Default `"1.2"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<TlsVersion>,
+    /// Name of the certificate for clients that send no SNI or an unknown one.
+    /// Default: none, and such a handshake is refused with `unrecognized_name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_certificate: Option<String>,
+}
+
+/// A TLS protocol version.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum TlsVersion {
+    /// TLS 1.2, RFC 5246.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3, RFC 8446.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// Limits on the connections of one listener.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ListenerLimits {
+    /// Connections open at once; a further one is closed at once. Default 20000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+    /// Time for the PROXY protocol header. Default `3s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_header_timeout: Option<Duration>,
+    /// Time for the whole TLS handshake. Default `10s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake_timeout: Option<Duration>,
+    /// Time for a whole HTTP/1 request head, from its first byte. Default `15s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header_timeout: Option<Duration>,
+    /// Time a kept-alive connection may be idle between requests. Default `75s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Duration>,
+    /// Size of a request head (request line and headers); larger gets 431. Default `64KiB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_header_size: Option<ByteSize>,
+    /// Headers in one request; more get 431. Default 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_headers: Option<u32>,
+    /// Concurrent streams of one HTTP/2 connection. Default 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_streams: Option<u32>,
+}
+
+/// A certificate with its key, read from files and read again when they change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Certificate {
+    /// Name, unique among the certificates.
+    pub name: String,
+    /// PEM file with the chain, leaf first. Relative to the configuration file.
+    pub certificate: String,
+    /// PEM file with the private key (PKCS#8, PKCS#1 or SEC1).
+    pub key: String,
+    /// Host names to serve it for, exact or `*.suffix` (one label, RFC 9525).
+    /// Default: the DNS names that the certificate carries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+}

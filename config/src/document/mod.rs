@@ -1,0 +1,85 @@
+//! What people write: the configuration document.
+//!
+//! Every source of configuration (YAML files, Kubernetes objects) produces one
+//! [`Document`]. Its types mirror the YAML, keys in camelCase, unknown keys
+//! refused; values that need parsing (addresses, patterns) stay text here and
+//! get their meaning, and their problems, in [`crate::validate`].
+//!
+//! ```text
+//! YAML files -> read -> Document -> validate -> Model
+//! ```
+
+mod access;
+mod backend;
+mod egress;
+mod listener;
+mod policy;
+mod process;
+mod route;
+mod scalar;
+mod waf;
+
+pub use access::*;
+pub use backend::*;
+pub use egress::*;
+pub use listener::*;
+pub use policy::*;
+pub use process::*;
+pub use route::*;
+pub use scalar::*;
+pub use waf::*;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration of one Portcullis.
+///
+/// Every section may be left out. Several files in a directory merge: lists
+/// concatenate, sections that are not lists may stand in one file only, and two
+/// items of one list with the same name are an error.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Document {
+    /// Where traffic comes in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<Listener>,
+    /// Certificates for the HTTPS listeners, chosen by SNI.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
+    /// Whose forwarding headers are believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<ClientAddress>,
+    /// Named address lists, used by `policies.access`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub access_lists: Vec<AccessList>,
+    /// Named rate limits, used by `policies.rateLimits`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
+    /// Named WAF profiles, used by `policies.waf`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waf_profiles: Vec<WafProfile>,
+    /// Where requests go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<Backend>,
+    /// Policies of every route that does not say otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<Policies>,
+    /// Which request goes to which backend.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// The egress proxy for workloads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
+    /// Health, readiness and metrics, on a network address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management: Option<Management>,
+    /// Configuration dump and audit look-up, on a local address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<Admin>,
+    /// Access log and audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<Logs>,
+    /// Limits of the process as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+}

@@ -1,0 +1,5 @@
+//! The egress proxy.
+
+/// The egress proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Egress {}

@@ -1,0 +1,90 @@
+//! Listeners and certificates.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use crate::document::{ListenerProtocol, TlsVersion};
+
+/// An ingress listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Unique name.
+    pub name: String,
+    /// HTTP or HTTPS.
+    pub protocol: ListenerProtocol,
+    /// Where to bind; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Whether each connection starts with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// TLS settings; used by HTTPS listeners only.
+    pub tls: ListenerTls,
+    /// Limits on connections.
+    pub limits: ListenerLimits,
+}
+
+/// TLS settings of a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerTls {
+    /// Lowest version accepted.
+    pub min_version: TlsVersion,
+    /// Certificate for clients without a known SNI, by name.
+    pub default_certificate: Option<String>,
+}
+
+impl Default for ListenerTls {
+    fn default() -> Self {
+        Self {
+            min_version: TlsVersion::V1_2,
+            default_certificate: None,
+        }
+    }
+}
+
+/// Limits on the connections of one listener. The document's defaults are [`Default`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerLimits {
+    /// Connections open at once.
+    pub max_connections: u32,
+    /// Time for the PROXY protocol header.
+    pub proxy_header_timeout: Duration,
+    /// Time for the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Time for a whole HTTP/1 request head.
+    pub header_timeout: Duration,
+    /// Idle time between requests.
+    pub idle_timeout: Duration,
+    /// Bytes in a request head.
+    pub max_header_size: u64,
+    /// Headers in a request.
+    pub max_headers: u32,
+    /// Concurrent streams of an HTTP/2 connection.
+    pub max_streams: u32,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 20_000,
+            proxy_header_timeout: Duration::from_secs(3),
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(75),
+            max_header_size: 64 << 10,
+            max_headers: 100,
+            max_streams: 128,
+        }
+    }
+}
+
+/// A certificate and its key, by file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Unique name.
+    pub name: String,
+    /// PEM chain, leaf first; absolute or relative to the working directory.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+    /// Hosts to serve it for, lower case, `*.` first label allowed; empty means
+    /// the certificate's own DNS names.
+    pub hosts: Vec<String>,
+}

@@ -1,0 +1,56 @@
+//! Management, admin, logs and limits of the process.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Settings of the process. The document's defaults are [`Default`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// Address of /healthz, /readyz and /metrics.
+    pub management: SocketAddr,
+    /// Address of the admin endpoints.
+    pub admin: AdminAddress,
+    /// Audit records kept in memory.
+    pub audit_records: u32,
+    /// Where the access log goes.
+    pub access_log: LogSink,
+    /// Where the audit log goes.
+    pub audit_log: LogSink,
+    /// Time to end at shutdown.
+    pub drain_timeout: Duration,
+    /// Bytes of request bodies held at once.
+    pub max_buffered_bytes: u64,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            management: SocketAddr::from(([0u16; 8], 9090)),
+            admin: AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 9091))),
+            audit_records: 1000,
+            access_log: LogSink::Stdout,
+            audit_log: LogSink::Stdout,
+            drain_timeout: Duration::from_secs(30),
+            max_buffered_bytes: 256 << 20,
+        }
+    }
+}
+
+/// Where the admin endpoints listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// A loopback address.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// Where a log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSink {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}

@@ -1,0 +1,168 @@
+//! Routes, their rules and what is done to a request.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method};
+
+use super::{AccessList, Backend, RateLimit, WafMode};
+
+/// Rules for some hosts.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Unique name.
+    pub name: String,
+    /// Names of the listeners it is served on; empty means all.
+    pub listeners: Vec<String>,
+    /// Hosts; empty means every host.
+    pub hosts: Vec<HostPattern>,
+    /// The rules, in document order, each with the matches that lead to it.
+    pub rules: Vec<(Vec<Match>, Arc<Rule>)>,
+}
+
+/// A host name pattern, lower case, no trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostPattern {
+    /// This name.
+    Exact(String),
+    /// One or more labels before this suffix (stored without `*.`).
+    Suffix(String),
+}
+
+/// Conditions on a request; all must hold.
+#[derive(Clone, Debug)]
+pub struct Match {
+    /// Condition on the canonical path.
+    pub path: PathMatch,
+    /// The method.
+    pub method: Option<Method>,
+    /// Conditions on headers.
+    pub headers: Vec<HeaderMatch>,
+}
+
+/// A condition on the canonical path.
+#[derive(Clone, Debug)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// Whole leading segments; no trailing slash, so `/` is the empty text.
+    Prefix(String),
+    /// Matches the whole path; anchored at both ends.
+    Regex(regex::Regex),
+}
+
+/// A condition on one header.
+#[derive(Clone, Debug)]
+pub struct HeaderMatch {
+    /// The header.
+    pub name: HeaderName,
+    /// What its value must be.
+    pub value: HeaderValueMatch,
+}
+
+/// A condition on a header value.
+#[derive(Clone, Debug)]
+pub enum HeaderValueMatch {
+    /// Equal.
+    Exact(String),
+    /// The whole value matches.
+    Regex(regex::Regex),
+    /// The header is there.
+    Present,
+    /// The header is not there.
+    Absent,
+}
+
+/// What happens to a request that matched.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Stable id, `route/index`; the label of metrics and logs.
+    pub id: String,
+    /// Name of its route.
+    pub route: String,
+    /// What is done.
+    pub action: Action,
+    /// Host header for the backend.
+    pub rewrite_host: Option<HeaderValue>,
+    /// Replacement for the matched prefix; no trailing slash.
+    pub rewrite_prefix: Option<String>,
+    /// Changes to request headers.
+    pub request_headers: HeaderChanges,
+    /// Changes to response headers.
+    pub response_headers: HeaderChanges,
+    /// What it must pass.
+    pub policies: Policies,
+}
+
+/// The end of a rule.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Ask one of these backends, by weight. Empty, or all of weight 0, means 503.
+    Forward(Vec<(Arc<Backend>, u32)>),
+    /// Answer with a redirect.
+    Redirect(Redirect),
+}
+
+/// A redirect; `None` keeps the request's part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// `http` or `https`.
+    pub scheme: Option<&'static str>,
+    /// Host.
+    pub host: Option<String>,
+    /// Port.
+    pub port: Option<u16>,
+    /// Whole path.
+    pub path: Option<String>,
+    /// Status.
+    pub status: u16,
+}
+
+/// Changes to headers: removed first, then set, then added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderChanges {
+    /// To remove.
+    pub remove: Vec<HeaderName>,
+    /// To replace.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// To add.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The policies of one rule, after inheritance.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    /// Access lists; a request passes all.
+    pub access: Vec<Arc<AccessList>>,
+    /// Rate limits; a request passes all.
+    pub rate_limits: Vec<Arc<RateLimit>>,
+    /// Largest request body in bytes; `None` means no limit.
+    pub max_body_size: Option<u64>,
+    /// WAF profile by name, and the mode here.
+    pub waf: Option<(String, WafMode)>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+/// How long things may take. The document's defaults are [`Default`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect to an endpoint.
+    pub connect: Duration,
+    /// Silence of the endpoint.
+    pub read: Duration,
+    /// Blocked write to the endpoint.
+    pub write: Duration,
+    /// Silence of the client while its body is read.
+    pub client_read: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            read: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+            client_read: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Which rule a request takes.
+
+mod table;
+
+pub use table::{RouteMatch, RouteRequest, RouteTable};
