@@ -1,0 +1,34 @@
+//! Where rule text comes from. The engine never opens a file itself.
+
+/// One text of SecLang, with the name that errors and audit records use for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleText {
+    /// Name for messages, usually a path.
+    pub name: String,
+    /// The SecLang text.
+    pub text: String,
+}
+
+/// Reads the files that rules name: `Include` and `@pmFromFile`.
+pub trait RuleSource {
+    /// Reads a whole file.
+    ///
+    /// `path` is exactly what the rule says; what it is relative to, and
+    /// whether a pattern such as `*.conf` is understood, is up to the source.
+    ///
+    /// # Errors
+    ///
+    /// A message for the author of the rule, which names the reason only; the
+    /// engine adds the place and the path.
+    fn read(&self, path: &str) -> Result<String, String>;
+}
+
+/// A source that refuses every file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFiles;
+
+impl RuleSource for NoFiles {
+    fn read(&self, _path: &str) -> Result<String, String> {
+        Err("rules from this source may not read files".into())
+    }
+}
