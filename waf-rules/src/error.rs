@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::{seclang::Place, suggest};
+
 /// One problem in the text of a rule set.
 ///
 /// Printed as `file:line:column: message`, followed by the hint in brackets.
@@ -29,6 +31,57 @@ impl fmt::Display for RuleError {
         match &self.hint {
             Some(hint) => write!(f, " ({hint})"),
             None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong, before its place is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Complaint {
+    /// Makes a complaint without a hint.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Adds a hint.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Makes the complaint about a name that is neither known nor refused.
+    pub(crate) fn unknown<'a>(
+        kind: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        Self {
+            message: format!("unknown {kind} {name}"),
+            hint: suggest::hint(name, known),
+        }
+    }
+
+    /// Makes the complaint about something ModSecurity has and this engine has not.
+    pub(crate) fn unsupported(kind: &str, name: &str) -> Self {
+        Self::new(format!("{kind} {name} is not supported"))
+    }
+
+    /// Gives the complaint its place.
+    pub(crate) fn at(self, place: &Place) -> RuleError {
+        RuleError {
+            file: place.file.to_string(),
+            line: place.line,
+            column: place.column,
+            message: self.message,
+            hint: self.hint,
         }
     }
 }
