@@ -74,3 +74,49 @@ pub struct Match {
     /// Line in that text.
     pub line: u32,
 }
+
+/// Makes text of bytes from a client: at most `most` bytes of them, with
+/// control characters, backslashes and what is not UTF-8 as `\xHH`.
+pub(crate) fn escaped(bytes: &[u8], most: usize) -> String {
+    let cut = &bytes[..bytes.len().min(most)];
+    let mut output = String::with_capacity(cut.len() + 8);
+    for chunk in cut.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => output.push_str("\\\\"),
+                // Besides control characters: those that reorder or hide text in a terminal.
+                c if c.is_control()
+                    || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') =>
+                {
+                    let mut buffer = [0; 4];
+                    c.encode_utf8(&mut buffer)
+                        .bytes()
+                        .for_each(|byte| output.push_str(&format!("\\x{byte:02x}")));
+                }
+                c => output.push(c),
+            }
+        }
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|byte| output.push_str(&format!("\\x{byte:02x}")));
+    }
+    if bytes.len() > most {
+        output.push_str("...");
+    }
+    output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn text_of_a_client_is_cut_and_escaped() {
+        assert_eq!(
+            escaped("a\n\\é\u{202e}".as_bytes(), 99),
+            "a\\x0a\\\\é\\xe2\\x80\\xae"
+        );
+        assert_eq!(escaped(b"\xffabc", 2), "\\xffa...");
+    }
+}

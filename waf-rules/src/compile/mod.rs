@@ -1,19 +1,51 @@
-//! Ast -> RuleSet.
+//! Ast -> [`RuleSet`]: names are resolved, chains joined, defaults applied,
+//! exclusions carried out, and jumps turned into positions.
+//!
+//! ```text
+//! Ast --Compiler--> Draft rules --finish--> RuleSet { rules by phase, settings }
+//!      per directive             jumps, removals
+//! ```
+//!
+//! Every problem of every text is reported. A set that compiles has no name
+//! left to look up, so nothing can fail for that reason while traffic flows.
 
-use crate::{RuleError, RuleSource, RuleText};
+mod compiler;
+mod rule;
+mod selection;
+mod settings;
 
-/// A compiled, immutable set of rules.
+pub(crate) use rule::{Condition, Decision, Description, Link, Rule};
+pub(crate) use selection::RuleSelection;
+pub(crate) use settings::Settings;
+
+use crate::{
+    error::RuleError,
+    source::{RuleSource, RuleText},
+    verdict::EngineMode,
+};
+
+/// Number of phases.
+pub(crate) const PHASES: usize = 5;
+
+/// A compiled, immutable set of rules; shared by the transactions that use it.
 #[derive(Debug)]
-pub struct RuleSet {}
+pub struct RuleSet {
+    /// Rules by phase, in the order of the text.
+    phases: [Vec<Rule>; PHASES],
+    settings: Settings,
+    warnings: Vec<RuleError>,
+}
 
 impl RuleSet {
     /// Compiles texts, in order, to one rule set.
     ///
     /// # Errors
     ///
-    /// Every problem of every text.
-    pub fn compile(_texts: &[RuleText], _source: &dyn RuleSource) -> Result<Self, Vec<RuleError>> {
-        Ok(Self {})
+    /// Every problem of every text, in the order of the texts: what cannot be
+    /// read, names that are not known, features that are not supported, ids
+    /// that are missing or not unique, chains without an end.
+    pub fn compile(texts: &[RuleText], source: &dyn RuleSource) -> Result<Self, Vec<RuleError>> {
+        compiler::compile(texts, source)
     }
 
     /// Returns the text of the baseline rules; the same as [`baseline`].
@@ -23,7 +55,7 @@ impl RuleSet {
 
     /// Counts the rules; a chain is one.
     pub fn len(&self) -> usize {
-        0
+        self.phases.iter().map(Vec::len).sum()
     }
 
     /// Tells whether there is no rule.
@@ -31,26 +63,61 @@ impl RuleSet {
         self.len() == 0
     }
 
-    /// Tells whether transactions want the request body.
+    /// Tells whether transactions want the request body, unless a `ctl` decides
+    /// otherwise: `SecRequestBodyAccess`, on where the text says nothing.
+    ///
+    /// ModSecurity's default is off; here a rule set that forgot the directive
+    /// must not let bodies pass unseen.
     pub fn inspects_request_body(&self) -> bool {
-        true
+        self.settings.request_body_access.unwrap_or(true)
     }
 
-    /// Tells whether transactions want the response body.
+    /// Tells whether transactions want the response body: `SecResponseBodyAccess`,
+    /// off where the text says nothing.
     pub fn inspects_response_body(&self) -> bool {
-        false
+        self.settings.response_body_access.unwrap_or(false)
     }
 
-    /// Returns what is legal but probably not meant.
+    /// Returns what `SecRuleEngine` says, if the text has it. A transaction runs
+    /// in the less strict of this and [`crate::TransactionOptions::mode`].
+    pub fn declared_mode(&self) -> Option<EngineMode> {
+        self.settings.engine
+    }
+
+    /// Returns what `SecComponentSignature` says, for diagnostics.
+    pub fn signatures(&self) -> &[String] {
+        self.settings.signatures()
+    }
+
+    /// Returns what is legal but has no effect, or not the one that was meant.
     pub fn warnings(&self) -> &[RuleError] {
-        &[]
+        &self.warnings
+    }
+
+    /// Returns the rules of a phase, 1 to 5.
+    pub(crate) fn phase(&self, phase: u8) -> &[Rule] {
+        usize::from(phase)
+            .checked_sub(1)
+            .and_then(|index| self.phases.get(index))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 }
 
-/// Returns the text of the baseline rules.
+/// Returns the text of the baseline rules, named `baseline.conf`.
+///
+/// They score attacks in `tx.inbound_anomaly_score` and deny at the end of
+/// phase 2 when it reaches `tx.inbound_anomaly_score_threshold`: 5, unless a
+/// text that is compiled before sets it with a `SecAction` in phase 1.
 pub fn baseline() -> RuleText {
     RuleText {
         name: "baseline.conf".into(),
-        text: String::new(),
+        text: include_str!("../../rules/baseline.conf").into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,179 @@
-//! To come.
+//! What rules ask of a value.
+//!
+//! One enum, one match. An operator is made once, when rules are compiled, and
+//! only reads afterwards. Source: "Operators", ModSecurity v3 reference manual.
+
+mod byte_range;
+pub(crate) mod compare;
+mod contains_word;
+mod dialect;
+mod find;
+mod ip_match;
+mod pm;
+mod rx;
+mod url_encoding;
+
+use self::{
+    byte_range::ByteRange, compare::Comparison, find::find, ip_match::IpMatch, pm::Pm, rx::Rx,
+};
+use crate::{error::Complaint, source::RuleSource, transaction::State, variables::Expansion};
+
+/// An operator with its argument.
+#[derive(Clone, Debug)]
+pub(crate) enum Operator {
+    BeginsWith(Expansion),
+    Contains(Expansion),
+    ContainsWord(Expansion),
+    EndsWith(Expansion),
+    Compare(Comparison, Expansion),
+    IpMatch(IpMatch),
+    NoMatch,
+    Pm(Pm),
+    Rx(Rx),
+    StrEq(Expansion),
+    UnconditionalMatch,
+    ValidateByteRange(Box<ByteRange>),
+    ValidateUrlEncoding,
+    ValidateUtf8Encoding,
+    Within(Expansion),
+}
+
+/// What an operator found: the groups of `@rx`, the words of `@pm`. Empty
+/// where the rule does not capture.
+pub(crate) type Captures = Vec<Vec<u8>>;
+
+/// Names of the operators that are here.
+const KNOWN: &[&str] = &[
+    "beginsWith",
+    "contains",
+    "containsWord",
+    "endsWith",
+    "eq",
+    "ge",
+    "gt",
+    "ipMatch",
+    "le",
+    "lt",
+    "noMatch",
+    "pm",
+    "pmFromFile",
+    "pmf",
+    "rx",
+    "streq",
+    "strmatch",
+    "unconditionalMatch",
+    "validateByteRange",
+    "validateUrlEncoding",
+    "validateUtf8Encoding",
+    "within",
+];
+
+/// Names of the operators of ModSecurity that are not.
+const REFUSED: &[&str] = &[
+    "detectSQLi",
+    "detectXSS",
+    "fuzzyHash",
+    "geoLookup",
+    "gsbLookup",
+    "inspectFile",
+    "ipMatchF",
+    "ipMatchFromFile",
+    "rbl",
+    "rsub",
+    "rxGlobal",
+    "validateDTD",
+    "validateHash",
+    "validateSchema",
+    "verifyCC",
+    "verifyCPF",
+    "verifySSN",
+    "verifySVNR",
+];
+
+impl Operator {
+    /// Makes an operator from its SecLang name, in any case, and its argument.
+    pub(crate) fn resolve(
+        name: &str,
+        argument: &str,
+        source: &dyn RuleSource,
+    ) -> Result<Self, Complaint> {
+        let text = || {
+            let expansion = Expansion::parse(argument)?;
+            match expansion.literal() {
+                Some(b"") => Err(Complaint::new(format!("@{name} needs an argument"))),
+                _ => Ok(expansion),
+            }
+        };
+        let number = |comparison| {
+            let expansion = text()?;
+            match expansion.literal() {
+                Some(literal) if !compare::is_number(literal) => Err(Complaint::new(format!(
+                    "@{name} needs a number, found {argument:?}"
+                ))),
+                _ => Ok(Self::Compare(comparison, expansion)),
+            }
+        };
+        Ok(match name.to_ascii_lowercase().as_str() {
+            "beginswith" => Self::BeginsWith(text()?),
+            "contains" | "strmatch" => Self::Contains(text()?),
+            "containsword" => Self::ContainsWord(text()?),
+            "endswith" => Self::EndsWith(text()?),
+            "eq" => number(Comparison::Equal)?,
+            "ge" => number(Comparison::GreaterOrEqual)?,
+            "gt" => number(Comparison::Greater)?,
+            "le" => number(Comparison::LessOrEqual)?,
+            "lt" => number(Comparison::Less)?,
+            "ipmatch" => Self::IpMatch(IpMatch::parse(argument)?),
+            "nomatch" => Self::NoMatch,
+            "pm" => Self::Pm(Pm::words(argument)?),
+            "pmfromfile" | "pmf" => Self::Pm(Pm::files(argument, source)?),
+            "rx" => Self::Rx(Rx::compile(argument)?),
+            // An empty argument is meaningful here.
+            "streq" => Self::StrEq(Expansion::parse(argument)?),
+            "unconditionalmatch" => Self::UnconditionalMatch,
+            "validatebyterange" => Self::ValidateByteRange(Box::new(ByteRange::parse(argument)?)),
+            "validateurlencoding" => Self::ValidateUrlEncoding,
+            "validateutf8encoding" => Self::ValidateUtf8Encoding,
+            "within" => Self::Within(text()?),
+            _ if REFUSED.iter().any(|known| known.eq_ignore_ascii_case(name)) => {
+                return Err(Complaint::unsupported("operator", &format!("@{name}")));
+            }
+            _ => {
+                return Err(Complaint::unknown(
+                    "operator",
+                    &format!("@{name}"),
+                    KNOWN.iter().copied(),
+                ));
+            }
+        })
+    }
+
+    /// Asks the operator about a value; `capture` tells whether its finds matter.
+    pub(crate) fn evaluate(&self, value: &[u8], state: &State, capture: bool) -> Option<Captures> {
+        let holds = match self {
+            Self::Rx(rx) => return rx.find(value, capture),
+            Self::Pm(pm) => return pm.find(value, capture),
+            Self::BeginsWith(text) => value.starts_with(&text.expand(state)),
+            Self::Contains(text) => find(value, &text.expand(state)).is_some(),
+            Self::ContainsWord(text) => contains_word::contains_word(value, &text.expand(state)),
+            Self::EndsWith(text) => value.ends_with(&text.expand(state)),
+            Self::Compare(comparison, text) => comparison.holds(value, &text.expand(state)),
+            Self::IpMatch(networks) => networks.contains(value),
+            Self::NoMatch => false,
+            Self::StrEq(text) => value == text.expand(state).as_ref(),
+            Self::UnconditionalMatch => true,
+            Self::ValidateByteRange(range) => !range.allows(value),
+            Self::ValidateUrlEncoding => !url_encoding::is_valid(value),
+            Self::ValidateUtf8Encoding => std::str::from_utf8(value).is_err(),
+            Self::Within(text) => find(&text.expand(state), value).is_some(),
+        };
+        let found = || {
+            if capture {
+                vec![value.to_vec()]
+            } else {
+                Vec::new()
+            }
+        };
+        holds.then(found)
+    }
+}

@@ -43,6 +43,15 @@ impl Text {
         }
     }
 
+    /// Makes a text that is part of no file.
+    pub(crate) fn standalone(value: &str) -> Self {
+        Self {
+            file: "".into(),
+            value: value.to_owned(),
+            runs: Vec::new(),
+        }
+    }
+
     /// Returns where the byte at `offset` was written.
     pub(crate) fn place(&self, offset: usize) -> Place {
         let at = self
@@ -62,35 +71,6 @@ impl Text {
             line,
             column,
         }
-    }
-
-    /// Returns a part of the text, given by byte offsets on character borders.
-    pub(crate) fn slice(&self, start: usize, end: usize) -> Self {
-        let mut part = Self::new(&self.file);
-        let first = self.place(start);
-        part.runs.push(Run {
-            offset: 0,
-            line: first.line,
-            column: first.column,
-        });
-        let inside = self
-            .runs
-            .iter()
-            .filter(|run| run.offset > start && run.offset < end);
-        part.runs.extend(inside.map(|run| Run {
-            offset: run.offset - start,
-            ..*run
-        }));
-        part.value
-            .push_str(self.value.get(start..end).unwrap_or_default());
-        part
-    }
-
-    /// Returns the text without blanks at both ends.
-    pub(crate) fn trim(&self) -> Self {
-        let start = self.value.len() - self.value.trim_start().len();
-        let end = start + self.value.trim().len();
-        self.slice(start, end)
     }
 
     fn push(&mut self, c: char, place: &Place) {

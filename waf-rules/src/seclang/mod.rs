@@ -15,8 +15,7 @@ mod parser;
 mod targets;
 
 pub(crate) use ast::{
-    ActionText, Ast, Directive, DirectiveKind, IdRange, OperatorText, SelectorText, Setting,
-    TargetText,
+    ActionText, Directive, DirectiveKind, IdRange, OperatorText, SelectorText, Setting, TargetText,
 };
 pub(crate) use lexer::{Place, Text};
 pub(crate) use parser::{id_range, parse};

@@ -1,12 +1,42 @@
-//! The state of one request through phases 1 to 5.
+//! The state of one request, and its way through phases 1 to 5.
+//!
+//! ```text
+//! begin -> connection, request_line, request_header* -> request_headers_end   phase 1
+//!       -> request_body*                             -> request_body_end      phase 2
+//!       -> response_head, response_header*           -> response_headers_end  phase 3
+//!       -> response_body*                            -> response_body_end     phase 4
+//!       -> finish                                                             phase 5
+//! ```
+//!
+//! What exceeds a limit is noted where it arrives and becomes the verdict of the
+//! next phase: a transaction that could not see everything does not say
+//! [`Verdict::Continue`]. After an interruption every later phase repeats it.
+
+mod evaluate;
+mod fields;
+mod phase;
+mod request;
+mod response;
+mod state;
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{AuditRecord, EngineMode, Limits, RuleSet, Verdict};
+pub(crate) use fields::Fields;
+pub(crate) use state::{Control, State};
+
+use crate::{
+    actions::Scope,
+    audit::{AuditRecord, Match, escaped},
+    compile::RuleSet,
+    limits::Limits,
+    operators::compare::number,
+    verdict::{EngineMode, Interruption},
+};
 
 /// How a transaction runs.
 #[derive(Clone, Debug)]
@@ -14,7 +44,7 @@ pub struct TransactionOptions {
     /// The strictest mode the transaction may run in. `SecRuleEngine` and
     /// `ctl:ruleEngine` can lower it, never raise it.
     pub mode: EngineMode,
-    /// Bounds.
+    /// Bounds on memory and work; the rules can narrow some of them.
     pub limits: Limits,
     /// Identifier, `UNIQUE_ID` in rules.
     pub unique_id: String,
@@ -35,7 +65,7 @@ impl TransactionOptions {
 }
 
 /// The two ends of the client's connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Address of the client, after trusted proxies were taken into account.
     pub client: IpAddr,
@@ -48,92 +78,158 @@ pub struct Connection {
 }
 
 /// One request and its response, on their way through the rules.
+///
+/// Methods are to be called in the order of the phases; a phase that is left
+/// out does not run, and one that was passed does not run again.
 #[derive(Debug)]
 pub struct Transaction {
-    options: TransactionOptions,
+    rules: Arc<RuleSet>,
+    /// The strictest mode allowed.
+    most: EngineMode,
+    state: State,
+    /// The last phase that ran.
+    phase: u8,
+    allowed: Option<Scope>,
+    interruption: Option<Interruption>,
+    would_interrupt: Option<Interruption>,
+    /// What exceeded a limit, as a status and a reason, until a phase reports it.
+    refusal: Option<(u16, &'static str)>,
+    work: u64,
+    relevant: bool,
+    matches: Vec<Match>,
+    matches_dropped: usize,
 }
 
 impl Transaction {
     /// Begins a transaction.
-    pub fn begin(_rules: Arc<RuleSet>, options: TransactionOptions) -> Self {
-        Self { options }
-    }
-
-    /// Sets the connection.
-    pub fn connection(&mut self, _connection: Connection) {}
-
-    /// Sets how long the transaction has lasted, `DURATION` in rules.
-    pub fn elapsed(&mut self, _elapsed: Duration) {}
-
-    /// Sets the request line; `uri` is the raw target with its query.
-    pub fn request_line(&mut self, _method: &[u8], _uri: &[u8], _protocol: &str) {}
-
-    /// Adds a header field of the request.
-    pub fn request_header(&mut self, _name: &[u8], _value: &[u8]) {}
-
-    /// Runs phase 1.
-    pub fn request_headers_end(&mut self) -> Verdict {
-        Verdict::Continue
-    }
-
-    /// Tells, after phase 1, whether the body should be given.
-    pub fn wants_request_body(&self) -> bool {
-        true
-    }
-
-    /// Appends to the request body.
-    pub fn request_body(&mut self, _bytes: &[u8]) {}
-
-    /// Parses the body and runs phase 2. To be called without a body as well.
-    pub fn request_body_end(&mut self) -> Verdict {
-        Verdict::Continue
-    }
-
-    /// Sets the status line of the response.
-    pub fn response_head(&mut self, _status: u16, _protocol: &str) {}
-
-    /// Adds a header field of the response.
-    pub fn response_header(&mut self, _name: &[u8], _value: &[u8]) {}
-
-    /// Runs phase 3.
-    pub fn response_headers_end(&mut self) -> Verdict {
-        Verdict::Continue
-    }
-
-    /// Tells, after phase 3, whether the response body should be given.
-    pub fn wants_response_body(&self) -> bool {
-        false
-    }
-
-    /// Appends to the response body.
-    pub fn response_body(&mut self, _bytes: &[u8]) {}
-
-    /// Runs phase 4.
-    pub fn response_body_end(&mut self) -> Verdict {
-        Verdict::Continue
-    }
-
-    /// Runs phase 5 and returns the record.
-    pub fn finish(self) -> AuditRecord {
-        AuditRecord {
-            unique_id: self.options.unique_id,
-            time_unix_ms: 0,
-            client: None,
-            client_port: None,
-            server: None,
-            server_port: None,
-            method: String::new(),
-            uri: String::new(),
+    pub fn begin(rules: Arc<RuleSet>, options: TransactionOptions) -> Self {
+        let most = options
+            .mode
+            .min(rules.declared_mode().unwrap_or(EngineMode::On));
+        let since = options.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let control = Control {
+            mode: most,
+            request_body_access: rules.inspects_request_body(),
+            response_body_access: rules.inspects_response_body(),
+            force_request_body: false,
+            processor: None,
+            removed: Vec::new(),
+            removed_targets: Vec::new(),
+        };
+        let state = State {
+            limits: rules.settings().narrow(options.limits),
+            unique_id: options.unique_id,
+            time_unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            elapsed: Duration::ZERO,
+            connection: None,
+            method: Vec::new(),
+            uri_raw: Vec::new(),
+            uri: Vec::new(),
+            path: Vec::new(),
+            query: Vec::new(),
             protocol: String::new(),
+            request_line: Vec::new(),
+            server_name: Vec::new(),
+            request_headers: Fields::default(),
+            cookies: Fields::default(),
+            args_get: Fields::default(),
+            processor: None,
+            request_body: Vec::new(),
+            request_body_length: 0,
+            request_body_truncated: false,
+            request_body_visible: false,
+            body_error: None,
+            args_post: Fields::default(),
+            files: Fields::default(),
+            files_sizes: Vec::new(),
+            part_headers: Fields::default(),
+            multipart_strict_error: false,
+            multipart_unmatched_boundary: false,
             response_status: None,
-            mode: self.options.mode,
+            response_protocol: String::new(),
+            response_headers: Fields::default(),
+            response_body: Vec::new(),
+            response_body_truncated: false,
+            response_body_visible: false,
+            tx: BTreeMap::new(),
+            matched_vars: Fields::default(),
+            current: Arc::default(),
+            control,
+        };
+        Self {
+            rules,
+            most,
+            state,
+            phase: 0,
+            allowed: None,
             interruption: None,
             would_interrupt: None,
-            inbound_anomaly_score: 0,
-            outbound_anomaly_score: 0,
+            refusal: None,
+            work: 0,
             relevant: false,
             matches: Vec::new(),
             matches_dropped: 0,
         }
     }
+
+    /// Sets the connection.
+    pub fn connection(&mut self, connection: Connection) {
+        self.state.connection = Some(connection);
+    }
+
+    /// Sets how long the transaction has lasted, `DURATION` in rules. The
+    /// engine has no clock; without this call it is 0.
+    pub fn elapsed(&mut self, elapsed: Duration) {
+        self.state.elapsed = elapsed;
+    }
+
+    /// Returns the mode, which a `ctl:ruleEngine` may have lowered.
+    pub fn mode(&self) -> EngineMode {
+        self.state.control.mode
+    }
+
+    /// Runs phase 5, which cannot interrupt, and returns the record.
+    pub fn finish(mut self) -> AuditRecord {
+        self.run_last_phase();
+        let most = self.state.limits.max_audit_value_bytes;
+        let score = |names: [&[u8]; 2]| {
+            let scores = names.iter().filter_map(|name| self.state.tx.get(*name));
+            scores.map(|score| number(score)).max().unwrap_or(0)
+        };
+        let connection = self.state.connection;
+        AuditRecord {
+            inbound_anomaly_score: score([
+                b"inbound_anomaly_score",
+                b"blocking_inbound_anomaly_score",
+            ]),
+            outbound_anomaly_score: score([
+                b"outbound_anomaly_score",
+                b"blocking_outbound_anomaly_score",
+            ]),
+            unique_id: self.state.unique_id,
+            time_unix_ms: self.state.time_unix_ms,
+            client: connection.map(|connection| connection.client),
+            client_port: connection.map(|connection| connection.client_port),
+            server: connection.map(|connection| connection.server),
+            server_port: connection.map(|connection| connection.server_port),
+            method: escaped(&self.state.method, most),
+            uri: escaped(&self.state.uri_raw, most),
+            protocol: escaped(self.state.protocol.as_bytes(), most),
+            response_status: self.state.response_status,
+            mode: self.state.control.mode,
+            relevant: self.relevant,
+            interruption: self.interruption,
+            would_interrupt: self.would_interrupt,
+            matches: self.matches,
+            matches_dropped: self.matches_dropped,
+        }
+    }
+
+    /// Notes that something exceeded a limit; the first one counts.
+    fn refuse(&mut self, status: u16, reason: &'static str) {
+        self.refusal.get_or_insert((status, reason));
+    }
 }
+
+#[cfg(test)]
+mod tests;

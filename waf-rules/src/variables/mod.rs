@@ -1,1 +1,172 @@
-//! To come.
+//! What rules look at.
+//!
+//! A [`Variable`] is a name of SecLang; a [`Selector`] picks from a collection;
+//! `values` reads one out of the [`State`] of a transaction. Reading borrows
+//! where it can. Source: "Variables", ModSecurity v3 reference manual.
+
+mod expansion;
+mod selector;
+mod values;
+
+pub(crate) use expansion::Expansion;
+pub(crate) use selector::{Target, TargetPattern, reason};
+pub(crate) use values::visit;
+
+use crate::error::Complaint;
+
+macro_rules! variables {
+    ($($variant:ident $name:literal $shape:ident,)*) => {
+        /// A variable of SecLang.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub(crate) enum Variable { $($variant,)* }
+
+        impl Variable {
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Returns the SecLang name.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Tells whether the variable has values by name.
+            pub(crate) fn is_collection(self) -> bool {
+                match self { $(Self::$variant => variables!(@$shape),)* }
+            }
+        }
+    };
+    (@many) => { true };
+    (@one) => { false };
+}
+
+variables! {
+    Args "ARGS" many,
+    ArgsNames "ARGS_NAMES" many,
+    ArgsGet "ARGS_GET" many,
+    ArgsGetNames "ARGS_GET_NAMES" many,
+    ArgsPost "ARGS_POST" many,
+    ArgsPostNames "ARGS_POST_NAMES" many,
+    ArgsCombinedSize "ARGS_COMBINED_SIZE" one,
+    Duration "DURATION" one,
+    Files "FILES" many,
+    FilesNames "FILES_NAMES" many,
+    FilesSizes "FILES_SIZES" many,
+    FilesCombinedSize "FILES_COMBINED_SIZE" one,
+    InboundDataError "INBOUND_DATA_ERROR" one,
+    MatchedVar "MATCHED_VAR" one,
+    MatchedVarName "MATCHED_VAR_NAME" one,
+    MatchedVars "MATCHED_VARS" many,
+    MatchedVarsNames "MATCHED_VARS_NAMES" many,
+    MultipartFilename "MULTIPART_FILENAME" many,
+    MultipartName "MULTIPART_NAME" many,
+    MultipartPartHeaders "MULTIPART_PART_HEADERS" many,
+    MultipartStrictError "MULTIPART_STRICT_ERROR" one,
+    MultipartUnmatchedBoundary "MULTIPART_UNMATCHED_BOUNDARY" one,
+    OutboundDataError "OUTBOUND_DATA_ERROR" one,
+    QueryString "QUERY_STRING" one,
+    RemoteAddr "REMOTE_ADDR" one,
+    RemotePort "REMOTE_PORT" one,
+    ReqbodyError "REQBODY_ERROR" one,
+    ReqbodyErrorMsg "REQBODY_ERROR_MSG" one,
+    ReqbodyProcessor "REQBODY_PROCESSOR" one,
+    ReqbodyProcessorError "REQBODY_PROCESSOR_ERROR" one,
+    ReqbodyProcessorErrorMsg "REQBODY_PROCESSOR_ERROR_MSG" one,
+    RequestBasename "REQUEST_BASENAME" one,
+    RequestBody "REQUEST_BODY" one,
+    RequestBodyLength "REQUEST_BODY_LENGTH" one,
+    RequestCookies "REQUEST_COOKIES" many,
+    RequestCookiesNames "REQUEST_COOKIES_NAMES" many,
+    RequestFilename "REQUEST_FILENAME" one,
+    RequestHeaders "REQUEST_HEADERS" many,
+    RequestHeadersNames "REQUEST_HEADERS_NAMES" many,
+    RequestLine "REQUEST_LINE" one,
+    RequestMethod "REQUEST_METHOD" one,
+    RequestProtocol "REQUEST_PROTOCOL" one,
+    RequestUri "REQUEST_URI" one,
+    RequestUriRaw "REQUEST_URI_RAW" one,
+    ResponseBody "RESPONSE_BODY" one,
+    ResponseContentLength "RESPONSE_CONTENT_LENGTH" one,
+    ResponseContentType "RESPONSE_CONTENT_TYPE" one,
+    ResponseHeaders "RESPONSE_HEADERS" many,
+    ResponseHeadersNames "RESPONSE_HEADERS_NAMES" many,
+    ResponseProtocol "RESPONSE_PROTOCOL" one,
+    ResponseStatus "RESPONSE_STATUS" one,
+    Rule "RULE" many,
+    ServerAddr "SERVER_ADDR" one,
+    ServerName "SERVER_NAME" one,
+    ServerPort "SERVER_PORT" one,
+    TimeEpoch "TIME_EPOCH" one,
+    Tx "TX" many,
+    UniqueId "UNIQUE_ID" one,
+}
+
+/// Variables of ModSecurity that are not here.
+const REFUSED: &[&str] = &[
+    "AUTH_TYPE",
+    "ENV",
+    "FILES_TMPNAMES",
+    "FILES_TMP_CONTENT",
+    "FULL_REQUEST",
+    "FULL_REQUEST_LENGTH",
+    "GEO",
+    "GLOBAL",
+    "HIGHEST_SEVERITY",
+    "IP",
+    "MODSEC_BUILD",
+    "MULTIPART_BOUNDARY_QUOTED",
+    "MULTIPART_BOUNDARY_WHITESPACE",
+    "MULTIPART_CRLF_LF_LINES",
+    "MULTIPART_DATA_AFTER",
+    "MULTIPART_DATA_BEFORE",
+    "MULTIPART_FILE_LIMIT_EXCEEDED",
+    "MULTIPART_HEADER_FOLDING",
+    "MULTIPART_INVALID_HEADER_FOLDING",
+    "MULTIPART_INVALID_PART",
+    "MULTIPART_INVALID_QUOTING",
+    "MULTIPART_LF_LINE",
+    "MULTIPART_MISSING_SEMICOLON",
+    "MULTIPART_SEMICOLON_MISSING",
+    "PATH_INFO",
+    "REMOTE_HOST",
+    "REMOTE_USER",
+    "RESOURCE",
+    "SCRIPT_BASENAME",
+    "SCRIPT_FILENAME",
+    "SESSION",
+    "SESSIONID",
+    "STATUS_LINE",
+    "STREAM_INPUT_BODY",
+    "STREAM_OUTPUT_BODY",
+    "TIME",
+    "TIME_DAY",
+    "TIME_HOUR",
+    "TIME_MIN",
+    "TIME_MON",
+    "TIME_SEC",
+    "TIME_WDAY",
+    "TIME_YEAR",
+    "URLENCODED_ERROR",
+    "USER",
+    "USERID",
+    "WEBAPPID",
+    "XML",
+];
+
+impl Variable {
+    /// Finds a variable by its SecLang name, in any case.
+    pub(crate) fn find(name: &str) -> Result<Self, Complaint> {
+        if let Some(found) = Self::ALL
+            .iter()
+            .find(|variable| variable.name().eq_ignore_ascii_case(name))
+        {
+            return Ok(*found);
+        }
+        if REFUSED.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            return Err(Complaint::unsupported("variable", name));
+        }
+        Err(Complaint::unknown(
+            "variable",
+            name,
+            Self::ALL.iter().map(|variable| variable.name()),
+        ))
+    }
+}

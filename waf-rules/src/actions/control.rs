@@ -1,0 +1,152 @@
+//! `ctl`: changes the engine for the rest of one transaction.
+
+use std::sync::Arc;
+
+use crate::{
+    body::Processor,
+    compile::RuleSelection,
+    error::Complaint,
+    seclang::{Text, id_range, targets},
+    transaction::State,
+    variables::TargetPattern,
+    verdict::EngineMode,
+};
+
+/// One `ctl`.
+#[derive(Clone, Debug)]
+pub(crate) enum ControlAction {
+    Engine(EngineMode),
+    RequestBodyAccess(bool),
+    ResponseBodyAccess(bool),
+    ForceRequestBody(bool),
+    RequestBodyProcessor(Processor),
+    RemoveRules(Arc<RuleSelection>),
+    RemoveTarget(Arc<(RuleSelection, TargetPattern)>),
+    /// The parts of an audit entry are the gateway's business.
+    AuditLogParts,
+}
+
+const KNOWN: &[&str] = &[
+    "auditLogParts",
+    "forceRequestBodyVariable",
+    "requestBodyAccess",
+    "requestBodyProcessor",
+    "responseBodyAccess",
+    "ruleEngine",
+    "ruleRemoveById",
+    "ruleRemoveByMsg",
+    "ruleRemoveByTag",
+    "ruleRemoveTargetById",
+    "ruleRemoveTargetByMsg",
+    "ruleRemoveTargetByTag",
+];
+
+const REFUSED: &[&str] = &[
+    "auditEngine",
+    "debugLogLevel",
+    "hashEnforcement",
+    "hashEngine",
+    "parseXmlIntoArgs",
+];
+
+impl ControlAction {
+    /// Parses `option=value`.
+    pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
+        let Some((option, value)) = text.split_once('=') else {
+            return Err(Complaint::new(format!(
+                "ctl needs option=value, found {text:?}"
+            )));
+        };
+        let (option, value) = (option.trim(), value.trim());
+        Ok(match option.to_ascii_lowercase().as_str() {
+            "ruleengine" => Self::Engine(match value.to_ascii_lowercase().as_str() {
+                "on" => EngineMode::On,
+                "off" => EngineMode::Off,
+                "detectiononly" => EngineMode::DetectionOnly,
+                _ => {
+                    return Err(Complaint::new(format!(
+                        "expected On, Off or DetectionOnly, found {value}"
+                    )));
+                }
+            }),
+            "requestbodyaccess" => Self::RequestBodyAccess(switch(value)?),
+            "responsebodyaccess" => Self::ResponseBodyAccess(switch(value)?),
+            "forcerequestbodyvariable" => Self::ForceRequestBody(switch(value)?),
+            "requestbodyprocessor" => Self::RequestBodyProcessor(Processor::find(value)?),
+            "ruleremovebyid" => {
+                Self::RemoveRules(Arc::new(RuleSelection::Ids(vec![id_range(value)?])))
+            }
+            "ruleremovebytag" => Self::RemoveRules(Arc::new(RuleSelection::tag(value)?)),
+            "ruleremovebymsg" => Self::RemoveRules(Arc::new(RuleSelection::message(value)?)),
+            "ruleremovetargetbyid" => remove_target(value, |rules| {
+                Ok(RuleSelection::Ids(vec![id_range(rules)?]))
+            })?,
+            "ruleremovetargetbytag" => remove_target(value, RuleSelection::tag)?,
+            "ruleremovetargetbymsg" => remove_target(value, RuleSelection::message)?,
+            "auditlogparts" => Self::AuditLogParts,
+            _ if REFUSED
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(option)) =>
+            {
+                return Err(Complaint::unsupported("ctl option", option));
+            }
+            _ => {
+                return Err(Complaint::unknown(
+                    "ctl option",
+                    option,
+                    KNOWN.iter().copied(),
+                ));
+            }
+        })
+    }
+
+    /// Makes the change. `most` is the strictest mode that the transaction may have.
+    pub(crate) fn apply(&self, state: &mut State, most: EngineMode) {
+        let control = &mut state.control;
+        match self {
+            Self::Engine(mode) => control.mode = (*mode).min(most),
+            Self::RequestBodyAccess(access) => control.request_body_access = *access,
+            Self::ResponseBodyAccess(access) => control.response_body_access = *access,
+            Self::ForceRequestBody(force) => control.force_request_body = *force,
+            Self::RequestBodyProcessor(processor) => control.processor = Some(*processor),
+            Self::RemoveRules(selection) => control.removed.push(selection.clone()),
+            Self::RemoveTarget(target) => control.removed_targets.push(target.clone()),
+            Self::AuditLogParts => {}
+        }
+    }
+}
+
+fn switch(value: &str) -> Result<bool, Complaint> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(Complaint::new(format!("expected On or Off, found {value}"))),
+    }
+}
+
+/// Parses `rules;TARGET`.
+fn remove_target(
+    value: &str,
+    selection: impl Fn(&str) -> Result<RuleSelection, Complaint>,
+) -> Result<ControlAction, Complaint> {
+    let Some((rules, target)) = value.split_once(';') else {
+        return Err(Complaint::new(format!(
+            "expected rules;TARGET, found {value:?}"
+        )));
+    };
+    let complaint = |message: String| Complaint::new(format!("{message} in {target:?}"));
+    let parsed =
+        targets(&Text::standalone(target.trim())).map_err(|error| complaint(error.message))?;
+    let [target] = parsed.as_slice() else {
+        return Err(complaint("expected one target".into()));
+    };
+    if target.counted || target.excluded {
+        return Err(complaint(
+            "a target to remove is written plainly, without & or !".into(),
+        ));
+    }
+    Ok(ControlAction::RemoveTarget(Arc::new((
+        selection(rules.trim())?,
+        TargetPattern::resolve(target)?,
+    ))))
+}

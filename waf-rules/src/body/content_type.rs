@@ -1,0 +1,85 @@
+//! `Content-Type`: type and parameters (RFC 9110, section 8.3).
+
+/// A parsed header value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ContentType {
+    /// Type and subtype, in lower case.
+    pub(crate) essence: Vec<u8>,
+    /// Names in lower case, values without their quotes.
+    pub(crate) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl ContentType {
+    /// Parses a value; what is not a parameter is passed over.
+    pub(crate) fn parse(value: &[u8]) -> Self {
+        let mut parts = split(value).into_iter();
+        let essence = parts
+            .next()
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_ascii_lowercase();
+        let parameters = parts
+            .filter_map(|part| {
+                let equals = part.iter().position(|byte| *byte == b'=')?;
+                let name = part[..equals].trim_ascii().to_ascii_lowercase();
+                Some((name, unquoted(part[equals + 1..].trim_ascii())))
+            })
+            .collect();
+        Self {
+            essence,
+            parameters,
+        }
+    }
+
+    /// Iterates the values of a parameter.
+    pub(crate) fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.parameters
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_slice())
+    }
+}
+
+/// Splits at semicolons outside of quotes.
+pub(super) fn split(value: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    let (mut start, mut quoted, mut escaped) = (0, false, false);
+    for (index, byte) in value.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b';' if !quoted => {
+                parts.push(&value[start..index]);
+                start = index + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&value[start..]);
+    parts
+}
+
+/// Removes the quotes of a quoted string. A backslash escapes only `"` and
+/// itself: browsers send paths of Windows with single ones.
+pub(super) fn unquoted(value: &[u8]) -> Vec<u8> {
+    let Some(inside) = value
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""))
+    else {
+        return value.to_vec();
+    };
+    let mut output = Vec::with_capacity(inside.len());
+    let mut bytes = inside.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => output.push(
+                *bytes
+                    .next_if(|next| matches!(next, b'"' | b'\\'))
+                    .unwrap_or(byte),
+            ),
+            _ => output.push(*byte),
+        }
+    }
+    output
+}

@@ -1,0 +1,70 @@
+//! One compiled rule. Data only.
+
+use std::sync::Arc;
+
+use crate::{
+    actions::{Effect, Scope},
+    operators::Operator,
+    seclang::Place,
+    transformations::Transformation,
+    variables::{Expansion, Target, TargetPattern},
+};
+
+/// A rule: one link, or a chain of links that must all match.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) description: Arc<Description>,
+    pub(crate) message: Option<Expansion>,
+    pub(crate) log_data: Option<Expansion>,
+    pub(crate) tags: Vec<Expansion>,
+    pub(crate) decision: Decision,
+    pub(crate) log: bool,
+    pub(crate) audit_log: bool,
+    /// Where in its phase to go on after a match, for `skip` and `skipAfter`.
+    pub(crate) continue_at: Option<usize>,
+    pub(crate) links: Vec<Link>,
+}
+
+/// What is known about a rule.
+#[derive(Debug, Default)]
+pub(crate) struct Description {
+    pub(crate) id: Option<u64>,
+    pub(crate) phase: u8,
+    pub(crate) severity: Option<u8>,
+    pub(crate) message: Option<String>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) revision: Option<String>,
+    pub(crate) place: Option<Place>,
+}
+
+/// What a match decides; `block` is resolved.
+#[derive(Clone, Debug)]
+pub(crate) enum Decision {
+    Pass,
+    Deny { status: u16 },
+    Drop,
+    Redirect { status: u16, location: Expansion },
+    Allow(Scope),
+}
+
+/// One `SecRule` or `SecAction` of a rule.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) targets: Vec<Target>,
+    pub(crate) exclusions: Vec<TargetPattern>,
+    /// `None` for `SecAction`, which always matches.
+    pub(crate) condition: Option<Condition>,
+    pub(crate) capture: bool,
+    pub(crate) effects: Vec<Effect>,
+}
+
+/// How values are transformed and what is asked of them.
+#[derive(Debug)]
+pub(crate) struct Condition {
+    pub(crate) transformations: Vec<Transformation>,
+    /// Ask after every transformation that changed the value.
+    pub(crate) multi_match: bool,
+    pub(crate) negated: bool,
+    pub(crate) operator: Operator,
+}

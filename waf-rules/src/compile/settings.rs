@@ -1,0 +1,66 @@
+//! What the text says about the engine as a whole.
+
+use crate::{limits::BodyOverLimit, limits::Limits, seclang::Setting, verdict::EngineMode};
+
+/// The settings of a rule set; `None` where the text says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) engine: Option<EngineMode>,
+    pub(crate) request_body_access: Option<bool>,
+    pub(crate) response_body_access: Option<bool>,
+    pub(crate) response_types: Option<Vec<String>>,
+    pub(crate) argument_separator: Option<u8>,
+    request_body_limit: Option<usize>,
+    request_text_limit: Option<usize>,
+    request_over_limit: Option<BodyOverLimit>,
+    response_body_limit: Option<usize>,
+    response_over_limit: Option<BodyOverLimit>,
+    json_depth: Option<usize>,
+    arguments: Option<usize>,
+    signatures: Vec<String>,
+}
+
+impl Settings {
+    /// Takes a setting; a later one replaces an earlier one.
+    pub(crate) fn set(&mut self, setting: Setting) {
+        match setting {
+            Setting::RuleEngine(mode) => self.engine = Some(mode),
+            Setting::RequestBodyAccess(access) => self.request_body_access = Some(access),
+            Setting::RequestBodyLimit(bytes) => self.request_body_limit = Some(bytes),
+            Setting::RequestBodyNoFilesLimit(bytes) => self.request_text_limit = Some(bytes),
+            Setting::RequestBodyLimitAction(action) => self.request_over_limit = Some(action),
+            Setting::RequestBodyJsonDepthLimit(depth) => self.json_depth = Some(depth),
+            Setting::ResponseBodyAccess(access) => self.response_body_access = Some(access),
+            Setting::ResponseBodyLimit(bytes) => self.response_body_limit = Some(bytes),
+            Setting::ResponseBodyLimitAction(action) => self.response_over_limit = Some(action),
+            Setting::ResponseBodyMimeType(types) => self.response_types = Some(types),
+            Setting::ArgumentsLimit(count) => self.arguments = Some(count),
+            Setting::ArgumentSeparator(byte) => self.argument_separator = Some(byte),
+            Setting::ComponentSignature(signature) => self.signatures.push(signature),
+        }
+    }
+
+    /// Narrows limits to what the text says.
+    pub(crate) fn narrow(&self, mut limits: Limits) -> Limits {
+        let narrow =
+            |limit: &mut usize, said: Option<usize>| *limit = said.unwrap_or(*limit).min(*limit);
+        narrow(&mut limits.max_request_body_bytes, self.request_body_limit);
+        narrow(&mut limits.max_request_text_bytes, self.request_text_limit);
+        narrow(
+            &mut limits.max_response_body_bytes,
+            self.response_body_limit,
+        );
+        narrow(&mut limits.max_json_depth, self.json_depth);
+        narrow(&mut limits.max_arguments, self.arguments);
+        limits.request_over_limit = self.request_over_limit.unwrap_or(limits.request_over_limit);
+        limits.response_over_limit = self
+            .response_over_limit
+            .unwrap_or(limits.response_over_limit);
+        limits
+    }
+
+    /// Returns what `SecComponentSignature` said.
+    pub(crate) fn signatures(&self) -> &[String] {
+        &self.signatures
+    }
+}

@@ -1,0 +1,225 @@
+//! Asks the links of a chain about the values they look at.
+//!
+//! ```text
+//! values of the targets -> transformed -> operator -> matches (owned)
+//!                                                        each: MATCHED_VAR, TX:0-9, setvar, ctl
+//! ```
+//!
+//! A literal prefilter, and a cache of transformed values, belong between the
+//! first two steps.
+
+use std::borrow::Cow;
+
+use super::{State, Transaction};
+use crate::{
+    actions::Effect,
+    compile::{Condition, Description, Link, Rule},
+    operators::Captures,
+    variables::{Target, TargetPattern, Variable, visit},
+};
+
+/// What reading one value costs besides its length.
+const COST_OF_A_VALUE: u64 = 16;
+
+/// One value that matched.
+struct Found {
+    name: Vec<u8>,
+    value: Vec<u8>,
+    captures: Captures,
+}
+
+impl Transaction {
+    /// Tells whether every link of a rule matches. The effects of a link happen
+    /// when it matches, even if a later one does not.
+    pub(super) fn chain_matches(&mut self, rule: &Rule) -> bool {
+        self.state.matched_vars.clear();
+        self.state.current = rule.description.clone();
+        rule.links
+            .iter()
+            .all(|link| self.link_matches(&rule.description, link))
+    }
+
+    fn link_matches(&mut self, description: &Description, link: &Link) -> bool {
+        let Some(condition) = &link.condition else {
+            self.effects(link);
+            return true;
+        };
+        let mut search = Search {
+            state: &self.state,
+            link,
+            condition,
+            removed: self.removed_targets(description),
+            work: self.work,
+            found: Vec::new(),
+        };
+        for target in &link.targets {
+            search.target(target);
+        }
+        let (found, work) = (search.found, search.work);
+        self.work = work;
+        if self.work > self.state.limits.max_work {
+            self.refuse(400, "the request asks for too much work");
+            return false;
+        }
+        if self.state.matched_vars.len() + found.len() > self.state.limits.max_matches {
+            self.refuse(400, "too many values match");
+            return false;
+        }
+        let matched = !found.is_empty();
+        for found in found {
+            self.state.matched_vars.push(found.name, found.value);
+            if link.capture {
+                self.capture(found.captures);
+            }
+            self.effects(link);
+        }
+        matched
+    }
+
+    fn removed_targets(&self, description: &Description) -> Vec<TargetPattern> {
+        let all = self.state.control.removed_targets.iter();
+        all.filter(|removed| removed.0.covers(description))
+            .map(|removed| removed.1.clone())
+            .collect()
+    }
+
+    /// Sets `TX:0` to `TX:9`.
+    fn capture(&mut self, captures: Captures) {
+        let mut captures = captures.into_iter();
+        for digit in b'0'..=b'9' {
+            match captures.next() {
+                Some(text) => drop(self.state.tx.insert(vec![digit], text)),
+                None => drop(self.state.tx.remove(&[digit][..])),
+            }
+        }
+    }
+
+    fn effects(&mut self, link: &Link) {
+        for effect in &link.effects {
+            match effect {
+                Effect::SetVariable(set) => {
+                    if !set.apply(&mut self.state) {
+                        self.refuse(500, "the rules set too many variables");
+                    }
+                }
+                Effect::Control(control) => control.apply(&mut self.state, self.most),
+            }
+        }
+    }
+}
+
+/// Collects the values that one link matches.
+struct Search<'a> {
+    state: &'a State,
+    link: &'a Link,
+    condition: &'a Condition,
+    /// Taken away by `ctl`.
+    removed: Vec<TargetPattern>,
+    work: u64,
+    found: Vec<Found>,
+}
+
+impl<'a> Search<'a> {
+    fn target(&mut self, target: &Target) {
+        let variable = target.pattern.variable;
+        let mut count = 0_usize;
+        let state = self.state;
+        visit(state, variable, &mut |name, value| {
+            self.work = self.work.saturating_add(1);
+            if !self.is_meant(target, variable, name) {
+                return;
+            }
+            count += 1;
+            if !target.counted {
+                self.value(|| full_name(variable, name), value);
+            }
+        });
+        if target.counted && !self.is_left_out(variable, None) {
+            let name = || [b"&", variable.name().as_bytes()].concat();
+            self.value(name, Cow::Owned(count.to_string().into_bytes()));
+        }
+    }
+
+    fn is_meant(&self, target: &Target, variable: Variable, name: Option<&[u8]>) -> bool {
+        name.is_none_or(|name| target.pattern.selector.picks(name))
+            && !self.is_left_out(variable, name)
+    }
+
+    fn is_left_out(&self, variable: Variable, name: Option<&[u8]>) -> bool {
+        self.link
+            .exclusions
+            .iter()
+            .chain(&self.removed)
+            .any(|pattern| pattern.covers(variable, name))
+    }
+
+    /// Asks about one value, and keeps it if it matches.
+    fn value(&mut self, name: impl FnOnce() -> Vec<u8>, value: Cow<'a, [u8]>) {
+        let matched = match self.condition.multi_match {
+            true => self.every_step(value),
+            false => {
+                let mut value = value;
+                for transformation in &self.condition.transformations {
+                    self.spend(&value);
+                    value = transformation.apply(value);
+                }
+                self.ask(&value).map(|captures| (value, captures))
+            }
+        };
+        if let Some((value, captures)) = matched {
+            self.found.push(Found {
+                name: name(),
+                value: value.into_owned(),
+                captures,
+            });
+        }
+    }
+
+    /// Asks before the first transformation and after each that changes the value.
+    fn every_step(&mut self, mut value: Cow<'a, [u8]>) -> Option<(Cow<'a, [u8]>, Captures)> {
+        if let Some(captures) = self.ask(&value) {
+            return Some((value, captures));
+        }
+        for transformation in &self.condition.transformations {
+            self.spend(&value);
+            let changed = transformation.apply(value.clone());
+            if changed != value {
+                value = changed;
+                if let Some(captures) = self.ask(&value) {
+                    return Some((value, captures));
+                }
+            }
+        }
+        None
+    }
+
+    fn ask(&mut self, value: &[u8]) -> Option<Captures> {
+        self.spend(value);
+        if self.work > self.state.limits.max_work {
+            return None;
+        }
+        let captures = self
+            .condition
+            .operator
+            .evaluate(value, self.state, self.link.capture);
+        match (self.condition.negated, captures) {
+            (false, captures) => captures,
+            (true, None) => Some(Captures::new()),
+            (true, Some(_)) => None,
+        }
+    }
+
+    fn spend(&mut self, value: &[u8]) {
+        self.work = self
+            .work
+            .saturating_add(value.len() as u64 + COST_OF_A_VALUE);
+    }
+}
+
+/// Returns a name such as `ARGS:id`.
+fn full_name(variable: Variable, name: Option<&[u8]>) -> Vec<u8> {
+    match name {
+        Some(name) => [variable.name().as_bytes(), b":", name].concat(),
+        None => variable.name().as_bytes().to_vec(),
+    }
+}

@@ -1,0 +1,199 @@
+//! Runs the rules of a phase, and what a match of a whole chain does.
+
+use super::Transaction;
+use crate::{
+    actions::Scope,
+    audit::{Match, escaped},
+    compile::{Decision, Rule},
+    verdict::{EngineMode, Interruption, InterruptionAction, Verdict},
+};
+
+impl Transaction {
+    /// Runs a phase, once and in order, and returns the verdict.
+    pub(super) fn run(&mut self, phase: u8) -> Verdict {
+        if let Some(interruption) = &self.interruption {
+            return Verdict::Interrupt(interruption.clone());
+        }
+        if self.phase < phase {
+            self.phase = phase;
+            self.rules_of(phase);
+        }
+        match &self.interruption {
+            Some(interruption) => Verdict::Interrupt(interruption.clone()),
+            None => Verdict::Continue,
+        }
+    }
+
+    /// Runs phase 5; it only records.
+    pub(super) fn run_last_phase(&mut self) {
+        self.phase = 5;
+        // What the request exhausted is not held against the record of it.
+        self.refusal = None;
+        self.work = 0;
+        self.rules_of(5);
+    }
+
+    fn rules_of(&mut self, phase: u8) {
+        if self.state.control.mode == EngineMode::Off {
+            return;
+        }
+        self.report_refusal();
+        let rules = self.rules.clone();
+        let rules = rules.phase(phase);
+        let mut at = 0;
+        while let Some(rule) = rules.get(at) {
+            if self.is_over(phase) {
+                return;
+            }
+            let matched = !self.is_removed(rule) && self.chain_matches(rule);
+            self.report_refusal();
+            if self.is_over(phase) {
+                return;
+            }
+            at = match rule.continue_at {
+                // A jump only goes forward, so the loop ends.
+                Some(next) if matched => next.max(at + 1),
+                _ => at + 1,
+            };
+            if matched {
+                self.conclude(rule);
+                if matches!(rule.decision, Decision::Allow(Scope::Phase)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells whether no more rules of a phase run.
+    fn is_over(&self, phase: u8) -> bool {
+        let allowed = match self.allowed {
+            Some(Scope::Everything) => phase < 5,
+            Some(Scope::Request) => phase <= 2,
+            Some(Scope::Phase) | None => false,
+        };
+        allowed
+            || (phase < 5 && self.interruption.is_some())
+            || self.state.control.mode == EngineMode::Off
+            || self.work > self.state.limits.max_work
+    }
+
+    fn is_removed(&self, rule: &Rule) -> bool {
+        self.state
+            .control
+            .removed
+            .iter()
+            .any(|rules| rules.covers(&rule.description))
+    }
+
+    /// Turns an exceeded limit into an interruption.
+    fn report_refusal(&mut self) {
+        let Some((status, reason)) = self.refusal.take() else {
+            return;
+        };
+        self.relevant = true;
+        let message = reason.to_owned();
+        let action = InterruptionAction::Deny;
+        self.interrupt(Interruption {
+            status,
+            action,
+            rule: None,
+            phase: self.phase,
+            message,
+        });
+    }
+
+    fn interrupt(&mut self, interruption: Interruption) {
+        if self.phase == 5 {
+            return;
+        }
+        match self.state.control.mode {
+            EngineMode::On => drop(self.interruption.get_or_insert(interruption)),
+            EngineMode::DetectionOnly => drop(self.would_interrupt.get_or_insert(interruption)),
+            EngineMode::Off => {}
+        }
+    }
+
+    /// Records a match and carries out what the rule decides.
+    fn conclude(&mut self, rule: &Rule) {
+        let most = self.state.limits.max_audit_value_bytes;
+        let message = rule.message.as_ref().map_or(String::new(), |text| {
+            escaped(&text.expand(&self.state), most)
+        });
+        if rule.log {
+            self.relevant |= rule.audit_log;
+            match self.matches.len() < self.state.limits.max_audit_matches {
+                true => self.record(rule, &message, most),
+                false => self.matches_dropped = self.matches_dropped.saturating_add(1),
+            }
+        }
+        let (status, action) = match &rule.decision {
+            Decision::Pass => return,
+            Decision::Allow(scope) => {
+                if *scope != Scope::Phase {
+                    self.allowed = Some(*scope);
+                }
+                return;
+            }
+            Decision::Deny { status } => (*status, InterruptionAction::Deny),
+            Decision::Drop => (403, InterruptionAction::Drop),
+            Decision::Redirect { status, location } => {
+                let location = location.expand(&self.state);
+                // Nothing that a client sent may end the header line.
+                let location = escaped(&location, location.len());
+                (*status, InterruptionAction::Redirect(location))
+            }
+        };
+        let rule = rule.description.id;
+        self.interrupt(Interruption {
+            status,
+            action,
+            rule,
+            phase: self.phase,
+            message,
+        });
+    }
+
+    fn record(&mut self, rule: &Rule, message: &str, most: usize) {
+        let last = self.state.matched_vars.last();
+        let variable = last.map_or(&b""[..], |field| &field.name);
+        let data = match &rule.log_data {
+            _ if is_secret(variable) => "[not logged]".to_owned(),
+            Some(text) => escaped(&text.expand(&self.state), most),
+            None => escaped(last.map_or(b"", |field| &field.value), most),
+        };
+        let description = &rule.description;
+        let (file, line) = match &description.place {
+            Some(place) => (place.file.to_string(), place.line),
+            None => (String::new(), 0),
+        };
+        self.matches.push(Match {
+            rule: description.id,
+            phase: self.phase,
+            message: message.to_owned(),
+            data,
+            severity: description.severity,
+            tags: rule
+                .tags
+                .iter()
+                .map(|tag| escaped(&tag.expand(&self.state), most))
+                .collect(),
+            variable: escaped(variable, most),
+            file,
+            line,
+        });
+    }
+}
+
+/// Tells whether the values of a variable must not be written down.
+fn is_secret(variable: &[u8]) -> bool {
+    const SECRET: [&[u8]; 4] = [
+        b"REQUEST_HEADERS:authorization",
+        b"REQUEST_HEADERS:proxy-authorization",
+        b"REQUEST_HEADERS:cookie",
+        b"RESPONSE_HEADERS:set-cookie",
+    ];
+    variable.starts_with(b"REQUEST_COOKIES:")
+        || SECRET
+            .iter()
+            .any(|secret| secret.eq_ignore_ascii_case(variable))
+}

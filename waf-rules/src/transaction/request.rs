@@ -1,0 +1,238 @@
+//! What arrives of a request, and phases 1 and 2.
+
+use super::Transaction;
+use crate::{
+    body::{self, ContentType, ParseOptions, Parsed, Processor},
+    limits::BodyOverLimit,
+    verdict::{EngineMode, Verdict},
+};
+
+impl Transaction {
+    /// Sets the request line.
+    ///
+    /// `uri` is the target as it was received, with its query; `protocol` is
+    /// what rules see as `REQUEST_PROTOCOL`, such as `HTTP/1.1` or `HTTP/2.0`.
+    pub fn request_line(&mut self, method: &[u8], uri: &[u8], protocol: &str) {
+        let state = &mut self.state;
+        state.method = method.to_vec();
+        state.uri_raw = uri.to_vec();
+        state.protocol = protocol.to_owned();
+        state.request_line = [method, b" ", uri, b" ", protocol.as_bytes()].concat();
+        let (authority, local) = split_target(uri);
+        state.server_name = host(authority).to_vec();
+        state.uri = local.to_vec();
+        let question = local.iter().position(|byte| *byte == b'?');
+        let (path, query) = match question {
+            Some(at) => (&local[..at], &local[at + 1..]),
+            None => (local, &local[local.len()..]),
+        };
+        state.path = path.to_vec();
+        state.query = query.to_vec();
+        state.args_get.clear();
+        let separator = self.rules.settings().argument_separator.unwrap_or(b'&');
+        if !body::arguments(
+            query,
+            separator,
+            state.limits.max_arguments,
+            &mut state.args_get,
+        ) {
+            self.refuse(400, "too many arguments");
+        }
+    }
+
+    /// Adds a header field of the request. For HTTP/2 and later the caller
+    /// gives `:authority` as `Host`.
+    pub fn request_header(&mut self, name: &[u8], value: &[u8]) {
+        if self.state.request_headers.len() >= self.state.limits.max_headers {
+            return self.refuse(400, "too many request headers");
+        }
+        if name.eq_ignore_ascii_case(b"cookie") {
+            self.cookies(value);
+        }
+        if name.eq_ignore_ascii_case(b"host") && self.state.server_name.is_empty() {
+            self.state.server_name = host(value).to_vec();
+        }
+        self.state.request_headers.push(name, value);
+    }
+
+    /// Takes the cookies of a header apart. Values stay as they are: they are
+    /// not decoded, and quotes are kept (ModSecurity's cookie format 0).
+    fn cookies(&mut self, value: &[u8]) {
+        for cookie in value
+            .split(|byte| *byte == b';')
+            .map(<[u8]>::trim_ascii)
+            .filter(|cookie| !cookie.is_empty())
+        {
+            if self.state.cookies.len() >= self.state.limits.max_cookies {
+                return self.refuse(400, "too many cookies");
+            }
+            let equals = cookie
+                .iter()
+                .position(|byte| *byte == b'=')
+                .unwrap_or(cookie.len());
+            let value = cookie.get(equals + 1..).unwrap_or_default();
+            self.state
+                .cookies
+                .push(cookie[..equals].trim_ascii_end(), value.trim_ascii_start());
+        }
+    }
+
+    /// Runs phase 1.
+    pub fn request_headers_end(&mut self) -> Verdict {
+        self.run(1)
+    }
+
+    /// Tells, after phase 1, whether the body should be given to
+    /// [`Self::request_body`].
+    pub fn wants_request_body(&self) -> bool {
+        self.state.control.mode != EngineMode::Off
+            && self.state.control.request_body_access
+            && self.interruption.is_none()
+    }
+
+    /// Appends to the request body, up to the limit.
+    ///
+    /// What exceeds it is dropped here; with [`BodyOverLimit::Reject`] the
+    /// verdict of phase 2 is then 413. [`Self::request_body_is_over_limit`]
+    /// tells it at once, so that the rest need not be read.
+    pub fn request_body(&mut self, bytes: &[u8]) {
+        if !self.wants_request_body() {
+            return;
+        }
+        self.state.request_body_length = self.state.request_body_length.saturating_add(bytes.len());
+        let room = self
+            .state
+            .limits
+            .max_request_body_bytes
+            .saturating_sub(self.state.request_body.len());
+        self.state
+            .request_body
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if bytes.len() > room {
+            self.request_over_limit("the request body is too long");
+        }
+    }
+
+    /// Tells whether more of the body came than is held.
+    pub fn request_body_is_over_limit(&self) -> bool {
+        self.state.request_body_truncated
+    }
+
+    /// Parses the body and runs phase 2. To be called without a body as well.
+    pub fn request_body_end(&mut self) -> Verdict {
+        if self.wants_request_body() && self.phase < 2 {
+            self.parse_body();
+        }
+        self.run(2)
+    }
+
+    fn request_over_limit(&mut self, reason: &'static str) {
+        self.state.request_body_truncated = true;
+        if self.state.limits.request_over_limit == BodyOverLimit::Reject {
+            self.refuse(413, reason);
+        }
+    }
+
+    /// Takes the body apart, or makes it visible as a whole.
+    fn parse_body(&mut self) {
+        let header = self
+            .state
+            .request_headers
+            .first(b"content-type")
+            .cloned()
+            .unwrap_or_default();
+        let content_type = ContentType::parse(&header);
+        let processor = self
+            .state
+            .control
+            .processor
+            .or_else(|| Processor::of(&content_type));
+        let max_text = self.state.limits.max_request_text_bytes;
+        if processor != Some(Processor::Multipart) && self.state.request_body.len() > max_text {
+            self.request_over_limit("the text of the request body is too long");
+            self.state.request_body.truncate(max_text);
+        }
+        self.state.processor = processor.filter(|_| !self.state.request_body.is_empty());
+        // A body that no parser takes apart is looked at as a whole. So is what
+        // a cut has left, since its parser may stop early, and a form.
+        self.state.request_body_visible = self.state.control.force_request_body
+            || self.state.request_body_truncated
+            || !matches!(processor, Some(Processor::Json | Processor::Multipart));
+        let Some(processor) = self.state.processor else {
+            return;
+        };
+        let options = ParseOptions {
+            limits: &self.state.limits,
+            max_arguments: self
+                .state
+                .limits
+                .max_arguments
+                .saturating_sub(self.state.args_get.len()),
+            separator: self.rules.settings().argument_separator.unwrap_or(b'&'),
+            truncated: self.state.request_body_truncated,
+        };
+        let parsed = processor.parse(&self.state.request_body, &content_type, &options);
+        self.take(processor, parsed);
+    }
+
+    fn take(&mut self, processor: Processor, parsed: Parsed) {
+        if parsed.too_many_arguments {
+            self.refuse(400, "too many arguments");
+        }
+        if parsed
+            .text_bytes
+            .is_some_and(|bytes| bytes > self.state.limits.max_request_text_bytes)
+        {
+            self.request_over_limit("the text of the request body is too long");
+        }
+        let state = &mut self.state;
+        state.multipart_strict_error =
+            processor == Processor::Multipart && parsed.problem.is_some();
+        state.multipart_unmatched_boundary = parsed.unmatched_boundary;
+        state.args_post = parsed.arguments;
+        state.files = parsed.files;
+        state.files_sizes = parsed.files_sizes;
+        state.part_headers = parsed.part_headers;
+        state.body_error = parsed.problem;
+    }
+}
+
+/// Splits a target into its authority, for the absolute form, and the rest.
+fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
+    let empty = &target[..0];
+    if matches!(target.first(), None | Some(b'/' | b'*')) {
+        return (empty, target);
+    }
+    let Some(scheme) = target.windows(3).position(|window| window == b"://") else {
+        return (empty, target);
+    };
+    if target[..scheme].contains(&b'?') {
+        return (empty, target);
+    }
+    let rest = &target[scheme + 3..];
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .unwrap_or(rest.len());
+    match &rest[end..] {
+        [] => (&rest[..end], b"/"),
+        local => (&rest[..end], local),
+    }
+}
+
+/// Removes user information and port from an authority.
+fn host(authority: &[u8]) -> &[u8] {
+    let start = authority
+        .iter()
+        .rposition(|byte| *byte == b'@')
+        .map_or(0, |at| at + 1);
+    let authority = &authority[start..];
+    let after_bracket = authority
+        .iter()
+        .rposition(|byte| *byte == b']')
+        .unwrap_or(0);
+    let colon = authority[after_bracket..]
+        .iter()
+        .position(|byte| *byte == b':');
+    colon.map_or(authority, |colon| &authority[..after_bracket + colon])
+}

@@ -1,0 +1,93 @@
+//! What arrives of a response, and phases 3 and 4.
+
+use super::Transaction;
+use crate::{
+    body::ContentType,
+    limits::BodyOverLimit,
+    verdict::{EngineMode, Verdict},
+};
+
+/// Types whose bodies are looked at where `SecResponseBodyMimeType` says nothing.
+const DEFAULT_TYPES: [&str; 3] = ["text/plain", "text/html", "text/xml"];
+
+impl Transaction {
+    /// Sets the status line of the response.
+    pub fn response_head(&mut self, status: u16, protocol: &str) {
+        self.state.response_status = Some(status);
+        self.state.response_protocol = protocol.to_owned();
+    }
+
+    /// Adds a header field of the response.
+    pub fn response_header(&mut self, name: &[u8], value: &[u8]) {
+        if self.state.response_headers.len() >= self.state.limits.max_headers {
+            return self.refuse(502, "too many response headers");
+        }
+        self.state.response_headers.push(name, value);
+    }
+
+    /// Runs phase 3.
+    pub fn response_headers_end(&mut self) -> Verdict {
+        self.run(3)
+    }
+
+    /// Tells, after phase 3, whether the response body should be given to
+    /// [`Self::response_body`] and held back until phase 4.
+    ///
+    /// Never for 101, for an event stream, or for a type that
+    /// `SecResponseBodyMimeType` does not name.
+    pub fn wants_response_body(&self) -> bool {
+        let control = &self.state.control;
+        if control.mode == EngineMode::Off
+            || !control.response_body_access
+            || self.interruption.is_some()
+            || self.state.response_status == Some(101)
+        {
+            return false;
+        }
+        let header = self
+            .state
+            .response_headers
+            .first(b"content-type")
+            .cloned()
+            .unwrap_or_default();
+        let essence = ContentType::parse(&header).essence;
+        let is = |known: &str| known.as_bytes() == essence;
+        essence != b"text/event-stream"
+            && match &self.rules.settings().response_types {
+                Some(types) => types.iter().any(|known| is(known)),
+                None => DEFAULT_TYPES.into_iter().any(is),
+            }
+    }
+
+    /// Appends to the response body, up to the limit.
+    pub fn response_body(&mut self, bytes: &[u8]) {
+        if !self.wants_response_body() {
+            return;
+        }
+        self.state.response_body_visible = true;
+        let room = self
+            .state
+            .limits
+            .max_response_body_bytes
+            .saturating_sub(self.state.response_body.len());
+        self.state
+            .response_body
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if bytes.len() > room {
+            self.state.response_body_truncated = true;
+            if self.state.limits.response_over_limit == BodyOverLimit::Reject {
+                self.refuse(502, "the response body is too long");
+            }
+        }
+    }
+
+    /// Tells whether more of the body came than is held.
+    pub fn response_body_is_over_limit(&self) -> bool {
+        self.state.response_body_truncated
+    }
+
+    /// Runs phase 4.
+    pub fn response_body_end(&mut self) -> Verdict {
+        self.run(4)
+    }
+}

@@ -1,0 +1,78 @@
+//! What is known about one request and its response. Data only.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{Connection, Fields};
+use crate::{
+    body::Processor,
+    compile::{Description, RuleSelection},
+    limits::Limits,
+    variables::TargetPattern,
+    verdict::EngineMode,
+};
+
+/// Everything that variables are read from.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) limits: Limits,
+    pub(crate) unique_id: String,
+    pub(crate) time_unix_ms: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) connection: Option<Connection>,
+
+    pub(crate) method: Vec<u8>,
+    /// As received.
+    pub(crate) uri_raw: Vec<u8>,
+    /// Without scheme and authority.
+    pub(crate) uri: Vec<u8>,
+    pub(crate) path: Vec<u8>,
+    pub(crate) query: Vec<u8>,
+    pub(crate) protocol: String,
+    pub(crate) request_line: Vec<u8>,
+    pub(crate) server_name: Vec<u8>,
+    pub(crate) request_headers: Fields,
+    pub(crate) cookies: Fields,
+    pub(crate) args_get: Fields,
+
+    pub(crate) processor: Option<Processor>,
+    pub(crate) request_body: Vec<u8>,
+    pub(crate) request_body_length: usize,
+    pub(crate) request_body_truncated: bool,
+    /// Whether `REQUEST_BODY` has a value.
+    pub(crate) request_body_visible: bool,
+    pub(crate) body_error: Option<String>,
+    pub(crate) args_post: Fields,
+    /// Field names with file names.
+    pub(crate) files: Fields,
+    pub(crate) files_sizes: Vec<usize>,
+    pub(crate) part_headers: Fields,
+    pub(crate) multipart_strict_error: bool,
+    pub(crate) multipart_unmatched_boundary: bool,
+
+    pub(crate) response_status: Option<u16>,
+    pub(crate) response_protocol: String,
+    pub(crate) response_headers: Fields,
+    pub(crate) response_body: Vec<u8>,
+    pub(crate) response_body_truncated: bool,
+    pub(crate) response_body_visible: bool,
+
+    /// Names in lower case.
+    pub(crate) tx: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What matched in the chain that runs.
+    pub(crate) matched_vars: Fields,
+    /// The rule that runs.
+    pub(crate) current: Arc<Description>,
+    pub(crate) control: Control,
+}
+
+/// What `ctl` changed for the rest of the transaction.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) mode: EngineMode,
+    pub(crate) request_body_access: bool,
+    pub(crate) response_body_access: bool,
+    pub(crate) force_request_body: bool,
+    pub(crate) processor: Option<Processor>,
+    pub(crate) removed: Vec<Arc<RuleSelection>>,
+    pub(crate) removed_targets: Vec<Arc<(RuleSelection, TargetPattern)>>,
+}

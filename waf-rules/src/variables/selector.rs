@@ -1,0 +1,101 @@
+//! Which values of a variable are meant.
+
+use std::sync::Arc;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::Variable;
+use crate::{
+    error::Complaint,
+    seclang::{SelectorText, TargetText},
+};
+
+/// Picks values of a collection by name. Names compare without regard to case.
+#[derive(Clone, Debug)]
+pub(crate) enum Selector {
+    All,
+    /// In lower case.
+    Name(Arc<[u8]>),
+    Regex(Regex),
+}
+
+impl Selector {
+    fn resolve(text: Option<&SelectorText>) -> Result<Self, Complaint> {
+        match text {
+            None => Ok(Self::All),
+            Some(SelectorText::Name(name)) => {
+                Ok(Self::Name(name.to_ascii_lowercase().as_bytes().into()))
+            }
+            Some(SelectorText::Regex(pattern)) => RegexBuilder::new(pattern)
+                .unicode(false)
+                .case_insensitive(true)
+                .build()
+                .map(Self::Regex)
+                .map_err(|error| {
+                    Complaint::new(format!(
+                        "regular expression /{pattern}/: {}",
+                        reason(&error)
+                    ))
+                }),
+        }
+    }
+
+    /// Tells whether a name is picked.
+    pub(crate) fn picks(&self, name: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Name(wanted) => wanted.eq_ignore_ascii_case(name),
+            Self::Regex(regex) => regex.is_match(name),
+        }
+    }
+}
+
+/// Returns the last line of an error of the regex crate, which names the reason.
+pub(crate) fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    last.trim().trim_start_matches("error: ").to_owned()
+}
+
+/// Values of one variable, to leave out or to take away.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetPattern {
+    pub(crate) variable: Variable,
+    pub(crate) selector: Selector,
+}
+
+impl TargetPattern {
+    /// Resolves the variable and the selector of a target.
+    pub(crate) fn resolve(text: &TargetText) -> Result<Self, Complaint> {
+        let variable = Variable::find(&text.name)?;
+        if text.selector.is_some() && !variable.is_collection() {
+            return Err(Complaint::new(format!(
+                "{} is one value and takes no name",
+                variable.name()
+            )));
+        }
+        Ok(Self {
+            variable,
+            selector: Selector::resolve(text.selector.as_ref())?,
+        })
+    }
+
+    /// Tells whether a value is meant.
+    pub(crate) fn covers(&self, variable: Variable, name: Option<&[u8]>) -> bool {
+        self.variable == variable
+            && match name {
+                Some(name) => self.selector.picks(name),
+                None => matches!(self.selector, Selector::All),
+            }
+    }
+}
+
+/// Values of one variable, or their number.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) pattern: TargetPattern,
+    pub(crate) counted: bool,
+}

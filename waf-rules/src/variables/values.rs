@@ -1,0 +1,192 @@
+//! Reads the values of a variable.
+
+use std::borrow::Cow;
+
+use super::Variable;
+use crate::transaction::{Fields, State};
+
+/// Receives the values of a variable: the name, for a collection, and the value.
+type Visitor<'v, 'a> = &'v mut dyn FnMut(Option<&'a [u8]>, Cow<'a, [u8]>);
+
+/// Gives every value of a variable to `visitor`, in the order of the request.
+///
+/// A variable that does not exist in this transaction has no value; it then
+/// matches nothing, not even a negated operator, and counts as 0.
+pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'_, 'a>) {
+    match variable {
+        Variable::Args => {
+            values(&state.args_get, visitor);
+            values(&state.args_post, visitor);
+        }
+        Variable::ArgsNames => {
+            names(&state.args_get, visitor);
+            names(&state.args_post, visitor);
+        }
+        Variable::ArgsGet => values(&state.args_get, visitor),
+        Variable::ArgsGetNames => names(&state.args_get, visitor),
+        Variable::ArgsPost => values(&state.args_post, visitor),
+        Variable::ArgsPostNames => names(&state.args_post, visitor),
+        Variable::ArgsCombinedSize => {
+            number(visitor, state.args_get.bytes() + state.args_post.bytes())
+        }
+        Variable::Duration => number(visitor, state.elapsed.as_micros()),
+        Variable::Files => values(&state.files, visitor),
+        Variable::FilesNames => names(&state.files, visitor),
+        Variable::FilesSizes => {
+            for (field, size) in state.files.iter().zip(&state.files_sizes) {
+                visitor(Some(&field.name), owned(size));
+            }
+        }
+        Variable::FilesCombinedSize => number(visitor, state.files_sizes.iter().sum::<usize>()),
+        Variable::InboundDataError => flag(visitor, state.request_body_truncated),
+        Variable::MatchedVar => {
+            scalar(visitor, state.matched_vars.last().map(|field| &field.value))
+        }
+        Variable::MatchedVarName => {
+            scalar(visitor, state.matched_vars.last().map(|field| &field.name))
+        }
+        Variable::MatchedVars => values(&state.matched_vars, visitor),
+        Variable::MatchedVarsNames => names(&state.matched_vars, visitor),
+        Variable::MultipartFilename => values(&state.files, visitor),
+        Variable::MultipartName => names(&state.files, visitor),
+        Variable::MultipartPartHeaders => values(&state.part_headers, visitor),
+        Variable::MultipartStrictError => flag(visitor, state.multipart_strict_error),
+        Variable::MultipartUnmatchedBoundary => flag(visitor, state.multipart_unmatched_boundary),
+        Variable::OutboundDataError => flag(visitor, state.response_body_truncated),
+        Variable::QueryString => scalar(visitor, Some(&state.query)),
+        Variable::RemoteAddr => text(
+            visitor,
+            state.connection.map(|connection| connection.client),
+        ),
+        Variable::RemotePort => text(
+            visitor,
+            state.connection.map(|connection| connection.client_port),
+        ),
+        Variable::ReqbodyError | Variable::ReqbodyProcessorError => {
+            flag(visitor, state.body_error.is_some())
+        }
+        Variable::ReqbodyErrorMsg | Variable::ReqbodyProcessorErrorMsg => {
+            text(
+                visitor,
+                Some(state.body_error.as_deref().unwrap_or_default()),
+            );
+        }
+        Variable::ReqbodyProcessor => text(
+            visitor,
+            Some(state.processor.map_or("", |processor| processor.name())),
+        ),
+        Variable::RequestBasename => visitor(None, Cow::Borrowed(basename(&state.path))),
+        Variable::RequestBody => {
+            if state.request_body_visible {
+                scalar(visitor, Some(&state.request_body));
+            }
+        }
+        Variable::RequestBodyLength => number(visitor, state.request_body_length),
+        Variable::RequestCookies => values(&state.cookies, visitor),
+        Variable::RequestCookiesNames => names(&state.cookies, visitor),
+        Variable::RequestFilename => scalar(visitor, Some(&state.path)),
+        Variable::RequestHeaders => values(&state.request_headers, visitor),
+        Variable::RequestHeadersNames => names(&state.request_headers, visitor),
+        Variable::RequestLine => scalar(visitor, Some(&state.request_line)),
+        Variable::RequestMethod => scalar(visitor, Some(&state.method)),
+        Variable::RequestProtocol => text(visitor, Some(&state.protocol)),
+        Variable::RequestUri => scalar(visitor, Some(&state.uri)),
+        Variable::RequestUriRaw => scalar(visitor, Some(&state.uri_raw)),
+        Variable::ResponseBody => {
+            if state.response_status.is_some() && state.response_body_visible {
+                scalar(visitor, Some(&state.response_body));
+            }
+        }
+        Variable::ResponseContentLength => {
+            scalar(visitor, state.response_headers.first(b"content-length"))
+        }
+        Variable::ResponseContentType => {
+            scalar(visitor, state.response_headers.first(b"content-type"))
+        }
+        Variable::ResponseHeaders => values(&state.response_headers, visitor),
+        Variable::ResponseHeadersNames => names(&state.response_headers, visitor),
+        Variable::ResponseProtocol => text(visitor, Some(&state.response_protocol)),
+        Variable::ResponseStatus => text(visitor, state.response_status),
+        Variable::Rule => rule(state, visitor),
+        Variable::ServerAddr => text(
+            visitor,
+            state.connection.map(|connection| connection.server),
+        ),
+        Variable::ServerName => scalar(visitor, Some(&state.server_name)),
+        Variable::ServerPort => text(
+            visitor,
+            state.connection.map(|connection| connection.server_port),
+        ),
+        Variable::TimeEpoch => number(visitor, state.time_unix_ms / 1000),
+        Variable::Tx => {
+            for (name, value) in &state.tx {
+                visitor(Some(name), Cow::Borrowed(value));
+            }
+        }
+        Variable::UniqueId => text(visitor, Some(&state.unique_id)),
+    }
+}
+
+fn values<'a>(fields: &'a Fields, visitor: Visitor<'_, 'a>) {
+    fields
+        .iter()
+        .for_each(|field| visitor(Some(&field.name), Cow::Borrowed(&field.value)));
+}
+
+fn names<'a>(fields: &'a Fields, visitor: Visitor<'_, 'a>) {
+    fields
+        .iter()
+        .for_each(|field| visitor(Some(&field.name), Cow::Borrowed(&field.name)));
+}
+
+fn scalar<'a>(visitor: Visitor<'_, 'a>, value: Option<&'a Vec<u8>>) {
+    if let Some(value) = value {
+        visitor(None, Cow::Borrowed(value));
+    }
+}
+
+fn text(visitor: Visitor<'_, '_>, value: Option<impl ToString>) {
+    if let Some(value) = value {
+        visitor(None, owned(value));
+    }
+}
+
+fn number(visitor: Visitor<'_, '_>, value: impl ToString) {
+    visitor(None, owned(value));
+}
+
+fn flag(visitor: Visitor<'_, '_>, value: bool) {
+    visitor(None, Cow::Borrowed(if value { b"1" } else { b"0" }));
+}
+
+fn owned(value: impl ToString) -> Cow<'static, [u8]> {
+    Cow::Owned(value.to_string().into_bytes())
+}
+
+fn basename(path: &[u8]) -> &[u8] {
+    let start = path
+        .iter()
+        .rposition(|byte| matches!(byte, b'/' | b'\\'))
+        .map_or(0, |slash| slash + 1);
+    path.get(start..).unwrap_or_default()
+}
+
+/// `RULE`: what is known about the rule that runs.
+fn rule<'a>(state: &'a State, visitor: Visitor<'_, 'a>) {
+    let rule = &state.current;
+    if let Some(id) = rule.id {
+        visitor(Some(b"id"), owned(id));
+    }
+    if let Some(severity) = rule.severity {
+        visitor(Some(b"severity"), owned(severity));
+    }
+    for (name, value) in [
+        (&b"msg"[..], &rule.message),
+        (b"rev", &rule.revision),
+        (b"ver", &rule.version),
+    ] {
+        if let Some(value) = value {
+            visitor(Some(name), Cow::Borrowed(value.as_bytes()));
+        }
+    }
+}
