@@ -3,7 +3,7 @@
 /// Returns the hint for a name that is close to one of the known names.
 pub(crate) fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let wanted = name.to_ascii_lowercase();
-    let allowed = (wanted.chars().count() / 3).clamp(1, 3);
+    let allowed = wanted.chars().count().div_ceil(3).clamp(1, 3);
     known
         .into_iter()
         .map(|candidate| {

@@ -132,7 +132,7 @@ impl Delimiters<'_> {
                 parsed.unmatched_boundary = true;
                 continue;
             }
-            if !tail.ends_with(b"\r\n") && !(closing && tail.is_empty()) {
+            if !(tail.ends_with(b"\r\n") || closing && tail.is_empty()) {
                 parsed.fail("multipart: a line does not end with CRLF");
             }
             let before = &self.body[..start];

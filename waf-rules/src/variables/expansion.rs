@@ -37,7 +37,7 @@ impl Expansion {
                 return Err(Complaint::new(format!("%{{ is not closed in {text:?}")));
             };
             if start > 0 {
-                parts.push(Part::Literal(rest[..start].as_bytes().to_vec()));
+                parts.push(Part::Literal(rest.as_bytes()[..start].to_vec()));
             }
             parts.push(part(&inside[..end])?);
             rest = &inside[end + 1..];
