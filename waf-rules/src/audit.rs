@@ -44,7 +44,7 @@ pub struct AuditRecord {
     /// The same for outbound.
     pub outbound_anomaly_score: i64,
     /// Whether a rule asked for an audit entry (`auditlog`, the default of
-    /// `log`), or the engine refused.
+    /// `log`), or the engine refused; `ctl:auditEngine` overrides both.
     pub relevant: bool,
     /// Rules with `log` that matched, in order.
     pub matches: Vec<Match>,

@@ -19,7 +19,7 @@ fn rules() -> Arc<RuleSet> {
 
 /// Every place where a client can put a text.
 fn places(text: &str) -> Vec<(&'static str, Request)> {
-    let json = serde_json::to_string(text).unwrap();
+    let json = serde_json::to_string(text).expect("a string is JSON");
     let escaped: String = text
         .encode_utf16()
         .map(|unit| format!("\\u{unit:04x}"))

@@ -22,11 +22,14 @@ pub(crate) enum ControlAction {
     RequestBodyProcessor(Processor),
     RemoveRules(Arc<RuleSelection>),
     RemoveTarget(Arc<(RuleSelection, TargetPattern)>),
+    /// Whether there is an audit entry; `None` where the rules that match decide.
+    AuditEngine(Option<bool>),
     /// The parts of an audit entry are the gateway's business.
     AuditLogParts,
 }
 
 const KNOWN: &[&str] = &[
+    "auditEngine",
     "auditLogParts",
     "forceRequestBodyVariable",
     "requestBodyAccess",
@@ -42,7 +45,6 @@ const KNOWN: &[&str] = &[
 ];
 
 const REFUSED: &[&str] = &[
-    "auditEngine",
     "debugLogLevel",
     "hashEnforcement",
     "hashEngine",
@@ -83,6 +85,10 @@ impl ControlAction {
             })?,
             "ruleremovetargetbytag" => remove_target(value, RuleSelection::tag)?,
             "ruleremovetargetbymsg" => remove_target(value, RuleSelection::message)?,
+            "auditengine" => Self::AuditEngine(match value.to_ascii_lowercase().as_str() {
+                "relevantonly" => None,
+                _ => Some(switch(value)?),
+            }),
             "auditlogparts" => Self::AuditLogParts,
             _ if REFUSED
                 .iter()
@@ -111,6 +117,7 @@ impl ControlAction {
             Self::RequestBodyProcessor(processor) => control.processor = Some(*processor),
             Self::RemoveRules(selection) => control.removed.push(selection.clone()),
             Self::RemoveTarget(target) => control.removed_targets.push(target.clone()),
+            Self::AuditEngine(audit) => control.audit = *audit,
             Self::AuditLogParts => {}
         }
     }

@@ -59,17 +59,19 @@ fn target(text: &Text, start: usize) -> Result<(TargetText, usize), RuleError> {
     if !value[name_end..].starts_with(':') {
         return Ok((target, name_end));
     }
-    let (selector, end) = selector(text, name_end + 1)?;
+    // What follows XML is a path of its own kind, which begins with a slash.
+    let is_path = target.name.eq_ignore_ascii_case("XML");
+    let (selector, end) = selector(text, name_end + 1, is_path)?;
     target.selector = Some(selector);
     Ok((target, end))
 }
 
 /// Parses what follows the colon.
-fn selector(text: &Text, start: usize) -> Result<(SelectorText, usize), RuleError> {
+fn selector(text: &Text, start: usize, is_path: bool) -> Result<(SelectorText, usize), RuleError> {
     let value = text.value.as_str();
     let quoted = value[start..].starts_with('\'');
     let at = start + usize::from(quoted);
-    let (selector, mut end) = if value[at..].starts_with('/') {
+    let (selector, mut end) = if !is_path && value[at..].starts_with('/') {
         let Some(close) = closing_slash(value, at + 1) else {
             return Err(
                 Complaint::new("this regular expression has no closing /").at(&text.place(at))

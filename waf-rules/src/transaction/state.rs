@@ -72,6 +72,8 @@ pub(crate) struct Control {
     pub(crate) request_body_access: bool,
     pub(crate) response_body_access: bool,
     pub(crate) force_request_body: bool,
+    /// Whether there is an audit entry, where `ctl:auditEngine` says so.
+    pub(crate) audit: Option<bool>,
     pub(crate) processor: Option<Processor>,
     pub(crate) removed: Vec<Arc<RuleSelection>>,
     pub(crate) removed_targets: Vec<Arc<(RuleSelection, TargetPattern)>>,
