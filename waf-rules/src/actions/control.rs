@@ -114,7 +114,10 @@ impl ControlAction {
             Self::RequestBodyAccess(access) => control.request_body_access = *access,
             Self::ResponseBodyAccess(access) => control.response_body_access = *access,
             Self::ForceRequestBody(force) => control.force_request_body = *force,
-            Self::RequestBodyProcessor(processor) => control.processor = Some(*processor),
+            Self::RequestBodyProcessor(processor) => {
+                control.processor = Some(*processor);
+                state.processor = Some(*processor);
+            }
             Self::RemoveRules(selection) => control.removed.push(selection.clone()),
             Self::RemoveTarget(target) => control.removed_targets.push(target.clone()),
             Self::AuditEngine(audit) => control.audit = *audit,

@@ -4,6 +4,7 @@ use super::Transaction;
 use crate::{
     body::{self, ContentType, ParseOptions, Parsed, Processor},
     limits::BodyOverLimit,
+    transformations::url_decode,
     verdict::{EngineMode, Verdict},
 };
 
@@ -26,7 +27,7 @@ impl Transaction {
             Some(at) => (&local[..at], &local[at + 1..]),
             None => (local, &local[local.len()..]),
         };
-        state.path = path.to_vec();
+        state.path = percent_decoded(path);
         state.query = query.to_vec();
         state.args_get.clear();
         let separator = self.rules.settings().argument_separator.unwrap_or(b'&');
@@ -79,6 +80,10 @@ impl Transaction {
 
     /// Runs phase 1.
     pub fn request_headers_end(&mut self) -> Verdict {
+        // Rules of phase 1 already ask how the body will be taken apart.
+        if self.phase < 1 {
+            self.state.processor = Processor::of(&self.content_type());
+        }
         self.run(1)
     }
 
@@ -135,13 +140,7 @@ impl Transaction {
 
     /// Takes the body apart, or makes it visible as a whole.
     fn parse_body(&mut self) {
-        let header = self
-            .state
-            .request_headers
-            .first(b"content-type")
-            .cloned()
-            .unwrap_or_default();
-        let content_type = ContentType::parse(&header);
+        let content_type = self.content_type();
         let processor = self
             .state
             .control
@@ -152,7 +151,7 @@ impl Transaction {
             self.request_over_limit("the text of the request body is too long");
             self.state.request_body.truncate(max_text);
         }
-        self.state.processor = processor.filter(|_| !self.state.request_body.is_empty());
+        self.state.processor = processor;
         // A body that no parser takes apart is looked at as a whole. So is what
         // a cut has left, since its parser may stop early, and a form.
         self.state.request_body_visible = self.state.control.force_request_body
@@ -175,6 +174,14 @@ impl Transaction {
         self.take(processor, parsed);
     }
 
+    /// Reads the first `Content-Type`; the baseline refuses a second one.
+    fn content_type(&self) -> ContentType {
+        let header = self.state.request_headers.first(b"content-type");
+        header
+            .map(|value| ContentType::parse(value))
+            .unwrap_or_default()
+    }
+
     fn take(&mut self, processor: Processor, parsed: Parsed) {
         if parsed.too_many_arguments {
             self.refuse(400, "too many arguments");
@@ -195,6 +202,20 @@ impl Transaction {
         state.part_headers = parsed.part_headers;
         state.body_error = parsed.problem;
     }
+}
+
+/// Decodes `%HH`; a plus is a plus in a path.
+///
+/// `REQUEST_FILENAME` is decoded in ModSecurity v3, and CRS relies on it.
+fn percent_decoded(path: &[u8]) -> Vec<u8> {
+    let mut pieces = path.split(|byte| *byte == b'+');
+    let decoded = |piece: &[u8]| url_decode(piece).unwrap_or_else(|| piece.to_vec());
+    let mut output = pieces.next().map(decoded).unwrap_or_default();
+    for piece in pieces {
+        output.push(b'+');
+        output.extend(decoded(piece));
+    }
+    output
 }
 
 /// Splits a target into its authority, for the absolute form, and the rest.
