@@ -407,6 +407,24 @@ fn exclusions_without_effect_are_warned_about() {
 }
 
 #[test]
+fn an_exclusion_at_run_time_that_comes_too_late_is_warned_about() {
+    let warnings = |phase: u8| {
+        let exclusion =
+            format!("SecAction \"id:1,phase:{phase},pass,nolog,ctl:ruleRemoveById=20\"");
+        let rules = compile(&format!(
+            "SecRule ARGS bad \"id:20,phase:2,deny\"\n{exclusion}"
+        ));
+        rules
+            .warnings()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(1), Vec::<String>::new());
+    assert!(warnings(2)[0].starts_with("t.conf:2:1: this exclusion has no effect"));
+}
+
+#[test]
 fn a_phase_runs_once_and_an_interruption_stays() {
     let rules = compile(
         "SecRule ARGS bad id:1,phase:1,deny\nSecAction \"id:2,phase:2,pass,nolog,setvar:tx.n=+1\"\nSecRule TX:n \"@gt 1\" id:3,phase:3,deny",

@@ -106,6 +106,15 @@ impl ControlAction {
         })
     }
 
+    /// Returns the rules that an exclusion means.
+    pub(crate) fn exclusion(&self) -> Option<&RuleSelection> {
+        match self {
+            Self::RemoveRules(rules) => Some(rules),
+            Self::RemoveTarget(target) => Some(&target.0),
+            _ => None,
+        }
+    }
+
     /// Makes the change. `most` is the strictest mode that the transaction may have.
     pub(crate) fn apply(&self, state: &mut State, most: EngineMode) {
         let control = &mut state.control;

@@ -508,6 +508,7 @@ impl Compiler<'_> {
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
+        self.warn_of_late_exclusions();
         // Positions in a phase: how many rules of the phase stay before a draft.
         let place_of = |phase: u8, end: usize| {
             let before = self.drafts[..end.min(self.drafts.len())].iter();
@@ -538,6 +539,46 @@ impl Compiler<'_> {
             settings: self.settings,
             warnings: self.warnings,
         })
+    }
+
+    /// Warns of a `ctl` exclusion whose rules have all run when it does.
+    fn warn_of_late_exclusions(&mut self) {
+        for (index, draft) in self
+            .drafts
+            .iter()
+            .enumerate()
+            .filter(|(_, draft)| !draft.removed)
+        {
+            let effects = draft.rule.links.iter().flat_map(|link| &link.effects);
+            let exclusions = effects.filter_map(|effect| match effect {
+                Effect::Control(control) => control.exclusion(),
+                Effect::SetVariable(_) => None,
+            });
+            let now = (draft.rule.description.phase, index);
+            for exclusion in exclusions {
+                let meant = self
+                    .drafts
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, other)| !other.removed);
+                let mut meant = meant
+                    .filter(|(_, other)| exclusion.covers(&other.rule.description))
+                    .peekable();
+                // That there is no such rule at all is common: exclusions are
+                // written for rule sets that are not always all there.
+                let exists = meant.peek().is_some();
+                if exists
+                    && meant.all(|(at, other)| (other.rule.description.phase, at) < now)
+                    && let Some(place) = &draft.rule.description.place
+                {
+                    let complaint = Complaint::new(
+                        "this exclusion has no effect: the rules it means run before it",
+                    )
+                    .hint("move it to an earlier phase, or before them");
+                    self.warnings.push(complaint.at(place));
+                }
+            }
+        }
     }
 
     /// Returns the draft at which to go on when draft `index` jumps.
