@@ -1,9 +1,10 @@
 //! Walks the directives of the texts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use super::{
-    Condition, Decision, Description, Link, PHASES, Rule, RuleSelection, RuleSet, Settings,
+    Condition, Link, PHASES, RuleSelection, RuleSet, Settings,
+    draft::{Actions, Defaults, Draft, Jump, head},
 };
 use crate::{
     actions::{Action, ControlAction, Disruptive, Effect},
@@ -11,8 +12,7 @@ use crate::{
     operators::Operator,
     seclang::{self, ActionText, Directive, DirectiveKind, OperatorText, Place, TargetText, Text},
     source::{RuleSource, RuleText},
-    transformations::Transformation,
-    variables::{Expansion, Target, TargetPattern},
+    variables::{Target, TargetPattern},
 };
 
 /// Depth of `Include`, and thereby the end of a file that includes itself.
@@ -40,65 +40,19 @@ pub(super) fn compile(
     compiler.finish()
 }
 
-struct Compiler<'a> {
-    source: &'a dyn RuleSource,
-    errors: Vec<RuleError>,
-    warnings: Vec<RuleError>,
-    drafts: Vec<Draft>,
+pub(super) struct Compiler<'a> {
+    pub(super) source: &'a dyn RuleSource,
+    pub(super) errors: Vec<RuleError>,
+    pub(super) warnings: Vec<RuleError>,
+    pub(super) drafts: Vec<Draft>,
     /// A chain that waits for its next link.
-    open: Option<Draft>,
-    ids: HashMap<u64, Place>,
+    pub(super) open: Option<Draft>,
+    pub(super) ids: HashMap<u64, Place>,
     /// Names of markers, and how many drafts come before each.
-    markers: Vec<(String, usize)>,
+    pub(super) markers: Vec<(String, usize)>,
     /// By phase.
-    defaults: [Defaults; PHASES],
-    settings: Settings,
-}
-
-/// A rule that still may change or go.
-struct Draft {
-    rule: Rule,
-    removed: bool,
-    jump: Option<(Jump, Place)>,
-}
-
-enum Jump {
-    Skip(usize),
-    SkipAfter(String),
-}
-
-/// What `SecDefaultAction` says for a phase.
-#[derive(Clone, Default)]
-struct Defaults {
-    disruptive: Option<Disruptive>,
-    status: Option<u16>,
-    log: Option<bool>,
-    audit_log: Option<bool>,
-    transformations: Vec<Transformation>,
-}
-
-/// The actions of one rule, sorted.
-#[derive(Default)]
-struct Actions {
-    id: Option<u64>,
-    phase: Option<u8>,
-    message: Option<String>,
-    log_data: Option<Expansion>,
-    severity: Option<u8>,
-    tags: Vec<String>,
-    version: Option<String>,
-    revision: Option<String>,
-    disruptive: Option<Disruptive>,
-    status: Option<u16>,
-    log: Option<bool>,
-    audit_log: Option<bool>,
-    capture: bool,
-    chain: bool,
-    multi_match: bool,
-    reset_transformations: bool,
-    transformations: Vec<Transformation>,
-    jump: Option<Jump>,
-    effects: Vec<Effect>,
+    pub(super) defaults: [Defaults; PHASES],
+    pub(super) settings: Settings,
 }
 
 impl Compiler<'_> {
@@ -499,180 +453,5 @@ impl Compiler<'_> {
                     .hint("it must come after the rules that it changes");
             self.warnings.push(complaint.at(place));
         }
-    }
-
-    fn finish(mut self) -> Result<RuleSet, Vec<RuleError>> {
-        let targets: Vec<Option<usize>> = (0..self.drafts.len())
-            .map(|index| self.jump_target(index))
-            .collect();
-        if !self.errors.is_empty() {
-            return Err(self.errors);
-        }
-        self.warn_of_late_exclusions();
-        // Positions in a phase: how many rules of the phase stay before a draft.
-        let place_of = |phase: u8, end: usize| {
-            let before = self.drafts[..end.min(self.drafts.len())].iter();
-            before
-                .filter(|draft| !draft.removed && draft.rule.description.phase == phase)
-                .count()
-        };
-        let positions: Vec<Option<usize>> = targets
-            .iter()
-            .zip(&self.drafts)
-            .map(|(target, draft)| target.map(|end| place_of(draft.rule.description.phase, end)))
-            .collect();
-        let mut phases: [Vec<Rule>; PHASES] = Default::default();
-        for (mut draft, position) in self
-            .drafts
-            .into_iter()
-            .zip(positions)
-            .filter(|(draft, _)| !draft.removed)
-        {
-            draft.rule.continue_at = position;
-            let phase = usize::from(draft.rule.description.phase).saturating_sub(1);
-            if let Some(rules) = phases.get_mut(phase) {
-                rules.push(draft.rule);
-            }
-        }
-        Ok(RuleSet {
-            phases,
-            settings: self.settings,
-            warnings: self.warnings,
-        })
-    }
-
-    /// Warns of a `ctl` exclusion whose rules have all run when it does.
-    fn warn_of_late_exclusions(&mut self) {
-        for (index, draft) in self
-            .drafts
-            .iter()
-            .enumerate()
-            .filter(|(_, draft)| !draft.removed)
-        {
-            let effects = draft.rule.links.iter().flat_map(|link| &link.effects);
-            let exclusions = effects.filter_map(|effect| match effect {
-                Effect::Control(control) => control.exclusion(),
-                Effect::SetVariable(_) => None,
-            });
-            let now = (draft.rule.description.phase, index);
-            for exclusion in exclusions {
-                let meant = self
-                    .drafts
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, other)| !other.removed);
-                let mut meant = meant
-                    .filter(|(_, other)| exclusion.covers(&other.rule.description))
-                    .peekable();
-                // That there is no such rule at all is common: exclusions are
-                // written for rule sets that are not always all there.
-                let exists = meant.peek().is_some();
-                if exists
-                    && meant.all(|(at, other)| (other.rule.description.phase, at) < now)
-                    && let Some(place) = &draft.rule.description.place
-                {
-                    let complaint = Complaint::new(
-                        "this exclusion has no effect: the rules it means run before it",
-                    )
-                    .hint("move it to an earlier phase, or before them");
-                    self.warnings.push(complaint.at(place));
-                }
-            }
-        }
-    }
-
-    /// Returns the draft at which to go on when draft `index` jumps.
-    fn jump_target(&mut self, index: usize) -> Option<usize> {
-        let draft = &self.drafts[index];
-        let (jump, place) = draft.jump.as_ref()?;
-        match jump {
-            Jump::Skip(count) => {
-                let phase = draft.rule.description.phase;
-                let later = self.drafts.iter().enumerate().skip(index + 1);
-                let mut same = later
-                    .filter(|(_, other)| !other.removed && other.rule.description.phase == phase);
-                Some(same.nth(*count).map_or(self.drafts.len(), |(end, _)| end))
-            }
-            Jump::SkipAfter(name) => {
-                let marker = self
-                    .markers
-                    .iter()
-                    .find(|(known, end)| known == name && *end > index);
-                let by_id = || {
-                    let id = name.parse::<u64>().ok()?;
-                    let later = self.drafts.iter().enumerate().skip(index + 1);
-                    later
-                        .filter(|(_, other)| other.rule.description.id == Some(id))
-                        .map(|(end, _)| end + 1)
-                        .next()
-                };
-                let target = marker.map(|(_, end)| *end).or_else(by_id);
-                if target.is_none() {
-                    let complaint = Complaint::new(format!(
-                        "skipAfter: there is no marker {name} after this rule"
-                    ));
-                    let error = complaint.at(place);
-                    self.errors.push(error);
-                }
-                target
-            }
-        }
-    }
-}
-
-/// Makes the draft of a rule from its first link.
-fn head(place: &Place, phase: u8, actions: Actions, defaults: &Defaults, link: Link) -> Draft {
-    let decision = decision(actions.disruptive, actions.status, defaults);
-    let log = actions.log.or(defaults.log).unwrap_or(true);
-    // The texts were checked when the actions were resolved.
-    let expansion = |text: &String| Expansion::parse(text).ok();
-    let rule = Rule {
-        message: actions.message.as_ref().and_then(expansion),
-        tags: actions.tags.iter().filter_map(expansion).collect(),
-        description: Arc::new(Description {
-            id: actions.id,
-            phase,
-            severity: actions.severity,
-            message: actions.message,
-            tags: actions.tags,
-            version: actions.version,
-            revision: actions.revision,
-            place: Some(place.clone()),
-        }),
-        log_data: actions.log_data,
-        decision,
-        log,
-        audit_log: actions.audit_log.or(defaults.audit_log).unwrap_or(log),
-        continue_at: None,
-        links: vec![link],
-    };
-    Draft {
-        rule,
-        removed: false,
-        jump: actions.jump.map(|jump| (jump, place.clone())),
-    }
-}
-
-/// Resolves what a rule decides.
-fn decision(disruptive: Option<Disruptive>, status: Option<u16>, defaults: &Defaults) -> Decision {
-    let default = || defaults.disruptive.clone().unwrap_or(Disruptive::Pass);
-    let chosen = match disruptive {
-        None | Some(Disruptive::Block) => default(),
-        Some(chosen) => chosen,
-    };
-    let status = status.or(defaults.status);
-    match chosen {
-        Disruptive::Pass | Disruptive::Block => Decision::Pass,
-        Disruptive::Deny => Decision::Deny {
-            status: status.unwrap_or(403),
-        },
-        Disruptive::Drop => Decision::Drop,
-        Disruptive::Redirect(location) => {
-            let status = status
-                .filter(|status| (300..400).contains(status))
-                .unwrap_or(302);
-            Decision::Redirect { status, location }
-        }
-        Disruptive::Allow(scope) => Decision::Allow(scope),
     }
 }

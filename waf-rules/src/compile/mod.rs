@@ -10,6 +10,8 @@
 //! left to look up, so nothing can fail for that reason while traffic flows.
 
 mod compiler;
+mod draft;
+mod finish;
 mod rule;
 mod selection;
 mod settings;
@@ -118,6 +120,3 @@ pub fn baseline() -> RuleText {
         text: include_str!("../../rules/baseline.conf").into(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -231,6 +231,3 @@ impl Transaction {
         self.refusal.get_or_insert((status, reason));
     }
 }
-
-#[cfg(test)]
-mod tests;

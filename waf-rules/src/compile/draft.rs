@@ -1,0 +1,124 @@
+//! A rule while its text is being read.
+
+use std::sync::Arc;
+
+use super::{Decision, Description, Link, Rule};
+use crate::{
+    actions::{Disruptive, Effect},
+    seclang::Place,
+    transformations::Transformation,
+    variables::Expansion,
+};
+
+/// A rule that still may change or go.
+pub(super) struct Draft {
+    pub(super) rule: Rule,
+    pub(super) removed: bool,
+    pub(super) jump: Option<(Jump, Place)>,
+}
+
+pub(super) enum Jump {
+    Skip(usize),
+    SkipAfter(String),
+}
+
+/// What `SecDefaultAction` says for a phase.
+#[derive(Clone, Default)]
+pub(super) struct Defaults {
+    pub(super) disruptive: Option<Disruptive>,
+    pub(super) status: Option<u16>,
+    pub(super) log: Option<bool>,
+    pub(super) audit_log: Option<bool>,
+    pub(super) transformations: Vec<Transformation>,
+}
+
+/// The actions of one rule, sorted.
+#[derive(Default)]
+pub(super) struct Actions {
+    pub(super) id: Option<u64>,
+    pub(super) phase: Option<u8>,
+    pub(super) message: Option<String>,
+    pub(super) log_data: Option<Expansion>,
+    pub(super) severity: Option<u8>,
+    pub(super) tags: Vec<String>,
+    pub(super) version: Option<String>,
+    pub(super) revision: Option<String>,
+    pub(super) disruptive: Option<Disruptive>,
+    pub(super) status: Option<u16>,
+    pub(super) log: Option<bool>,
+    pub(super) audit_log: Option<bool>,
+    pub(super) capture: bool,
+    pub(super) chain: bool,
+    pub(super) multi_match: bool,
+    pub(super) reset_transformations: bool,
+    pub(super) transformations: Vec<Transformation>,
+    pub(super) jump: Option<Jump>,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// Makes the draft of a rule from its first link.
+pub(super) fn head(
+    place: &Place,
+    phase: u8,
+    actions: Actions,
+    defaults: &Defaults,
+    link: Link,
+) -> Draft {
+    let decision = decision(actions.disruptive, actions.status, defaults);
+    let log = actions.log.or(defaults.log).unwrap_or(true);
+    // The texts were checked when the actions were resolved.
+    let expansion = |text: &String| Expansion::parse(text).ok();
+    let rule = Rule {
+        message: actions.message.as_ref().and_then(expansion),
+        tags: actions.tags.iter().filter_map(expansion).collect(),
+        description: Arc::new(Description {
+            id: actions.id,
+            phase,
+            severity: actions.severity,
+            message: actions.message,
+            tags: actions.tags,
+            version: actions.version,
+            revision: actions.revision,
+            place: Some(place.clone()),
+        }),
+        log_data: actions.log_data,
+        decision,
+        log,
+        audit_log: actions.audit_log.or(defaults.audit_log).unwrap_or(log),
+        continue_at: None,
+        links: vec![link],
+    };
+    Draft {
+        rule,
+        removed: false,
+        jump: actions.jump.map(|jump| (jump, place.clone())),
+    }
+}
+
+/// Resolves what a rule decides.
+pub(super) fn decision(
+    disruptive: Option<Disruptive>,
+    status: Option<u16>,
+    defaults: &Defaults,
+) -> Decision {
+    let default = || defaults.disruptive.clone().unwrap_or(Disruptive::Pass);
+    let chosen = match disruptive {
+        None | Some(Disruptive::Block) => default(),
+        Some(chosen) => chosen,
+    };
+    let status = status.or(defaults.status);
+    match chosen {
+        Disruptive::Pass | Disruptive::Block => Decision::Pass,
+        Disruptive::Deny => Decision::Deny {
+            status: status.unwrap_or(403),
+        },
+        Disruptive::Drop => Decision::Drop,
+        Disruptive::Redirect(location) => {
+            let status = status
+                .filter(|status| (300..400).contains(status))
+                .unwrap_or(302);
+            Decision::Redirect { status, location }
+        }
+        Disruptive::Allow(scope) => Decision::Allow(scope),
+    }
+}

@@ -1,0 +1,129 @@
+//! The end of compilation: late exclusions are named, jumps become positions,
+//! and rules go to their phases.
+
+use super::{PHASES, Rule, RuleSet, compiler::Compiler, draft::Jump};
+use crate::{
+    actions::Effect,
+    error::{Complaint, RuleError},
+};
+
+impl Compiler<'_> {
+    /// Makes the rule set, or returns the errors.
+    pub(super) fn finish(mut self) -> Result<RuleSet, Vec<RuleError>> {
+        let targets: Vec<Option<usize>> = (0..self.drafts.len())
+            .map(|index| self.jump_target(index))
+            .collect();
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        self.warn_of_late_exclusions();
+        // Positions in a phase: how many rules of the phase stay before a draft.
+        let place_of = |phase: u8, end: usize| {
+            let before = self.drafts[..end.min(self.drafts.len())].iter();
+            before
+                .filter(|draft| !draft.removed && draft.rule.description.phase == phase)
+                .count()
+        };
+        let positions: Vec<Option<usize>> = targets
+            .iter()
+            .zip(&self.drafts)
+            .map(|(target, draft)| target.map(|end| place_of(draft.rule.description.phase, end)))
+            .collect();
+        let mut phases: [Vec<Rule>; PHASES] = Default::default();
+        for (mut draft, position) in self
+            .drafts
+            .into_iter()
+            .zip(positions)
+            .filter(|(draft, _)| !draft.removed)
+        {
+            draft.rule.continue_at = position;
+            let phase = usize::from(draft.rule.description.phase).saturating_sub(1);
+            if let Some(rules) = phases.get_mut(phase) {
+                rules.push(draft.rule);
+            }
+        }
+        Ok(RuleSet {
+            phases,
+            settings: self.settings,
+            warnings: self.warnings,
+        })
+    }
+
+    /// Warns of a `ctl` exclusion whose rules have all run when it does.
+    fn warn_of_late_exclusions(&mut self) {
+        for (index, draft) in self
+            .drafts
+            .iter()
+            .enumerate()
+            .filter(|(_, draft)| !draft.removed)
+        {
+            let effects = draft.rule.links.iter().flat_map(|link| &link.effects);
+            let exclusions = effects.filter_map(|effect| match effect {
+                Effect::Control(control) => control.exclusion(),
+                Effect::SetVariable(_) => None,
+            });
+            let now = (draft.rule.description.phase, index);
+            for exclusion in exclusions {
+                let meant = self
+                    .drafts
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, other)| !other.removed);
+                let mut meant = meant
+                    .filter(|(_, other)| exclusion.covers(&other.rule.description))
+                    .peekable();
+                // That there is no such rule at all is common: exclusions are
+                // written for rule sets that are not always all there.
+                let exists = meant.peek().is_some();
+                if exists
+                    && meant.all(|(at, other)| (other.rule.description.phase, at) < now)
+                    && let Some(place) = &draft.rule.description.place
+                {
+                    let complaint = Complaint::new(
+                        "this exclusion has no effect: the rules it means run before it",
+                    )
+                    .hint("move it to an earlier phase, or before them");
+                    self.warnings.push(complaint.at(place));
+                }
+            }
+        }
+    }
+
+    /// Returns the draft at which to go on when draft `index` jumps.
+    fn jump_target(&mut self, index: usize) -> Option<usize> {
+        let draft = &self.drafts[index];
+        let (jump, place) = draft.jump.as_ref()?;
+        match jump {
+            Jump::Skip(count) => {
+                let phase = draft.rule.description.phase;
+                let later = self.drafts.iter().enumerate().skip(index + 1);
+                let mut same = later
+                    .filter(|(_, other)| !other.removed && other.rule.description.phase == phase);
+                Some(same.nth(*count).map_or(self.drafts.len(), |(end, _)| end))
+            }
+            Jump::SkipAfter(name) => {
+                let marker = self
+                    .markers
+                    .iter()
+                    .find(|(known, end)| known == name && *end > index);
+                let by_id = || {
+                    let id = name.parse::<u64>().ok()?;
+                    let later = self.drafts.iter().enumerate().skip(index + 1);
+                    later
+                        .filter(|(_, other)| other.rule.description.id == Some(id))
+                        .map(|(end, _)| end + 1)
+                        .next()
+                };
+                let target = marker.map(|(_, end)| *end).or_else(by_id);
+                if target.is_none() {
+                    let complaint = Complaint::new(format!(
+                        "skipAfter: there is no marker {name} after this rule"
+                    ));
+                    let error = complaint.at(place);
+                    self.errors.push(error);
+                }
+                target
+            }
+        }
+    }
+}
