@@ -1,0 +1,143 @@
+//! The peers: reverse proxies in front of the same upstream, one worker each.
+//!
+//! Each has a module that says what it is set to and why that compares.
+
+pub mod bare_pingora;
+pub mod nginx;
+pub mod portcullis;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// A reverse proxy to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peer {
+    /// nginx of the system.
+    Nginx,
+    /// pingora with nothing on it.
+    BarePingora,
+    /// This project.
+    Portcullis,
+}
+
+/// Where a peer listens, forwards to, and keeps its files.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Address of the upstream.
+    pub upstream: SocketAddr,
+    /// Folder for configuration and logs, empty at the start.
+    pub folder: &'a Path,
+}
+
+impl Peer {
+    /// Every peer, in the order of the tables.
+    pub const ALL: [Self; 3] = [Self::Nginx, Self::BarePingora, Self::Portcullis];
+
+    /// Returns the name used on the command line and in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::BarePingora => "bare-pingora",
+            Self::Portcullis => "portcullis",
+        }
+    }
+
+    /// Finds the program.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there; the text says how to get it.
+    pub fn program(self) -> anyhow::Result<PathBuf> {
+        match self {
+            Self::Nginx => nginx::program(),
+            Self::BarePingora => bare_pingora::program(),
+            Self::Portcullis => portcullis::program(),
+        }
+    }
+
+    /// Asks the program for its version.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there or does not answer.
+    pub fn version(self) -> anyhow::Result<String> {
+        match self {
+            Self::Nginx => version_of(&nginx::program()?, "-v"),
+            Self::BarePingora => Ok(bare_pingora::version()),
+            Self::Portcullis => version_of(&portcullis::program()?, "--version"),
+        }
+    }
+
+    /// Writes the configuration and returns the command that starts the peer in
+    /// the foreground.
+    ///
+    /// # Errors
+    ///
+    /// When the program is not there or the configuration cannot be written.
+    pub fn command(self, place: &Place<'_>) -> anyhow::Result<Command> {
+        match self {
+            Self::Nginx => nginx::command(place),
+            Self::BarePingora => bare_pingora::command(place),
+            Self::Portcullis => portcullis::command(place),
+        }
+    }
+}
+
+/// Writes a template with its `{listen}`, `{upstream}` and `{folder}` filled in.
+fn write_config(place: &Place<'_>, name: &str, template: &str) -> anyhow::Result<PathBuf> {
+    let file = place.folder.join(name);
+    fs::write(&file, fill(place, template)).with_context(|| format!("writing {file:?}"))?;
+    Ok(file)
+}
+
+fn fill(place: &Place<'_>, template: &str) -> String {
+    template
+        .replace("{listen}", &place.listen.to_string())
+        .replace("{upstream}", &place.upstream.to_string())
+        .replace("{folder}", &place.folder.to_string_lossy())
+}
+
+fn version_of(program: &Path, argument: &str) -> anyhow::Result<String> {
+    let output = Command::new(program)
+        .arg(argument)
+        .output()
+        .with_context(|| format!("asking {program:?} for its version"))?;
+    // nginx answers on standard error.
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_placeholder_of_the_templates_is_filled() {
+        let place = Place {
+            listen: "127.0.0.1:1001".parse().unwrap(),
+            upstream: "127.0.0.1:1002".parse().unwrap(),
+            folder: Path::new("/folder"),
+        };
+        for template in [nginx::TEMPLATE, portcullis::TEMPLATE] {
+            let config = fill(&place, template);
+            for expected in ["127.0.0.1:1001", "127.0.0.1:1002", "/folder/"] {
+                assert!(config.contains(expected), "{expected} in {config}");
+            }
+            for placeholder in ["{listen}", "{upstream}", "{folder}"] {
+                assert!(!config.contains(placeholder), "{placeholder} in {config}");
+            }
+        }
+    }
+}
