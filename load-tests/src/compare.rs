@@ -48,6 +48,8 @@ pub struct Sample {
     pub requests_per_second: f64,
     /// Requests answered.
     pub requests: u64,
+    /// CPU time by wall-clock time: 1 is one processor, all the time.
+    pub busy: f64,
 }
 
 /// The samples of one scenario: `samples[i][round]` belongs to the i-th peer of
@@ -117,13 +119,14 @@ impl Bench {
                     .await
                     .with_context(|| format!("{}, {}", peer.name(), scenario.title()))?;
                 eprintln!(
-                    "{} {}/{}: {:12} {:7.2} us/request {:8.0} requests/s",
+                    "{} {}/{}: {:12} {:7.2} us/request {:8.0} requests/s {:4.2} busy",
                     scenario.word(),
                     round + 1,
                     settings.rounds,
                     peer.name(),
                     sample.cpu_us_per_request,
-                    sample.requests_per_second
+                    sample.requests_per_second,
+                    sample.busy
                 );
                 samples[index].push(sample);
             }
@@ -173,6 +176,7 @@ impl Bench {
             cpu_us_per_request: spent.as_secs_f64() * 1e6 / requests,
             requests_per_second: requests / load.duration.as_secs_f64(),
             requests: load.requests,
+            busy: spent.as_secs_f64() / load.duration.as_secs_f64(),
         })
     }
 

@@ -72,6 +72,9 @@ pub struct PeerReport {
     pub cpu_us_per_request: Spread,
     /// Requests in a second.
     pub requests_per_second: Spread,
+    /// CPU time by wall-clock time. Well below 1, the peer was waiting, for the
+    /// driver, the upstream or the machine, and its rate is theirs.
+    pub busy: Spread,
     /// One for each round.
     pub samples: Vec<Sample>,
 }
@@ -124,6 +127,7 @@ impl ScenarioReport {
                     version: version.clone(),
                     cpu_us_per_request: Spread::of(&cpu(&samples))?,
                     requests_per_second: Spread::of(&rate(&samples))?,
+                    busy: Spread::of(&busy(&samples))?,
                     samples,
                 })
             })
@@ -160,6 +164,10 @@ fn rate(samples: &[Sample]) -> Vec<f64> {
     samples.iter().map(|s| s.requests_per_second).collect()
 }
 
+fn busy(samples: &[Sample]) -> Vec<f64> {
+    samples.iter().map(|s| s.busy).collect()
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Machine {
@@ -191,17 +199,17 @@ impl fmt::Display for Report {
 impl fmt::Display for ScenarioReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n", self.scenario.title())?;
-        writeln!(f, "| peer | CPU us per request | requests per second |")?;
-        writeln!(f, "| --- | --- | --- |")?;
+        writeln!(
+            f,
+            "| peer | CPU us per request | requests per second | busy |"
+        )?;
+        writeln!(f, "| --- | --- | --- | --- |")?;
         for peer in &self.peers {
             let cpu = numbers(peer.cpu_us_per_request, 1);
             let rate = numbers(peer.requests_per_second, 0);
-            writeln!(
-                f,
-                "| {} ({}) | {cpu} | {rate} |",
-                peer.peer.name(),
-                peer.version
-            )?;
+            let busy = numbers(peer.busy, 2);
+            let (name, version) = (peer.peer.name(), &peer.version);
+            writeln!(f, "| {name} {version} | {cpu} | {rate} | {busy} |")?;
         }
         if !self.ratios.is_empty() {
             writeln!(f, "\n| ratio of CPU per request | median (min-max) |")?;
@@ -239,6 +247,7 @@ mod tests {
             cpu_us_per_request: *cpu,
             requests_per_second: 1e6 / cpu,
             requests: 1000,
+            busy: 1.0,
         };
         cpu.iter().map(sample).collect()
     }
@@ -279,7 +288,7 @@ mod tests {
         ]);
         let text = report.to_string();
         for row in [
-            "| nginx (1.0) | 16.0 (15.0-17.0) | 62500 (58824-66667) |",
+            "| nginx 1.0 | 16.0 (15.0-17.0) | 62500 (58824-66667) | 1.00 (1.00-1.00) |",
             "| portcullis / bare-pingora, target at most 1.15 | 1.100 (1.100-1.100) |",
             "| bare-pingora / nginx | 1.471 (1.250-2.000) |",
         ] {

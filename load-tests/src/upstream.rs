@@ -27,6 +27,8 @@ struct Message {
     bytes: usize,
     /// Bytes of the body without chunk framing.
     body_bytes: u64,
+    /// Whether the client wants the connection closed after the answer.
+    close: bool,
 }
 
 /// Serves connections until the listener fails.
@@ -55,6 +57,9 @@ async fn answer_requests(mut stream: TcpStream) -> io::Result<()> {
         while let Some(message) = find_message(&buffer)? {
             buffer.drain(..message.bytes);
             stream.write_all(&reply(message.body_bytes)).await?;
+            if message.close {
+                return Ok(());
+            }
         }
         if buffer.len() > MAX_REQUEST_BYTES || stream.read_buf(&mut buffer).await? == 0 {
             return Ok(());
@@ -81,26 +86,35 @@ fn find_message(buffer: &[u8]) -> io::Result<Option<Message>> {
     let Status::Complete(head) = request.parse(buffer).map_err(invalid)? else {
         return Ok(None);
     };
-    let (mut length, mut chunked) = (0, false);
+    let (mut length, mut chunked, mut close) = (0, false, false);
     for header in request.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") {
             let text = std::str::from_utf8(header.value).map_err(invalid)?;
             length = text.parse().map_err(invalid)?;
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
             chunked = true;
+        } else if header.name.eq_ignore_ascii_case("connection") {
+            close = header.value.eq_ignore_ascii_case(b"close");
         }
     }
     if chunked {
-        return find_chunked_end(buffer, head);
+        let end = find_chunked_end(buffer, head)?;
+        return Ok(end.map(|(bytes, body_bytes)| Message {
+            bytes,
+            body_bytes,
+            close,
+        }));
     }
     let message = Message {
         bytes: head.saturating_add(length),
         body_bytes: length as u64,
+        close,
     };
     Ok((buffer.len() >= message.bytes).then_some(message))
 }
 
-fn find_chunked_end(buffer: &[u8], head: usize) -> io::Result<Option<Message>> {
+/// Finds the end of a chunked body that starts at `head`, and the size of its data.
+fn find_chunked_end(buffer: &[u8], head: usize) -> io::Result<Option<(usize, u64)>> {
     let (mut at, mut body_bytes) = (head, 0);
     loop {
         let rest = buffer.get(at..).unwrap_or_default();
@@ -118,8 +132,7 @@ fn find_chunked_end(buffer: &[u8], head: usize) -> io::Result<Option<Message>> {
             return Ok(None);
         }
         if size == 0 {
-            let bytes = at;
-            return Ok(Some(Message { bytes, body_bytes }));
+            return Ok(Some((at, body_bytes)));
         }
     }
 }
@@ -142,6 +155,7 @@ mod tests {
         let expected = Message {
             bytes: text.len(),
             body_bytes: 0,
+            close: false,
         };
         assert_eq!(found(&format!("{text}GET")), Some(expected));
     }
@@ -162,8 +176,23 @@ mod tests {
                 assert_eq!(found(&text[..end]), None, "{:?}", &text[..end]);
             }
             let bytes = text.len();
-            assert_eq!(found(text), Some(Message { bytes, body_bytes }));
+            let message = found(text).unwrap();
+            assert_eq!((message.bytes, message.body_bytes), (bytes, body_bytes));
         }
+    }
+
+    #[test]
+    fn a_client_may_ask_for_the_connection_to_close() {
+        assert!(
+            found("GET / HTTP/1.1\r\nconnection: Close\r\n\r\n")
+                .unwrap()
+                .close
+        );
+        assert!(
+            !found("GET / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n")
+                .unwrap()
+                .close
+        );
     }
 
     #[test]

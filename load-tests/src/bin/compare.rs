@@ -77,6 +77,9 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = settings(arguments)?;
     let profiler = arguments.profile.then(Profiler::new).transpose()?;
+    if profiler.is_some() {
+        Peer::Portcullis.program()?;
+    }
     if let Some(file) = &arguments.json {
         check_writable(file)?;
     }

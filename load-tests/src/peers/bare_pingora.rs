@@ -19,7 +19,7 @@ pub fn program() -> anyhow::Result<PathBuf> {
 
 /// Returns the version of pingora it is built on.
 pub fn version() -> String {
-    format!("pingora {PINGORA}")
+    PINGORA.to_owned()
 }
 
 /// Returns the command that starts bare-pingora.

@@ -73,9 +73,9 @@ impl Peer {
     /// When it is not there or does not answer.
     pub fn version(self) -> anyhow::Result<String> {
         match self {
-            Self::Nginx => version_of(&nginx::program()?, "-v"),
+            Self::Nginx => version_of(&nginx::program()?, "-v", "nginx version: nginx/"),
             Self::BarePingora => Ok(bare_pingora::version()),
-            Self::Portcullis => version_of(&portcullis::program()?, "--version"),
+            Self::Portcullis => version_of(&portcullis::program()?, "--version", "portcullis "),
         }
     }
 
@@ -108,7 +108,8 @@ fn fill(place: &Place<'_>, template: &str) -> String {
         .replace("{folder}", &place.folder.to_string_lossy())
 }
 
-fn version_of(program: &Path, argument: &str) -> anyhow::Result<String> {
+/// Asks a program for its version and takes the `prefix` off the answer.
+fn version_of(program: &Path, argument: &str, prefix: &str) -> anyhow::Result<String> {
     let output = Command::new(program)
         .arg(argument)
         .output()
@@ -116,7 +117,8 @@ fn version_of(program: &Path, argument: &str) -> anyhow::Result<String> {
     // nginx answers on standard error.
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+    let line = text.lines().next().unwrap_or_default().trim();
+    Ok(line.strip_prefix(prefix).unwrap_or(line).to_owned())
 }
 
 #[cfg(test)]
