@@ -70,7 +70,7 @@ impl Profiler {
     pub async fn top(&self, data: &Path) -> anyhow::Result<Vec<String>> {
         let output = Command::new(&self.program)
             .args(["report", "--no-children", "--stdio", "-g", "none"])
-            .args(["--sort", "dso,symbol", "-i"])
+            .args(["--fields", "overhead,dso,symbol", "-i"])
             .arg(data)
             .stdin(Stdio::null())
             .kill_on_drop(true)

@@ -30,3 +30,34 @@ pub fn command(place: &Place<'_>) -> anyhow::Result<Command> {
     command.arg(config);
     Ok(command)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use portcullis_config::{
+        read::{SourceFile, read},
+        validate::validate,
+    };
+
+    use super::*;
+    use crate::peers::fill;
+
+    #[test]
+    fn the_configuration_has_no_problems() {
+        let place = Place {
+            listen: "127.0.0.1:1001".parse().unwrap(),
+            upstream: "127.0.0.1:1002".parse().unwrap(),
+            folder: Path::new("/folder"),
+        };
+        let read = read(&[SourceFile {
+            name: "portcullis.yaml".into(),
+            text: fill(&place, TEMPLATE),
+        }]);
+        assert!(read.problems.is_empty(), "{:#?}", read.problems);
+        let validated = validate(&read.document, &read.origins);
+        assert!(validated.problems.is_empty(), "{:#?}", validated.problems);
+        assert_eq!(read.document.listeners.len(), 1);
+        assert_eq!(read.document.routes.len(), 1);
+    }
+}
