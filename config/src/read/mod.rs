@@ -1,10 +1,21 @@
 //! YAML text to [`Document`], with the place of everything in it.
 //!
 //! ```text
-//! files -> YAML events -> node tree with spans -> Document + Origins, or every problem
+//! files --events--> Node tree with places --merge--> one tree --serde--> Document
+//!                     |                                            \--> Origins
+//!                     \--> problems: syntax, duplicate keys, unknown keys, types: every one
 //! ```
+//!
+//! serde alone stops at its first error and knows no places. So the text becomes
+//! a small tree first, and the tree is deserialized by a reader that notes what
+//! is wrong and goes on with the next key or list item.
 
-use std::collections::BTreeMap;
+mod de;
+mod merge;
+mod node;
+mod parse;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     document::Document,
@@ -24,12 +35,44 @@ pub struct SourceFile {
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     places: BTreeMap<String, Origin>,
+    /// Lists with items that could not be read; references into them are not judged.
+    incomplete: BTreeSet<String>,
 }
 
 impl Origins {
+    /// Notes where a part of the document came from.
+    pub fn insert(&mut self, path: impl Into<String>, origin: Origin) {
+        self.places.insert(path.into(), origin);
+    }
+
     /// Finds the origin of a document path, or of its nearest ancestor that has one.
     pub fn locate(&self, path: &str) -> Origin {
-        self.places.get(path).cloned().unwrap_or(Origin::Internal)
+        let mut path = path;
+        loop {
+            if let Some(origin) = self.places.get(path) {
+                return origin.clone();
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = &path[..end],
+                None => return Origin::Internal,
+            }
+        }
+    }
+
+    /// Tells whether items of a top-level list were left out because they could
+    /// not be read, so that a name may be missing for that reason.
+    pub fn is_incomplete(&self, list: &str) -> bool {
+        self.incomplete.contains(list)
+    }
+
+    /// Resolves a file named in the document against the folder of the file that names it.
+    pub fn resolve(&self, path: &str, file: &str) -> std::path::PathBuf {
+        match self.locate(path) {
+            Origin::File { file: source, .. } => {
+                std::path::Path::new(&source).parent().map_or_else(|| file.into(), |folder| folder.join(file))
+            }
+            Origin::Object { .. } | Origin::Internal => file.into(),
+        }
     }
 }
 
@@ -45,6 +88,35 @@ pub struct Read {
 }
 
 /// Reads and merges configuration files.
-pub fn read(_files: &[SourceFile]) -> Read {
-    Read::default()
+///
+/// Lists concatenate; a section that is no list may stand in one file only; two
+/// items of one list with the same name are a problem that names both places.
+pub fn read(files: &[SourceFile]) -> Read {
+    let mut problems = Vec::new();
+    let mut roots = Vec::new();
+    for file in files {
+        match parse::parse(file, &mut problems) {
+            Ok(Some(root)) => roots.push(root),
+            Ok(None) => {}
+            Err(problem) => problems.push(*problem),
+        }
+    }
+    let merged = merge::merge(roots, &mut problems);
+    let mut origins = Origins::default();
+    let document = de::document(&merged, &mut origins, &mut problems);
+    Read { document, origins, problems }
 }
+
+/// Writes a document as YAML.
+pub fn to_yaml(document: &Document) -> String {
+    // Every type of the document serializes to text, numbers, lists and maps with text keys.
+    serde_saphyr::to_string(document).unwrap_or_else(|error| format!("# not printable: {error}\n"))
+}
+
+/// The JSON Schema of the document, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Document).into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,17 @@
 //! The route table.
+//!
+//! ```text
+//! listener -> host (exact, then the longest suffix, then any) -> path -> method, headers
+//! ```
+//!
+//! A host that is found is the only one that is looked at: a request that none
+//! of its rules takes is not handed to a broader host.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use http::{HeaderMap, Method};
 
-use crate::model::{Route, Rule};
+use crate::model::{HeaderMatch, HeaderValueMatch, HostPattern, Match, PathMatch, Route, Rule};
 
 /// What the route table looks at.
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +39,172 @@ pub struct RouteMatch {
 
 /// All routes, ordered for look-up.
 #[derive(Clone, Debug, Default)]
-pub struct RouteTable {}
+pub struct RouteTable {
+    /// Routes of every listener that some route names.
+    named: HashMap<String, Hosts>,
+    /// Routes of the other listeners.
+    any: Hosts,
+}
+
+/// The hosts of one listener.
+#[derive(Clone, Debug, Default)]
+struct Hosts {
+    exact: HashMap<String, Paths>,
+    suffix: HashMap<String, Paths>,
+    any: Option<Paths>,
+}
+
+/// The rules of one host by path.
+#[derive(Clone, Debug, Default)]
+struct Paths {
+    exact: HashMap<String, Vec<Candidate>>,
+    /// Longest pattern first.
+    regex: Vec<(regex::Regex, Vec<Candidate>)>,
+    prefix: HashMap<String, Vec<Candidate>>,
+}
+
+/// A rule under one path, with its further conditions.
+#[derive(Clone, Debug)]
+struct Candidate {
+    method: Option<Method>,
+    headers: Vec<HeaderMatch>,
+    rule: Arc<Rule>,
+}
 
 impl RouteTable {
     /// Orders routes for look-up.
-    pub fn new(_routes: &[Route]) -> Self {
-        Self {}
+    pub fn new(routes: &[Route]) -> Self {
+        let mut table = Self::default();
+        for name in routes.iter().flat_map(|route| &route.listeners) {
+            table.named.entry(name.clone()).or_default();
+        }
+        for (listener, hosts) in &mut table.named {
+            for route in routes.iter().filter(|route| route.listeners.is_empty() || route.listeners.contains(listener)) {
+                hosts.add(route);
+            }
+            hosts.sort();
+        }
+        for route in routes.iter().filter(|route| route.listeners.is_empty()) {
+            table.any.add(route);
+        }
+        table.any.sort();
+        table
     }
 
     /// Finds the rule for a request.
-    pub fn find(&self, _request: RouteRequest<'_>) -> Option<RouteMatch> {
-        None
+    pub fn find(&self, request: RouteRequest<'_>) -> Option<RouteMatch> {
+        self.named.get(request.listener).unwrap_or(&self.any).paths(request.host)?.find(request)
+    }
+}
+
+impl Hosts {
+    fn add(&mut self, route: &Route) {
+        if route.hosts.is_empty() {
+            self.any.get_or_insert_default().add(route);
+        }
+        for host in &route.hosts {
+            let paths = match host {
+                HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
+                HostPattern::Suffix(suffix) => self.suffix.entry(suffix.clone()).or_default(),
+            };
+            paths.add(route);
+        }
+    }
+
+    fn sort(&mut self) {
+        for paths in self.exact.values_mut().chain(self.suffix.values_mut()).chain(&mut self.any) {
+            paths.sort();
+        }
+    }
+
+    fn paths(&self, host: &str) -> Option<&Paths> {
+        if let Some(paths) = self.exact.get(host) {
+            return Some(paths);
+        }
+        if !self.suffix.is_empty() {
+            let mut rest = host;
+            while let Some((_, suffix)) = rest.split_once('.') {
+                if let Some(paths) = self.suffix.get(suffix) {
+                    return Some(paths);
+                }
+                rest = suffix;
+            }
+        }
+        self.any.as_ref()
+    }
+}
+
+impl Paths {
+    fn add(&mut self, route: &Route) {
+        for (matches, rule) in &route.rules {
+            for Match { path, method, headers } in matches {
+                let candidate = Candidate { method: method.clone(), headers: headers.clone(), rule: Arc::clone(rule) };
+                match path {
+                    PathMatch::Exact(path) => self.exact.entry(path.clone()).or_default().push(candidate),
+                    PathMatch::Prefix(prefix) => self.prefix.entry(prefix.clone()).or_default().push(candidate),
+                    PathMatch::Regex(regex) => {
+                        match self.regex.iter_mut().find(|(known, _)| known.as_str() == regex.as_str()) {
+                            Some((_, candidates)) => candidates.push(candidate),
+                            None => self.regex.push((regex.clone(), vec![candidate])),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Orders by what is more specific; the sort is stable, so ties stay in document order.
+    fn sort(&mut self) {
+        self.regex.sort_by(|(a, _), (b, _)| b.as_str().len().cmp(&a.as_str().len()).then(a.as_str().cmp(b.as_str())));
+        let regex = self.regex.iter_mut().map(|(_, candidates)| candidates);
+        for candidates in self.exact.values_mut().chain(self.prefix.values_mut()).chain(regex) {
+            candidates.sort_by_key(|candidate| {
+                (candidate.method.is_none(), std::cmp::Reverse(candidate.headers.len()))
+            });
+        }
+    }
+
+    fn find(&self, request: RouteRequest<'_>) -> Option<RouteMatch> {
+        let path = request.path;
+        let matched = |candidates: &Vec<Candidate>, prefix_len| {
+            let candidate = candidates.iter().find(|candidate| candidate.matches(request))?;
+            Some(RouteMatch { rule: Arc::clone(&candidate.rule), prefix_len })
+        };
+        if let Some(found) = self.exact.get(path).and_then(|candidates| matched(candidates, 0)) {
+            return Some(found);
+        }
+        for (regex, candidates) in &self.regex {
+            if regex.is_match(path)
+                && let Some(found) = matched(candidates, 0)
+            {
+                return Some(found);
+            }
+        }
+        // Whole segments, the longest first: "/a/b", "/a", "".
+        let mut end = path.strip_suffix('/').unwrap_or(path).len();
+        loop {
+            let prefix = &path[..end];
+            if let Some(found) = self.prefix.get(prefix).and_then(|candidates| matched(candidates, end)) {
+                return Some(found);
+            }
+            end = prefix.rfind('/')?;
+        }
+    }
+}
+
+impl Candidate {
+    fn matches(&self, request: RouteRequest<'_>) -> bool {
+        self.method.as_ref().is_none_or(|method| method == request.method)
+            && self.headers.iter().all(|header| header_matches(header, request.headers))
+    }
+}
+
+fn header_matches(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(&wanted.name).iter();
+    match &wanted.value {
+        HeaderValueMatch::Present => values.next().is_some(),
+        HeaderValueMatch::Absent => values.next().is_none(),
+        HeaderValueMatch::Exact(text) => values.any(|value| value.as_bytes() == text.as_bytes()),
+        HeaderValueMatch::Regex(regex) => values.any(|value| value.to_str().is_ok_and(|text| regex.is_match(text))),
     }
 }
