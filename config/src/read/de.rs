@@ -9,8 +9,8 @@ use std::{cell::RefCell, collections::BTreeMap, fmt};
 use serde::{
     Deserialize,
     de::{
-        self, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-        VariantAccess, Visitor, value::StrDeserializer,
+        self, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess,
+        SeqAccess, Unexpected, VariantAccess, Visitor, value::StrDeserializer,
     },
 };
 
@@ -28,42 +28,79 @@ use crate::{
 /// Each section, and each item of a section that is a list, is read by itself
 /// first; what cannot be read is noted and left out. What is left is then read
 /// as one document, so that paths and origins count the items that are in it.
-pub(super) fn document(root: &Node, origins: &mut Origins, problems: &mut Vec<Problem>) -> Document {
-    let Value::Mapping(sections) = &root.value else { return Document::default() };
+pub(super) fn document(
+    root: &Node,
+    origins: &mut Origins,
+    problems: &mut Vec<Problem>,
+) -> Document {
+    let Value::Mapping(sections) = &root.value else {
+        return Document::default();
+    };
     let mut kept = Vec::new();
     for (key, node) in sections {
         let known = problems.len();
         let node = match &node.value {
             Value::Sequence(items) if !items.is_empty() => {
-                let empty = Node { value: Value::Sequence(Vec::new()), origin: node.origin.clone() };
+                let empty = Node {
+                    value: Value::Sequence(Vec::new()),
+                    origin: node.origin.clone(),
+                };
                 if !is_readable(key, empty, 0, origins, problems) || problems.len() > known {
                     continue;
                 }
                 let readable = |(index, item): (usize, &Node)| {
-                    let alone = Node { value: Value::Sequence(vec![item.clone()]), origin: node.origin.clone() };
+                    let alone = Node {
+                        value: Value::Sequence(vec![item.clone()]),
+                        origin: node.origin.clone(),
+                    };
                     is_readable(key, alone, index, origins, problems).then(|| item.clone())
                 };
                 let items = items.iter().enumerate().filter_map(readable).collect();
-                Node { value: Value::Sequence(items), origin: node.origin.clone() }
+                Node {
+                    value: Value::Sequence(items),
+                    origin: node.origin.clone(),
+                }
             }
             _ if is_readable(key, node.clone(), 0, origins, problems) => node.clone(),
             _ => continue,
         };
         kept.push((key.clone(), node));
     }
-    let kept = Node { value: Value::Mapping(kept), origin: root.origin.clone() };
+    let kept = Node {
+        value: Value::Mapping(kept),
+        origin: root.origin.clone(),
+    };
     let notes = RefCell::default();
-    let document = Document::deserialize(Reader { node: &kept, path: String::new(), offset: 0, notes: &notes });
+    let document = Document::deserialize(Reader {
+        node: &kept,
+        path: String::new(),
+        offset: 0,
+        notes: &notes,
+    });
     origins.places.extend(notes.into_inner().places);
     // Every part was read by itself just now.
     document.unwrap_or_default()
 }
 
-fn is_readable(key: &Key, node: Node, offset: usize, origins: &mut Origins, problems: &mut Vec<Problem>) -> bool {
+fn is_readable(
+    key: &Key,
+    node: Node,
+    offset: usize,
+    origins: &mut Origins,
+    problems: &mut Vec<Problem>,
+) -> bool {
     let origin = node.origin.clone();
-    let alone = Node { value: Value::Mapping(vec![(key.clone(), node)]), origin: origin.clone() };
+    let alone = Node {
+        value: Value::Mapping(vec![(key.clone(), node)]),
+        origin: origin.clone(),
+    };
     let notes = RefCell::<Notes>::default();
-    let result = Document::deserialize(Reader { node: &alone, path: String::new(), offset, notes: &notes });
+    let result = Document::deserialize(Reader {
+        node: &alone,
+        path: String::new(),
+        offset,
+        notes: &notes,
+    });
     problems.extend(notes.into_inner().problems);
     if let Err(error) = &result {
         problems.push(error.problem(&origin, &key.text));
@@ -94,8 +131,17 @@ impl ReadError {
     }
 
     fn problem(&self, origin: &Origin, path: &str) -> Problem {
-        let (origin, path) = self.place.clone().unwrap_or_else(|| (origin.clone(), path.to_owned()));
-        Problem { origin, path, reason: self.reason.clone(), hint: self.hint.clone(), severity: Severity::Error }
+        let (origin, path) = self
+            .place
+            .clone()
+            .unwrap_or_else(|| (origin.clone(), path.to_owned()));
+        Problem {
+            origin,
+            path,
+            reason: self.reason.clone(),
+            hint: self.hint.clone(),
+            severity: Severity::Error,
+        }
     }
 }
 
@@ -109,7 +155,11 @@ impl std::error::Error for ReadError {}
 
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { reason: message.to_string(), hint: None, place: None }
+        Self {
+            reason: message.to_string(),
+            hint: None,
+            place: None,
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -117,7 +167,10 @@ impl de::Error for ReadError {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let mut error = Self::custom(format!("unknown value {variant:?}, expected one of {}", expected.join(", ")));
+        let mut error = Self::custom(format!(
+            "unknown value {variant:?}, expected one of {}",
+            expected.join(", ")
+        ));
         error.hint = did_you_mean(variant, expected.iter().copied());
         error
     }
@@ -135,11 +188,19 @@ impl de::Error for ReadError {
 }
 
 /// Proposes the known word nearest to an unknown one.
-pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
     let lower = word.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3 + 1)
         .min()
         .map(|(_, candidate)| format!("did you mean {candidate:?}?"))
@@ -155,7 +216,12 @@ struct Reader<'a, 's> {
 
 impl<'a, 's> Reader<'a, 's> {
     fn child(&self, node: &'a Node, path: String) -> Self {
-        Reader { node, path, offset: 0, notes: self.notes }
+        Reader {
+            node,
+            path,
+            offset: 0,
+            notes: self.notes,
+        }
     }
 
     /// Gives an error the place of this node, unless it has one.
@@ -172,13 +238,19 @@ impl<'a, 's> Reader<'a, 's> {
     }
 
     fn note_origin(&self) {
-        self.notes.borrow_mut().places.insert(self.path.clone(), self.node.origin.clone());
+        self.notes
+            .borrow_mut()
+            .places
+            .insert(self.path.clone(), self.node.origin.clone());
     }
 
     fn parse_number<T: std::str::FromStr>(&self, what: &str) -> Result<T, ReadError> {
         self.note_origin();
         match &self.node.value {
-            Value::Scalar { text, plain: true } => text.replace('_', "").parse().map_err(|_| self.expected(what)),
+            Value::Scalar { text, plain: true } => text
+                .replace('_', "")
+                .parse()
+                .map_err(|_| self.expected(what)),
             Value::Scalar { text, plain: false } if text.parse::<T>().is_ok() => {
                 let mut error = self.expected(what);
                 error.hint = Some("remove the quotes".into());
@@ -217,12 +289,16 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
-            Value::Scalar { text, plain: true } if matches!(text.as_str(), "true" | "false") => self.deserialize_bool(visitor),
+            Value::Scalar { text, plain: true } if matches!(text.as_str(), "true" | "false") => {
+                self.deserialize_bool(visitor)
+            }
             Value::Scalar { .. } if self.node.is_null() => {
                 let result = visitor.visit_unit();
                 self.place(result)
             }
-            Value::Scalar { text, plain: true } if text.parse::<u64>().is_ok() => self.deserialize_u64(visitor),
+            Value::Scalar { text, plain: true } if text.parse::<u64>().is_ok() => {
+                self.deserialize_u64(visitor)
+            }
             Value::Scalar { .. } => self.deserialize_str(visitor),
             Value::Sequence(_) => self.deserialize_seq(visitor),
             Value::Mapping(_) => self.deserialize_map(visitor),
@@ -238,7 +314,9 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
                 let mut error = self.expected("true or false");
                 error.hint = match text.to_ascii_lowercase().as_str() {
                     "yes" | "on" | "y" | "true" | "1" => Some("write true, without quotes".into()),
-                    "no" | "off" | "n" | "false" | "0" => Some("write false, without quotes".into()),
+                    "no" | "off" | "n" | "false" | "0" => {
+                        Some("write false, without quotes".into())
+                    }
                     _ => None,
                 };
                 Err(error)
@@ -279,31 +357,59 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.node.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.node.is_null() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.node.is_null() { visitor.visit_unit() } else { Err(self.expected("nothing")) }
+        if self.node.is_null() {
+            visitor.visit_unit()
+        } else {
+            Err(self.expected("nothing"))
+        }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         self.note_origin();
         match &self.node.value {
-            Value::Sequence(items) => visitor.visit_seq(Items { reader: &self, items: items.iter(), index: self.offset }),
-            Value::Scalar { .. } if self.node.is_null() => visitor.visit_seq(Items { reader: &self, items: [].iter(), index: 0 }),
+            Value::Sequence(items) => visitor.visit_seq(Items {
+                reader: &self,
+                items: items.iter(),
+                index: self.offset,
+            }),
+            Value::Scalar { .. } if self.node.is_null() => visitor.visit_seq(Items {
+                reader: &self,
+                items: [].iter(),
+                index: 0,
+            }),
             _ => Err(self.expected("a list")),
         }
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         self.deserialize_seq(visitor)
     }
 
@@ -320,7 +426,12 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         self.note_origin();
         match &self.node.value {
             Value::Mapping(entries) => {
-                let result = visitor.visit_map(Entries { reader: &self, fields: None, entries: entries.iter(), value: None });
+                let result = visitor.visit_map(Entries {
+                    reader: &self,
+                    fields: None,
+                    entries: entries.iter(),
+                    value: None,
+                });
                 self.place(result)
             }
             _ => Err(self.expected("a map")),
@@ -339,7 +450,12 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             Value::Scalar { .. } if self.node.is_null() => &[],
             _ => return Err(self.expected(&format!("a map with {}", fields.join(", ")))),
         };
-        let map = Entries { reader: &self, fields: Some(fields), entries: entries.iter(), value: None };
+        let map = Entries {
+            reader: &self,
+            fields: Some(fields),
+            entries: entries.iter(),
+            value: None,
+        };
         let result = visitor.visit_map(map);
         self.place(result)
     }
@@ -352,10 +468,16 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     ) -> Result<V::Value, ReadError> {
         self.note_origin();
         let result = match &self.node.value {
-            Value::Scalar { text, .. } => visitor.visit_enum(Variant { reader: &self, name: text, value: None }),
-            Value::Mapping(entries) if entries.len() == 1 => {
-                visitor.visit_enum(Variant { reader: &self, name: &entries[0].0.text, value: Some(&entries[0].1) })
-            }
+            Value::Scalar { text, .. } => visitor.visit_enum(Variant {
+                reader: &self,
+                name: text,
+                value: None,
+            }),
+            Value::Mapping(entries) if entries.len() == 1 => visitor.visit_enum(Variant {
+                reader: &self,
+                name: &entries[0].0.text,
+                value: Some(&entries[0].1),
+            }),
             _ => return Err(self.expected(&format!("exactly one of {}", variants.join(", ")))),
         };
         self.place(result)
@@ -376,13 +498,20 @@ struct Items<'r, 'de, 's> {
 impl<'de> SeqAccess<'de> for Items<'_, 'de, '_> {
     type Error = ReadError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        let Some(item) = self.items.next() else { return Ok(None) };
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ReadError> {
+        let Some(item) = self.items.next() else {
+            return Ok(None);
+        };
         let path = format!("{}[{}]", self.reader.path, self.index);
         self.index += 1;
         let reader = self.reader.child(item, path);
         let place = (item.origin.clone(), reader.path.clone());
-        seed.deserialize(reader).map(Some).map_err(|error| error.or_at(place))
+        seed.deserialize(reader)
+            .map(Some)
+            .map_err(|error| error.or_at(place))
     }
 }
 
@@ -397,7 +526,10 @@ struct Entries<'r, 'de, 's> {
 impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
     type Error = ReadError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ReadError> {
         for (key, node) in self.entries.by_ref() {
             if let Some(fields) = self.fields
                 && !fields.contains(&key.text.as_str())
@@ -420,7 +552,10 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
-        let (key, node) = self.value.take().ok_or_else(|| ReadError::custom("a value was asked for before its key"))?;
+        let (key, node) = self
+            .value
+            .take()
+            .ok_or_else(|| ReadError::custom("a value was asked for before its key"))?;
         let path = join(&self.reader.path, key);
         let mut reader = self.reader.child(node, path);
         // The offset belongs to the list right below the root.
@@ -449,7 +584,12 @@ impl<'r, 'de, 's> EnumAccess<'de> for Variant<'r, 'de, 's> {
 
 impl<'de> Variant<'_, 'de, '_> {
     fn value(&self) -> Result<Reader<'de, '_>, ReadError> {
-        let node = self.value.ok_or_else(|| ReadError::custom(format!("{:?} needs a value, as `{}: ...`", self.name, self.name)))?;
+        let node = self.value.ok_or_else(|| {
+            ReadError::custom(format!(
+                "{:?} needs a value, as `{}: ...`",
+                self.name, self.name
+            ))
+        })?;
         Ok(self.reader.child(node, join(&self.reader.path, self.name)))
     }
 }
@@ -459,7 +599,9 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de, '_> {
 
     fn unit_variant(self) -> Result<(), ReadError> {
         match self.value {
-            Some(node) if !node.is_null() => Err(ReadError::custom(format!("{:?} takes no value", self.name))),
+            Some(node) if !node.is_null() => {
+                Err(ReadError::custom(format!("{:?} takes no value", self.name)))
+            }
             _ => Ok(()),
         }
     }
@@ -472,12 +614,21 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de, '_> {
         self.value()?.deserialize_seq(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         match self.value {
             Some(_) => self.value()?.deserialize_struct("", fields, visitor),
             // All fields of a struct variant may have defaults.
             None => {
-                let empty = Entries { reader: self.reader, fields: Some(fields), entries: [].iter(), value: None };
+                let empty = Entries {
+                    reader: self.reader,
+                    fields: Some(fields),
+                    entries: [].iter(),
+                    value: None,
+                };
                 visitor.visit_map(empty)
             }
         }
@@ -485,5 +636,9 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de, '_> {
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
 }

@@ -11,7 +11,12 @@ pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
         let kind = root.kind();
         let Value::Mapping(entries) = root.value else {
             let hint = "the top level holds sections, such as `routes:`";
-            problems.push(error(root.origin, "", format!("a map is expected here, not {kind}"), Some(hint)));
+            problems.push(error(
+                root.origin,
+                "",
+                format!("a map is expected here, not {kind}"),
+                Some(hint),
+            ));
             continue;
         };
         for (key, node) in entries {
@@ -25,7 +30,10 @@ pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
                 _ => problems.push(error(
                     key.origin,
                     &key.text,
-                    format!("the section {:?} stands in two files; first at {}", key.text, first.origin),
+                    format!(
+                        "the section {:?} stands in two files; first at {}",
+                        key.text, first.origin
+                    ),
                     Some("only lists are merged"),
                 )),
             }
@@ -34,14 +42,21 @@ pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
     for (key, node) in &mut merged {
         refuse_duplicate_names(&key.text, node, problems);
     }
-    Node { value: Value::Mapping(merged), origin: Origin::Internal }
+    Node {
+        value: Value::Mapping(merged),
+        origin: Origin::Internal,
+    }
 }
 
 fn refuse_duplicate_names(section: &str, node: &mut Node, problems: &mut Vec<Problem>) {
-    let Value::Sequence(items) = &mut node.value else { return };
+    let Value::Sequence(items) = &mut node.value else {
+        return;
+    };
     let mut seen: Vec<(String, Origin)> = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let Some((name, origin)) = item.field("name") else { continue };
+        let Some((name, origin)) = item.field("name") else {
+            continue;
+        };
         match seen.iter().find(|(known, _)| known == name) {
             Some((_, first)) => problems.push(error(
                 origin.clone(),
@@ -55,5 +70,11 @@ fn refuse_duplicate_names(section: &str, node: &mut Node, problems: &mut Vec<Pro
 }
 
 fn error(origin: Origin, path: &str, reason: String, hint: Option<&str>) -> Problem {
-    Problem { origin, path: path.to_owned(), reason, hint: hint.map(str::to_owned), severity: Severity::Error }
+    Problem {
+        origin,
+        path: path.to_owned(),
+        reason,
+        hint: hint.map(str::to_owned),
+        severity: Severity::Error,
+    }
 }

@@ -11,6 +11,7 @@
 //! is wrong and goes on with the next key or list item.
 
 mod de;
+pub(crate) use de::did_you_mean;
 mod merge;
 mod node;
 mod parse;
@@ -68,9 +69,9 @@ impl Origins {
     /// Resolves a file named in the document against the folder of the file that names it.
     pub fn resolve(&self, path: &str, file: &str) -> std::path::PathBuf {
         match self.locate(path) {
-            Origin::File { file: source, .. } => {
-                std::path::Path::new(&source).parent().map_or_else(|| file.into(), |folder| folder.join(file))
-            }
+            Origin::File { file: source, .. } => std::path::Path::new(&source)
+                .parent()
+                .map_or_else(|| file.into(), |folder| folder.join(file)),
             Origin::Object { .. } | Origin::Internal => file.into(),
         }
     }
@@ -104,7 +105,11 @@ pub fn read(files: &[SourceFile]) -> Read {
     let merged = merge::merge(roots, &mut problems);
     let mut origins = Origins::default();
     let document = de::document(&merged, &mut origins, &mut problems);
-    Read { document, origins, problems }
+    Read {
+        document,
+        origins,
+        problems,
+    }
 }
 
 /// Writes a document as YAML.

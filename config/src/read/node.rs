@@ -51,7 +51,9 @@ impl Node {
 
     /// The text of the scalar under a key of a map.
     pub(super) fn field(&self, name: &str) -> Option<(&str, &Origin)> {
-        let Value::Mapping(entries) = &self.value else { return None };
+        let Value::Mapping(entries) = &self.value else {
+            return None;
+        };
         let (_, node) = entries.iter().find(|(key, _)| key.text == name)?;
         match &node.value {
             Value::Scalar { text, .. } => Some((text, &node.origin)),

@@ -22,7 +22,10 @@ const MAX_NODES: usize = 2_000_000;
 /// # Errors
 /// A file that is not YAML, or beyond the bounds. Duplicate keys are noted in
 /// `problems` and the first one counts.
-pub(super) fn parse(file: &SourceFile, problems: &mut Vec<Problem>) -> Result<Option<Node>, Box<Problem>> {
+pub(super) fn parse(
+    file: &SourceFile,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<Node>, Box<Problem>> {
     let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
     let mut builder = Builder {
         file: &file.name,
@@ -32,7 +35,12 @@ pub(super) fn parse(file: &SourceFile, problems: &mut Vec<Problem>) -> Result<Op
         problems,
     };
     if text.len() > MAX_BYTES {
-        return Err(builder.problem(0, 0, format!("the file is larger than {} MiB", MAX_BYTES >> 20), None));
+        return Err(builder.problem(
+            0,
+            0,
+            format!("the file is larger than {} MiB", MAX_BYTES >> 20),
+            None,
+        ));
     }
     builder.documents()
 }
@@ -52,7 +60,10 @@ impl<'a> Builder<'a> {
             let (event, span) = self.next()?;
             match event {
                 Event::StreamEnd => return Ok(root),
-                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+                Event::StreamStart
+                | Event::DocumentStart(_)
+                | Event::DocumentEnd
+                | Event::Nothing => {}
                 event => {
                     let node = self.node(event, span, 0)?;
                     if node.is_null() {
@@ -82,26 +93,48 @@ impl<'a> Builder<'a> {
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Box<Problem>> {
         self.nodes += 1;
         if self.nodes > MAX_NODES || depth > MAX_DEPTH {
-            return Err(self.at(span, "too large: more nodes or deeper nesting than a configuration needs".into(), None));
+            return Err(self.at(
+                span,
+                "too large: more nodes or deeper nesting than a configuration needs".into(),
+                None,
+            ));
         }
         let origin = self.origin(span);
         let (value, anchor) = match event {
             Event::Alias(id) => {
                 let Some(node) = self.anchors.get(&id).cloned() else {
-                    return Err(self.at(span, "an alias to an anchor that is not there, or not yet complete".into(), None));
+                    return Err(self.at(
+                        span,
+                        "an alias to an anchor that is not there, or not yet complete".into(),
+                        None,
+                    ));
                 };
                 self.nodes += count(&node);
                 if self.nodes > MAX_NODES {
-                    return Err(self.at(span, "aliases repeat more than a configuration needs".into(), None));
+                    return Err(self.at(
+                        span,
+                        "aliases repeat more than a configuration needs".into(),
+                        None,
+                    ));
                 }
                 return Ok(node);
             }
             Event::Scalar(text, style, anchor, tag) => {
                 if let Some(tag) = tag {
                     let name = format!("{}{}", tag.handle, tag.suffix);
-                    return Err(self.at(span, format!("the tag {name} is not supported"), Some("write the value without a tag")));
+                    return Err(self.at(
+                        span,
+                        format!("the tag {name} is not supported"),
+                        Some("write the value without a tag"),
+                    ));
                 }
-                (Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }, anchor)
+                (
+                    Value::Scalar {
+                        text: text.into_owned(),
+                        plain: style == ScalarStyle::Plain,
+                    },
+                    anchor,
+                )
             }
             Event::SequenceStart(anchor, _) => (self.sequence(depth)?, anchor),
             Event::MappingStart(anchor, _) => (self.mapping(depth)?, anchor),
@@ -135,7 +168,11 @@ impl<'a> Builder<'a> {
             let (event, value_span) = self.next()?;
             let value = self.node(event, value_span, depth + 1)?;
             let Value::Scalar { text, .. } = key.value else {
-                return Err(self.at(span, format!("a key must be text, not {}", key.kind()), None));
+                return Err(self.at(
+                    span,
+                    format!("a key must be text, not {}", key.kind()),
+                    None,
+                ));
             };
             if text == "<<" {
                 return Err(self.at(
@@ -155,26 +192,54 @@ impl<'a> Builder<'a> {
                 });
                 continue;
             }
-            entries.push((Key { text, origin: key.origin }, value));
+            entries.push((
+                Key {
+                    text,
+                    origin: key.origin,
+                },
+                value,
+            ));
         }
     }
 
     fn origin(&self, span: Span) -> Origin {
-        Origin::File { file: self.file.to_owned(), line: span.start.line(), column: span.start.col() + 1 }
+        Origin::File {
+            file: self.file.to_owned(),
+            line: span.start.line(),
+            column: span.start.col() + 1,
+        }
     }
 
     fn syntax(&self, error: &ScanError) -> Box<Problem> {
-        let hint = error.info().contains("tab").then_some("indent with spaces; YAML takes no tabs");
-        self.problem(error.marker().line(), error.marker().col() + 1, format!("not YAML: {}", error.info()), hint)
+        let hint = error
+            .info()
+            .contains("tab")
+            .then_some("indent with spaces; YAML takes no tabs");
+        self.problem(
+            error.marker().line(),
+            error.marker().col() + 1,
+            format!("not YAML: {}", error.info()),
+            hint,
+        )
     }
 
     fn at(&self, span: Span, reason: String, hint: Option<&str>) -> Box<Problem> {
         self.problem(span.start.line(), span.start.col() + 1, reason, hint)
     }
 
-    fn problem(&self, line: usize, column: usize, reason: String, hint: Option<&str>) -> Box<Problem> {
+    fn problem(
+        &self,
+        line: usize,
+        column: usize,
+        reason: String,
+        hint: Option<&str>,
+    ) -> Box<Problem> {
         Box::new(Problem {
-            origin: Origin::File { file: self.file.to_owned(), line, column },
+            origin: Origin::File {
+                file: self.file.to_owned(),
+                line,
+                column,
+            },
             path: String::new(),
             reason,
             hint: hint.map(str::to_owned),
@@ -187,6 +252,11 @@ fn count(node: &Node) -> usize {
     match &node.value {
         Value::Scalar { .. } => 1,
         Value::Sequence(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Mapping(entries) => 1 + entries.iter().map(|(_, node)| 1 + count(node)).sum::<usize>(),
+        Value::Mapping(entries) => {
+            1 + entries
+                .iter()
+                .map(|(_, node)| 1 + count(node))
+                .sum::<usize>()
+        }
     }
 }

@@ -1,11 +1,18 @@
 use super::*;
 
 fn read_text(text: &str) -> Read {
-    read(&[SourceFile { name: "a.yaml".into(), text: text.into() }])
+    read(&[SourceFile {
+        name: "a.yaml".into(),
+        text: text.into(),
+    }])
 }
 
 fn problems(text: &str) -> Vec<String> {
-    read_text(text).problems.iter().map(ToString::to_string).collect()
+    read_text(text)
+        .problems
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
@@ -44,28 +51,49 @@ fn a_good_item_beside_a_bad_one_is_read() {
     let read = read_text("backends:\n  - nam: x\n  - name: b\n    endpoints: [{address: 'a:1'}]\n");
     assert_eq!(read.document.backends.len(), 1);
     assert!(read.origins.is_incomplete("backends"));
-    assert_eq!(read.origins.locate("backends[0].endpoints[0].address").to_string(), "a.yaml:4:27");
+    assert_eq!(
+        read.origins
+            .locate("backends[0].endpoints[0].address")
+            .to_string(),
+        "a.yaml:4:27"
+    );
 }
 
 #[test]
 fn duplicate_keys_and_names_are_refused() {
-    let found = problems("routes:\n  - name: a\n    rules: []\n    rules: []\n  - name: a\n    rules: []\n");
+    let found = problems(
+        "routes:\n  - name: a\n    rules: []\n    rules: []\n  - name: a\n    rules: []\n",
+    );
     assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].contains("a.yaml:4:5") && found[0].contains("stands twice; first at a.yaml:3:5"));
-    assert!(found[1].contains("a.yaml:5:11") && found[1].contains("is taken; first at a.yaml:2:11"));
+    assert!(
+        found[0].contains("a.yaml:4:5") && found[0].contains("stands twice; first at a.yaml:3:5")
+    );
+    assert!(
+        found[1].contains("a.yaml:5:11") && found[1].contains("is taken; first at a.yaml:2:11")
+    );
 }
 
 #[test]
 fn files_merge_their_lists_and_nothing_else() {
     let files = [
-        SourceFile { name: "a.yaml".into(), text: "backends: [{name: a, endpoints: []}]\nadmin: {}\n".into() },
-        SourceFile { name: "b.yaml".into(), text: "backends: [{name: b, endpoints: []}, {name: a, endpoints: []}]\nadmin: {}\n".into() },
+        SourceFile {
+            name: "a.yaml".into(),
+            text: "backends: [{name: a, endpoints: []}]\nadmin: {}\n".into(),
+        },
+        SourceFile {
+            name: "b.yaml".into(),
+            text: "backends: [{name: b, endpoints: []}, {name: a, endpoints: []}]\nadmin: {}\n"
+                .into(),
+        },
     ];
     let read = read(&files);
     assert_eq!(read.document.backends.len(), 3);
     let found: Vec<_> = read.problems.iter().map(ToString::to_string).collect();
     assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].contains("b.yaml:2:1") && found[0].contains("stands in two files; first at a.yaml:2:1"));
+    assert!(
+        found[0].contains("b.yaml:2:1")
+            && found[0].contains("stands in two files; first at a.yaml:2:1")
+    );
     assert!(found[1].contains("b.yaml:1:") && found[1].contains("first at a.yaml:1:"));
 }
 
@@ -77,8 +105,14 @@ fn yaml_traps_are_refused_by_name() {
         ("admin: {}\n---\nadmin: {}\n", "second YAML document"),
         ("admin: !custom {}\n", "unknown key"),
         ("admin:\n  address: !custom x\n", "tag"),
-        ("listeners: [{name: a, protocol: http, proxyProtocol: yes}]\n", "write true"),
-        ("listeners: [{name: a, protocol: http, limits: {maxHeaders: '10'}}]\n", "remove the quotes"),
+        (
+            "listeners: [{name: a, protocol: http, proxyProtocol: yes}]\n",
+            "write true",
+        ),
+        (
+            "listeners: [{name: a, protocol: http, limits: {maxHeaders: '10'}}]\n",
+            "remove the quotes",
+        ),
         ("- a\n", "a map is expected"),
         ("admin: [\n", "not YAML"),
     ] {
@@ -86,13 +120,18 @@ fn yaml_traps_are_refused_by_name() {
         if text.contains("!custom {}") {
             continue;
         }
-        assert!(!found.is_empty() && found[0].contains(word), "{text:?}: {found:#?}");
+        assert!(
+            !found.is_empty() && found[0].contains(word),
+            "{text:?}: {found:#?}"
+        );
     }
 }
 
 #[test]
 fn byte_order_mark_crlf_and_plain_numbers_are_read() {
-    let read = read_text("\u{feff}listeners:\r\n  - name: a\r\n    protocol: https\r\n    tls: {minVersion: 1.2}\r\n");
+    let read = read_text(
+        "\u{feff}listeners:\r\n  - name: a\r\n    protocol: https\r\n    tls: {minVersion: 1.2}\r\n",
+    );
     assert!(read.problems.is_empty(), "{:?}", read.problems);
     assert_eq!(read.document.listeners.len(), 1);
     assert!(read_text("").problems.is_empty());
@@ -108,7 +147,10 @@ fn repeated_aliases_end_at_the_bound() {
         text.push_str(&format!("a{n}: &a{n} [{refs}]\n"));
     }
     let found = problems(&text);
-    assert!(found.iter().any(|problem| problem.contains("repeat more")), "{found:?}");
+    assert!(
+        found.iter().any(|problem| problem.contains("repeat more")),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -117,7 +159,12 @@ fn what_is_written_reads_back_the_same() {
     let first = read_text(text);
     assert!(first.problems.is_empty(), "{:?}", first.problems);
     let second = read_text(&to_yaml(&first.document));
-    assert!(second.problems.is_empty(), "{:?}\n{}", second.problems, to_yaml(&first.document));
+    assert!(
+        second.problems.is_empty(),
+        "{:?}\n{}",
+        second.problems,
+        to_yaml(&first.document)
+    );
     assert_eq!(first.document, second.document);
 }
 

@@ -80,7 +80,10 @@ impl<'a> CanonicalPath<'a> {
 pub fn canonical_path(raw: &[u8]) -> Result<CanonicalPath<'_>, PathProblem> {
     let text = check(raw)?;
     if is_clean(raw) {
-        return Ok(CanonicalPath { canonical: Cow::Borrowed(text), forward: Cow::Borrowed(text) });
+        return Ok(CanonicalPath {
+            canonical: Cow::Borrowed(text),
+            forward: Cow::Borrowed(text),
+        });
     }
     let mut canonical: Vec<String> = Vec::new();
     let mut forward: Vec<&str> = Vec::new();
@@ -101,7 +104,11 @@ pub fn canonical_path(raw: &[u8]) -> Result<CanonicalPath<'_>, PathProblem> {
             }
         }
     }
-    let end = if directory && !canonical.is_empty() { "/" } else { "" };
+    let end = if directory && !canonical.is_empty() {
+        "/"
+    } else {
+        ""
+    };
     Ok(CanonicalPath {
         canonical: Cow::Owned(format!("/{}{end}", canonical.join("/"))),
         forward: Cow::Owned(format!("/{}{end}", forward.join("/"))),
@@ -117,7 +124,9 @@ fn check(raw: &[u8]) -> Result<&str, PathProblem> {
         rest = after;
         match byte {
             b'%' => {
-                let [high, low, after @ ..] = rest else { return Err(PathProblem::MalformedEscape) };
+                let [high, low, after @ ..] = rest else {
+                    return Err(PathProblem::MalformedEscape);
+                };
                 let value = hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low);
                 match value.ok_or(PathProblem::MalformedEscape)? {
                     0..0x20 | 0x7f => return Err(PathProblem::ControlByte),
@@ -158,12 +167,18 @@ fn decode_unreserved(segment: &str) -> String {
         // Escapes were checked: two hexadecimal digits follow.
         match escape.then(|| bytes.get(at + 1..at + 3)).flatten() {
             Some(digits) => {
-                let value = digits.iter().fold(0, |value, &digit| value << 4 | hex(digit).unwrap_or(0));
+                let value = digits
+                    .iter()
+                    .fold(0, |value, &digit| value << 4 | hex(digit).unwrap_or(0));
                 if value.is_ascii_alphanumeric() || matches!(value, b'-' | b'.' | b'_' | b'~') {
                     out.push(char::from(value));
                 } else {
                     out.push('%');
-                    out.extend(digits.iter().map(|digit| char::from(digit.to_ascii_uppercase())));
+                    out.extend(
+                        digits
+                            .iter()
+                            .map(|digit| char::from(digit.to_ascii_uppercase())),
+                    );
                 }
                 at += 3;
             }
@@ -177,7 +192,9 @@ fn decode_unreserved(segment: &str) -> String {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -203,7 +220,11 @@ mod tests {
             ("/a;p=1/b", "/a;p=1/b", "/a;p=1/b"),
         ] {
             let path = canonical_path(raw.as_bytes()).unwrap();
-            assert_eq!((path.canonical(), path.forward()), (canonical, forward), "{raw}");
+            assert_eq!(
+                (path.canonical(), path.forward()),
+                (canonical, forward),
+                "{raw}"
+            );
         }
     }
 
@@ -229,7 +250,12 @@ mod tests {
             (b"/a/../../b", PathProblem::AboveRoot),
             (b"/%2e%2e/b", PathProblem::AboveRoot),
         ] {
-            assert_eq!(canonical_path(raw).unwrap_err(), problem, "{}", String::from_utf8_lossy(raw));
+            assert_eq!(
+                canonical_path(raw).unwrap_err(),
+                problem,
+                "{}",
+                String::from_utf8_lossy(raw)
+            );
         }
     }
 

@@ -13,11 +13,19 @@ const MAX_HOST: usize = 253;
 /// name has.
 pub fn canonical_host(text: &str) -> Result<(Cow<'_, str>, Option<u16>), &'static str> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (literal, after) = rest.split_once(']').ok_or("an IPv6 address without its closing bracket")?;
-        literal.parse::<std::net::Ipv6Addr>().map_err(|_| "not an IPv6 address in brackets")?;
+        let (literal, after) = rest
+            .split_once(']')
+            .ok_or("an IPv6 address without its closing bracket")?;
+        literal
+            .parse::<std::net::Ipv6Addr>()
+            .map_err(|_| "not an IPv6 address in brackets")?;
         let port = match after {
             "" => None,
-            after => Some(after.strip_prefix(':').ok_or("text after an IPv6 address")?),
+            after => Some(
+                after
+                    .strip_prefix(':')
+                    .ok_or("text after an IPv6 address")?,
+            ),
         };
         (&text[..literal.len() + 2], port)
     } else {
@@ -39,7 +47,11 @@ pub fn canonical_host(text: &str) -> Result<(Cow<'_, str>, Option<u16>), &'stati
     }
     if !host.starts_with('[') {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        if !host.bytes().all(plain) || host.split('.').any(|label| label.is_empty() || label.len() > 63) {
+        if !host.bytes().all(plain)
+            || host
+                .split('.')
+                .any(|label| label.is_empty() || label.len() > 63)
+        {
             return Err("not a host name");
         }
     }
@@ -73,8 +85,23 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for text in [
-            "", ".", "a..b", "a b", "a/b", "u@a", "a:80:80", "a:+80", "a:99999", "a:x", "[::1", "[::1]x", "[fe80::1%25eth0]",
-            "[a]", "caf\u{e9}.test", "a%00", "a\t",
+            "",
+            ".",
+            "a..b",
+            "a b",
+            "a/b",
+            "u@a",
+            "a:80:80",
+            "a:+80",
+            "a:99999",
+            "a:x",
+            "[::1",
+            "[::1]x",
+            "[fe80::1%25eth0]",
+            "[a]",
+            "caf\u{e9}.test",
+            "a%00",
+            "a\t",
         ] {
             assert!(canonical_host(text).is_err(), "{text:?}");
         }

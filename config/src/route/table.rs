@@ -79,7 +79,10 @@ impl RouteTable {
             table.named.entry(name.clone()).or_default();
         }
         for (listener, hosts) in &mut table.named {
-            for route in routes.iter().filter(|route| route.listeners.is_empty() || route.listeners.contains(listener)) {
+            for route in routes
+                .iter()
+                .filter(|route| route.listeners.is_empty() || route.listeners.contains(listener))
+            {
                 hosts.add(route);
             }
             hosts.sort();
@@ -93,7 +96,11 @@ impl RouteTable {
 
     /// Finds the rule for a request.
     pub fn find(&self, request: RouteRequest<'_>) -> Option<RouteMatch> {
-        self.named.get(request.listener).unwrap_or(&self.any).paths(request.host)?.find(request)
+        self.named
+            .get(request.listener)
+            .unwrap_or(&self.any)
+            .paths(request.host)?
+            .find(request)
     }
 }
 
@@ -112,7 +119,12 @@ impl Hosts {
     }
 
     fn sort(&mut self) {
-        for paths in self.exact.values_mut().chain(self.suffix.values_mut()).chain(&mut self.any) {
+        for paths in self
+            .exact
+            .values_mut()
+            .chain(self.suffix.values_mut())
+            .chain(&mut self.any)
+        {
             paths.sort();
         }
     }
@@ -137,13 +149,32 @@ impl Hosts {
 impl Paths {
     fn add(&mut self, route: &Route) {
         for (matches, rule) in &route.rules {
-            for Match { path, method, headers } in matches {
-                let candidate = Candidate { method: method.clone(), headers: headers.clone(), rule: Arc::clone(rule) };
+            for Match {
+                path,
+                method,
+                headers,
+            } in matches
+            {
+                let candidate = Candidate {
+                    method: method.clone(),
+                    headers: headers.clone(),
+                    rule: Arc::clone(rule),
+                };
                 match path {
-                    PathMatch::Exact(path) => self.exact.entry(path.clone()).or_default().push(candidate),
-                    PathMatch::Prefix(prefix) => self.prefix.entry(prefix.clone()).or_default().push(candidate),
+                    PathMatch::Exact(path) => {
+                        self.exact.entry(path.clone()).or_default().push(candidate)
+                    }
+                    PathMatch::Prefix(prefix) => self
+                        .prefix
+                        .entry(prefix.clone())
+                        .or_default()
+                        .push(candidate),
                     PathMatch::Regex(regex) => {
-                        match self.regex.iter_mut().find(|(known, _)| known.as_str() == regex.as_str()) {
+                        match self
+                            .regex
+                            .iter_mut()
+                            .find(|(known, _)| known.as_str() == regex.as_str())
+                        {
                             Some((_, candidates)) => candidates.push(candidate),
                             None => self.regex.push((regex.clone(), vec![candidate])),
                         }
@@ -155,11 +186,24 @@ impl Paths {
 
     /// Orders by what is more specific; the sort is stable, so ties stay in document order.
     fn sort(&mut self) {
-        self.regex.sort_by(|(a, _), (b, _)| b.as_str().len().cmp(&a.as_str().len()).then(a.as_str().cmp(b.as_str())));
+        self.regex.sort_by(|(a, _), (b, _)| {
+            b.as_str()
+                .len()
+                .cmp(&a.as_str().len())
+                .then(a.as_str().cmp(b.as_str()))
+        });
         let regex = self.regex.iter_mut().map(|(_, candidates)| candidates);
-        for candidates in self.exact.values_mut().chain(self.prefix.values_mut()).chain(regex) {
+        for candidates in self
+            .exact
+            .values_mut()
+            .chain(self.prefix.values_mut())
+            .chain(regex)
+        {
             candidates.sort_by_key(|candidate| {
-                (candidate.method.is_none(), std::cmp::Reverse(candidate.headers.len()))
+                (
+                    candidate.method.is_none(),
+                    std::cmp::Reverse(candidate.headers.len()),
+                )
             });
         }
     }
@@ -167,10 +211,19 @@ impl Paths {
     fn find(&self, request: RouteRequest<'_>) -> Option<RouteMatch> {
         let path = request.path;
         let matched = |candidates: &Vec<Candidate>, prefix_len| {
-            let candidate = candidates.iter().find(|candidate| candidate.matches(request))?;
-            Some(RouteMatch { rule: Arc::clone(&candidate.rule), prefix_len })
+            let candidate = candidates
+                .iter()
+                .find(|candidate| candidate.matches(request))?;
+            Some(RouteMatch {
+                rule: Arc::clone(&candidate.rule),
+                prefix_len,
+            })
         };
-        if let Some(found) = self.exact.get(path).and_then(|candidates| matched(candidates, 0)) {
+        if let Some(found) = self
+            .exact
+            .get(path)
+            .and_then(|candidates| matched(candidates, 0))
+        {
             return Some(found);
         }
         for (regex, candidates) in &self.regex {
@@ -184,7 +237,11 @@ impl Paths {
         let mut end = path.strip_suffix('/').unwrap_or(path).len();
         loop {
             let prefix = &path[..end];
-            if let Some(found) = self.prefix.get(prefix).and_then(|candidates| matched(candidates, end)) {
+            if let Some(found) = self
+                .prefix
+                .get(prefix)
+                .and_then(|candidates| matched(candidates, end))
+            {
                 return Some(found);
             }
             end = prefix.rfind('/')?;
@@ -194,8 +251,13 @@ impl Paths {
 
 impl Candidate {
     fn matches(&self, request: RouteRequest<'_>) -> bool {
-        self.method.as_ref().is_none_or(|method| method == request.method)
-            && self.headers.iter().all(|header| header_matches(header, request.headers))
+        self.method
+            .as_ref()
+            .is_none_or(|method| method == request.method)
+            && self
+                .headers
+                .iter()
+                .all(|header| header_matches(header, request.headers))
     }
 }
 
@@ -205,6 +267,8 @@ fn header_matches(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
         HeaderValueMatch::Present => values.next().is_some(),
         HeaderValueMatch::Absent => values.next().is_none(),
         HeaderValueMatch::Exact(text) => values.any(|value| value.as_bytes() == text.as_bytes()),
-        HeaderValueMatch::Regex(regex) => values.any(|value| value.to_str().is_ok_and(|text| regex.is_match(text))),
+        HeaderValueMatch::Regex(regex) => {
+            values.any(|value| value.to_str().is_ok_and(|text| regex.is_match(text)))
+        }
     }
 }

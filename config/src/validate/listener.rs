@@ -1,0 +1,224 @@
+//! Listeners and certificates.
+
+use std::net::{Ipv6Addr, SocketAddr};
+
+use super::{report::Report, text};
+use crate::{
+    document::{self, Document},
+    model::{
+        AdminAddress, Certificate, HostPattern, Listener, ListenerLimits, ListenerProtocol,
+        ListenerTls, Process, TlsVersion,
+    },
+};
+
+pub(super) fn certificates(document: &Document, report: &mut Report<'_>) -> Vec<Certificate> {
+    let mut certificates = Vec::new();
+    for (index, certificate) in document.certificates.iter().enumerate() {
+        let path = format!("certificates[{index}]");
+        let named = text::name(&path, &certificate.name, report);
+        let mut hosts = Vec::new();
+        for (at, host) in certificate.hosts.iter().enumerate() {
+            match report.ok(&format!("{path}.hosts[{at}]"), text::host_pattern(host)) {
+                Some(HostPattern::Exact(name)) => hosts.push(name),
+                Some(HostPattern::Suffix(suffix)) => hosts.push(format!("*.{suffix}")),
+                None => {}
+            }
+        }
+        for (field, file) in [
+            ("certificate", &certificate.certificate),
+            ("key", &certificate.key),
+        ] {
+            if file.is_empty() {
+                report.error(format!("{path}.{field}"), "a file is missing");
+            }
+        }
+        if named {
+            certificates.push(Certificate {
+                name: certificate.name.clone(),
+                certificate: report
+                    .origins()
+                    .resolve(&format!("{path}.certificate"), &certificate.certificate),
+                key: report
+                    .origins()
+                    .resolve(&format!("{path}.key"), &certificate.key),
+                hosts,
+            });
+        }
+    }
+    certificates
+}
+
+pub(super) fn listeners(
+    document: &Document,
+    process: &Process,
+    report: &mut Report<'_>,
+) -> Vec<Listener> {
+    let mut taken: Vec<(SocketAddr, String)> = vec![(process.management, "management".into())];
+    if let AdminAddress::Tcp(address) = process.admin {
+        claim(address, "admin", "admin.address", &mut taken, report);
+    }
+    let mut listeners = Vec::new();
+    for (index, listener) in document.listeners.iter().enumerate() {
+        let path = format!("listeners[{index}]");
+        if !text::name(&path, &listener.name, report) {
+            continue;
+        }
+        let address = match &listener.address {
+            None => SocketAddr::from((Ipv6Addr::UNSPECIFIED, default_port(listener.protocol))),
+            Some(address) => {
+                match report.ok(&format!("{path}.address"), text::socket_address(address)) {
+                    Some(address) => address,
+                    None => continue,
+                }
+            }
+        };
+        claim(
+            address,
+            &listener.name,
+            &format!("{path}.address"),
+            &mut taken,
+            report,
+        );
+        let tls = tls(&path, listener, document, report);
+        listeners.push(Listener {
+            name: listener.name.clone(),
+            protocol: listener.protocol,
+            address,
+            proxy_protocol: listener.proxy_protocol,
+            tls,
+            limits: limits(&path, listener.limits.as_ref(), report),
+        });
+    }
+    listeners
+}
+
+fn default_port(protocol: ListenerProtocol) -> u16 {
+    match protocol {
+        ListenerProtocol::Http => 8080,
+        ListenerProtocol::Https => 8443,
+    }
+}
+
+fn claim(
+    address: SocketAddr,
+    name: &str,
+    path: &str,
+    taken: &mut Vec<(SocketAddr, String)>,
+    report: &mut Report<'_>,
+) {
+    let clash = |other: &SocketAddr| {
+        let (a, b) = (other.ip().to_canonical(), address.ip().to_canonical());
+        other.port() == address.port()
+            && address.port() != 0
+            && (a == b || a.is_unspecified() || b.is_unspecified())
+    };
+    if let Some((other, owner)) = taken.iter().find(|(other, _)| clash(other)) {
+        report.error(
+            path,
+            format!("{address} is taken by {owner:?}, which listens on {other}"),
+        );
+    }
+    taken.push((address, name.to_owned()));
+}
+
+fn tls(
+    path: &str,
+    listener: &document::Listener,
+    document: &Document,
+    report: &mut Report<'_>,
+) -> ListenerTls {
+    let Some(settings) = &listener.tls else {
+        if listener.protocol == ListenerProtocol::Https
+            && document.certificates.is_empty()
+            && !report.origins().is_incomplete("certificates")
+        {
+            report.error_hint(
+                path,
+                "an https listener without any certificate",
+                "add one under `certificates:`",
+            );
+        }
+        return ListenerTls::default();
+    };
+    if listener.protocol == ListenerProtocol::Http {
+        report.error_hint(
+            format!("{path}.tls"),
+            "an http listener has no TLS",
+            "did you mean `protocol: https`?",
+        );
+    }
+    if let Some(name) = &settings.default_certificate
+        && !document
+            .certificates
+            .iter()
+            .any(|known| known.name == *name)
+    {
+        let known = document
+            .certificates
+            .iter()
+            .map(|known| known.name.as_str());
+        report.unknown(
+            &format!("{path}.tls.defaultCertificate"),
+            "certificates",
+            "certificate",
+            name,
+            known,
+        );
+    }
+    ListenerTls {
+        min_version: settings.min_version.unwrap_or(TlsVersion::V1_2),
+        default_certificate: settings.default_certificate.clone(),
+    }
+}
+
+fn limits(
+    path: &str,
+    limits: Option<&document::ListenerLimits>,
+    report: &mut Report<'_>,
+) -> ListenerLimits {
+    let default = ListenerLimits::default();
+    let Some(limits) = limits else { return default };
+    let mut zero = |field: &str, is_zero: bool| {
+        if is_zero {
+            report.error(
+                format!("{path}.limits.{field}"),
+                format!("{field} must be more than 0"),
+            );
+        }
+    };
+    zero("maxConnections", limits.max_connections == Some(0));
+    zero("maxHeaders", limits.max_headers == Some(0));
+    zero("maxStreams", limits.max_streams == Some(0));
+    zero(
+        "maxHeaderSize",
+        limits.max_header_size.is_some_and(|size| size.0 == 0),
+    );
+    for (field, time) in [
+        ("proxyHeaderTimeout", limits.proxy_header_timeout),
+        ("handshakeTimeout", limits.handshake_timeout),
+        ("headerTimeout", limits.header_timeout),
+        ("idleTimeout", limits.idle_timeout),
+    ] {
+        zero(field, time.is_some_and(|time| time.0.is_zero()));
+    }
+    ListenerLimits {
+        max_connections: limits.max_connections.unwrap_or(default.max_connections),
+        proxy_header_timeout: limits
+            .proxy_header_timeout
+            .map_or(default.proxy_header_timeout, |time| time.0),
+        handshake_timeout: limits
+            .handshake_timeout
+            .map_or(default.handshake_timeout, |time| time.0),
+        header_timeout: limits
+            .header_timeout
+            .map_or(default.header_timeout, |time| time.0),
+        idle_timeout: limits
+            .idle_timeout
+            .map_or(default.idle_timeout, |time| time.0),
+        max_header_size: limits
+            .max_header_size
+            .map_or(default.max_header_size, |size| size.0),
+        max_headers: limits.max_headers.unwrap_or(default.max_headers),
+        max_streams: limits.max_streams.unwrap_or(default.max_streams),
+    }
+}

@@ -1,0 +1,95 @@
+//! Problems as they are found.
+
+use crate::{
+    problem::{Problem, Severity},
+    read::{Origins, did_you_mean},
+};
+
+/// Collects problems with their places.
+pub(super) struct Report<'a> {
+    origins: &'a Origins,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(origins: &'a Origins) -> Self {
+        Self {
+            origins,
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    pub(super) fn origins(&self) -> &Origins {
+        self.origins
+    }
+
+    /// Notes an error.
+    pub(super) fn error(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+        self.note(path.into(), reason.into(), None, Severity::Error);
+    }
+
+    /// Notes an error and what to do about it.
+    pub(super) fn error_hint(
+        &mut self,
+        path: impl Into<String>,
+        reason: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.note(
+            path.into(),
+            reason.into(),
+            Some(hint.into()),
+            Severity::Error,
+        );
+    }
+
+    /// Notes something that may not be what was meant.
+    pub(super) fn warn(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+        self.note(path.into(), reason.into(), None, Severity::Warning);
+    }
+
+    /// Unwraps a result, noting its error.
+    pub(super) fn ok<T>(&mut self, path: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|reason| self.error(path, reason)).ok()
+    }
+
+    /// Notes a name that nothing has. Where items of that list could not be
+    /// read, the name may be among them, and nothing is noted.
+    pub(super) fn unknown<'k>(
+        &mut self,
+        path: &str,
+        list: &str,
+        what: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) {
+        if self.origins.is_incomplete(list) {
+            return;
+        }
+        let known: Vec<&str> = known.into_iter().collect();
+        let hint = did_you_mean(name, known.iter().copied()).or_else(|| match known.is_empty() {
+            true => Some(format!("there is no {what}; add one under `{list}:`")),
+            false => Some(format!("there are: {}", known.join(", "))),
+        });
+        self.note(
+            path.to_owned(),
+            format!("there is no {what} {name:?}"),
+            hint,
+            Severity::Error,
+        );
+    }
+
+    fn note(&mut self, path: String, reason: String, hint: Option<String>, severity: Severity) {
+        self.problems.push(Problem {
+            origin: self.origins.locate(&path),
+            path,
+            reason,
+            hint,
+            severity,
+        });
+    }
+}

@@ -1,0 +1,175 @@
+//! Names, addresses, hosts, paths, headers and patterns from text.
+
+use std::net::SocketAddr;
+
+use http::{HeaderName, HeaderValue};
+use regex::RegexBuilder;
+
+use super::report::Report;
+use crate::{
+    access::{AddressSet, parse_network},
+    model::HostPattern,
+    route::canonical_path,
+};
+
+/// Longest name of an item.
+const MAX_NAME: usize = 128;
+/// Largest compiled regular expression.
+const MAX_REGEX_BYTES: usize = 1 << 20;
+
+/// Judges the name of an item.
+pub(super) fn name(path: &str, name: &str, report: &mut Report<'_>) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let good = !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(plain);
+    if !good {
+        report.error_hint(
+            format!("{path}.name"),
+            format!("{name:?} is not a name"),
+            "letters, digits, `-`, `_` and `.`, at most 128",
+        );
+    }
+    good
+}
+
+/// Parses an address with its port; never a name, which would need a resolver.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    if text.contains('%') {
+        return Err(format!("{text:?} has a zone, which is not supported"));
+    }
+    text.parse().map_err(|_| {
+        format!("{text:?} is not an address with a port, as 10.0.0.7:8080 or [fd00::7]:8080")
+    })
+}
+
+/// Parses addresses and CIDR ranges. One entry may hold several, separated by
+/// commas or blanks, because people fold long lists.
+pub(super) fn networks(path: &str, entries: &[String], report: &mut Report<'_>) -> AddressSet {
+    let mut set = AddressSet::default();
+    for (index, entry) in entries.iter().enumerate() {
+        let place = format!("{path}[{index}]");
+        let mut parts = entry
+            .split([',', ' ', '\n', '\t', '\r'])
+            .filter(|part| !part.is_empty())
+            .peekable();
+        if parts.peek().is_none() {
+            report.error_hint(
+                &place,
+                "an empty entry",
+                "remove it; an empty list says what an empty entry does not",
+            );
+        }
+        for part in parts {
+            match parse_network(part) {
+                Ok((network, masked)) => {
+                    if masked {
+                        report.warn(
+                            &place,
+                            format!("{part} has host bits set; {network} is meant"),
+                        );
+                    }
+                    set.insert(network);
+                }
+                Err(reason) => report.error(&place, reason),
+            }
+        }
+    }
+    set
+}
+
+/// Parses a host name or `*.suffix`.
+pub(super) fn host_pattern(text: &str) -> Result<HostPattern, String> {
+    let (name, wildcard) = match text.strip_prefix("*.") {
+        Some(suffix) => (suffix, true),
+        None => (text, false),
+    };
+    if !text.is_ascii() {
+        return Err(format!(
+            "{text:?} is not in ASCII; write the A-label form, xn--..."
+        ));
+    }
+    if name.contains('*') {
+        return Err(format!(
+            "{text:?} is not a host pattern; `*.` stands only at the beginning"
+        ));
+    }
+    let (host, port) = crate::route::canonical_host(name)
+        .map_err(|reason| format!("{text:?} is not a host name: {reason}"))?;
+    if port.is_some() || name.contains(':') && !name.starts_with('[') {
+        return Err(format!("{text:?} has a port; hosts are matched without it"));
+    }
+    let host = host.into_owned();
+    Ok(if wildcard {
+        HostPattern::Suffix(host)
+    } else {
+        HostPattern::Exact(host)
+    })
+}
+
+/// Judges a path that a request is compared with, or rewritten to.
+pub(super) fn path(text: &str) -> Result<String, String> {
+    if text.contains(['?', '#']) {
+        return Err(format!(
+            "{text:?} has a query or fragment; a path is compared without them"
+        ));
+    }
+    let canonical =
+        canonical_path(text.as_bytes()).map_err(|problem| match text.starts_with('/') {
+            true => format!("{text:?} is not a path: {problem}"),
+            false => format!("{text:?} is not a path: it must start with /"),
+        })?;
+    if canonical.canonical() != text {
+        return Err(format!(
+            "{text:?} never matches; paths are compared in the form {:?}",
+            canonical.canonical()
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Compiles a regular expression that must match the whole text.
+pub(super) fn whole_regex(pattern: &str) -> Result<regex::Regex, String> {
+    RegexBuilder::new(&format!("^(?:{pattern})$"))
+        .size_limit(MAX_REGEX_BYTES)
+        .build()
+        .map_err(|error| {
+            format!(
+                "{pattern:?} is not a regular expression: {}",
+                error.to_string().replace('\n', " ")
+            )
+        })
+}
+
+/// Parses a header name.
+pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{text:?} is not a header name"))
+}
+
+/// Parses the name of a header that a rule may change: what frames a message or
+/// belongs to one connection is not among them.
+pub(super) fn changeable_header(text: &str) -> Result<HeaderName, String> {
+    let name = header_name(text)?;
+    let reserved = matches!(
+        name.as_str(),
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "connection"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "proxy-connection"
+    );
+    match (reserved, name.as_str()) {
+        (true, "host") => Err("Host is changed with `rewrite.host`".into()),
+        (true, _) => Err(format!(
+            "{text} belongs to the connection and cannot be changed"
+        )),
+        _ => Ok(name),
+    }
+}
+
+/// Parses a header value.
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text).map_err(|_| format!("{text:?} is not a header value"))
+}

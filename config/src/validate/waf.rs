@@ -1,0 +1,52 @@
+//! WAF profiles.
+
+use std::sync::Arc;
+
+use super::{report::Report, text};
+use crate::{
+    document,
+    model::{BuiltinRules, WafProfile, WafRules},
+};
+
+const DEFAULT_THRESHOLD: u32 = 5;
+const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
+
+pub(super) fn profile(
+    path: &str,
+    profile: &document::WafProfile,
+    report: &mut Report<'_>,
+) -> Option<Arc<WafProfile>> {
+    let named = text::name(path, &profile.name, report);
+    if profile.threshold == Some(0) {
+        report.error_hint(
+            format!("{path}.threshold"),
+            "a threshold of 0 refuses every request",
+            "use 1 or more",
+        );
+    }
+    let mut rules: Vec<WafRules> = Vec::new();
+    for (index, source) in profile.rules.iter().enumerate() {
+        rules.push(match source {
+            document::WafRules::Builtin(builtin) => WafRules::Builtin(*builtin),
+            document::WafRules::Inline(text) => WafRules::Inline(text.clone()),
+            document::WafRules::File(file) => WafRules::File(
+                report
+                    .origins()
+                    .resolve(&format!("{path}.rules[{index}]"), file),
+            ),
+        });
+    }
+    if rules.is_empty() {
+        rules.push(WafRules::Builtin(BuiltinRules::Baseline));
+    }
+    named.then(|| {
+        Arc::new(WafProfile {
+            name: profile.name.clone(),
+            mode: profile.mode.unwrap_or_default(),
+            rules,
+            threshold: profile.threshold.unwrap_or(DEFAULT_THRESHOLD),
+            body_limit: profile.body_limit.map_or(DEFAULT_BODY_LIMIT, |size| size.0),
+            over_limit: profile.over_limit.unwrap_or_default(),
+        })
+    })
+}
