@@ -23,6 +23,16 @@ impl AddressSet {
         };
     }
 
+    /// Adds the networks of another set.
+    pub fn merge(&mut self, other: Self) {
+        for network in other.v4 {
+            self.v4.insert(network);
+        }
+        for network in other.v6 {
+            self.v6.insert(network);
+        }
+    }
+
     /// Tells whether one of the networks contains the address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address.to_canonical() {

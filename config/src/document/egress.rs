@@ -1,9 +1,212 @@
 //! The egress proxy.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use super::{ByteSize, Duration};
 
 /// The egress section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Egress {}
+pub struct Egress {
+    /// Where workloads reach the proxy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<EgressListener>,
+    /// How names are resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<EgressResolver>,
+    /// Pod, Service and node ranges of the cluster; they count as private.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cluster_ranges: Vec<String>,
+    /// Limits on connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<EgressLimits>,
+    /// Who may reach what. A client that no policy selects reaches nothing; of
+    /// several the first counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<EgressPolicy>,
+}
+
+/// A place where workloads reach the egress proxy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressListener {
+    /// Name, unique among the egress listeners.
+    pub name: String,
+    /// Address and port. Default `[::]:3128`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+/// How the egress proxy resolves names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EgressResolver {
+    /// Addresses with port of DNS servers. Default: those of the system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// Time for a look-up with all its attempts. Default `5s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Names remembered at once. Default 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_entries: Option<u32>,
+}
+
+/// Limits of the egress proxy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EgressLimits {
+    /// Connections of clients at once. Default 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+    /// Time for a whole request head, and idle time between requests. Default `15s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_timeout: Option<Duration>,
+    /// Size of a request head. Default `32KiB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_head_size: Option<ByteSize>,
+    /// Time to connect to one address. Default `5s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<Duration>,
+    /// Time for the whole TLS ClientHello inside a tunnel. Default `10s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_hello_timeout: Option<Duration>,
+    /// Size of the TLS ClientHello inside a tunnel. Default `32KiB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_client_hello_size: Option<ByteSize>,
+    /// Time in which nothing passes before a connection is closed. Default `5m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Duration>,
+    /// Longest life of a tunnel. Default `1d`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<Duration>,
+}
+
+/// Who may reach what; the shape of the later `EgressPolicy` resource.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressPolicy {
+    /// Name, unique among the policies.
+    pub name: String,
+    /// Whom it is about; a client is selected by any of them.
+    pub subjects: Vec<EgressSubject>,
+    /// `enforce`, `report` or `open`. Default `enforce`. No mode lifts what is
+    /// always blocked: loopback, link-local, metadata, multicast, the proxy itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<EgressMode>,
+    /// Destinations that may be reached; none means nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<EgressEntry>,
+    /// Destinations that may not, whatever `allow` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<EgressEntry>,
+    /// Lets every public name be reached that `deny` does not name. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_all: bool,
+}
+
+/// Clients that a policy is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressSubject {
+    /// Addresses and CIDR ranges of clients.
+    pub addresses: Vec<String>,
+}
+
+/// Whether a policy acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EgressMode {
+    /// Refuse what is not allowed.
+    #[default]
+    Enforce,
+    /// Let it pass and say in the audit log what would have been refused.
+    Report,
+    /// Let it pass.
+    Open,
+}
+
+/// A destination: a host or `*.suffix` as text, or a map.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum EgressEntry {
+    /// A host or `*.suffix`.
+    Host(String),
+    /// With ports and more.
+    Rule(EgressRule),
+}
+
+/// A destination with its conditions. Exactly one of host, regex and cidr is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EgressRule {
+    /// A host name, or `*.suffix` for one or more labels before it, never the suffix itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// A regular expression that matches the whole host name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// A range of addresses, for destinations named by address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<String>,
+    /// Ports. Default `[80, 443]`; in `deny` every port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Vec<u16>>,
+    /// Methods of plain HTTP requests. Default: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Path prefixes of plain HTTP requests, by whole segments. Default: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Whether private addresses may be reached through this entry. Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
+    /// Whether a tunnel may carry something other than TLS. Default false: on
+    /// any port but 80 a tunnel starts with a ClientHello for the host.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub raw: bool,
+    /// Whether a wildcard may stand right below a public suffix, as `*.com`. Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub public_suffix: bool,
+}
+
+impl<'de> Deserialize<'de> for EgressEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntryVisitor;
+
+        impl<'de> Visitor<'de> for EntryVisitor {
+            type Value = EgressEntry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a host, `*.suffix`, or a map with host, regex or cidr")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, host: &str) -> Result<EgressEntry, E> {
+                Ok(EgressEntry::Host(host.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EgressEntry, A::Error> {
+                EgressRule::deserialize(MapAccessDeserializer::new(map)).map(EgressEntry::Rule)
+            }
+        }
+
+        deserializer.deserialize_any(EntryVisitor)
+    }
+}
+
+impl JsonSchema for EgressEntry {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EgressEntry".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let rule = generator.subschema_for::<EgressRule>();
+        json_schema!({ "anyOf": [{ "type": "string" }, rule] })
+    }
+}

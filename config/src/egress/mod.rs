@@ -1,1 +1,19 @@
-//! The egress decision.
+//! The egress decision: plain functions over plain data.
+//!
+//! ```text
+//! bytes -> Authority -> select policy -> decide (name, port)      before any DNS query
+//!                              answers -> judge_addresses         all of them, before any dial
+//! ```
+//!
+//! One canonical form is parsed, decided on and dialled. A denied name is never
+//! looked up: the look-up itself would carry data out.
+
+mod authority;
+mod class;
+mod policy;
+
+pub use authority::{Authority, AuthorityError, Host};
+pub use class::AddressClass;
+pub use policy::{
+    Decision, EgressPolicy, EgressRule, Request, Target, decide, judge_addresses, select,
+};

@@ -1,5 +1,62 @@
 //! The egress proxy.
 
+use std::{net::SocketAddr, time::Duration};
+
+use crate::access::AddressSet;
+pub use crate::document::EgressMode;
+pub use crate::egress::{EgressPolicy, EgressRule, Target};
+
 /// The egress proxy.
 #[derive(Clone, Debug, Default)]
-pub struct Egress {}
+pub struct Egress {
+    /// Where workloads reach it, by name.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// DNS servers; empty means the system's.
+    pub dns_servers: Vec<SocketAddr>,
+    /// Time for a look-up.
+    pub dns_timeout: Duration,
+    /// Names remembered at once.
+    pub dns_cache_entries: u32,
+    /// Ranges of the cluster; they count as private.
+    pub cluster_ranges: AddressSet,
+    /// Limits on connections.
+    pub limits: EgressLimits,
+    /// Policies; the first that selects a client counts.
+    pub policies: Vec<EgressPolicy>,
+}
+
+/// Limits of the egress proxy. The document's defaults are [`Default`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressLimits {
+    /// Connections of clients at once.
+    pub max_connections: u32,
+    /// Time for a whole request head.
+    pub head_timeout: Duration,
+    /// Bytes of a request head.
+    pub max_head_size: u64,
+    /// Time to connect to one address.
+    pub connect_timeout: Duration,
+    /// Time for the ClientHello in a tunnel.
+    pub client_hello_timeout: Duration,
+    /// Bytes of the ClientHello in a tunnel.
+    pub max_client_hello_size: u64,
+    /// Time in which nothing passes.
+    pub idle_timeout: Duration,
+    /// Longest life of a tunnel.
+    pub max_lifetime: Duration,
+}
+
+impl Default for EgressLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            head_timeout: Duration::from_secs(15),
+            max_head_size: 32 << 10,
+            connect_timeout: Duration::from_secs(5),
+            client_hello_timeout: Duration::from_secs(10),
+            max_client_hello_size: 32 << 10,
+            idle_timeout: Duration::from_secs(300),
+            max_lifetime: Duration::from_secs(86_400),
+        }
+    }
+}

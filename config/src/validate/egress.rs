@@ -1,8 +1,273 @@
-//! The egress proxy.
+//! The egress proxy: entries that can never work are refused here, with the reason.
 
-use super::report::Report;
-use crate::{document, model};
+use std::net::{Ipv6Addr, SocketAddr};
 
-pub(super) fn egress(_section: &document::Egress, _report: &mut Report<'_>) -> model::Egress {
-    model::Egress::default()
+use super::{report::Report, text};
+use crate::{
+    access::{AddressSet, parse_network},
+    document::{self, EgressEntry},
+    egress::AddressClass,
+    model::{Egress, EgressLimits, EgressPolicy, EgressRule, HostPattern, Target},
+};
+
+const DEFAULT_PORT: u16 = 3128;
+const DEFAULT_PORTS: [u16; 2] = [80, 443];
+const DEFAULT_DNS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+const DEFAULT_DNS_CACHE: u32 = 10_000;
+
+pub(super) fn egress(section: &document::Egress, report: &mut Report<'_>) -> Egress {
+    let mut listeners: Vec<(String, SocketAddr)> = Vec::new();
+    for (index, listener) in section.listeners.iter().enumerate() {
+        let path = format!("egress.listeners[{index}]");
+        let named = text::name(&path, &listener.name, report);
+        let address = match &listener.address {
+            None => Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))),
+            Some(address) => report.ok(&format!("{path}.address"), text::socket_address(address)),
+        };
+        if listeners.iter().any(|(name, _)| *name == listener.name) {
+            report.error(
+                format!("{path}.name"),
+                format!("the name {:?} is taken", listener.name),
+            );
+        } else if let (true, Some(address)) = (named, address) {
+            listeners.push((listener.name.clone(), address));
+        }
+    }
+    let resolver = section.resolver.clone().unwrap_or_default();
+    let mut dns_servers = Vec::new();
+    for (index, server) in resolver.servers.iter().enumerate() {
+        dns_servers.extend(report.ok(
+            &format!("egress.resolver.servers[{index}]"),
+            text::socket_address(server),
+        ));
+    }
+    let mut policies: Vec<EgressPolicy> = Vec::new();
+    for (index, policy) in section.policies.iter().enumerate() {
+        let path = format!("egress.policies[{index}]");
+        if policies.iter().any(|known| known.name == policy.name) {
+            report.error(
+                format!("{path}.name"),
+                format!("the name {:?} is taken", policy.name),
+            );
+        }
+        policies.push(self::policy(&path, policy, report));
+    }
+    Egress {
+        listeners,
+        dns_servers,
+        dns_timeout: resolver.timeout.map_or(DEFAULT_DNS_TIMEOUT, |time| time.0),
+        dns_cache_entries: resolver.cache_entries.unwrap_or(DEFAULT_DNS_CACHE),
+        cluster_ranges: text::networks("egress.clusterRanges", &section.cluster_ranges, report),
+        limits: limits(section.limits.as_ref(), report),
+        policies,
+    }
+}
+
+fn policy(path: &str, policy: &document::EgressPolicy, report: &mut Report<'_>) -> EgressPolicy {
+    text::name(path, &policy.name, report);
+    let mut subjects = AddressSet::default();
+    if policy.subjects.is_empty() {
+        report.error_hint(
+            format!("{path}.subjects"),
+            "a policy without subjects selects nobody",
+            "name addresses of clients",
+        );
+    }
+    for (index, subject) in policy.subjects.iter().enumerate() {
+        let place = format!("{path}.subjects[{index}].addresses");
+        if subject.addresses.is_empty() {
+            report.error(&place, "a subject without addresses selects nobody");
+        }
+        subjects.merge(text::networks(&place, &subject.addresses, report));
+    }
+    let mut rules = |list: &str, entries: &[EgressEntry], ports: &[u16]| -> Vec<EgressRule> {
+        let entry = |(index, entry): (usize, &EgressEntry)| {
+            rule(&format!("{path}.{list}[{index}]"), entry, ports, report)
+        };
+        entries.iter().enumerate().filter_map(entry).collect()
+    };
+    let allow = rules("allow", &policy.allow, &DEFAULT_PORTS);
+    let deny = rules("deny", &policy.deny, &[]);
+    EgressPolicy {
+        name: policy.name.clone(),
+        subjects,
+        mode: policy.mode.unwrap_or_default(),
+        allow,
+        deny,
+        allow_all: policy.allow_all,
+    }
+}
+
+fn rule(
+    path: &str,
+    entry: &EgressEntry,
+    default_ports: &[u16],
+    report: &mut Report<'_>,
+) -> Option<EgressRule> {
+    let entry = match entry {
+        EgressEntry::Host(host) => document::EgressRule {
+            host: Some(host.clone()),
+            ..document::EgressRule::default()
+        },
+        EgressEntry::Rule(rule) => rule.clone(),
+    };
+    let (text, target) = match (&entry.host, &entry.regex, &entry.cidr) {
+        (Some(host), None, None) => (host, host_target(path, host, entry.public_suffix, report)?),
+        (None, Some(regex), None) => (
+            regex,
+            Target::Regex(report.ok(path, text::whole_regex(regex))?),
+        ),
+        (None, None, Some(cidr)) => (cidr, network_target(path, cidr, report)?),
+        _ => {
+            report.error(path, "exactly one of host, regex and cidr is expected");
+            return None;
+        }
+    };
+    if entry
+        .ports
+        .as_ref()
+        .is_some_and(|ports| ports.is_empty() || ports.contains(&0))
+    {
+        report.error(
+            format!("{path}.ports"),
+            "ports are numbers from 1 to 65535, at least one",
+        );
+    }
+    let mut paths = Vec::new();
+    for (index, prefix) in entry.paths.iter().enumerate() {
+        let parsed = report.ok(&format!("{path}.paths[{index}]"), text::path(prefix));
+        paths.extend(parsed.map(|prefix| prefix.strip_suffix('/').unwrap_or(&prefix).to_owned()));
+    }
+    Some(EgressRule {
+        text: text.clone(),
+        target,
+        ports: entry
+            .ports
+            .clone()
+            .unwrap_or_else(|| default_ports.to_vec()),
+        methods: entry.methods.clone(),
+        paths,
+        private: entry.private,
+        raw: entry.raw,
+    })
+}
+
+fn host_target(
+    path: &str,
+    host: &str,
+    public_suffix: bool,
+    report: &mut Report<'_>,
+) -> Option<Target> {
+    if host == "*" {
+        report.error_hint(
+            path,
+            "`*` allows everything",
+            "where that is meant, say `allowAll: true`",
+        );
+        return None;
+    }
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<std::net::IpAddr>().is_ok() {
+        report.error_hint(
+            path,
+            format!("{host:?} is an address"),
+            "addresses are named with `cidr:`",
+        );
+        return None;
+    }
+    let pattern = report.ok(path, text::host_pattern(host))?;
+    let (HostPattern::Exact(name) | HostPattern::Suffix(name)) = &pattern;
+    if crate::egress::Host::parse(name).is_err()
+        || matches!(
+            crate::egress::Host::parse(name),
+            Ok(crate::egress::Host::Address(_))
+        )
+    {
+        report.error(
+            path,
+            format!("{host:?} can never be reached: it is not a name"),
+        );
+        return None;
+    }
+    if name == "localhost" || name.ends_with(".localhost") {
+        report.error(
+            path,
+            format!("{host:?} can never be reached: loopback is always blocked"),
+        );
+        return None;
+    }
+    if let HostPattern::Suffix(suffix) = &pattern
+        && !public_suffix
+        && psl::suffix_str(suffix) == Some(suffix.as_str())
+    {
+        report.error_hint(
+            path,
+            format!("{host:?} is everything below a public suffix"),
+            "where that is meant, say `publicSuffix: true`",
+        );
+        return None;
+    }
+    Some(Target::Host(pattern))
+}
+
+fn network_target(path: &str, cidr: &str, report: &mut Report<'_>) -> Option<Target> {
+    let (network, masked) = report.ok(path, parse_network(cidr))?;
+    if masked {
+        report.warn(
+            path,
+            format!("{cidr} has host bits set; {network} is meant"),
+        );
+    }
+    let none = AddressSet::default();
+    let ends = [network.network(), network.broadcast()];
+    if ends
+        .iter()
+        .all(|end| AddressClass::of(*end, &none) == AddressClass::AlwaysBlocked)
+        && network.prefix_len() >= 4
+    {
+        report.error(
+            path,
+            format!("{cidr} can never be reached: it is always blocked"),
+        );
+        return None;
+    }
+    Some(Target::Network(network))
+}
+
+fn limits(limits: Option<&document::EgressLimits>, report: &mut Report<'_>) -> EgressLimits {
+    let default = EgressLimits::default();
+    let Some(limits) = limits else { return default };
+    let mut time = |field: &str, time: Option<document::Duration>, default| match time {
+        Some(time) if time.0.is_zero() => {
+            report.error(
+                format!("egress.limits.{field}"),
+                format!("{field} must be more than 0"),
+            );
+            default
+        }
+        Some(time) => time.0,
+        None => default,
+    };
+    EgressLimits {
+        max_connections: limits.max_connections.unwrap_or(default.max_connections),
+        head_timeout: time("headTimeout", limits.head_timeout, default.head_timeout),
+        max_head_size: limits
+            .max_head_size
+            .map_or(default.max_head_size, |size| size.0),
+        connect_timeout: time(
+            "connectTimeout",
+            limits.connect_timeout,
+            default.connect_timeout,
+        ),
+        client_hello_timeout: time(
+            "clientHelloTimeout",
+            limits.client_hello_timeout,
+            default.client_hello_timeout,
+        ),
+        max_client_hello_size: limits
+            .max_client_hello_size
+            .map_or(default.max_client_hello_size, |size| size.0),
+        idle_timeout: time("idleTimeout", limits.idle_timeout, default.idle_timeout),
+        max_lifetime: time("maxLifetime", limits.max_lifetime, default.max_lifetime),
+    }
 }

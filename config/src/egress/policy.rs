@@ -1,0 +1,253 @@
+//! Policies and their decision.
+
+use std::net::IpAddr;
+
+use super::{AddressClass, Authority, Host};
+use crate::{access::AddressSet, document::EgressMode, model::HostPattern};
+
+/// Names of metadata services and of the machine itself; no policy opens them.
+const BLOCKED_NAMES: [&str; 6] = [
+    "localhost",
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "instance-data",
+    "instance-data.ec2.internal",
+];
+
+/// Who may reach what.
+#[derive(Clone, Debug)]
+pub struct EgressPolicy {
+    /// Unique name.
+    pub name: String,
+    /// Clients it selects.
+    pub subjects: AddressSet,
+    /// Enforce, report or open.
+    pub mode: EgressMode,
+    /// What may be reached.
+    pub allow: Vec<EgressRule>,
+    /// What may not, first.
+    pub deny: Vec<EgressRule>,
+    /// Whether every public name may be reached that `deny` does not name.
+    pub allow_all: bool,
+}
+
+/// A destination with its conditions.
+#[derive(Clone, Debug)]
+pub struct EgressRule {
+    /// As it was written, for the audit log.
+    pub text: String,
+    /// What it names.
+    pub target: Target,
+    /// Ports; empty means every port.
+    pub ports: Vec<u16>,
+    /// Methods of plain HTTP; empty means all.
+    pub methods: Vec<String>,
+    /// Path prefixes of plain HTTP, without trailing slash; empty means all.
+    pub paths: Vec<String>,
+    /// Whether private addresses may be reached.
+    pub private: bool,
+    /// Whether a tunnel may carry something other than TLS.
+    pub raw: bool,
+}
+
+/// What a rule names.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A name or suffix.
+    Host(HostPattern),
+    /// Names that match as a whole.
+    Regex(regex::Regex),
+    /// Address literals in a network.
+    Network(ipnet::IpNet),
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The destination.
+    pub authority: &'a Authority,
+    /// Method and canonical path of a plain HTTP request; `None` for a tunnel.
+    pub http: Option<(&'a str, &'a str)>,
+}
+
+/// What a policy says of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it may pass.
+    pub allowed: bool,
+    /// Whether no mode lifts the refusal.
+    pub always: bool,
+    /// Stable reason code.
+    pub reason: &'static str,
+    /// Text of the rule that decided.
+    pub rule: Option<String>,
+    /// Whether private addresses may be reached.
+    pub private: bool,
+    /// Whether a tunnel may carry something other than TLS.
+    pub raw: bool,
+}
+
+impl Decision {
+    fn deny(reason: &'static str, rule: Option<&EgressRule>) -> Self {
+        Self {
+            allowed: false,
+            always: false,
+            reason,
+            rule: rule.map(|rule| rule.text.clone()),
+            private: false,
+            raw: false,
+        }
+    }
+
+    /// A refusal that no mode lifts.
+    fn never(reason: &'static str) -> Self {
+        Self {
+            always: true,
+            ..Self::deny(reason, None)
+        }
+    }
+}
+
+/// Finds the policy of a client: the first that selects it.
+pub fn select(policies: &[EgressPolicy], client: IpAddr) -> Option<&EgressPolicy> {
+    policies
+        .iter()
+        .find(|policy| policy.subjects.contains(client))
+}
+
+/// Decides on a destination by its name or literal address, before any look-up.
+pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet) -> Decision {
+    match &request.authority.host {
+        Host::Name(name) => {
+            if BLOCKED_NAMES.contains(&name.as_str()) || name.ends_with(".localhost") {
+                return Decision::never("always_blocked");
+            }
+        }
+        Host::Address(address) => {
+            if AddressClass::of(*address, cluster) == AddressClass::AlwaysBlocked {
+                return Decision::never("always_blocked");
+            }
+        }
+    }
+    if let Some(rule) = policy.deny.iter().find(|rule| rule.matches(request)) {
+        let reason = if matches!(rule.target, Target::Network(_)) {
+            "denied_address"
+        } else {
+            "denied_host"
+        };
+        return Decision::deny(reason, Some(rule));
+    }
+    if let Some(rule) = policy.allow.iter().find(|rule| rule.matches(request)) {
+        return Decision {
+            allowed: true,
+            always: false,
+            reason: "allowed",
+            rule: Some(rule.text.clone()),
+            private: rule.private,
+            raw: rule.raw,
+        };
+    }
+    if policy.allow_all && matches!(request.authority.host, Host::Name(_)) {
+        return Decision {
+            allowed: true,
+            reason: "allow_all",
+            ..Decision::deny("", None)
+        };
+    }
+    let near = policy
+        .allow
+        .iter()
+        .find(|rule| rule.names(&request.authority.host));
+    match (near, &request.authority.host) {
+        (Some(rule), _) if !rule.has_port(request.authority.port) => {
+            Decision::deny("port_not_allowed", Some(rule))
+        }
+        (Some(rule), _) => Decision::deny("request_not_allowed", Some(rule)),
+        (None, Host::Address(_)) => Decision::deny("ip_literal", None),
+        (None, Host::Name(_)) => Decision::deny("not_allowed", None),
+    }
+}
+
+/// Judges all answers of a look-up, or the one literal address, before any dial.
+///
+/// # Errors
+/// A refusal: an address that is always blocked, a private one that the rule
+/// does not open, private and public ones mixed, one that `deny` names.
+pub fn judge_addresses(
+    policy: &EgressPolicy,
+    decision: &Decision,
+    port: u16,
+    addresses: &[IpAddr],
+    cluster: &AddressSet,
+) -> Result<(), Decision> {
+    let classes: Vec<AddressClass> = addresses
+        .iter()
+        .map(|address| AddressClass::of(*address, cluster))
+        .collect();
+    if classes.contains(&AddressClass::AlwaysBlocked) {
+        return Err(Decision::never("always_blocked"));
+    }
+    for address in addresses {
+        let literal = Authority {
+            host: Host::Address(address.to_canonical()),
+            port,
+        };
+        let request = Request {
+            authority: &literal,
+            http: None,
+        };
+        if let Some(rule) = policy.deny.iter().find(|rule| rule.matches(request)) {
+            return Err(Decision::deny("denied_address", Some(rule)));
+        }
+    }
+    if classes.contains(&AddressClass::Private) {
+        if classes.contains(&AddressClass::Public) {
+            return Err(Decision::deny("mixed_answer", None));
+        }
+        if !decision.private {
+            return Err(Decision::deny("private_address", None));
+        }
+    }
+    Ok(())
+}
+
+impl EgressRule {
+    fn matches(&self, request: Request<'_>) -> bool {
+        self.names(&request.authority.host)
+            && self.has_port(request.authority.port)
+            && self.allows_http(request.http)
+    }
+
+    fn names(&self, host: &Host) -> bool {
+        match (&self.target, host) {
+            (Target::Host(HostPattern::Exact(name)), Host::Name(host)) => name == host,
+            (Target::Host(HostPattern::Suffix(suffix)), Host::Name(host)) => host
+                .strip_suffix(suffix.as_str())
+                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+            (Target::Regex(regex), Host::Name(host)) => regex.is_match(host),
+            (Target::Network(network), Host::Address(address)) => {
+                network.contains(&address.to_canonical())
+            }
+            (Target::Host(_) | Target::Regex(_), Host::Address(_))
+            | (Target::Network(_), Host::Name(_)) => false,
+        }
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        self.ports.is_empty() || self.ports.contains(&port)
+    }
+
+    /// A rule with methods or paths is about requests that can be seen; a tunnel hides them.
+    fn allows_http(&self, http: Option<(&str, &str)>) -> bool {
+        let Some((method, path)) = http else {
+            return self.methods.is_empty() && self.paths.is_empty();
+        };
+        let under = |prefix: &String| {
+            path.strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
+            && (self.paths.is_empty() || self.paths.iter().any(under))
+    }
+}
