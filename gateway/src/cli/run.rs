@@ -1,0 +1,75 @@
+//! `portcullis run`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::RunArgs;
+use crate::{
+    egress::TestAnswers,
+    gateway::{Gateway, GatewayOptions},
+};
+
+/// Runs the gateway until SIGTERM or SIGINT.
+pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let threads = worker_threads(args.threads)?;
+    let test = TestAnswers::parse(&args.egress_test.test_dns, &args.egress_test.test_address_map)
+        .map_err(anyhow::Error::msg)?;
+    let runtime = runtime(threads)?;
+    let code = runtime.block_on(async {
+        let options = GatewayOptions { config: args.config, threads, bound_file: args.bound_file, egress_test: test };
+        let gateway = match Gateway::start(options).await {
+            Ok(gateway) => gateway,
+            Err(refused) => {
+                eprintln!("portcullis: the configuration is refused");
+                for problem in &refused.problems {
+                    eprintln!("{problem}");
+                }
+                return Ok::<_, anyhow::Error>(ExitCode::FAILURE);
+            }
+        };
+        serve_until_signal(&gateway).await?;
+        Ok(if gateway.drain().await == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    })?;
+    // Connections cut at the deadline are not waited for again.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+/// The number of worker threads: as asked for, or one for each CPU.
+fn worker_threads(asked: Option<usize>) -> anyhow::Result<usize> {
+    match asked {
+        Some(0) => anyhow::bail!("--threads must be at least 1"),
+        Some(threads) => Ok(threads),
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+/// The one runtime of the process.
+pub(super) fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("portcullis")
+        .enable_all()
+        .build()
+        .context("starting the runtime")
+}
+
+async fn serve_until_signal(gateway: &Gateway) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: reloading");
+                gateway.reopen_logs();
+                gateway.reload().await;
+            }
+            _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
+        }
+    }
+    Ok(())
+}

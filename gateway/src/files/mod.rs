@@ -1,0 +1,219 @@
+//! Configuration files on disk, and their changes.
+//!
+//! ```text
+//! paths --load--> SourceFile...        notify + a hash poll --debounce--> "something changed"
+//! ```
+//!
+//! A mounted ConfigMap is a folder of symlinks through `..data`, which the
+//! kubelet swaps; inotify alone misses it on some mounts, so the content is also
+//! hashed once a second.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use notify::{RecursiveMode, Watcher as _};
+use portcullis_config::read::SourceFile;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+/// How often the content is hashed.
+const POLL: Duration = Duration::from_secs(1);
+/// Quiet time after a change before it is told: an editor writes more than once.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// The files and folders that a configuration is read from.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigFiles {
+    paths: Vec<PathBuf>,
+}
+
+impl ConfigFiles {
+    /// Names files and folders.
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        Self { paths }
+    }
+
+    /// The files and folders.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// Reads every file; of a folder those that end in `.yaml` or `.yml`, sorted,
+    /// without hidden files and subfolders.
+    ///
+    /// # Errors
+    /// A missing or unreadable file, a folder without any, text that is not UTF-8.
+    pub fn load(&self) -> io::Result<Vec<SourceFile>> {
+        let mut sources = Vec::new();
+        for path in self.files()? {
+            let bytes = fs::read(&path).map_err(|error| named(&path, &error))?;
+            let text = String::from_utf8(bytes).map_err(|error| {
+                let at = error.utf8_error().valid_up_to();
+                io::Error::other(format!("{}: not UTF-8 at byte {at}", path.display()))
+            })?;
+            sources.push(SourceFile { name: path.display().to_string(), text });
+        }
+        Ok(sources)
+    }
+
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for path in &self.paths {
+            if !fs::metadata(path).map_err(|error| named(path, &error))?.is_dir() {
+                files.push(path.clone());
+                continue;
+            }
+            let mut found = Vec::new();
+            for entry in fs::read_dir(path).map_err(|error| named(path, &error))? {
+                let entry = entry.map_err(|error| named(path, &error))?.path();
+                let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                if !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml")) && entry.is_file() {
+                    found.push(entry);
+                }
+            }
+            if found.is_empty() {
+                return Err(io::Error::other(format!("{}: the folder holds no .yaml file", path.display())));
+            }
+            found.sort();
+            files.extend(found);
+        }
+        Ok(files)
+    }
+
+    /// A hash of the content of these files and of others.
+    fn content_hash(&self, others: &[PathBuf]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let files = self.files().unwrap_or_default();
+        for path in files.iter().chain(others) {
+            hash.update(path.as_os_str().as_encoded_bytes());
+            // A file that is missing for a moment, in the middle of a swap, hashes as empty.
+            let content = fs::read(path).unwrap_or_default();
+            hash.update((content.len() as u64).to_le_bytes());
+            hash.update(content);
+        }
+        hash.finalize().into()
+    }
+}
+
+/// Watches configuration files and the files that they name.
+#[derive(Debug)]
+pub struct Watcher {
+    others: Arc<Mutex<Vec<PathBuf>>>,
+    changes: mpsc::Receiver<()>,
+    _notify: Option<notify::RecommendedWatcher>,
+}
+
+impl Watcher {
+    /// Starts watching; to be called on the runtime.
+    pub fn start(files: ConfigFiles, others: Vec<PathBuf>) -> Self {
+        let (wake, mut woken) = mpsc::channel::<()>(1);
+        let notify = notify::recommended_watcher(move |_| {
+            // A wake-up that is already waiting stands for this one too.
+            let _ = wake.try_send(());
+        });
+        let notify = match notify {
+            Ok(mut notify) => {
+                for path in files.paths() {
+                    let folder = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(path) };
+                    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                    if let Err(error) = notify.watch(folder, RecursiveMode::NonRecursive) {
+                        tracing::debug!(path = %folder.display(), %error, "not watched by inotify, only polled");
+                    }
+                }
+                Some(notify)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "inotify not available, files are polled");
+                None
+            }
+        };
+        let (tell, changes) = mpsc::channel(1);
+        let others = Arc::new(Mutex::new(others));
+        let watched = Arc::clone(&others);
+        tokio::spawn(async move {
+            let hash = || files.content_hash(&watched.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut known = hash();
+            loop {
+                let notified = tokio::select! {
+                    woken = woken.recv() => woken.is_some(),
+                    () = tokio::time::sleep(POLL) => false,
+                };
+                if notified {
+                    tokio::time::sleep(QUIET).await;
+                }
+                let now = hash();
+                if now != known {
+                    // Half a change, such as a file written in two steps, is not a change yet.
+                    tokio::time::sleep(QUIET).await;
+                    known = hash();
+                    if tell.send(()).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Self { others, changes, _notify: notify }
+    }
+
+    /// Replaces the files that are watched beside the configuration.
+    pub fn set_others(&self, others: Vec<PathBuf>) {
+        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = others;
+    }
+
+    /// Waits for a change.
+    pub async fn changed(&mut self) {
+        if self.changes.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn notices(watcher: &mut Watcher) -> bool {
+        tokio::time::timeout(Duration::from_secs(3), watcher.changed()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_data_swap_is_noticed_and_a_touch_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for (version, text) in [("..1", "admin: {}"), ("..2", "management: {}")] {
+            fs::create_dir(root.join(version)).unwrap();
+            fs::write(root.join(version).join("a.yaml"), text).unwrap();
+        }
+        std::os::unix::fs::symlink("..1", root.join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
+        let files = ConfigFiles::new(vec![root.to_owned()]);
+        assert_eq!(files.load().unwrap().len(), 1);
+        let mut watcher = Watcher::start(files.clone(), Vec::new());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        fs::write(root.join("..1").join("a.yaml"), "admin: {}").unwrap();
+        std::os::unix::fs::symlink("..2", root.join("..data_tmp")).unwrap();
+        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+        assert!(notices(&mut watcher).await);
+        assert_eq!(files.load().unwrap()[0].text, "management: {}");
+        fs::write(root.join("..2").join("a.yaml"), "management: {}").unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(1500), watcher.changed()).await.is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = |path: PathBuf| ConfigFiles::new(vec![path]).load().unwrap_err().to_string();
+        assert!(load(folder.path().join("none.yaml")).contains("none.yaml"));
+        assert!(load(folder.path().to_owned()).contains("holds no .yaml file"));
+        fs::write(folder.path().join("a.yaml"), b"a: \xff").unwrap();
+        assert!(load(folder.path().to_owned()).contains("not UTF-8 at byte 3"));
+    }
+}

@@ -1,0 +1,435 @@
+//! The process put together: what starts, reloads and drains.
+//!
+//! ```text
+//! files changed, SIGHUP --> load --> plan listeners --> swap the snapshot --> commit listeners
+//!                             \            \
+//!                              \------------+--> refused: told, the last good one serves
+//! ```
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+use portcullis_config::{
+    model::{AdminAddress, Process},
+    problem::{Origin, Problem, Severity},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    admin::{self, AdminServer, AdminView},
+    egress::{EgressServers, EgressServices, TestAnswers},
+    files::{ConfigFiles, Watcher},
+    ingress::{Ingress, IngressHandler, Services},
+    inspect::BodyBudget,
+    listen::Listeners,
+    load::{Loaded, Refused, load},
+    snapshot::{Live, Snapshot},
+    telemetry::{AccessLog, AuditLog, Decisions, LogWriter, Metrics},
+    tls::{CertificateStore, ServerConfigs},
+};
+
+/// How to start a gateway.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayOptions {
+    /// Configuration files and folders.
+    pub config: Vec<PathBuf>,
+    /// Worker threads of the runtime it runs on.
+    pub threads: usize,
+    /// Where to write the bound addresses.
+    pub bound_file: Option<PathBuf>,
+    /// Answers of the egress proxy for tests.
+    pub egress_test: TestAnswers,
+}
+
+/// A running gateway. Clones are the same gateway.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    files: ConfigFiles,
+    bound_file: Option<PathBuf>,
+    live: Live,
+    metrics: Arc<Metrics>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    certificates: Arc<ArcSwap<CertificateStore>>,
+    budget: Arc<BodyBudget>,
+    access_log: Arc<AccessLog>,
+    audit_log: Arc<AuditLog>,
+    decisions: Decisions,
+    handler: Arc<IngressHandler>,
+    listeners: Listeners,
+    egress: EgressServers,
+    servers: Mutex<Servers>,
+    state: Mutex<LoadState>,
+    /// Loads run one at a time.
+    loading: tokio::sync::Mutex<()>,
+    draining: AtomicBool,
+}
+
+#[derive(Default)]
+struct Servers {
+    addresses: Option<(SocketAddr, AdminAddress)>,
+    management: Option<AdminServer>,
+    admin: Option<AdminServer>,
+}
+
+/// The last load, as the admin endpoint shows it.
+#[derive(Default)]
+struct LoadState {
+    at: Option<SystemTime>,
+    refused: bool,
+    problems: Vec<Problem>,
+    named_files: Vec<PathBuf>,
+}
+
+impl Gateway {
+    /// Starts a gateway; to be called on a multi-thread runtime.
+    ///
+    /// # Errors
+    /// When the first configuration is refused, or an address cannot be bound.
+    pub async fn start(options: GatewayOptions) -> Result<Self, Refused> {
+        let files = ConfigFiles::new(options.config);
+        let live = Live::default();
+        let metrics = Arc::new(Metrics::new());
+        let Loaded { snapshot, certificates, problems, named_files } = load(&files, &live, &metrics, None)?;
+        let process = snapshot.model.process.clone();
+        let decisions = Decisions::default();
+        let access = LogWriter::start("access-log", process.access_log.clone()).map_err(|error| refused(&error))?;
+        let audit = LogWriter::start("audit-log", process.audit_log.clone()).map_err(|error| refused(&error))?;
+        let access_log = Arc::new(AccessLog::new(access, decisions.clone()));
+        let audit_log = Arc::new(AuditLog::new(audit, process.audit_records as usize));
+        let budget = BodyBudget::new(process.max_buffered_bytes);
+        let version = snapshot.version;
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        let certificates = Arc::new(ArcSwap::from_pointee(certificates));
+        let tls = Arc::new(ServerConfigs::new(Arc::clone(&certificates)).map_err(|error| refused(&error))?);
+        let services = Services {
+            snapshot: Arc::clone(&snapshot),
+            metrics: Arc::clone(&metrics),
+            access_log: Arc::clone(&access_log),
+            audit_log: Arc::clone(&audit_log),
+            budget: Arc::clone(&budget),
+        };
+        let handler = Arc::new(IngressHandler::new(Ingress::new(services), options.threads));
+        let listeners = Listeners::new(Arc::clone(&handler) as _, tls, Arc::clone(&metrics));
+        let egress = EgressServers::new(EgressServices {
+            snapshot: Arc::clone(&snapshot),
+            metrics: Arc::clone(&metrics),
+            audit_log: Arc::clone(&audit_log),
+            decisions: decisions.clone(),
+            test: options.egress_test,
+        });
+        let warnings = problems.len();
+        let gateway = Self {
+            inner: Arc::new(Inner {
+                files,
+                bound_file: options.bound_file,
+                live,
+                metrics,
+                snapshot,
+                certificates,
+                budget,
+                access_log,
+                audit_log,
+                decisions,
+                handler,
+                listeners,
+                egress,
+                servers: Mutex::default(),
+                state: Mutex::new(LoadState { at: Some(SystemTime::now()), refused: false, problems, named_files }),
+                loading: tokio::sync::Mutex::default(),
+                draining: AtomicBool::new(false),
+            }),
+        };
+        let inner = &gateway.inner;
+        let serving = inner.snapshot.load_full();
+        let plan = inner.listeners.plan(&serving.model.listeners).map_err(|errors| Refused {
+            problems: errors.iter().map(|error| bind_problem("listeners", error.index, error.to_string())).collect(),
+            named_files: Vec::new(),
+        })?;
+        let egress = inner.egress.plan(serving.model.egress.as_ref()).map_err(|problems| Refused { problems, named_files: Vec::new() })?;
+        gateway.bind_servers(&process).map_err(|problem| Refused { problems: vec![problem], named_files: Vec::new() })?;
+        inner.listeners.commit(plan);
+        inner.egress.commit(egress);
+        gateway.adopt(&serving);
+        inner.metrics.load_accepted(version, warnings);
+        gateway.tell_problems();
+        gateway.write_bound();
+        tokio::spawn(watch(gateway.clone()));
+        tracing::info!(version, "serving");
+        Ok(gateway)
+    }
+
+    /// Loads the configuration again; a refused one changes nothing.
+    pub async fn reload(&self) {
+        let inner = &self.inner;
+        let _one_at_a_time = inner.loading.lock().await;
+        if inner.draining.load(Ordering::Relaxed) {
+            return;
+        }
+        let before = inner.certificates.load_full();
+        let this = self.clone();
+        // Rules may take long to compile; requests must not wait for that.
+        let loaded = tokio::task::spawn_blocking(move || {
+            let inner = &this.inner;
+            load(&inner.files, &inner.live, &inner.metrics, Some(&before))
+        })
+        .await;
+        match loaded {
+            Ok(Ok(loaded)) => self.accept(loaded),
+            Ok(Err(refused)) => self.refuse(refused),
+            Err(error) => tracing::error!(%error, "loading the configuration failed"),
+        }
+    }
+
+    fn accept(&self, loaded: Loaded) {
+        let inner = &self.inner;
+        let Loaded { snapshot, certificates, problems, named_files } = loaded;
+        let unchanged = inner.snapshot.load().hash == snapshot.hash;
+        if !unchanged {
+            let plan = match inner.listeners.plan(&snapshot.model.listeners) {
+                Ok(plan) => plan,
+                Err(errors) => {
+                    let problems = errors.iter().map(|error| bind_problem("listeners", error.index, error.to_string()));
+                    return self.refuse(Refused { problems: problems.collect(), named_files });
+                }
+            };
+            let egress = match inner.egress.plan(snapshot.model.egress.as_ref()) {
+                Ok(plan) => plan,
+                Err(problems) => return self.refuse(Refused { problems, named_files }),
+            };
+            if let Err(problem) = self.bind_servers(&snapshot.model.process) {
+                return self.refuse(Refused { problems: vec![problem], named_files });
+            }
+            inner.certificates.store(Arc::new(certificates));
+            let snapshot = Arc::new(snapshot);
+            inner.snapshot.store(Arc::clone(&snapshot));
+            inner.listeners.commit(plan);
+            inner.egress.commit(egress);
+            self.adopt(&snapshot);
+            inner.metrics.load_accepted(snapshot.version, problems.len());
+            tracing::info!(version = snapshot.version, "configuration reloaded");
+        } else {
+            inner.certificates.store(Arc::new(certificates));
+            self.tell_certificates();
+            inner.metrics.load_unchanged();
+            tracing::info!("configuration unchanged, certificates read again");
+        }
+        *lock(&inner.state) = LoadState { at: Some(SystemTime::now()), refused: false, problems, named_files };
+        self.tell_problems();
+        self.write_bound();
+    }
+
+    fn refuse(&self, refused: Refused) {
+        let inner = &self.inner;
+        let errors = refused.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        inner.metrics.load_refused(errors, refused.problems.len() - errors);
+        tracing::error!(errors, "configuration refused; the last good one serves");
+        let mut state = lock(&inner.state);
+        // What the refused one names is watched too, so that mending a file it names is noticed.
+        let mut named_files = std::mem::take(&mut state.named_files);
+        named_files.extend(refused.named_files);
+        named_files.sort();
+        named_files.dedup();
+        *state = LoadState { at: Some(SystemTime::now()), refused: true, problems: refused.problems, named_files };
+        drop(state);
+        self.tell_problems();
+    }
+
+    /// Brings everything beside the snapshot in line with it.
+    fn adopt(&self, snapshot: &Snapshot) {
+        let inner = &self.inner;
+        inner.live.adopt(&snapshot.model, snapshot.limiters());
+        inner.metrics.keep_rules(|rule| snapshot.rule(rule).is_some());
+        let process = &snapshot.model.process;
+        inner.access_log.writer().set_sink(process.access_log.clone());
+        inner.audit_log.writer().set_sink(process.audit_log.clone());
+        inner.audit_log.set_capacity(process.audit_records as usize);
+        inner.budget.set_limit(process.max_buffered_bytes);
+        self.tell_certificates();
+    }
+
+    fn tell_certificates(&self) {
+        let store = self.inner.certificates.load();
+        self.inner.metrics.certificates(store.facts().map(|facts| (facts.name.as_str(), facts.not_after)));
+    }
+
+    fn tell_problems(&self) {
+        for problem in &lock(&self.inner.state).problems {
+            match problem.severity {
+                Severity::Error => tracing::error!("{problem}"),
+                Severity::Warning => tracing::warn!("{problem}"),
+            }
+        }
+    }
+
+    fn bind_servers(&self, process: &Process) -> Result<(), Problem> {
+        let mut servers = lock(&self.inner.servers);
+        let wanted = (process.management, process.admin.clone());
+        if servers.addresses.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        let problem = |section: &str, address: String, error: std::io::Error| Problem {
+            origin: Origin::Internal,
+            path: format!("{section}.address"),
+            reason: format!("{section} cannot listen on {address}: {error}"),
+            hint: None,
+            severity: Severity::Error,
+        };
+        // A weak reference, or the server would keep the gateway that owns it.
+        let weak = Arc::downgrade(&self.inner);
+        let gone = || admin::Answer::text(503, "shutting down\n");
+        if servers.addresses.as_ref().map(|known| known.0) != Some(wanted.0) {
+            let view = weak.clone();
+            let endpoint = move |path: &str, _: Option<&str>| {
+                view.upgrade().map_or_else(gone, |inner| admin::management(&Gateway { inner }, path))
+            };
+            let server = AdminServer::tcp(wanted.0, Arc::new(endpoint), false)
+                .map_err(|error| problem("management", wanted.0.to_string(), error))?;
+            servers.management = Some(server);
+        }
+        if servers.addresses.as_ref().map(|known| &known.1) != Some(&wanted.1) {
+            let endpoint = move |path: &str, query: Option<&str>| {
+                weak.upgrade().map_or_else(gone, |inner| admin::admin(&Gateway { inner }, path, query))
+            };
+            let server = match &wanted.1 {
+                AdminAddress::Tcp(address) => AdminServer::tcp(*address, Arc::new(endpoint), true)
+                    .map_err(|error| problem("admin", address.to_string(), error))?,
+                AdminAddress::Unix(path) => AdminServer::unix(path, Arc::new(endpoint))
+                    .map_err(|error| problem("admin", path.display().to_string(), error))?,
+            };
+            servers.admin = Some(server);
+        }
+        servers.addresses = Some(wanted);
+        Ok(())
+    }
+
+    /// Where everything listens, as JSON.
+    pub fn bound(&self) -> Value {
+        let servers = lock(&self.inner.servers);
+        let map = |bound: Vec<(String, SocketAddr)>| -> Value {
+            bound.into_iter().map(|(name, address)| (name, Value::from(address.to_string()))).collect()
+        };
+        json!({
+            "listeners": map(self.inner.listeners.bound()),
+            "egress": map(self.inner.egress.bound()),
+            "management": servers.management.as_ref().and_then(AdminServer::bound).map(|bound| bound.to_string()),
+            "admin": servers.admin.as_ref().and_then(AdminServer::bound).map(|bound| bound.to_string()),
+        })
+    }
+
+    fn write_bound(&self) {
+        let Some(path) = &self.inner.bound_file else { return };
+        let part = path.with_extension("part");
+        let written = fs::write(&part, self.bound().to_string()).and_then(|()| fs::rename(&part, path));
+        if let Err(error) = written {
+            tracing::error!(path = %path.display(), %error, "bound addresses not written");
+        }
+    }
+
+    /// Decisions as they are made.
+    pub fn decisions(&self) -> &Decisions {
+        &self.inner.decisions
+    }
+
+    /// Opens log files again, after they were rotated.
+    pub fn reopen_logs(&self) {
+        self.inner.access_log.writer().reopen();
+        self.inner.audit_log.writer().reopen();
+    }
+
+    /// Ends: stops accepting, lets what is open finish within the drain timeout,
+    /// and returns how many connections were cut.
+    pub async fn drain(&self) -> u32 {
+        let inner = &self.inner;
+        inner.draining.store(true, Ordering::Relaxed);
+        let limit = inner.snapshot.load().model.process.drain_timeout;
+        inner.listeners.stop();
+        inner.egress.stop();
+        inner.handler.close_idle().await;
+        let (ingress, egress) = tokio::join!(inner.listeners.wait_closed(limit), inner.egress.wait_closed(limit));
+        let left = ingress + egress;
+        if left > 0 {
+            tracing::warn!(connections = left, "drain timeout is over, connections are cut");
+        }
+        inner.access_log.writer().flush();
+        inner.audit_log.writer().flush();
+        left
+    }
+}
+
+impl AdminView for Gateway {
+    fn unready(&self) -> Vec<String> {
+        match self.inner.draining.load(Ordering::Relaxed) {
+            true => vec!["draining".into()],
+            false => Vec::new(),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.inner.metrics.log_dropped("access", self.inner.access_log.writer().take_dropped());
+        self.inner.metrics.log_dropped("audit", self.inner.audit_log.writer().take_dropped());
+        self.inner.metrics.render()
+    }
+
+    fn config(&self) -> String {
+        self.inner.snapshot.load().yaml.clone()
+    }
+
+    fn problems(&self) -> Value {
+        let snapshot = self.inner.snapshot.load();
+        let state = lock(&self.inner.state);
+        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        json!({
+            "serving": { "version": snapshot.version, "hash": snapshot.hash, "built": seconds(snapshot.built) },
+            "lastLoad": { "at": state.at.map(seconds), "refused": state.refused },
+            "problems": state.problems,
+        })
+    }
+
+    fn audit(&self, request_id: Option<&str>, limit: usize) -> Value {
+        match request_id {
+            Some(id) => self.inner.audit_log.find(id).into(),
+            None => self.inner.audit_log.last(limit).into(),
+        }
+    }
+}
+
+async fn watch(gateway: Gateway) {
+    let named = lock(&gateway.inner.state).named_files.clone();
+    let mut watcher = Watcher::start(gateway.inner.files.clone(), named);
+    loop {
+        watcher.changed().await;
+        gateway.reload().await;
+        watcher.set_others(lock(&gateway.inner.state).named_files.clone());
+    }
+}
+
+fn bind_problem(section: &str, index: usize, reason: String) -> Problem {
+    Problem {
+        origin: Origin::Internal,
+        path: format!("{section}[{index}].address"),
+        reason,
+        hint: None,
+        severity: Severity::Error,
+    }
+}
+
+fn refused(error: &std::io::Error) -> Refused {
+    Refused { problems: vec![bind_problem("process", 0, error.to_string())], named_files: Vec::new() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,177 @@
+//! The request as the backend gets it.
+
+use std::net::IpAddr;
+
+use http::{HeaderName, HeaderValue, header};
+use pingora::{http::RequestHeader, proxy::Session};
+
+use super::{context::RequestContext, headers::change_request, request_id::REQUEST_ID, view::X_FORWARDED_FOR};
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Headers by which a client could claim to be somebody else, or to ask for
+/// another path; backends and frameworks read them, so only a trusted proxy may
+/// send them.
+fn only_from_trusted(name: &str) -> bool {
+    matches!(
+        name,
+        "forwarded"
+            | "x-forwarded"
+            | "x-forwarded-by"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-prefix"
+            | "x-forwarded-proto"
+            | "x-forwarded-protocol"
+            | "x-forwarded-scheme"
+            | "x-forwarded-server"
+            | "x-forwarded-ssl"
+            | "x-original-forwarded-for"
+            | "x-original-host"
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-real-ip"
+            | "x-client-ip"
+            | "x-cluster-client-ip"
+            | "x-envoy-external-address"
+            | "x-scheme"
+            | "x-url-scheme"
+            | "true-client-ip"
+            | "client-ip"
+            | "cf-connecting-ip"
+            | "fastly-client-ip"
+            | "front-end-https"
+    )
+}
+
+/// Prepares the request for the backend: facts that only the gateway knows, the
+/// path that was judged, and the rule's changes.
+pub(super) fn prepare(
+    session: &Session,
+    upstream: &mut RequestHeader,
+    ctx: &RequestContext,
+) -> pingora::Result<()> {
+    forwarded_headers(session, upstream, ctx)?;
+    upstream.insert_header(REQUEST_ID, &ctx.request_id)?;
+    upstream.remove_header(&header::EXPECT);
+
+    let Some(rule) = &ctx.rule else { return Ok(()) };
+    if let Some(target) = forward_target(ctx, upstream.raw_path()) {
+        upstream.set_raw_path(target.as_bytes())?;
+    }
+    if let Some(host) = &rule.rule.rewrite_host {
+        upstream.insert_header(header::HOST, host.clone())?;
+        strip_authority(upstream);
+    }
+    change_request(upstream, &rule.rule.request_headers)
+}
+
+/// The target for the backend, where it is not what the client sent.
+pub(super) fn forward_target(ctx: &RequestContext, raw: &[u8]) -> Option<String> {
+    let rewrite = ctx.rule.as_ref().and_then(|rule| rule.rule.rewrite_prefix.as_deref());
+    match (rewrite, &ctx.view.forward_target) {
+        (None, forward) => forward.clone(),
+        (Some(prefix), Some(target)) => Some(replace_prefix(target, &ctx.view.path[..ctx.prefix_len], prefix)),
+        (Some(prefix), None) => {
+            let target = String::from_utf8_lossy(raw);
+            Some(replace_prefix(&target, &ctx.view.path[..ctx.prefix_len], prefix))
+        }
+    }
+}
+
+/// Replaces the leading segments that a prefix matched.
+///
+/// The prefix is canonical and the target keeps the client's escapes, so whole
+/// segments are counted, not bytes: an encoded slash never gets here.
+fn replace_prefix(target: &str, matched: &str, replacement: &str) -> String {
+    let (path, query) = match target.find('?') {
+        Some(at) => target.split_at(at),
+        None => (target, ""),
+    };
+    let segments = matched.bytes().filter(|&byte| byte == b'/').count();
+    let mut rest = path;
+    for _ in 0..segments {
+        rest = rest[1..].find('/').map_or("", |at| &rest[at + 1..]);
+    }
+    let mut out = String::with_capacity(replacement.len() + rest.len() + query.len() + 1);
+    out.push_str(replacement);
+    out.push_str(rest);
+    if out.is_empty() {
+        out.push('/');
+    }
+    out.push_str(query);
+    out
+}
+
+fn forwarded_headers(session: &Session, upstream: &mut RequestHeader, ctx: &RequestContext) -> pingora::Result<()> {
+    let (Some(facts), Some(client)) = (&ctx.facts, ctx.view.client) else { return Ok(()) };
+    let peer = facts.client.ip().to_canonical();
+    let client_request = session.req_header();
+    if !ctx.view.trusted {
+        let claimed: Vec<HeaderName> =
+            client_request.headers.keys().filter(|name| only_from_trusted(name.as_str())).cloned().collect();
+        for name in &claimed {
+            upstream.remove_header(name);
+        }
+        upstream.insert_header(X_FORWARDED_FOR, address_value(peer))?;
+    } else {
+        let mut chain = String::new();
+        for line in client_request.headers.get_all(X_FORWARDED_FOR) {
+            chain.push_str(&String::from_utf8_lossy(line.as_bytes()));
+            chain.push_str(", ");
+        }
+        chain.push_str(&peer.to_string());
+        upstream.insert_header(X_FORWARDED_FOR, chain)?;
+    }
+    upstream.insert_header(X_REAL_IP, address_value(client))?;
+    let missing = |name: &HeaderName| !ctx.view.trusted || !client_request.headers.contains_key(name);
+    if missing(&X_FORWARDED_PROTO) {
+        let proto = if facts.tls.is_some() { "https" } else { "http" };
+        upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(proto))?;
+    }
+    if missing(&X_FORWARDED_HOST) && !ctx.view.host.is_empty() {
+        upstream.insert_header(X_FORWARDED_HOST, ctx.view.host.as_str())?;
+    }
+    if missing(&X_FORWARDED_PORT) {
+        upstream.insert_header(X_FORWARDED_PORT, HeaderValue::from(facts.local.port()))?;
+    }
+    Ok(())
+}
+
+fn address_value(address: IpAddr) -> HeaderValue {
+    HeaderValue::from_str(&address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Leaves the authority to the Host header.
+fn strip_authority(upstream: &mut RequestHeader) {
+    let Some(target) = upstream.uri.path_and_query().cloned() else { return };
+    if upstream.uri.authority().is_some() {
+        upstream.set_uri(http::Uri::from(target));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_replaced_by_whole_segments() {
+        let cases = [
+            ("/api/x?y=%20", "/api", "/v2", "/v2/x?y=%20"),
+            ("/api", "/api", "/v2", "/v2"),
+            ("/api", "/api", "", "/"),
+            ("/api/", "/api", "", "/"),
+            ("/api?a=/b", "/api", "", "/?a=/b"),
+            ("/a%70i/k%24v", "/api", "/v2", "/v2/k%24v"),
+            ("/x/y", "", "/v2", "/v2/x/y"),
+            ("/a/b/c", "/a/b", "", "/c"),
+        ];
+        for (target, matched, replacement, expected) in cases {
+            assert_eq!(replace_prefix(target, matched, replacement), expected, "{target} {matched} {replacement}");
+        }
+    }
+}

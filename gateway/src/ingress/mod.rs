@@ -1,0 +1,30 @@
+//! The ingress data plane: what happens to a request, in pingora's phases.
+//!
+//! ```text
+//! early_request_filter    pin the snapshot, request id, clock
+//! request_filter          1 normalise  2 route  3 redirect  4 access  5 limit  6 inspect
+//! upstream_peer           choose an endpoint
+//! upstream_request_filter forwarded headers, route changes
+//! response_filter         WAF on the response head, route changes, request id
+//! logging                 WAF audit, access log, metrics
+//! ```
+//!
+//! Every step is a function of the snapshot and a view of the request; an early
+//! answer is one type, [`Refusal`], written, logged and counted in one place.
+
+mod context;
+mod forward;
+mod handler;
+mod headers;
+mod peer;
+mod proxy;
+mod redirect;
+mod refusal;
+mod request_id;
+mod view;
+
+pub use handler::IngressHandler;
+pub use proxy::{Ingress, Services};
+pub use refusal::{Refusal, Stage};
+
+pub(crate) use context::RequestContext;

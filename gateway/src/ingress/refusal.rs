@@ -1,0 +1,145 @@
+//! An answer that is ours and not a backend's.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use pingora::{http::ResponseHeader, proxy::Session};
+
+use super::request_id::REQUEST_ID;
+
+/// Header that names the part of Portcullis that answered, and why.
+const REASON: &str = "x-portcullis-reason";
+
+/// Bytes of an unread request body that are drained so that the client sees the
+/// status instead of a reset; more than this and the connection is closed on it.
+const MAX_DRAIN_BYTES: usize = 1 << 20;
+
+/// Time for that.
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// The part of Portcullis that answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The request is malformed or ambiguous.
+    Normalise,
+    /// No route.
+    Route,
+    /// An address list.
+    Access,
+    /// A rate limit.
+    Limit,
+    /// The request body: its size, its time, the memory for it.
+    Body,
+    /// The WAF.
+    Waf,
+    /// No endpoint, or the endpoint failed.
+    Upstream,
+}
+
+impl Stage {
+    /// The name in logs, metrics and the reason header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normalise => "normalise",
+            Self::Route => "route",
+            Self::Access => "access",
+            Self::Limit => "limit",
+            Self::Body => "body",
+            Self::Waf => "waf",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// An early answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Status for the client.
+    pub status: u16,
+    /// Who answered.
+    pub stage: Stage,
+    /// Why, from a fixed list; safe as a metric label.
+    pub reason: &'static str,
+    /// Name of the list, limit or rule that decided, for the log.
+    pub rule: Option<String>,
+    /// For a rate limit: when to come back.
+    pub retry_after: Option<Duration>,
+    /// For a redirection by a WAF rule.
+    pub location: Option<String>,
+}
+
+impl Refusal {
+    /// Makes a refusal.
+    pub fn new(status: u16, stage: Stage, reason: &'static str) -> Self {
+        Self { status, stage, reason, rule: None, retry_after: None, location: None }
+    }
+
+    /// Names what decided.
+    #[must_use]
+    pub fn by(mut self, rule: impl Into<String>) -> Self {
+        self.rule = Some(rule.into());
+        self
+    }
+
+    /// The response head and body.
+    pub(crate) fn response(&self, request_id: &str) -> pingora::Result<(ResponseHeader, Bytes)> {
+        let text = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Refused");
+        let body = serde_json::json!({
+            "status": self.status,
+            "error": text,
+            "stage": self.stage.name(),
+            "reason": self.reason,
+            "requestId": request_id,
+        });
+        let body = Bytes::from(format!("{body}\n"));
+        let mut head = ResponseHeader::build(self.status, Some(8))?;
+        head.insert_header(header::CONTENT_TYPE, "application/json")?;
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        head.insert_header(header::CACHE_CONTROL, "no-store")?;
+        head.insert_header(REASON, format!("{}/{}", self.stage.name(), self.reason))?;
+        head.insert_header(REQUEST_ID, request_id)?;
+        if let Some(after) = self.retry_after {
+            head.insert_header(header::RETRY_AFTER, after.as_secs_f64().ceil().max(1.0) as u64)?;
+        }
+        if let Some(location) = self.location.as_deref().and_then(|location| HeaderValue::from_str(location).ok()) {
+            head.insert_header(header::LOCATION, location)?;
+        }
+        Ok((head, body))
+    }
+
+    /// Writes the refusal to the client.
+    ///
+    /// A request body that was not read is drained within bounds; where more is
+    /// to come the connection closes after the answer.
+    pub(crate) async fn write(&self, session: &mut Session, request_id: &str) -> pingora::Result<()> {
+        let (head, body) = self.response(request_id)?;
+        let unread = !session.as_downstream_mut().is_body_done();
+        if unread {
+            session.set_keepalive(None);
+        }
+        let no_body = session.req_header().method == http::Method::HEAD;
+        session.write_response_header(Box::new(head), no_body).await?;
+        if !no_body {
+            session.write_response_body(Some(body), true).await?;
+        }
+        if unread {
+            drain(session).await;
+        }
+        Ok(())
+    }
+}
+
+async fn drain(session: &mut Session) {
+    let mut drained = 0;
+    let reading = async {
+        while drained < MAX_DRAIN_BYTES {
+            match session.as_downstream_mut().read_request_body().await {
+                Ok(Some(bytes)) => drained += bytes.len(),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    };
+    // Running out of time only means that the client may see a reset.
+    let _ = tokio::time::timeout(MAX_DRAIN_TIME, reading).await;
+}

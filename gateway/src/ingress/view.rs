@@ -1,0 +1,239 @@
+//! The one canonical view of a request.
+//!
+//! Router, access lists, WAF, log and backend all see what is computed here,
+//! once. What is ambiguous is refused with 400; nothing is guessed.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use http::{HeaderName, Method, Version, header};
+use pingora::{http::RequestHeader, proxy::Session};
+use portcullis_config::{
+    access::client_address,
+    model::ListenerLimits,
+    route::{canonical_host, canonical_path},
+};
+
+use super::{Refusal, Stage};
+use crate::{listen::ConnectionFacts, snapshot::Snapshot};
+
+/// Forwarding headers that are read.
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What the gateway knows of a request before it decides anything.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequestView {
+    /// Host, lower case, without port and trailing dot; empty for HTTP/1.0 without Host.
+    pub host: String,
+    /// Canonical path, for every decision.
+    pub path: String,
+    /// Target for the backend, with the client's own escapes, where it differs
+    /// from what the client sent; else the raw target is forwarded.
+    pub forward_target: Option<String>,
+    /// The client.
+    pub client: Option<IpAddr>,
+    /// The peer of the connection.
+    pub peer: Option<IpAddr>,
+    /// Whether the peer is a trusted proxy.
+    pub trusted: bool,
+}
+
+/// Computes the view, or says why there is none.
+pub(super) fn normalise(
+    session: &Session,
+    snapshot: &Snapshot,
+    facts: &ConnectionFacts,
+) -> Result<RequestView, Refusal> {
+    let request = session.req_header();
+    check_head(session, &facts.settings.load().limits)?;
+    let (raw_path, query, authority) = split_target(request)?;
+    let host = host_of(request, authority)?;
+    let canonical = canonical_path(raw_path).map_err(|problem| refuse(problem.reason()))?;
+
+    let forward_target = match (authority, canonical.forward()) {
+        (None, forward) if forward.as_bytes() == raw_path => None,
+        (_, forward) => {
+            let mut target = forward.to_owned();
+            if let Some(query) = query {
+                target.push('?');
+                target.push_str(&String::from_utf8_lossy(query));
+            }
+            Some(target)
+        }
+    };
+    let peer = facts.client.ip().to_canonical();
+    let lines = request.headers.get_all(X_FORWARDED_FOR);
+    let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+    let client = client_address(peer, lines, snapshot.trusted_proxies());
+    Ok(RequestView {
+        host: host.into_owned(),
+        path: canonical.canonical().to_owned(),
+        forward_target,
+        client: Some(client),
+        peer: Some(facts.peer.ip().to_canonical()),
+        trusted: snapshot.trusted_proxies().contains(peer),
+    })
+}
+
+
+fn refuse(reason: &'static str) -> Refusal {
+    Refusal::new(400, Stage::Normalise, reason)
+}
+
+/// Refuses heads that are too large, and framing that a backend may read otherwise.
+fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal> {
+    let request = session.req_header();
+    if request.headers.len() > limits.max_headers as usize {
+        return Err(Refusal::new(431, Stage::Normalise, "too-many-headers"));
+    }
+    if let Some(h1) = session.as_downstream().as_http1() {
+        let raw = h1.get_headers_raw_bytes();
+        if raw.len() as u64 > limits.max_header_size {
+            return Err(Refusal::new(431, Stage::Normalise, "head-too-large"));
+        }
+        if has_bare_line_feed(&raw) {
+            return Err(refuse("bare-line-feed"));
+        }
+    } else {
+        let size: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        if (size + request.raw_path().len()) as u64 > limits.max_header_size {
+            return Err(Refusal::new(431, Stage::Normalise, "head-too-large"));
+        }
+    }
+    if request.method == Method::CONNECT {
+        return Err(Refusal::new(405, Stage::Normalise, "connect-on-ingress"));
+    }
+    if request.method == Method::TRACE {
+        return Err(Refusal::new(405, Stage::Normalise, "trace"));
+    }
+    Ok(())
+}
+
+/// Tells whether a line feed stands without its carriage return (RFC 9112 section 2.2).
+fn has_bare_line_feed(head: &[u8]) -> bool {
+    let mut rest = head;
+    let mut before = 0;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'\n') {
+        let previous = if at > 0 { rest[at - 1] } else { before };
+        if previous != b'\r' {
+            return true;
+        }
+        before = b'\n';
+        rest = &rest[at + 1..];
+    }
+    false
+}
+
+type Target<'a> = (&'a [u8], Option<&'a [u8]>, Option<&'a str>);
+
+/// Splits the request target into path, query and, for absolute-form, authority.
+fn split_target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
+    let raw = request.raw_path();
+    let (origin, authority) = if raw.first() == Some(&b'/') {
+        (raw, None)
+    } else if raw == b"*" && request.method == Method::OPTIONS {
+        (&b"/"[..], None)
+    } else {
+        let text = std::str::from_utf8(raw).map_err(|_| refuse("bad-target"))?;
+        let after = text
+            .split_once("://")
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+            .map(|(_, after)| after)
+            .ok_or_else(|| refuse("bad-target"))?;
+        let end = after.find(['/', '?', '#']).unwrap_or(after.len());
+        let (authority, path) = after.split_at(end);
+        match path.as_bytes().first() {
+            None => (&b"/"[..], Some(authority)),
+            Some(b'/') => (path.as_bytes(), Some(authority)),
+            Some(_) => return Err(refuse("bad-target")),
+        }
+    };
+    if origin.contains(&b'#') {
+        return Err(refuse("fragment-in-target"));
+    }
+    let (path, query) = match origin.iter().position(|&byte| byte == b'?') {
+        Some(at) => (&origin[..at], Some(&origin[at + 1..])),
+        None => (origin, None),
+    };
+    if query.is_some_and(|query| query.iter().any(|byte| byte.is_ascii_control() || *byte == b' ')) {
+        return Err(refuse("bad-query"));
+    }
+    Ok((path, query, authority))
+}
+
+/// Finds the host, which every part of the request that names one must agree on.
+fn host_of<'a>(request: &'a RequestHeader, absolute: Option<&'a str>) -> Result<Cow<'a, str>, Refusal> {
+    let mut lines = request.headers.get_all(header::HOST).iter();
+    let line = lines.next();
+    if lines.next().is_some() {
+        return Err(refuse("duplicate-host"));
+    }
+    let line = match line {
+        Some(line) => Some(line.to_str().map_err(|_| refuse("bad-host"))?),
+        None => None,
+    };
+    let authority = absolute.or_else(|| request.uri.authority().map(|authority| authority.as_str()));
+    let text = match (authority, line) {
+        (Some(authority), Some(line)) if !authority.eq_ignore_ascii_case(line) => return Err(refuse("host-mismatch")),
+        (Some(authority), _) => authority,
+        (None, Some(line)) => line,
+        (None, None) if request.version == Version::HTTP_10 => return Ok(Cow::Borrowed("")),
+        (None, None) => return Err(refuse("missing-host")),
+    };
+    match canonical_host(text) {
+        Ok((host, _port)) => Ok(host),
+        Err(_) => Err(refuse("bad-host")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, target: &str, hosts: &[&str]) -> RequestHeader {
+        let mut request = RequestHeader::build(method, target.as_bytes(), None).unwrap();
+        for host in hosts {
+            request.append_header("host", *host).unwrap();
+        }
+        request
+    }
+
+    #[test]
+    fn targets_split() {
+        let split = |method, target| {
+            let request = request(method, target, &[]);
+            split_target(&request).map(|(path, query, authority)| {
+                (
+                    String::from_utf8_lossy(path).into_owned(),
+                    query.map(|query| String::from_utf8_lossy(query).into_owned()),
+                    authority.map(str::to_owned),
+                )
+            })
+        };
+        assert_eq!(split("GET", "/a?b=?c"), Ok(("/a".into(), Some("b=?c".into()), None)));
+        assert_eq!(split("GET", "http://h.test/a"), Ok(("/a".into(), None, Some("h.test".into()))));
+        assert_eq!(split("GET", "http://h.test"), Ok(("/".into(), None, Some("h.test".into()))));
+        assert_eq!(split("OPTIONS", "*"), Ok(("/".into(), None, None)));
+        for bad in ["*", "ftp://h.test/a", "h.test:443"] {
+            assert!(split("GET", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_must_agree() {
+        let host = |hosts: &[&str], absolute| host_of(&request("GET", "/", hosts), absolute).map(Cow::into_owned);
+        assert_eq!(host(&["Shop.Test:8080"], None), Ok("shop.test".into()));
+        assert_eq!(host(&["shop.test"], Some("SHOP.test")), Ok("shop.test".into()));
+        assert_eq!(host(&["shop.test"], Some("other.test")).unwrap_err().reason, "host-mismatch");
+        assert_eq!(host(&["a.test", "a.test"], None).unwrap_err().reason, "duplicate-host");
+        assert_eq!(host(&[], None).unwrap_err().reason, "missing-host");
+        assert_eq!(host(&["a b"], None).unwrap_err().reason, "bad-host");
+    }
+
+    #[test]
+    fn bare_line_feeds_are_seen() {
+        assert!(!has_bare_line_feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert!(has_bare_line_feed(b"GET / HTTP/1.1\nHost: a\r\n\r\n"));
+        assert!(has_bare_line_feed(b"GET / HTTP/1.1\r\nHost: a\n\r\n"));
+        assert!(has_bare_line_feed(b"GET / HTTP/1.1\r\nHost: a\r\n\n"));
+    }
+}

@@ -1,0 +1,155 @@
+//! HTTP to transaction, verdict to response.
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, Version, header};
+use pingora::{http::{RequestHeader, ResponseHeader}, proxy::Session};
+use portcullis_config::model::BodyOverLimit;
+use portcullis_waf::{
+    BodyOverLimit as EngineOverLimit, Connection, InterruptionAction, Limits, Transaction, TransactionOptions, Verdict,
+};
+
+use crate::{
+    ingress::{Refusal, Stage},
+    listen::ConnectionFacts,
+    snapshot::CompiledWaf,
+};
+
+/// What the WAF made of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum WafOutcome {
+    /// It did not look.
+    #[default]
+    None,
+    /// Nothing to object to.
+    Pass,
+    /// It would have been refused; the profile only detects.
+    Detected,
+    /// It was refused.
+    Blocked,
+}
+
+impl WafOutcome {
+    /// The name in logs and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pass => "pass",
+            Self::Detected => "detected",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// Begins a transaction and gives it the request head.
+pub(crate) fn begin(
+    waf: &CompiledWaf,
+    session: &Session,
+    facts: &ConnectionFacts,
+    client: std::net::IpAddr,
+    request_id: &str,
+    time: SystemTime,
+) -> Transaction {
+    let mut options = TransactionOptions::new(waf.mode, request_id.to_owned(), time);
+    let body_limit = usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX);
+    options.limits = Limits {
+        max_request_body_bytes: body_limit,
+        max_request_text_bytes: body_limit,
+        request_over_limit: match waf.profile.over_limit {
+            BodyOverLimit::Refuse => EngineOverLimit::Reject,
+            BodyOverLimit::InspectPrefix | BodyOverLimit::Skip => EngineOverLimit::InspectPrefix,
+        },
+        ..Limits::default()
+    };
+    let mut transaction = Transaction::begin(Arc::clone(&waf.rules), options);
+    transaction.connection(Connection {
+        client,
+        client_port: facts.client.port(),
+        server: facts.local.ip().to_canonical(),
+        server_port: facts.local.port(),
+    });
+    let request = session.req_header();
+    transaction.request_line(request.method.as_str().as_bytes(), request.raw_path(), protocol(request.version));
+    request_headers(&mut transaction, request);
+    transaction
+}
+
+fn request_headers(transaction: &mut Transaction, request: &RequestHeader) {
+    // HTTP/2 has :authority where rules look for Host.
+    if !request.headers.contains_key(header::HOST)
+        && let Some(authority) = request.uri.authority()
+    {
+        transaction.request_header(b"host", authority.as_str().as_bytes());
+    }
+    for (name, value) in &request.headers {
+        transaction.request_header(name.as_str().as_bytes(), value.as_bytes());
+    }
+}
+
+/// Gives a transaction the response head and runs phase 3.
+pub(crate) fn response_head(transaction: &mut Transaction, response: &ResponseHeader) -> Verdict {
+    transaction.response_head(response.status.as_u16(), protocol(response.version));
+    for (name, value) in &response.headers {
+        transaction.response_header(name.as_str().as_bytes(), value.as_bytes());
+    }
+    transaction.response_headers_end()
+}
+
+/// The answer to an interruption; `None` where the request goes on.
+pub(crate) fn refusal_of(verdict: Verdict) -> Option<Refusal> {
+    let Verdict::Interrupt(interruption) = verdict else { return None };
+    let mut refusal = Refusal::new(interruption.status, Stage::Waf, "blocked");
+    match interruption.action {
+        InterruptionAction::Deny => {}
+        InterruptionAction::Drop => refusal.reason = "dropped",
+        InterruptionAction::Redirect(location) => {
+            refusal.reason = "redirected";
+            refusal.location = Some(location);
+        }
+    }
+    Some(match interruption.rule {
+        Some(rule) => refusal.by(rule.to_string()),
+        None => refusal.by("limit"),
+    })
+}
+
+/// Tells whether a body has no end that could be waited for.
+///
+/// An upgraded connection has no body of its own; a request that announces both
+/// is inspected like any other. gRPC over HTTP/2 streams both ways, and counts
+/// only where the backends speak it.
+pub(crate) fn request_body_is_opaque(session: &Session, grpc_backends: bool) -> bool {
+    let headers = &session.req_header().headers;
+    if session.is_upgrade_req() {
+        return !headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING);
+    }
+    grpc_backends && session.as_downstream().is_http2() && is_grpc(headers)
+}
+
+/// Answers `Expect: 100-continue` (RFC 9110 section 10.1.1), since the body is
+/// read before a backend could.
+pub(crate) async fn answer_expectation(session: &mut Session) {
+    let expects = session
+        .req_header()
+        .headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if expects && let Err(error) = session.as_downstream_mut().write_continue_response().await {
+        tracing::debug!(%error, "100 Continue not written");
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Name of an HTTP version in rules and logs.
+pub(crate) fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP/1.1",
+    }
+}

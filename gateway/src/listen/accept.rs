@@ -1,0 +1,197 @@
+//! From a listening socket to a stream.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use portcullis_config::model::{Listener, ListenerProtocol};
+use rustls::server::Acceptor;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::{
+    ConnectionFacts, ConnectionHandler, Stream, TlsConnection, proxy_header::read_proxy_header, stream::Tcp,
+};
+use crate::{telemetry::Metrics, tls::ServerConfigs};
+
+/// Rest after an accept that failed for want of file descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// A fatal `unrecognized_name` alert (RFC 6066 section 3), as a TLS record.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// What the accept loop of one listener works with.
+pub(super) struct AcceptLoop {
+    pub(super) settings: Arc<ArcSwap<Listener>>,
+    pub(super) handler: Arc<dyn ConnectionHandler>,
+    pub(super) tls: Arc<ServerConfigs>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) open: Arc<AtomicU32>,
+    pub(super) all_open: Arc<AtomicU32>,
+    /// Becomes true when the listener is removed or the process drains.
+    pub(super) drain: watch::Receiver<bool>,
+}
+
+impl AcceptLoop {
+    /// Accepts until told to drain; then the socket closes, the connections go on.
+    pub(super) async fn run(self: Arc<Self>, socket: TcpListener) {
+        let mut drain = self.drain.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                // An error means that the sender is gone, and so is the listener.
+                _ = drain.wait_for(|drain| *drain) => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.spawn(stream, peer),
+                Err(error) => {
+                    tracing::warn!(listener = %self.settings.load().name, %error, "accept failed");
+                    self.metrics.connection(&self.settings.load().name, "accept_failed");
+                    tokio::time::sleep(ACCEPT_REST).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let settings = self.settings.load_full();
+        let name: Arc<str> = settings.name.as_str().into();
+        let guard = Open::enter(Arc::clone(self), Arc::clone(&name));
+        if self.open.load(Ordering::Relaxed) > settings.limits.max_connections {
+            self.metrics.connection(&name, "over_limit");
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let _guard = guard;
+            match this.prepare(stream, peer, &settings, &name).await {
+                Ok((stream, facts)) => {
+                    this.metrics.connection(&name, "served");
+                    Arc::clone(&this.handler).handle(stream, facts, this.drain.clone()).await;
+                }
+                Err((outcome, error)) => {
+                    this.metrics.connection(&name, outcome);
+                    tracing::debug!(listener = %name, %peer, outcome, %error, "connection closed");
+                }
+            }
+        });
+    }
+
+    /// Everything before the first request, within the listener's deadlines.
+    async fn prepare(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        settings: &Listener,
+        name: &Arc<str>,
+    ) -> Result<(Stream, Arc<ConnectionFacts>), (&'static str, io::Error)> {
+        let local = socket.local_addr().map_err(|error| ("failed", error))?;
+        tune(&socket).map_err(|error| ("failed", error))?;
+        let mut tcp = Tcp { ahead: BytesMut::new(), socket };
+        let mut client = peer;
+        if settings.proxy_protocol {
+            let reading = read_proxy_header(&mut tcp.socket);
+            let (claimed, ahead) = within(settings.limits.proxy_header_timeout, reading)
+                .await
+                .map_err(|error| ("proxy_header_failed", error))?;
+            client = claimed.unwrap_or(peer);
+            tcp.ahead = ahead;
+        }
+        let facts = |tls| {
+            Arc::new(ConnectionFacts {
+                listener: Arc::clone(name),
+                peer,
+                client,
+                local,
+                tls,
+                settings: Arc::clone(&self.settings),
+                awaiting_head: AtomicBool::new(true),
+            })
+        };
+        if settings.protocol == ListenerProtocol::Http {
+            let facts = facts(None);
+            let stream = Stream::plain(tcp, Arc::clone(&facts)).map_err(|error| ("failed", error))?;
+            return Ok((stream, facts));
+        }
+        let handshake = within(settings.limits.handshake_timeout, self.handshake(tcp, settings));
+        let (tls, connection) = handshake.await.map_err(|error| ("handshake_failed", error))?;
+        let facts = facts(Some(connection));
+        let stream = Stream::tls(tls, Arc::clone(&facts)).map_err(|error| ("failed", error))?;
+        Ok((stream, facts))
+    }
+
+    async fn handshake(
+        &self,
+        tcp: Tcp,
+        settings: &Listener,
+    ) -> io::Result<(tokio_rustls::server::TlsStream<Tcp>, TlsConnection)> {
+        let mut start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+        let sni = start.client_hello().server_name().map(str::to_ascii_lowercase);
+        let default = settings.tls.default_certificate.as_deref();
+        if !self.tls.serves(sni.as_deref(), default) {
+            start.io.write_all(&UNRECOGNIZED_NAME).await?;
+            return Err(io::Error::other(format!("no certificate for {}", sni.as_deref().unwrap_or("a client without SNI"))));
+        }
+        let tls = start.into_stream(self.tls.config(&settings.tls)?).await?;
+        let session = tls.get_ref().1;
+        let connection = TlsConnection {
+            sni,
+            version: match session.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                _ => "TLSv1.3",
+            },
+            cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown"),
+            h2: session.alpn_protocol() == Some(b"h2"),
+        };
+        Ok((tls, connection))
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+fn tune(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+/// Counts a connection while it is open.
+struct Open {
+    accept: Arc<AcceptLoop>,
+    listener: Arc<str>,
+}
+
+impl Open {
+    fn enter(accept: Arc<AcceptLoop>, listener: Arc<str>) -> Self {
+        accept.open.fetch_add(1, Ordering::Relaxed);
+        accept.all_open.fetch_add(1, Ordering::Relaxed);
+        accept.metrics.connections_open(&listener, 1);
+        Self { accept, listener }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.accept.open.fetch_sub(1, Ordering::Relaxed);
+        self.accept.all_open.fetch_sub(1, Ordering::Relaxed);
+        self.accept.metrics.connections_open(&self.listener, -1);
+    }
+}

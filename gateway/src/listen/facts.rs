@@ -1,0 +1,63 @@
+//! What is known of a connection before its first request.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use pingora::proxy::Session;
+use portcullis_config::model::Listener;
+
+/// Facts of one connection; they travel with its stream.
+#[derive(Debug)]
+pub struct ConnectionFacts {
+    /// Name of the listener.
+    pub listener: Arc<str>,
+    /// The peer of the socket.
+    pub peer: SocketAddr,
+    /// The client, from the PROXY header where there is one, else the peer.
+    pub client: SocketAddr,
+    /// The local end.
+    pub local: SocketAddr,
+    /// TLS facts; `None` in clear.
+    pub tls: Option<TlsConnection>,
+    /// Settings of the listener, as they are now.
+    pub settings: Arc<ArcSwap<Listener>>,
+    /// Whether a request head is awaited; the stream's deadline for it runs then.
+    pub(super) awaiting_head: AtomicBool,
+}
+
+/// Facts of a TLS handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConnection {
+    /// Server name that the client asked for, lower case.
+    pub sni: Option<String>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// Name of the cipher suite.
+    pub cipher: &'static str,
+    /// Whether HTTP/2 was agreed on.
+    pub h2: bool,
+}
+
+impl ConnectionFacts {
+    /// Finds the facts of the connection that a request came on, over HTTP/1 and HTTP/2.
+    pub fn of(session: &Session) -> Option<Arc<Self>> {
+        let digest = session.digest()?.proxy_digest.as_ref()?;
+        digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
+    }
+
+    /// Tells the stream that a request head is complete.
+    pub fn head_complete(&self) {
+        self.awaiting_head.store(false, Ordering::Relaxed);
+    }
+
+    /// Tells the stream of an HTTP/1 connection that the next head is awaited.
+    pub fn awaits_head(&self) {
+        self.awaiting_head.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,185 @@
+//! The listeners that run, and how they change.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use portcullis_config::model::Listener;
+use tokio::{net::TcpListener, sync::watch};
+
+use super::{ConnectionFacts, Stream, accept::AcceptLoop, socket::bind};
+use crate::{telemetry::Metrics, tls::ServerConfigs};
+
+/// Serves accepted connections.
+#[async_trait]
+pub trait ConnectionHandler: Send + Sync {
+    /// Serves one connection until it ends. When `drain` becomes true it should
+    /// end after the request it is working on.
+    async fn handle(self: Arc<Self>, stream: Stream, facts: Arc<ConnectionFacts>, drain: watch::Receiver<bool>);
+}
+
+/// A listener that cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("listener {listener:?} cannot listen on {address}: {reason}")]
+pub struct ListenError {
+    /// Position of the listener in the configuration.
+    pub index: usize,
+    /// Its name.
+    pub listener: String,
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub reason: String,
+}
+
+/// The listeners that run.
+pub struct Listeners {
+    handler: Arc<dyn ConnectionHandler>,
+    tls: Arc<ServerConfigs>,
+    metrics: Arc<Metrics>,
+    open: Arc<AtomicU32>,
+    running: Mutex<Vec<Running>>,
+}
+
+struct Running {
+    settings: Arc<ArcSwap<Listener>>,
+    bound: SocketAddr,
+    open: Arc<AtomicU32>,
+    drain: watch::Sender<bool>,
+}
+
+/// A change of the listeners whose sockets are bound already; nothing accepts on
+/// them before [`Listeners::commit`], and dropping the plan closes them.
+#[derive(Debug)]
+pub struct Plan {
+    listeners: Vec<(Listener, Option<TcpListener>)>,
+}
+
+impl Listeners {
+    /// Makes a manager with no listeners.
+    pub fn new(handler: Arc<dyn ConnectionHandler>, tls: Arc<ServerConfigs>, metrics: Arc<Metrics>) -> Self {
+        Self { handler, tls, metrics, open: Arc::default(), running: Mutex::default() }
+    }
+
+    /// Binds what is new in these listeners.
+    ///
+    /// # Errors
+    /// Every listener that cannot be bound; nothing changes then.
+    pub fn plan(&self, wanted: &[Listener]) -> Result<Plan, Vec<ListenError>> {
+        let running = self.lock();
+        let mut errors = Vec::new();
+        let mut listeners = Vec::new();
+        for (index, listener) in wanted.iter().enumerate() {
+            if running.iter().any(|running| is_same(&running.settings.load(), listener)) {
+                listeners.push((listener.clone(), None));
+                continue;
+            }
+            match bind(listener.address) {
+                Ok(socket) => listeners.push((listener.clone(), Some(socket))),
+                Err(error) => errors.push(ListenError {
+                    index,
+                    listener: listener.name.clone(),
+                    address: listener.address,
+                    reason: error.to_string(),
+                }),
+            }
+        }
+        if errors.is_empty() { Ok(Plan { listeners }) } else { Err(errors) }
+    }
+
+    /// Starts what is new, changes the settings of what stays, and stops
+    /// accepting on what is gone; open connections end by themselves.
+    pub fn commit(&self, plan: Plan) {
+        let mut running = self.lock();
+        let mut before: Vec<Running> = running.drain(..).collect();
+        for (listener, socket) in plan.listeners {
+            match socket {
+                Some(socket) => running.extend(self.start(listener, socket)),
+                None => {
+                    let at = before.iter().position(|known| is_same(&known.settings.load(), &listener));
+                    running.extend(at.map(|at| before.swap_remove(at)).inspect(|kept| kept.settings.store(Arc::new(listener))));
+                }
+            }
+        }
+        for gone in before {
+            tracing::info!(listener = %gone.settings.load().name, address = %gone.bound, "listener removed");
+            gone.drain.send_replace(true);
+        }
+    }
+
+    fn start(&self, listener: Listener, socket: TcpListener) -> Option<Running> {
+        let bound = match socket.local_addr() {
+            Ok(bound) => bound,
+            Err(error) => {
+                tracing::error!(listener = %listener.name, %error, "listener has no address");
+                return None;
+            }
+        };
+        tracing::info!(listener = %listener.name, address = %bound, "listening");
+        let (drain, draining) = watch::channel(false);
+        let settings = Arc::new(ArcSwap::from_pointee(listener));
+        let open = Arc::<AtomicU32>::default();
+        let accept = Arc::new(AcceptLoop {
+            settings: Arc::clone(&settings),
+            handler: Arc::clone(&self.handler),
+            tls: Arc::clone(&self.tls),
+            metrics: Arc::clone(&self.metrics),
+            open: Arc::clone(&open),
+            all_open: Arc::clone(&self.open),
+            drain: draining,
+        });
+        tokio::spawn(accept.run(socket));
+        Some(Running { settings, bound, open, drain })
+    }
+
+    /// Where the listeners are bound, by name.
+    pub fn bound(&self) -> Vec<(String, SocketAddr)> {
+        self.lock().iter().map(|running| (running.settings.load().name.clone(), running.bound)).collect()
+    }
+
+    /// Connections open now, those of removed listeners included.
+    pub fn open_connections(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections open now on one listener.
+    pub fn open_on(&self, name: &str) -> u32 {
+        let running = self.lock();
+        let found = running.iter().find(|running| running.settings.load().name == name);
+        found.map_or(0, |running| running.open.load(Ordering::Relaxed))
+    }
+
+    /// Stops accepting and tells every connection to end after its request.
+    pub fn stop(&self) {
+        for running in self.lock().drain(..) {
+            running.drain.send_replace(true);
+        }
+    }
+
+    /// Waits until no connection is open, or until the time is over; returns how
+    /// many are left.
+    pub async fn wait_closed(&self, limit: Duration) -> u32 {
+        let deadline = Instant::now() + limit;
+        while self.open_connections() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.open_connections()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a socket can go on under the new settings: the address is what it is
+/// bound to. Port 0 means a new port for each new name.
+fn is_same(running: &Listener, wanted: &Listener) -> bool {
+    running.address == wanted.address && (wanted.address.port() != 0 || running.name == wanted.name)
+}

@@ -1,0 +1,25 @@
+//! Where connections come in.
+//!
+//! ```text
+//! Listeners --one task each--> accept -> limit -> PROXY header -> TLS by SNI -> Stream -> ConnectionHandler
+//!      \--plan, commit: add, keep, remove at run time; open connections stay
+//! ```
+//!
+//! pingora's own listeners cannot be added or removed once they run, know no
+//! PROXY protocol and give a handshake 60 seconds; so this is our own loop, and
+//! what it hands to pingora is a [`Stream`].
+
+mod accept;
+mod facts;
+mod listeners;
+mod proxy_header;
+mod socket;
+mod stream;
+
+pub use facts::{ConnectionFacts, TlsConnection};
+pub use listeners::{ConnectionHandler, ListenError, Listeners, Plan};
+pub use socket::bind;
+pub use stream::Stream;
+
+
+

@@ -1,0 +1,322 @@
+//! The stream that is handed to pingora.
+
+use std::{
+    fmt, io,
+    os::fd::AsRawFd,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::{
+    http::ResponseHeader,
+    protocols::{
+        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+        UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf},
+    net::TcpStream,
+    time::Sleep,
+};
+use tokio_rustls::server::TlsStream;
+
+use super::ConnectionFacts;
+
+/// Response bytes gathered before a write; a small answer leaves in one packet.
+const WRITE_BUFFER: usize = 4096;
+
+/// A TCP stream with bytes that were read ahead.
+#[derive(Debug)]
+pub(super) struct Tcp {
+    pub(super) ahead: BytesMut,
+    pub(super) socket: TcpStream,
+}
+
+enum Transport {
+    Plain(Tcp),
+    Tls(Box<TlsStream<Tcp>>),
+}
+
+/// An accepted connection, in clear or over TLS.
+///
+/// A request head must arrive within the listener's `headerTimeout`, counted
+/// from the start of a connection or from the first byte of a later head: a
+/// client that trickles bytes is cut, whatever its pace.
+pub struct Stream {
+    transport: BufWriter<Transport>,
+    /// Decrypted bytes that were peeked at.
+    ahead: BytesMut,
+    facts: Arc<ConnectionFacts>,
+    socket_digest: Arc<SocketDigest>,
+    ssl_digest: Option<Arc<SslDigest>>,
+    proxy_digest: Arc<ProxyDigest>,
+    accepted: std::time::SystemTime,
+    deadline: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    header_timeout: Duration,
+}
+
+impl Stream {
+    pub(super) fn plain(tcp: Tcp, facts: Arc<ConnectionFacts>) -> io::Result<Self> {
+        Self::new(Transport::Plain(tcp), facts)
+    }
+
+    pub(super) fn tls(tls: TlsStream<Tcp>, facts: Arc<ConnectionFacts>) -> io::Result<Self> {
+        Self::new(Transport::Tls(Box::new(tls)), facts)
+    }
+
+    fn new(transport: Transport, facts: Arc<ConnectionFacts>) -> io::Result<Self> {
+        let head = ResponseHeader::build(200, Some(0)).map_err(io::Error::other)?;
+        let header_timeout = facts.settings.load().limits.header_timeout;
+        let ssl_digest = facts
+            .tls
+            .as_ref()
+            .map(|tls| Arc::new(SslDigest::new(tls.cipher, tls.version, None, None, Vec::new())));
+        Ok(Self {
+            socket_digest: Arc::new(SocketDigest::from_raw_fd(transport.tcp().socket.as_raw_fd())),
+            proxy_digest: Arc::new(ProxyDigest::new(Box::new(head), Some(Box::new(Arc::clone(&facts))))),
+            transport: BufWriter::with_capacity(WRITE_BUFFER, transport),
+            ahead: BytesMut::new(),
+            facts,
+            ssl_digest,
+            accepted: std::time::SystemTime::now(),
+            deadline: Some(Instant::now() + header_timeout),
+            sleep: None,
+            header_timeout,
+        })
+    }
+
+    /// Runs the clock for a request head; ready when it has run out.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        sleep.as_mut().poll(cx)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..length]);
+            self.ahead.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        let awaiting = self.facts.awaiting_head.load(Ordering::Relaxed);
+        if !awaiting {
+            self.deadline = None;
+            self.sleep = None;
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.transport).poll_read(cx, buf);
+        match &read {
+            Poll::Ready(Ok(())) if awaiting && buf.filled().len() > before && self.deadline.is_none() => {
+                self.deadline = Some(Instant::now() + self.header_timeout);
+            }
+            Poll::Pending if self.poll_deadline(cx).is_ready() => {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "request head took too long")));
+            }
+            _ => {}
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}
+
+impl Transport {
+    fn tcp(&self) -> &Tcp {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, buf);
+        }
+        let length = self.ahead.len().min(buf.remaining());
+        buf.put_slice(&self.ahead[..length]);
+        self.ahead.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Stream {
+    async fn shutdown(&mut self) {
+        // The peer may be gone already; there is nobody to tell.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Stream {
+    fn id(&self) -> UniqueIDType {
+        self.transport.get_ref().tcp().socket.as_raw_fd()
+    }
+}
+
+impl Ssl for Stream {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.ssl_digest.clone()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.facts.tls.as_ref().map(|tls| if tls.h2 { ALPN::H2 } else { ALPN::H1 })
+    }
+}
+
+impl GetTimingDigest for Stream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        vec![Some(TimingDigest { established_ts: self.accepted, ..TimingDigest::default() })]
+    }
+}
+
+impl GetProxyDigest for Stream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.proxy_digest))
+    }
+}
+
+impl GetSocketDigest for Stream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.socket_digest))
+    }
+}
+
+#[async_trait]
+impl Peek for Stream {
+    /// Fills the buffer as far as the bytes agree with the HTTP/2 preface, the
+    /// one thing pingora looks for; a short HTTP/1 request must not wait for more.
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let mut seen = BytesMut::with_capacity(buf.len());
+        while seen.len() < buf.len() && PREFACE.starts_with(&seen) {
+            let mut chunk = [0; 32];
+            let want = (buf.len() - seen.len()).min(chunk.len());
+            match self.read(&mut chunk[..want]).await {
+                Ok(0) => break,
+                Ok(read) => seen.extend_from_slice(&chunk[..read]),
+                Err(error) => {
+                    self.ahead = seen;
+                    return Err(error);
+                }
+            }
+        }
+        buf.fill(0);
+        buf[..seen.len()].copy_from_slice(&seen);
+        self.ahead = seen;
+        Ok(true)
+    }
+}

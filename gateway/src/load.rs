@@ -1,0 +1,141 @@
+//! Files to snapshot: one pass over everything a configuration names.
+//!
+//! ```text
+//! ConfigFiles -> read -> Document -> validate -> Model -> compile -> Snapshot
+//!                                                   \-> certificates -> CertificateStore
+//! ```
+//!
+//! `run` and `check` take the same path, so what `check` accepts is what runs.
+
+use std::path::{Path, PathBuf};
+
+use portcullis_config::{
+    model::{Model, WafRules},
+    problem::{Origin, Problem, Severity},
+    read::{SourceFile, read},
+    validate::validate,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    files::ConfigFiles,
+    snapshot::{Live, Snapshot, compile},
+    telemetry::Metrics,
+    tls::CertificateStore,
+};
+
+/// A configuration that may serve.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The certificates, each in its last good version.
+    pub certificates: CertificateStore,
+    /// Warnings, and certificates that could not be read: these are told, and
+    /// hurt nobody but the hosts they are for.
+    pub problems: Vec<Problem>,
+    /// Files that the configuration names, to be watched with it.
+    pub named_files: Vec<PathBuf>,
+}
+
+/// A configuration that may not.
+#[derive(Debug)]
+pub struct Refused {
+    /// Every problem.
+    pub problems: Vec<Problem>,
+    /// Files that the configuration names, as far as it could be read.
+    pub named_files: Vec<PathBuf>,
+}
+
+/// Reads, validates and compiles a configuration.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(
+    files: &ConfigFiles,
+    live: &Live,
+    metrics: &Metrics,
+    previous: Option<&CertificateStore>,
+) -> Result<Loaded, Refused> {
+    let sources = match files.load() {
+        Ok(sources) => sources,
+        Err(error) => return Err(Refused { problems: vec![unreadable(files, &error)], named_files: Vec::new() }),
+    };
+    let read = read(&sources);
+    let validated = validate(&read.document, &read.origins);
+    let named_files = named_files(&validated.model);
+    let mut problems = read.problems;
+    problems.extend(validated.problems);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(Refused { problems, named_files });
+    }
+    let hash = content_hash(&sources, &validated.model);
+    match compile(&read.document, validated.model, &read.origins, hash, live, metrics) {
+        Ok(snapshot) => {
+            let (certificates, broken) = CertificateStore::load(&snapshot.model.certificates, previous);
+            problems.extend(broken.into_iter().map(|broken| {
+                let index = snapshot.model.certificates.iter().position(|known| known.name == broken.name);
+                let path = format!("certificates[{}]", index.unwrap_or_default());
+                Problem {
+                    origin: read.origins.locate(&path),
+                    path,
+                    reason: format!("certificate {:?}: {}", broken.name, broken.reason),
+                    hint: None,
+                    severity: broken.severity,
+                }
+            }));
+            Ok(Loaded { snapshot, certificates, problems, named_files })
+        }
+        Err(more) => {
+            problems.extend(more);
+            Err(Refused { problems, named_files })
+        }
+    }
+}
+
+fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
+    let file = files.paths().first().map(|path| path.display().to_string()).unwrap_or_default();
+    Problem {
+        origin: Origin::File { file, line: 0, column: 0 },
+        path: String::new(),
+        reason: error.to_string(),
+        hint: None,
+        severity: Severity::Error,
+    }
+}
+
+fn named_files(model: &Model) -> Vec<PathBuf> {
+    let mut named: Vec<PathBuf> = content_files(model).map(Path::to_path_buf).collect();
+    named.extend(model.certificates.iter().flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]));
+    named.sort();
+    named.dedup();
+    named
+}
+
+/// Files whose content is part of the configuration.
+fn content_files(model: &Model) -> impl Iterator<Item = &Path> {
+    let rules = model.waf_profiles.iter().flat_map(|profile| &profile.rules).filter_map(|rules| match rules {
+        WafRules::File(path) => Some(path.as_path()),
+        WafRules::Builtin(_) | WafRules::Inline(_) => None,
+    });
+    let authorities = model.backends.iter().filter_map(|backend| backend.tls.as_ref()?.ca.as_deref());
+    rules.chain(authorities)
+}
+
+fn content_hash(sources: &[SourceFile], model: &Model) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |name: &[u8], content: &[u8]| {
+        for part in [name, content] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    };
+    for source in sources {
+        add(source.name.as_bytes(), source.text.as_bytes());
+    }
+    for path in content_files(model) {
+        // An unreadable file is a problem that compiling tells.
+        add(path.display().to_string().as_bytes(), &std::fs::read(path).unwrap_or_default());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,149 @@
+//! Model to snapshot.
+
+use std::{
+    collections::{HashMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
+
+use portcullis_config::{
+    document::Document,
+    model::{Action, Backend, Model, Rule, WafMode},
+    problem::{Problem, Severity},
+    read::Origins,
+    route::RouteTable,
+};
+use portcullis_waf::{EngineMode, RuleSet};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+use super::{CompiledBackend, CompiledRule, CompiledWaf, Live, Schedule, Snapshot, Targets};
+use crate::telemetry::Metrics;
+
+/// Compiles a model.
+///
+/// Reads the files that the model names (WAF rules, backend CAs).
+///
+/// # Errors
+/// Every problem of those files, placed at the item that names them.
+pub fn compile(
+    document: &Document,
+    model: Model,
+    origins: &Origins,
+    hash: String,
+    live: &Live,
+    metrics: &Metrics,
+) -> Result<Snapshot, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut error = |path: String, reason: String| {
+        problems.push(Problem {
+            origin: origins.locate(&path),
+            path,
+            reason,
+            hint: None,
+            severity: Severity::Error,
+        });
+    };
+
+    let mut rule_sets: HashMap<String, Arc<RuleSet>> = HashMap::new();
+    for (index, profile) in model.waf_profiles.iter().enumerate() {
+        match live.rule_sets.compile(profile) {
+            Ok(set) => {
+                rule_sets.insert(profile.name.clone(), set);
+            }
+            Err(reasons) => reasons.into_iter().for_each(|reason| error(format!("wafProfiles[{index}].rules"), reason)),
+        }
+    }
+
+    let mut backends: HashMap<String, Arc<CompiledBackend>> = HashMap::new();
+    for (index, backend) in model.backends.iter().enumerate() {
+        match compile_backend(backend, live) {
+            Ok(compiled) => {
+                backends.insert(backend.name.clone(), Arc::new(compiled));
+            }
+            Err(reason) => error(format!("backends[{index}].tls.ca"), reason),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+
+    let mut limiters = HashMap::new();
+    let mut rules = HashMap::new();
+    for (_, rule) in model.routes.iter().flat_map(|route| &route.rules) {
+        let waf = rule.policies.waf.as_ref().and_then(|(name, mode)| {
+            let profile = model.waf_profiles.iter().find(|profile| profile.name == *name)?;
+            let mode = match mode {
+                WafMode::Block => EngineMode::On,
+                WafMode::Detect => EngineMode::DetectionOnly,
+            };
+            Some(CompiledWaf { profile: Arc::clone(profile), rules: Arc::clone(rule_sets.get(name)?), mode })
+        });
+        let mut rule_limiters = Vec::new();
+        for limit in &rule.policies.rate_limits {
+            let limiter = limiters.entry(limit.name.clone()).or_insert_with(|| live.limiter(limit));
+            rule_limiters.push(Arc::clone(limiter));
+        }
+        let compiled = CompiledRule {
+            targets: targets(rule, &backends, live),
+            limiters: rule_limiters,
+            waf,
+            metrics: metrics.rule(&rule.id),
+            rule: Arc::clone(rule),
+        };
+        rules.insert(rule.id.clone(), Arc::new(compiled));
+    }
+
+    Ok(Snapshot {
+        version: live.next_version(),
+        hash,
+        built: SystemTime::now(),
+        yaml: portcullis_config::read::to_yaml(document),
+        routes: RouteTable::new(&model.routes),
+        model,
+        rules,
+    })
+}
+
+fn targets(rule: &Rule, backends: &HashMap<String, Arc<CompiledBackend>>, live: &Live) -> Option<Targets> {
+    let Action::Forward(forward) = &rule.action else { return None };
+    let (backends, weights): (Vec<_>, Vec<_>) = forward
+        .iter()
+        .filter_map(|(backend, weight)| Some((Arc::clone(backends.get(&backend.name)?), *weight)))
+        .unzip();
+    Some(Targets { backends, balancer: live.balancer(format!("rule:{}", rule.id)), schedule: Schedule::new(&weights) })
+}
+
+fn compile_backend(backend: &Arc<Backend>, live: &Live) -> Result<CompiledBackend, String> {
+    let authorities = match backend.tls.as_ref().and_then(|tls| tls.ca.as_deref()) {
+        Some(path) => Some(read_authorities(path)?),
+        None => None,
+    };
+    // What pingora's own pool key leaves out: a connection that was verified
+    // against one CA, or speaks one protocol, must not serve a backend with another.
+    let mut key = DefaultHasher::new();
+    backend.protocol.hash(&mut key);
+    backend.tls.as_ref().map(|tls| &tls.server_name).hash(&mut key);
+    authorities.as_ref().map(|list| list.iter().map(|der| der.as_ref()).collect::<Vec<_>>()).hash(&mut key);
+    let weights: Vec<u32> = backend.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+    Ok(CompiledBackend {
+        balancer: live.balancer(format!("backend:{}", backend.name)),
+        schedule: Schedule::new(&weights),
+        authorities,
+        pool_key: key.finish(),
+        connector: OnceLock::new(),
+        backend: Arc::clone(backend),
+    })
+}
+
+fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let list: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    if list.is_empty() {
+        return Err(format!("{}: holds no PEM certificate", path.display()));
+    }
+    Ok(list)
+}

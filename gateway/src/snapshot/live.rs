@@ -1,0 +1,64 @@
+//! What outlives a snapshot, keyed by stable id.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use portcullis_config::model::{Model, RateLimit};
+
+use super::{Balancer, Limiter, rule_sets::RuleSets};
+
+/// Rate limit counters, balancer positions and compiled rule sets.
+///
+/// A reload must not reset a limiter, or reloading would be a way around it: a
+/// limit keeps its counters as long as a configuration defines it the same way.
+#[derive(Debug, Default)]
+pub struct Live {
+    limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
+    balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
+    pub(super) rule_sets: RuleSets,
+    version: AtomicU64,
+}
+
+impl Live {
+    /// The limiter of this definition, the running one where it is unchanged.
+    pub(super) fn limiter(&self, limit: &Arc<RateLimit>) -> Arc<Limiter> {
+        let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        match limiters.get(&limit.name) {
+            Some(running) if running.limit() == &**limit => Arc::clone(running),
+            _ => Arc::new(Limiter::new(Arc::clone(limit))),
+        }
+    }
+
+    /// The position kept under this id.
+    pub(super) fn balancer(&self, id: String) -> Arc<Balancer> {
+        let mut balancers = self.balancers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(balancers.entry(id).or_default())
+    }
+
+    pub(super) fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Keeps what the accepted snapshot uses, and forgets the rest.
+    ///
+    /// Called once a snapshot serves; one that was refused changes nothing here.
+    pub fn adopt(&self, model: &Model, limiters: impl IntoIterator<Item = Arc<Limiter>>) {
+        let kept = limiters.into_iter().map(|limiter| (limiter.limit().name.clone(), limiter)).collect();
+        *self.limiters.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        let mut balancers = self.balancers.lock().unwrap_or_else(PoisonError::into_inner);
+        balancers.retain(|id, _| match id.split_once(':') {
+            Some(("backend", name)) => model.backends.iter().any(|backend| backend.name == name),
+            Some(("rule", rule)) => {
+                let route = rule.rsplit_once('/').map_or(rule, |(route, _)| route);
+                model.routes.iter().any(|kept| kept.name == route)
+            }
+            _ => false,
+        });
+        self.rule_sets.forget_unused();
+    }
+}

@@ -1,0 +1,132 @@
+//! What the gateway does right now, as one immutable value.
+//!
+//! ```text
+//! Model + rule files + CA files --compile--> Snapshot --ArcSwap--> pinned by each request
+//!                                   ^
+//!              Live: limiters, balancers, rule sets, shared by stable id
+//! ```
+//!
+//! A [`Snapshot`] is built whole and never changes. What must outlive it (rate
+//! limit counters, balancer positions, compiled rule sets) lives in [`Live`]
+//! and is shared into each new snapshot.
+
+mod balance;
+mod compile;
+mod limiter;
+mod live;
+mod rule_sets;
+
+pub use balance::{Balancer, Schedule};
+pub use compile::compile;
+pub use limiter::{LimitDecision, LimitSubject, Limiter};
+pub use live::Live;
+
+use std::{any::Any, collections::HashMap, sync::{Arc, OnceLock}, time::SystemTime};
+
+use portcullis_config::{access::AddressSet, model, route::RouteTable};
+use portcullis_waf::{EngineMode, RuleSet};
+use rustls_pki_types::CertificateDer;
+
+use crate::telemetry::RuleMetrics;
+
+/// Everything a request is answered from.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Number of this snapshot, from 1.
+    pub version: u64,
+    /// SHA-256 of the configuration text it was built from, in hex.
+    pub hash: String,
+    /// When it was built.
+    pub built: SystemTime,
+    /// The effective configuration as YAML.
+    pub yaml: String,
+    /// The model it was compiled from.
+    pub model: model::Model,
+    /// Which rule a request takes.
+    pub routes: RouteTable,
+    /// The compiled rules by id.
+    rules: HashMap<String, Arc<CompiledRule>>,
+}
+
+impl Snapshot {
+    /// Finds what was compiled for a rule of this snapshot's route table.
+    pub fn rule(&self, id: &str) -> Option<&Arc<CompiledRule>> {
+        self.rules.get(id)
+    }
+
+    /// Every rate limiter that a rule of this snapshot uses.
+    pub fn limiters(&self) -> Vec<Arc<Limiter>> {
+        let mut limiters: Vec<Arc<Limiter>> = self.rules.values().flat_map(|rule| rule.limiters.clone()).collect();
+        limiters.sort_by(|a, b| a.limit().name.cmp(&b.limit().name));
+        limiters.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        limiters
+    }
+
+    /// Whose forwarding headers are believed.
+    pub fn trusted_proxies(&self) -> &AddressSet {
+        &self.model.trusted_proxies
+    }
+}
+
+/// A rule with everything it needs at run time.
+#[derive(Debug)]
+pub struct CompiledRule {
+    /// What the rule says.
+    pub rule: Arc<model::Rule>,
+    /// Backends by weight; `None` for a rule that redirects.
+    pub targets: Option<Targets>,
+    /// Rate limits, with their counters.
+    pub limiters: Vec<Arc<Limiter>>,
+    /// The WAF, where the rule has one.
+    pub waf: Option<CompiledWaf>,
+    /// Metrics with the rule's labels.
+    pub metrics: Arc<RuleMetrics>,
+}
+
+/// The backends of a rule.
+#[derive(Debug)]
+pub struct Targets {
+    backends: Vec<Arc<CompiledBackend>>,
+    balancer: Arc<Balancer>,
+    schedule: Schedule,
+}
+
+impl Targets {
+    /// Chooses the next backend; `None` when none takes requests.
+    pub fn next(&self) -> Option<&Arc<CompiledBackend>> {
+        self.schedule.pick(&self.balancer).map(|index| &self.backends[index])
+    }
+}
+
+/// A backend with its position in the round.
+#[derive(Debug)]
+pub struct CompiledBackend {
+    /// What the backend is.
+    pub backend: Arc<model::Backend>,
+    /// CA certificates to trust; `None` means the system's or no TLS.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// Separates connection pools that must not be shared.
+    pub pool_key: u64,
+    /// What the data plane derives from this backend, once.
+    pub connector: OnceLock<Arc<dyn Any + Send + Sync>>,
+    balancer: Arc<Balancer>,
+    schedule: Schedule,
+}
+
+impl CompiledBackend {
+    /// Chooses the next endpoint; `None` when none takes requests.
+    pub fn next(&self) -> Option<&model::Endpoint> {
+        self.schedule.pick(&self.balancer).map(|index| &self.backend.endpoints[index])
+    }
+}
+
+/// The WAF of a rule.
+#[derive(Debug)]
+pub struct CompiledWaf {
+    /// The profile.
+    pub profile: Arc<model::WafProfile>,
+    /// Its rules.
+    pub rules: Arc<RuleSet>,
+    /// Block or detect, on this rule.
+    pub mode: EngineMode,
+}

@@ -1,0 +1,359 @@
+//! The metrics and their registry.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::Method;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
+};
+
+use super::names::{self, Name};
+
+/// Upper bounds of the time histograms, in seconds.
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Methods with a label of their own; any other is `OTHER`.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "OTHER"];
+
+/// Status classes; `none` is a request that got no answer.
+const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Label of requests that no rule took.
+const NO_RULE: &str = "none";
+
+/// All metrics of one gateway, in a registry of its own.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    in_flight: IntGauge,
+    refusals: IntCounterVec,
+    upstream: IntCounterVec,
+    upstream_seconds: HistogramVec,
+    rate_limit: IntCounterVec,
+    waf: IntCounterVec,
+    egress: IntCounterVec,
+    egress_tunnels: IntGauge,
+    egress_bytes: IntCounterVec,
+    connections: IntCounterVec,
+    connections_open: IntGaugeVec,
+    certificate_expiry: GaugeVec,
+    reloads: IntCounterVec,
+    last_reload: Gauge,
+    snapshot: IntGauge,
+    problems: IntGaugeVec,
+    stale_since: Gauge,
+    log_dropped: IntCounterVec,
+    no_rule: Arc<RuleMetrics>,
+    known_rules: Mutex<BTreeSet<String>>,
+}
+
+/// The metrics of one rule, resolved once.
+#[derive(Debug)]
+pub struct RuleMetrics {
+    rule: String,
+    requests: IntCounterVec,
+    seconds: Histogram,
+    /// Counters of the listener that the rule is asked through most, by method and status.
+    cached: Mutex<Vec<(String, Box<[IntCounter]>)>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Makes metrics, all at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let requests = counters(&registry, names::REQUESTS, &["listener", "rule", "method", "status"]);
+        let request_seconds = histograms(&registry, names::REQUEST_SECONDS, &["rule"]);
+        let no_rule = RuleMetrics::new(NO_RULE, &requests, &request_seconds);
+        let build = gauges(&registry, names::BUILD, &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        Self {
+            in_flight: register(&registry, IntGauge::with_opts(opts(names::REQUESTS_IN_FLIGHT))),
+            refusals: counters(&registry, names::REFUSALS, &["stage", "reason"]),
+            upstream: counters(&registry, names::UPSTREAM, &["backend", "outcome"]),
+            upstream_seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
+            rate_limit: counters(&registry, names::RATE_LIMIT, &["limit", "verdict"]),
+            waf: counters(&registry, names::WAF, &["profile", "verdict"]),
+            egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
+            egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
+            egress_bytes: counters(&registry, names::EGRESS_BYTES, &["direction"]),
+            connections: counters(&registry, names::CONNECTIONS, &["listener", "outcome"]),
+            connections_open: register(&registry, IntGaugeVec::new(opts(names::CONNECTIONS_OPEN), &["listener"])),
+            certificate_expiry: gauges(&registry, names::CERTIFICATE_EXPIRY, &["certificate"]),
+            reloads: counters(&registry, names::RELOADS, &["outcome"]),
+            last_reload: register(&registry, Gauge::with_opts(opts(names::LAST_RELOAD))),
+            snapshot: register(&registry, IntGauge::with_opts(opts(names::SNAPSHOT))),
+            problems: register(&registry, IntGaugeVec::new(opts(names::PROBLEMS), &["severity"])),
+            stale_since: register(&registry, Gauge::with_opts(opts(names::STALE_SINCE))),
+            log_dropped: counters(&registry, names::LOG_DROPPED, &["log"]),
+            requests,
+            request_seconds,
+            no_rule: Arc::new(no_rule),
+            known_rules: Mutex::default(),
+            registry,
+        }
+    }
+
+    /// The metrics of a rule.
+    pub fn rule(&self, rule: &str) -> Arc<RuleMetrics> {
+        self.known_rules.lock().unwrap_or_else(PoisonError::into_inner).insert(rule.to_owned());
+        Arc::new(RuleMetrics::new(rule, &self.requests, &self.request_seconds))
+    }
+
+    /// Forgets the series of rules that are gone.
+    pub fn keep_rules(&self, kept: impl Fn(&str) -> bool) {
+        let mut known = self.known_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<String> = known.iter().filter(|rule| !kept(rule)).cloned().collect();
+        for rule in gone {
+            known.remove(&rule);
+            // A series that was never made is no error here.
+            let _ = self.request_seconds.remove_label_values(&[&rule]);
+            for family in self.requests.collect() {
+                for metric in family.get_metric() {
+                    let label = |name| metric.get_label().iter().find(|pair| pair.name() == name).map_or("", |pair| pair.value());
+                    if label("rule") == rule {
+                        let values = [label("listener"), label("rule"), label("method"), label("status")];
+                        let _ = self.requests.remove_label_values(&values);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts a request that begins.
+    pub fn request_started(&self) {
+        self.in_flight.inc();
+    }
+
+    /// Counts a request that ends.
+    pub fn request_finished(&self) {
+        self.in_flight.dec();
+    }
+
+    /// Counts a request that no rule took.
+    pub fn unrouted(&self, listener: &str, method: &Method, status: u16, duration: Duration) {
+        self.no_rule.observe(listener, method, status, duration);
+    }
+
+    /// Counts an answer of our own.
+    pub fn refusal(&self, stage: &'static str, reason: &'static str) {
+        self.refusals.with_label_values(&[stage, reason]).inc();
+    }
+
+    /// Counts an attempt at a backend that failed before it was asked.
+    pub fn upstream(&self, backend: &str, outcome: &'static str) {
+        self.upstream.with_label_values(&[backend, outcome]).inc();
+    }
+
+    /// Counts the end of a request to a backend, and the wait for its response head.
+    pub fn upstream_finished(&self, backend: &str, outcome: &'static str, waited: Option<Duration>) {
+        self.upstream.with_label_values(&[backend, outcome]).inc();
+        if let Some(waited) = waited {
+            self.upstream_seconds.with_label_values(&[backend]).observe(waited.as_secs_f64());
+        }
+    }
+
+    /// Counts a rate limit decision.
+    pub fn rate_limit(&self, limit: &str, verdict: &'static str) {
+        self.rate_limit.with_label_values(&[limit, verdict]).inc();
+    }
+
+    /// Counts a WAF verdict.
+    pub fn waf_verdict(&self, profile: &str, verdict: &'static str) {
+        self.waf.with_label_values(&[profile, verdict]).inc();
+    }
+
+    /// Counts an egress decision; `reason` is one of the proxy's reason codes.
+    pub fn egress_decision(&self, policy: &str, verdict: &str, reason: &str) {
+        self.egress.with_label_values(&[policy, verdict, reason]).inc();
+    }
+
+    /// Changes the number of open egress tunnels.
+    pub fn egress_tunnels(&self, change: i64) {
+        self.egress_tunnels.add(change);
+    }
+
+    /// Counts bytes from workloads (`up`) and to them (`down`).
+    pub fn egress_bytes(&self, up: u64, down: u64) {
+        self.egress_bytes.with_label_values(&["up"]).inc_by(up);
+        self.egress_bytes.with_label_values(&["down"]).inc_by(down);
+    }
+
+    /// Counts a connection by what became of it.
+    pub fn connection(&self, listener: &str, outcome: &'static str) {
+        self.connections.with_label_values(&[listener, outcome]).inc();
+    }
+
+    /// Changes the number of open connections.
+    pub fn connections_open(&self, listener: &str, change: i64) {
+        self.connections_open.with_label_values(&[listener]).add(change);
+    }
+
+    /// Sets the expiry of every certificate there is.
+    pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, i64)>) {
+        self.certificate_expiry.reset();
+        for (name, not_after) in certificates {
+            self.certificate_expiry.with_label_values(&[name]).set(not_after as f64);
+        }
+    }
+
+    /// Notes a load that serves now.
+    pub fn load_accepted(&self, version: u64, warnings: usize) {
+        self.reloads.with_label_values(&["accepted"]).inc();
+        self.last_reload.set(now());
+        self.snapshot.set(i64::try_from(version).unwrap_or(i64::MAX));
+        self.stale_since.set(0.0);
+        self.set_problems(0, warnings);
+    }
+
+    /// Notes a load that found nothing new.
+    pub fn load_unchanged(&self) {
+        self.reloads.with_label_values(&["unchanged"]).inc();
+        self.stale_since.set(0.0);
+    }
+
+    /// Notes a load that was refused.
+    pub fn load_refused(&self, errors: usize, warnings: usize) {
+        self.reloads.with_label_values(&["refused"]).inc();
+        if self.stale_since.get() == 0.0 {
+            self.stale_since.set(now());
+        }
+        self.set_problems(errors, warnings);
+    }
+
+    /// Sets the number of problems there are now.
+    pub fn set_problems(&self, errors: usize, warnings: usize) {
+        self.problems.with_label_values(&["error"]).set(errors as i64);
+        self.problems.with_label_values(&["warning"]).set(warnings as i64);
+    }
+
+    /// Counts log lines that were dropped.
+    pub fn log_dropped(&self, log: &'static str, lines: u64) {
+        self.log_dropped.with_label_values(&[log]).inc_by(lines);
+    }
+
+    /// Writes everything in the Prometheus text format.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        // Encoding into memory fails only for a family without a name, and ours have one.
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics not rendered");
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+impl RuleMetrics {
+    fn new(rule: &str, requests: &IntCounterVec, seconds: &HistogramVec) -> Self {
+        Self {
+            rule: rule.to_owned(),
+            requests: requests.clone(),
+            seconds: seconds.with_label_values(&[rule]),
+            cached: Mutex::default(),
+        }
+    }
+
+    /// Counts a request and the time it took.
+    pub fn observe(&self, listener: &str, method: &Method, status: u16, duration: Duration) {
+        self.seconds.observe(duration.as_secs_f64());
+        let method = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1);
+        let status = usize::from(status / 100).min(STATUSES.len() - 1);
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = match cached.iter().position(|(known, _)| known == listener) {
+            Some(at) => &cached[at].1,
+            None => {
+                let made = METHODS
+                    .iter()
+                    .flat_map(|method| STATUSES.iter().map(move |status| (method, status)))
+                    .map(|(method, status)| self.requests.with_label_values(&[listener, &self.rule, method, status]))
+                    .collect();
+                cached.push((listener.to_owned(), made));
+                &cached[cached.len() - 1].1
+            }
+        };
+        counters[method * STATUSES.len() + status].inc();
+    }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+fn opts(name: Name) -> Opts {
+    Opts::new(name.0, name.1)
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let metric = made.expect("names and labels are constants of this file and valid");
+    registry.register(Box::new(metric.clone())).expect("each name is registered once, in Metrics::new");
+    metric
+}
+
+fn counters(registry: &Registry, name: Name, labels: &[&str]) -> IntCounterVec {
+    register(registry, IntCounterVec::new(opts(name), labels))
+}
+
+fn gauges(registry: &Registry, name: Name, labels: &[&str]) -> GaugeVec {
+    register(registry, GaugeVec::new(opts(name), labels))
+}
+
+fn histograms(registry: &Registry, name: Name, labels: &[&str]) -> HistogramVec {
+    let opts = HistogramOpts::new(name.0, name.1).buckets(SECONDS.to_vec());
+    register(registry, HistogramVec::new(opts, labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_labels_are_bounded_whatever_the_client_sends() {
+        let metrics = Metrics::new();
+        let rule = metrics.rule("shop/0");
+        for method in ["GET", "BREW", "X1", "X2", "X3"] {
+            rule.observe("http", &Method::from_bytes(method.as_bytes()).unwrap(), 299, Duration::from_millis(3));
+        }
+        rule.observe("http", &Method::GET, 0, Duration::ZERO);
+        rule.observe("http", &Method::GET, 999, Duration::ZERO);
+        let text = metrics.render();
+        assert!(text.contains(r#"portcullis_requests_total{listener="http",method="OTHER",rule="shop/0",status="2xx"} 4"#));
+        assert!(!text.contains("BREW"));
+        assert_eq!(text.matches("portcullis_requests_total{").count(), METHODS.len() * STATUSES.len());
+    }
+
+    #[test]
+    fn series_of_removed_rules_go() {
+        let metrics = Metrics::new();
+        metrics.rule("old/0").observe("http", &Method::GET, 200, Duration::ZERO);
+        metrics.rule("new/0").observe("http", &Method::GET, 200, Duration::ZERO);
+        metrics.keep_rules(|rule| rule == "new/0");
+        let text = metrics.render();
+        assert!(!text.contains("old/0"), "{text}");
+        assert!(text.contains("new/0"));
+    }
+
+    #[test]
+    fn a_refused_load_is_stale_since_the_first_refusal() {
+        let metrics = Metrics::new();
+        metrics.load_refused(2, 0);
+        let since = metrics.stale_since.get();
+        assert!(since > 0.0);
+        metrics.load_refused(1, 0);
+        assert_eq!(metrics.stale_since.get(), since);
+        metrics.load_accepted(7, 0);
+        assert_eq!(metrics.stale_since.get(), 0.0);
+        assert!(metrics.render().contains("portcullis_config_snapshot 7"));
+    }
+}

@@ -1,0 +1,24 @@
+//! What the gateway tells about itself: log, metrics, access log, audit log.
+//!
+//! ```text
+//! tracing ------> standard error        what a person must know
+//! Metrics ------> /metrics              numbers, labels from configuration only
+//! AccessLog ----> one JSON line for each request
+//! AuditLog -----> one JSON line for each WAF match and egress connection, and a ring for look-up
+//!     both logs --bounded channel--> writer thread --> stdout or file, never in a request's way
+//! ```
+
+mod access_log;
+mod audit;
+mod decisions;
+mod logging;
+mod metrics;
+pub mod names;
+mod writer;
+
+pub use access_log::{AccessLog, RequestFacts, TlsFacts};
+pub use audit::AuditLog;
+pub use decisions::{Decision, Decisions};
+pub use logging::{LogFormat, init_logging};
+pub use metrics::{Metrics, RuleMetrics};
+pub use writer::LogWriter;

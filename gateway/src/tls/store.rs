@@ -1,0 +1,249 @@
+//! The certificates that are served.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use portcullis_config::{model::Certificate, problem::Severity};
+use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use x509_parser::{extensions::GeneralName, prelude::X509Certificate, prelude::FromDer};
+
+/// Largest certificate or key file that is read.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// All certificates, found by the name a client asks for.
+#[derive(Debug, Default)]
+pub struct CertificateStore {
+    entries: Vec<Arc<Entry>>,
+    exact: BTreeMap<String, usize>,
+    /// By the suffix after `*.`.
+    wildcard: BTreeMap<String, usize>,
+    by_name: BTreeMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    facts: CertificateFacts,
+    key: Arc<CertifiedKey>,
+    content: [u8; 32],
+}
+
+/// What metrics and the admin endpoint tell of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Hosts it is served for.
+    pub hosts: Vec<String>,
+    /// End of validity, in seconds since 1970.
+    pub not_after: i64,
+    /// SHA-256 of the leaf, in hex.
+    pub fingerprint: String,
+}
+
+/// A certificate that cannot be used, or should not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateProblem {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What is wrong, naming the file.
+    pub reason: String,
+    /// An error leaves the certificate out, or in its last good version.
+    pub severity: Severity,
+}
+
+impl CertificateStore {
+    /// Reads certificates from their files.
+    ///
+    /// One that cannot be read hurts no other. Where `previous` has a good version
+    /// of it, that one goes on. Content that did not change is not parsed again.
+    pub fn load(certificates: &[Certificate], previous: Option<&Self>) -> (Self, Vec<CertificateProblem>) {
+        let mut store = Self::default();
+        let mut problems = Vec::new();
+        for certificate in certificates {
+            let known = previous.and_then(|store| store.entry(&certificate.name));
+            let mut tell = |reason: String, severity| {
+                problems.push(CertificateProblem { name: certificate.name.clone(), reason, severity });
+            };
+            let entry = match read_entry(certificate, known, &mut |reason| tell(reason, Severity::Warning)) {
+                Ok(entry) => entry,
+                Err(reason) => match known {
+                    Some(known) => {
+                        tell(format!("{reason}; its last good version is served"), Severity::Error);
+                        Arc::clone(known)
+                    }
+                    None => {
+                        tell(reason, Severity::Error);
+                        continue;
+                    }
+                },
+            };
+            store.add(entry, &mut tell);
+        }
+        (store, problems)
+    }
+
+    /// Finds the certificate for a name: exact, then one-label wildcard
+    /// (RFC 9525 section 6.3), then the named default.
+    pub fn find(&self, sni: Option<&str>, default: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let by_sni = sni.and_then(|sni| {
+            let sni = sni.strip_suffix('.').unwrap_or(sni);
+            let lower;
+            let sni = if sni.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                lower = sni.to_ascii_lowercase();
+                &lower
+            } else {
+                sni
+            };
+            self.exact.get(sni).or_else(|| self.wildcard.get(sni.split_once('.')?.1))
+        });
+        let index = by_sni.or_else(|| self.by_name.get(default?))?;
+        Some(Arc::clone(&self.entries[*index].key))
+    }
+
+    /// Facts of every certificate, in document order.
+    pub fn facts(&self) -> impl Iterator<Item = &CertificateFacts> {
+        self.entries.iter().map(|entry| &entry.facts)
+    }
+
+    fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.by_name.get(name).map(|&index| &self.entries[index])
+    }
+
+    fn add(&mut self, entry: Arc<Entry>, tell: &mut impl FnMut(String, Severity)) {
+        let index = self.entries.len();
+        for host in &entry.facts.hosts {
+            let (map, key) = match host.strip_prefix("*.") {
+                Some(suffix) => (&mut self.wildcard, suffix),
+                None => (&mut self.exact, host.as_str()),
+            };
+            let owner = *map.entry(key.to_owned()).or_insert(index);
+            if owner != index {
+                let owner = &self.entries[owner].facts.name;
+                tell(format!("{host} is served by certificate {owner:?}, which stands first"), Severity::Warning);
+            }
+        }
+        self.by_name.insert(entry.facts.name.clone(), index);
+        self.entries.push(entry);
+    }
+}
+
+fn read_entry(
+    certificate: &Certificate,
+    known: Option<&Arc<Entry>>,
+    warn: &mut dyn FnMut(String),
+) -> Result<Arc<Entry>, String> {
+    let chain_pem = read_file(&certificate.certificate)?;
+    let key_pem = read_file(&certificate.key)?;
+    let content = content_hash(certificate, &chain_pem, &key_pem);
+    let entry = match known {
+        Some(known) if known.content == content => Arc::clone(known),
+        _ => Arc::new(parse_entry(certificate, &chain_pem, &key_pem, content)?),
+    };
+    if entry.facts.not_after < unix_seconds() {
+        warn(format!("{} has expired", certificate.certificate.display()));
+    }
+    Ok(entry)
+}
+
+fn parse_entry(
+    certificate: &Certificate,
+    chain_pem: &[u8],
+    key_pem: &[u8],
+    content: [u8; 32],
+) -> Result<Entry, String> {
+    let (chain_path, key_path) = (certificate.certificate.display(), certificate.key.display());
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("{chain_path}: {error}"))?;
+    if chain.is_empty() {
+        return Err(format!("{chain_path} holds no PEM certificate"));
+    }
+    if contains(key_pem, b"ENCRYPTED") {
+        return Err(format!("{key_path} is encrypted; give a key without a passphrase"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| format!("{key_path} holds no PEM private key"))?;
+    let key = aws_lc_rs::sign::any_supported_type(&key)
+        .map_err(|_| format!("{key_path}: this kind of key is not supported; use RSA (2048 bits or more), ECDSA or Ed25519"))?;
+    let mut pair = CertifiedKey::new(chain, key);
+    put_leaf_first(&mut pair);
+    match pair.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            return Err(format!("{key_path} is not the key of {chain_path}"));
+        }
+        Err(error) => return Err(format!("{chain_path}: {error}")),
+    }
+    let (_, leaf) = X509Certificate::from_der(&pair.cert[0]).map_err(|error| format!("{chain_path}: {error}"))?;
+    let hosts = if certificate.hosts.is_empty() { dns_names(&leaf) } else { certificate.hosts.clone() };
+    if hosts.is_empty() {
+        return Err(format!("{chain_path} names no DNS host and the configuration gives no hosts"));
+    }
+    let facts = CertificateFacts {
+        name: certificate.name.clone(),
+        hosts,
+        not_after: leaf.validity().not_after.timestamp(),
+        fingerprint: Sha256::digest(&pair.cert[0]).iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    Ok(Entry { facts, key: Arc::new(pair), content })
+}
+
+/// Mends a chain that does not start with the key's own certificate: clients
+/// are strict about it, and concatenated files get it wrong.
+fn put_leaf_first(pair: &mut CertifiedKey) {
+    if pair.keys_match().is_ok() {
+        return;
+    }
+    for index in 1..pair.cert.len() {
+        pair.cert.swap(0, index);
+        if pair.keys_match().is_ok() {
+            return;
+        }
+        pair.cert.swap(0, index);
+    }
+}
+
+fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(names)) = leaf.subject_alternative_name() else { return Vec::new() };
+    let dns = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    dns.collect()
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("{} is larger than {} KiB", path.display(), MAX_FILE_BYTES >> 10));
+    }
+    Ok(bytes)
+}
+
+fn content_hash(certificate: &Certificate, chain: &[u8], key: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let hosts = certificate.hosts.join(",");
+    for part in [hosts.as_bytes(), chain, key] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+fn unix_seconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
