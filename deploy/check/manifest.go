@@ -19,22 +19,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
-	"sigs.k8s.io/kubectl-validate/pkg/openapiclient"
-	"sigs.k8s.io/kubectl-validate/pkg/validator"
 	kyaml "sigs.k8s.io/yaml"
 )
 
-// The release whose schemas are used: the newest that the validator carries.
-const schemaRelease = "1.30"
-
 type manifestChecker struct {
-	schemas     *validator.Validator
+	schemas     *schemas
 	podSecurity policy.Evaluator
 	configs     string
 }
 
 func newManifestChecker(configs string) (*manifestChecker, error) {
-	schemas, err := validator.New(openapiclient.NewHardcodedBuiltins(schemaRelease))
+	schemas, err := loadSchemas()
 	if err != nil {
 		return nil, err
 	}
@@ -65,12 +60,13 @@ func (c *manifestChecker) check(path string, text []byte, report func(string, []
 }
 
 func (c *manifestChecker) checkObject(document []byte) (string, []string) {
-	kind, object, err := c.schemas.Parse(document)
-	if err != nil {
-		return kind.Kind, []string{err.Error()}
-	}
+	object, err := decode(document)
+	kind := object.GroupVersionKind()
 	place := kind.Kind + "/" + object.GetName()
-	if err := c.schemas.Validate(object); err != nil {
+	if err != nil {
+		return place, []string{err.Error()}
+	}
+	if err := c.schemas.validate(object); err != nil {
 		return place, []string{err.Error()}
 	}
 	var problems []string
