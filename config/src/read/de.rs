@@ -1,212 +1,30 @@
-//! Tree to document, by serde, without stopping at the first error.
+//! The tree as serde reads it.
 //!
-//! - An unknown key is noted and skipped.
-//! - An error inside a list item is noted and the item is left out.
-//! - An error in a section is noted and the section is left out.
+//! A key that a struct does not have is noted and skipped; every other error
+//! ends the reading, with its place.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt};
+use std::{cell::RefCell, collections::BTreeMap};
 
-use serde::{
-    Deserialize,
-    de::{
-        self, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess,
-        SeqAccess, Unexpected, VariantAccess, Visitor, value::StrDeserializer,
-    },
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor, value::StrDeserializer,
 };
 
 use super::{
-    Origins,
-    node::{Key, Node, Value},
+    error::{ReadError, did_you_mean},
+    node::{Key, Node, Value, join},
 };
-use crate::{
-    document::Document,
-    problem::{Origin, Problem, Severity},
-};
-
-/// Reads the merged tree.
-///
-/// Each section, and each item of a section that is a list, is read by itself
-/// first; what cannot be read is noted and left out. What is left is then read
-/// as one document, so that paths and origins count the items that are in it.
-pub(super) fn document(
-    root: &Node,
-    origins: &mut Origins,
-    problems: &mut Vec<Problem>,
-) -> Document {
-    let Value::Mapping(sections) = &root.value else {
-        return Document::default();
-    };
-    let mut kept = Vec::new();
-    for (key, node) in sections {
-        let known = problems.len();
-        let node = match &node.value {
-            Value::Sequence(items) if !items.is_empty() => {
-                let empty = Node {
-                    value: Value::Sequence(Vec::new()),
-                    origin: node.origin.clone(),
-                };
-                if !is_readable(key, empty, 0, origins, problems) || problems.len() > known {
-                    continue;
-                }
-                let readable = |(index, item): (usize, &Node)| {
-                    let alone = Node {
-                        value: Value::Sequence(vec![item.clone()]),
-                        origin: node.origin.clone(),
-                    };
-                    is_readable(key, alone, index, origins, problems).then(|| item.clone())
-                };
-                let items = items.iter().enumerate().filter_map(readable).collect();
-                Node {
-                    value: Value::Sequence(items),
-                    origin: node.origin.clone(),
-                }
-            }
-            _ if is_readable(key, node.clone(), 0, origins, problems) => node.clone(),
-            _ => continue,
-        };
-        kept.push((key.clone(), node));
-    }
-    let kept = Node {
-        value: Value::Mapping(kept),
-        origin: root.origin.clone(),
-    };
-    let notes = RefCell::default();
-    let document = Document::deserialize(Reader {
-        node: &kept,
-        path: String::new(),
-        offset: 0,
-        notes: &notes,
-    });
-    origins.places.extend(notes.into_inner().places);
-    // Every part was read by itself just now.
-    document.unwrap_or_default()
-}
-
-fn is_readable(
-    key: &Key,
-    node: Node,
-    offset: usize,
-    origins: &mut Origins,
-    problems: &mut Vec<Problem>,
-) -> bool {
-    let origin = node.origin.clone();
-    let alone = Node {
-        value: Value::Mapping(vec![(key.clone(), node)]),
-        origin: origin.clone(),
-    };
-    let notes = RefCell::<Notes>::default();
-    let result = Document::deserialize(Reader {
-        node: &alone,
-        path: String::new(),
-        offset,
-        notes: &notes,
-    });
-    problems.extend(notes.into_inner().problems);
-    if let Err(error) = &result {
-        problems.push(error.problem(&origin, &key.text));
-        origins.incomplete.insert(key.text.clone());
-    }
-    result.is_ok()
-}
+use crate::problem::{Origin, Problem};
 
 /// What a pass over the tree finds.
 #[derive(Debug, Default)]
-struct Notes {
-    places: BTreeMap<String, Origin>,
-    problems: Vec<Problem>,
+pub(super) struct Notes {
+    pub(super) places: BTreeMap<String, Origin>,
+    pub(super) problems: Vec<Problem>,
 }
 
-#[derive(Debug)]
-struct ReadError {
-    reason: String,
-    hint: Option<String>,
-    place: Option<(Origin, String)>,
-}
-
-impl ReadError {
-    /// Gives the error a place, unless it has one.
-    fn or_at(mut self, place: (Origin, String)) -> Self {
-        self.place.get_or_insert(place);
-        self
-    }
-
-    fn problem(&self, origin: &Origin, path: &str) -> Problem {
-        let (origin, path) = self
-            .place
-            .clone()
-            .unwrap_or_else(|| (origin.clone(), path.to_owned()));
-        Problem {
-            origin,
-            path,
-            reason: self.reason.clone(),
-            hint: self.hint.clone(),
-            severity: Severity::Error,
-        }
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl de::Error for ReadError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            reason: message.to_string(),
-            hint: None,
-            place: None,
-        }
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::custom(format!("the key {field:?} is missing"))
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let mut error = Self::custom(format!(
-            "unknown value {variant:?}, expected one of {}",
-            expected.join(", ")
-        ));
-        error.hint = did_you_mean(variant, expected.iter().copied());
-        error
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let mut error = Self::custom(format!("unknown key {field:?}"));
-        error.hint = did_you_mean(field, expected.iter().copied())
-            .or_else(|| Some(format!("known keys: {}", expected.join(", "))));
-        error
-    }
-
-    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::custom(format!("{expected} is expected here, not {unexpected}"))
-    }
-}
-
-/// Proposes the known word nearest to an unknown one.
-pub(crate) fn did_you_mean<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
-    let lower = word.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3 + 1)
-        .min()
-        .map(|(_, candidate)| format!("did you mean {candidate:?}?"))
-}
-
-struct Reader<'a, 's> {
+/// Reads one node.
+pub(super) struct Reader<'a, 's> {
     node: &'a Node,
     path: String,
     /// Number of the first item of a section that is a list.
@@ -215,6 +33,16 @@ struct Reader<'a, 's> {
 }
 
 impl<'a, 's> Reader<'a, 's> {
+    /// A reader of the root; items of a section that is a list are counted from `offset`.
+    pub(super) fn new(root: &'a Node, offset: usize, notes: &'s RefCell<Notes>) -> Self {
+        Reader {
+            node: root,
+            path: String::new(),
+            offset,
+            notes,
+        }
+    }
+
     fn child(&self, node: &'a Node, path: String) -> Self {
         Reader {
             node,
@@ -226,38 +54,45 @@ impl<'a, 's> Reader<'a, 's> {
 
     /// Gives an error the place of this node, unless it has one.
     fn place<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
-        result.map_err(|error| error.or_at((self.node.origin.clone(), self.path.clone())))
+        result.map_err(|error| error.or_at((self.node.place.clone(), self.path.clone())))
     }
 
     fn expected(&self, what: &str) -> ReadError {
-        ReadError {
-            reason: format!("{what} is expected here, not {}", self.node.kind()),
-            hint: None,
-            place: Some((self.node.origin.clone(), self.path.clone())),
-        }
+        ReadError::custom(format!("{what} is expected here, not {}", self.node.kind()))
+            .or_at((self.node.place.clone(), self.path.clone()))
     }
 
     fn note_origin(&self) {
-        self.notes
-            .borrow_mut()
-            .places
-            .insert(self.path.clone(), self.node.origin.clone());
+        if !self.path.is_empty() {
+            let mut notes = self.notes.borrow_mut();
+            notes
+                .places
+                .insert(self.path.clone(), self.node.place.origin());
+        }
     }
 
     fn parse_number<T: std::str::FromStr>(&self, what: &str) -> Result<T, ReadError> {
         self.note_origin();
-        match &self.node.value {
-            Value::Scalar { text, plain: true } => text
-                .replace('_', "")
-                .parse()
-                .map_err(|_| self.expected(what)),
-            Value::Scalar { text, plain: false } if text.parse::<T>().is_ok() => {
-                let mut error = self.expected(what);
-                error.hint = Some("remove the quotes".into());
-                Err(error)
+        let (text, plain) = match &self.node.value {
+            Value::Scalar { text, plain } => (text.as_str(), *plain),
+            Value::Filler => ("1", true),
+            _ => return Err(self.expected(what)),
+        };
+        // YAML 1.1 reads these in other ways: 010 is 8 and 1_0 is 10.
+        let unambiguous = text == "0" || !text.trim_start_matches('-').starts_with(['0', '+']);
+        let parsed = text.parse().ok().filter(|_| unambiguous);
+        let hint = match parsed {
+            Some(number) if plain => return Ok(number),
+            Some(_) => Some("remove the quotes"),
+            None if text.contains('_') => Some("write the digits without `_`"),
+            None if text.len() > 1 && text.starts_with(['0', '+']) => {
+                Some("write a decimal number without leading zeros")
             }
-            _ => Err(self.expected(what)),
-        }
+            None => None,
+        };
+        let mut error = self.expected(what);
+        error.hint = hint.map(str::to_owned);
+        Err(error)
     }
 }
 
@@ -299,7 +134,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             Value::Scalar { text, plain: true } if text.parse::<u64>().is_ok() => {
                 self.deserialize_u64(visitor)
             }
-            Value::Scalar { .. } => self.deserialize_str(visitor),
+            Value::Scalar { .. } | Value::Removed | Value::Filler => self.deserialize_str(visitor),
             Value::Sequence(_) => self.deserialize_seq(visitor),
             Value::Mapping(_) => self.deserialize_map(visitor),
         }
@@ -310,6 +145,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         match &self.node.value {
             Value::Scalar { text, plain: true } if text == "true" => visitor.visit_bool(true),
             Value::Scalar { text, plain: true } if text == "false" => visitor.visit_bool(false),
+            Value::Filler => visitor.visit_bool(false),
             Value::Scalar { text, .. } => {
                 let mut error = self.expected("true or false");
                 error.hint = match text.to_ascii_lowercase().as_str() {
@@ -330,6 +166,10 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         match &self.node.value {
             Value::Scalar { text, .. } if !self.node.is_null() => {
                 let result = visitor.visit_borrowed_str(text);
+                self.place(result)
+            }
+            Value::Filler => {
+                let result = visitor.visit_borrowed_str("");
                 self.place(result)
             }
             _ => Err(self.expected("text")),
@@ -357,7 +197,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.node.is_null() {
+        if self.node.is_null() || matches!(self.node.value, Value::Filler) {
             visitor.visit_none()
         } else {
             visitor.visit_some(self)
@@ -390,19 +230,18 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         self.note_origin();
-        match &self.node.value {
-            Value::Sequence(items) => visitor.visit_seq(Items {
-                reader: &self,
-                items: items.iter(),
-                index: self.offset,
-            }),
-            Value::Scalar { .. } if self.node.is_null() => visitor.visit_seq(Items {
-                reader: &self,
-                items: [].iter(),
-                index: 0,
-            }),
-            _ => Err(self.expected("a list")),
-        }
+        let items: &[Node] = match &self.node.value {
+            Value::Sequence(items) => items,
+            Value::Filler => &[],
+            Value::Scalar { .. } if self.node.is_null() => &[],
+            _ => return Err(self.expected("a list")),
+        };
+        let result = visitor.visit_seq(Items {
+            reader: &self,
+            items: items.iter(),
+            index: self.offset,
+        });
+        self.place(result)
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(
@@ -447,6 +286,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         self.note_origin();
         let entries: &[(Key, Node)] = match &self.node.value {
             Value::Mapping(entries) => entries,
+            Value::Filler => &[],
             Value::Scalar { .. } if self.node.is_null() => &[],
             _ => return Err(self.expected(&format!("a map with {}", fields.join(", ")))),
         };
@@ -467,19 +307,22 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         self.note_origin();
-        let result = match &self.node.value {
-            Value::Scalar { text, .. } => visitor.visit_enum(Variant {
-                reader: &self,
-                name: text,
-                value: None,
-            }),
-            Value::Mapping(entries) if entries.len() == 1 => visitor.visit_enum(Variant {
-                reader: &self,
-                name: &entries[0].0.text,
-                value: Some(&entries[0].1),
-            }),
+        let (name, value) = match &self.node.value {
+            Value::Scalar { text, .. } if !self.node.is_null() => (text.as_str(), None),
+            Value::Mapping(entries) if entries.len() == 1 => {
+                (entries[0].0.text.as_str(), Some(&entries[0].1))
+            }
+            Value::Filler => (
+                variants.first().copied().unwrap_or_default(),
+                Some(self.node),
+            ),
             _ => return Err(self.expected(&format!("exactly one of {}", variants.join(", ")))),
         };
+        let result = visitor.visit_enum(Variant {
+            reader: &self,
+            name,
+            value,
+        });
         self.place(result)
     }
 
@@ -488,7 +331,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 }
 
-/// The items of a list; those that cannot be read are noted and left out.
+/// The items of a list.
 struct Items<'r, 'de, 's> {
     reader: &'r Reader<'de, 's>,
     items: std::slice::Iter<'de, Node>,
@@ -502,16 +345,18 @@ impl<'de> SeqAccess<'de> for Items<'_, 'de, '_> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, ReadError> {
-        let Some(item) = self.items.next() else {
-            return Ok(None);
-        };
-        let path = format!("{}[{}]", self.reader.path, self.index);
-        self.index += 1;
-        let reader = self.reader.child(item, path);
-        let place = (item.origin.clone(), reader.path.clone());
-        seed.deserialize(reader)
-            .map(Some)
-            .map_err(|error| error.or_at(place))
+        for item in self.items.by_ref() {
+            let path = format!("{}[{}]", self.reader.path, self.index);
+            self.index += 1;
+            if matches!(item.value, Value::Removed) {
+                continue;
+            }
+            let reader = self.reader.child(item, path);
+            let place = (item.place.clone(), reader.path.clone());
+            let result = seed.deserialize(reader);
+            return result.map(Some).map_err(|error| error.or_at(place));
+        }
+        Ok(None)
     }
 }
 
@@ -531,22 +376,26 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
         seed: K,
     ) -> Result<Option<K::Value>, ReadError> {
         for (key, node) in self.entries.by_ref() {
+            if matches!(node.value, Value::Removed) {
+                continue;
+            }
+            let path = join(&self.reader.path, &key.text);
             if let Some(fields) = self.fields
                 && !fields.contains(&key.text.as_str())
             {
-                self.reader.notes.borrow_mut().problems.push(Problem {
-                    origin: key.origin.clone(),
-                    path: join(&self.reader.path, &key.text),
-                    reason: format!("unknown key {:?}", key.text),
-                    hint: did_you_mean(&key.text, fields.iter().copied())
-                        .or_else(|| Some(format!("known keys: {}", fields.join(", ")))),
-                    severity: Severity::Error,
-                });
+                let hint = did_you_mean(&key.text, fields.iter().copied())
+                    .unwrap_or_else(|| format!("known keys: {}", fields.join(", ")));
+                let reason = format!("unknown key {:?}", key.text);
+                let problem = key.place.error(&path, reason, Some(&hint));
+                self.reader.notes.borrow_mut().problems.push(problem);
                 continue;
             }
+            let name: StrDeserializer<'_, ReadError> = key.text.as_str().into_deserializer();
             self.value = Some((&key.text, node));
-            let key: StrDeserializer<'_, ReadError> = key.text.as_str().into_deserializer();
-            return seed.deserialize(key).map(Some);
+            let result = seed.deserialize(name);
+            return result
+                .map(Some)
+                .map_err(|error| error.or_at((key.place.clone(), path)));
         }
         Ok(None)
     }
@@ -557,10 +406,19 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
             .take()
             .ok_or_else(|| ReadError::custom("a value was asked for before its key"))?;
         let path = join(&self.reader.path, key);
+        let place = (node.place.clone(), path.clone());
+        if node.is_null() && !self.reader.path.is_empty() {
+            // Nothing, an empty list and no key at all are three things: an
+            // `allow:` whose entries were commented out must not allow everybody.
+            let mut error = ReadError::custom(format!("nothing is written for {key:?}"));
+            error.hint = Some("remove the key, or give it a value; `[]` is an empty list".into());
+            return Err(error.or_at(place));
+        }
         let mut reader = self.reader.child(node, path);
         // The offset belongs to the list right below the root.
-        reader.offset = self.reader.offset;
-        let place = (node.origin.clone(), reader.path.clone());
+        if self.reader.path.is_empty() {
+            reader.offset = self.reader.offset;
+        }
         seed.deserialize(reader).map_err(|error| error.or_at(place))
     }
 }
@@ -599,7 +457,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de, '_> {
 
     fn unit_variant(self) -> Result<(), ReadError> {
         match self.value {
-            Some(node) if !node.is_null() => {
+            Some(node) if !node.is_null() && !matches!(node.value, Value::Filler) => {
                 Err(ReadError::custom(format!("{:?} takes no value", self.name)))
             }
             _ => Ok(()),
@@ -632,13 +490,5 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de, '_> {
                 visitor.visit_map(empty)
             }
         }
-    }
-}
-
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
     }
 }

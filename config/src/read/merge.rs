@@ -1,24 +1,25 @@
 //! Several trees to one.
 
-use super::node::{Key, Node, Value};
-use crate::problem::{Origin, Problem, Severity};
+use std::collections::BTreeMap;
+
+use super::node::{Key, Node, Place, Value, join};
+use crate::problem::Problem;
 
 /// Merges the roots of all files: lists concatenate, anything else may stand
-/// once. Items of a list with the same name are told; the first one counts.
+/// once. Of a key that stands twice in one map the first one counts.
 pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
     let mut merged: Vec<(Key, Node)> = Vec::new();
     for root in roots {
         let kind = root.kind();
-        let Value::Mapping(entries) = root.value else {
-            let hint = "the top level holds sections, such as `routes:`";
-            problems.push(error(
-                root.origin,
+        let Value::Mapping(mut entries) = root.value else {
+            problems.push(root.place.error(
                 "",
                 format!("a map is expected here, not {kind}"),
-                Some(hint),
+                Some("the top level holds sections, such as `routes:`"),
             ));
             continue;
         };
+        remove_duplicates(&mut entries, "", problems);
         for (key, node) in entries {
             let Some(at) = merged.iter().position(|(known, _)| known.text == key.text) else {
                 merged.push((key, node));
@@ -27,12 +28,12 @@ pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
             let (first, known) = &mut merged[at];
             match (&mut known.value, node.value) {
                 (Value::Sequence(items), Value::Sequence(more)) => items.extend(more),
-                _ => problems.push(error(
-                    key.origin,
+                _ => problems.push(key.place.error(
                     &key.text,
                     format!(
                         "the section {:?} stands in two files; first at {}",
-                        key.text, first.origin
+                        key.text,
+                        first.place.origin()
                     ),
                     Some("only lists are merged"),
                 )),
@@ -40,41 +41,49 @@ pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
         }
     }
     for (key, node) in &mut merged {
-        refuse_duplicate_names(&key.text, node, problems);
+        refuse_duplicate_keys(node, &key.text, problems);
     }
     Node {
         value: Value::Mapping(merged),
-        origin: Origin::Internal,
+        place: Place::nowhere(),
     }
 }
 
-fn refuse_duplicate_names(section: &str, node: &mut Node, problems: &mut Vec<Problem>) {
-    let Value::Sequence(items) = &mut node.value else {
-        return;
-    };
-    let mut seen: Vec<(String, Origin)> = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let Some((name, origin)) = item.field("name") else {
-            continue;
-        };
-        match seen.iter().find(|(known, _)| known == name) {
-            Some((_, first)) => problems.push(error(
-                origin.clone(),
-                &format!("{section}[{index}].name"),
-                format!("the name {name:?} is taken; first at {first}"),
-                None,
-            )),
-            None => seen.push((name.to_owned(), origin.clone())),
+fn refuse_duplicate_keys(node: &mut Node, path: &str, problems: &mut Vec<Problem>) {
+    match &mut node.value {
+        Value::Sequence(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                refuse_duplicate_keys(item, &format!("{path}[{index}]"), problems);
+            }
         }
+        Value::Mapping(entries) => {
+            remove_duplicates(entries, path, problems);
+            for (key, node) in entries {
+                refuse_duplicate_keys(node, &join(path, &key.text), problems);
+            }
+        }
+        Value::Scalar { .. } | Value::Removed | Value::Filler => {}
     }
 }
 
-fn error(origin: Origin, path: &str, reason: String, hint: Option<&str>) -> Problem {
-    Problem {
-        origin,
-        path: path.to_owned(),
-        reason,
-        hint: hint.map(str::to_owned),
-        severity: Severity::Error,
-    }
+fn remove_duplicates(entries: &mut Vec<(Key, Node)>, path: &str, problems: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+    entries.retain(|(key, _)| match seen.get(&key.text) {
+        None => {
+            seen.insert(key.text.clone(), key.place.clone());
+            true
+        }
+        Some(first) => {
+            problems.push(key.place.error(
+                &join(path, &key.text),
+                format!(
+                    "the key {:?} stands twice; first at {}",
+                    key.text,
+                    first.origin()
+                ),
+                None,
+            ));
+            false
+        }
+    });
 }

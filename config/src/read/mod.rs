@@ -11,10 +11,13 @@
 //! is wrong and goes on with the next key or list item.
 
 mod de;
-pub(crate) use de::did_you_mean;
+mod error;
 mod merge;
 mod node;
 mod parse;
+mod parts;
+
+pub(crate) use error::did_you_mean;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,15 +99,15 @@ pub fn read(files: &[SourceFile]) -> Read {
     let mut problems = Vec::new();
     let mut roots = Vec::new();
     for file in files {
-        match parse::parse(file, &mut problems) {
-            Ok(Some(root)) => roots.push(root),
-            Ok(None) => {}
+        match parse::parse(file) {
+            Ok(root) => roots.extend(root),
             Err(problem) => problems.push(*problem),
         }
     }
     let merged = merge::merge(roots, &mut problems);
     let mut origins = Origins::default();
-    let document = de::document(&merged, &mut origins, &mut problems);
+    let document = parts::document(&merged, &mut origins, &mut problems);
+    problems.sort_by(|a, b| a.origin.cmp(&b.origin));
     Read {
         document,
         origins,

@@ -1,12 +1,14 @@
 //! The tree between YAML events and serde.
 
-use crate::problem::Origin;
+use std::sync::Arc;
+
+use crate::problem::{Origin, Problem, Severity};
 
 /// A value with its place.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) origin: Origin,
+    pub(super) place: Place,
 }
 
 /// What a node holds.
@@ -23,13 +25,68 @@ pub(super) enum Value {
     Sequence(Vec<Node>),
     /// A map, in the order it was written.
     Mapping(Vec<(Key, Node)>),
+    /// Was wrong, has been told, and is skipped from now on.
+    Removed,
+    /// Stands for a required value that is missing and has been told; reads as anything.
+    Filler,
 }
 
 /// A key with its place.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) text: String,
-    pub(super) origin: Origin,
+    pub(super) place: Place,
+}
+
+/// A place in a file. Small, because every node has one.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    file: Option<Arc<str>>,
+    line: u32,
+    column: u32,
+}
+
+impl Place {
+    /// A place by line and column, both from 1; 0 means the whole file.
+    pub(super) fn new(file: &Arc<str>, line: usize, column: usize) -> Self {
+        Self {
+            file: Some(Arc::clone(file)),
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            column: u32::try_from(column).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The place of the tree that all files are merged into.
+    pub(super) fn nowhere() -> Self {
+        Self {
+            file: None,
+            line: 0,
+            column: 0,
+        }
+    }
+
+    /// The place as problems tell it.
+    pub(super) fn origin(&self) -> Origin {
+        match &self.file {
+            None => Origin::Internal,
+            Some(file) => Origin::File {
+                file: file.to_string(),
+                line: self.line as usize,
+                column: self.column as usize,
+            },
+        }
+    }
+
+    /// An error at this place.
+    pub(super) fn error(&self, path: &str, reason: String, hint: Option<&str>) -> Problem {
+        Problem {
+            origin: self.origin(),
+            path: path.to_owned(),
+            reason,
+            hint: hint.map(str::to_owned),
+            severity: Severity::Error,
+        }
+    }
 }
 
 impl Node {
@@ -46,18 +103,41 @@ impl Node {
             Value::Scalar { text, plain: true } => format!("`{text}`"),
             Value::Sequence(_) => "a list".into(),
             Value::Mapping(_) => "a map".into(),
+            Value::Removed | Value::Filler => "nothing".into(),
         }
     }
 
     /// The text of the scalar under a key of a map.
-    pub(super) fn field(&self, name: &str) -> Option<(&str, &Origin)> {
+    pub(super) fn field(&self, name: &str) -> Option<(&str, &Place)> {
         let Value::Mapping(entries) = &self.value else {
             return None;
         };
         let (_, node) = entries.iter().find(|(key, _)| key.text == name)?;
         match &node.value {
-            Value::Scalar { text, .. } => Some((text, &node.origin)),
-            Value::Sequence(_) | Value::Mapping(_) => None,
+            Value::Scalar { text, .. } => Some((text, &node.place)),
+            _ => None,
         }
+    }
+
+    /// How many nodes it is, and how many levels.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let add = |(nodes, levels): (usize, usize), child: &Self| {
+            let (more, below) = child.size();
+            (nodes + more, levels.max(below + 1))
+        };
+        match &self.value {
+            Value::Sequence(items) => items.iter().fold((1, 1), add),
+            Value::Mapping(entries) => entries.iter().map(|(_, node)| node).fold((1, 1), add),
+            Value::Scalar { .. } | Value::Removed | Value::Filler => (1, 1),
+        }
+    }
+}
+
+/// The path of a key below another path.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
     }
 }

@@ -1,38 +1,36 @@
 //! YAML events to a tree, within bounds.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::{
     SourceFile,
-    node::{Key, Node, Value},
+    node::{Key, Node, Place, Value},
 };
-use crate::problem::{Origin, Problem, Severity};
+use crate::problem::Problem;
 
 /// Largest file that is read.
 const MAX_BYTES: usize = 16 << 20;
-/// Deepest nesting.
+/// Deepest nesting, what aliases bring included.
 const MAX_DEPTH: usize = 64;
-/// Nodes of one file, those that aliases repeat included: "billion laughs" ends here.
-const MAX_NODES: usize = 2_000_000;
+/// Scalars, lists and maps of one file.
+const MAX_NODES: usize = 1_000_000;
+/// Nodes that anchors keep and aliases repeat: "billion laughs" ends here.
+const MAX_REPEATED: usize = 100_000;
 
 /// Parses one file; `None` is an empty one.
 ///
 /// # Errors
-/// A file that is not YAML, or beyond the bounds. Duplicate keys are noted in
-/// `problems` and the first one counts.
-pub(super) fn parse(
-    file: &SourceFile,
-    problems: &mut Vec<Problem>,
-) -> Result<Option<Node>, Box<Problem>> {
+/// A file that is not YAML, or beyond the bounds. Duplicate keys stay in the tree.
+pub(super) fn parse(file: &SourceFile) -> Result<Option<Node>, Box<Problem>> {
     let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
     let mut builder = Builder {
-        file: &file.name,
+        file: file.name.as_str().into(),
         events: Parser::new_from_str(text),
         anchors: BTreeMap::new(),
         nodes: 0,
-        problems,
+        repeated: 0,
     };
     if text.len() > MAX_BYTES {
         return Err(builder.problem(
@@ -46,11 +44,18 @@ pub(super) fn parse(
 }
 
 struct Builder<'a> {
-    file: &'a str,
+    file: Arc<str>,
     events: Parser<'a, saphyr_parser::StrInput<'a>>,
-    anchors: BTreeMap<usize, Node>,
+    anchors: BTreeMap<usize, Anchor>,
     nodes: usize,
-    problems: &'a mut Vec<Problem>,
+    repeated: usize,
+}
+
+/// A value that aliases may repeat.
+struct Anchor {
+    node: Node,
+    nodes: usize,
+    levels: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -99,52 +104,88 @@ impl<'a> Builder<'a> {
                 None,
             ));
         }
-        let origin = self.origin(span);
         let (value, anchor) = match event {
-            Event::Alias(id) => {
-                let Some(node) = self.anchors.get(&id).cloned() else {
-                    return Err(self.at(
-                        span,
-                        "an alias to an anchor that is not there, or not yet complete".into(),
-                        None,
-                    ));
-                };
-                self.nodes += count(&node);
-                if self.nodes > MAX_NODES {
-                    return Err(self.at(
-                        span,
-                        "aliases repeat more than a configuration needs".into(),
-                        None,
-                    ));
-                }
-                return Ok(node);
-            }
+            Event::Alias(id) => return self.alias(id, span, depth),
             Event::Scalar(text, style, anchor, tag) => {
-                if let Some(tag) = tag {
-                    let name = format!("{}{}", tag.handle, tag.suffix);
-                    return Err(self.at(
-                        span,
-                        format!("the tag {name} is not supported"),
-                        Some("write the value without a tag"),
-                    ));
-                }
-                (
-                    Value::Scalar {
-                        text: text.into_owned(),
-                        plain: style == ScalarStyle::Plain,
-                    },
-                    anchor,
-                )
+                self.refuse_tag(tag.as_deref(), span)?;
+                let value = Value::Scalar {
+                    text: text.into_owned(),
+                    plain: style == ScalarStyle::Plain,
+                };
+                (value, anchor)
             }
-            Event::SequenceStart(anchor, _) => (self.sequence(depth)?, anchor),
-            Event::MappingStart(anchor, _) => (self.mapping(depth)?, anchor),
+            Event::SequenceStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), span)?;
+                (self.sequence(depth)?, anchor)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), span)?;
+                (self.mapping(depth)?, anchor)
+            }
             _ => return Err(self.at(span, "a value is missing here".into(), None)),
         };
-        let node = Node { value, origin };
+        let node = Node {
+            value,
+            place: self.place(span),
+        };
         if anchor != 0 {
-            self.anchors.insert(anchor, node.clone());
+            let (nodes, levels) = node.size();
+            self.repeat(nodes, span)?;
+            let node = node.clone();
+            self.anchors.insert(
+                anchor,
+                Anchor {
+                    node,
+                    nodes,
+                    levels,
+                },
+            );
         }
         Ok(node)
+    }
+
+    fn alias(&mut self, id: usize, span: Span, depth: usize) -> Result<Node, Box<Problem>> {
+        let Some(anchor) = self.anchors.get(&id) else {
+            return Err(self.at(
+                span,
+                "an alias to an anchor that is not there, or not yet complete".into(),
+                None,
+            ));
+        };
+        let (nodes, levels) = (anchor.nodes, anchor.levels);
+        self.repeat(nodes, span)?;
+        if depth + levels > MAX_DEPTH + 1 {
+            return Err(self.at(
+                span,
+                "aliases nest deeper than a configuration needs".into(),
+                None,
+            ));
+        }
+        match self.anchors.get(&id) {
+            Some(anchor) => Ok(anchor.node.clone()),
+            None => Err(self.at(span, "an alias to an anchor that is not there".into(), None)),
+        }
+    }
+
+    fn repeat(&mut self, nodes: usize, span: Span) -> Result<(), Box<Problem>> {
+        self.repeated += nodes;
+        if self.repeated > MAX_REPEATED {
+            return Err(self.at(
+                span,
+                "aliases repeat more than a configuration needs".into(),
+                None,
+            ));
+        }
+        Ok(())
+    }
+
+    fn refuse_tag(&self, tag: Option<&Tag>, span: Span) -> Result<(), Box<Problem>> {
+        let Some(tag) = tag else { return Ok(()) };
+        Err(self.at(
+            span,
+            format!("the tag {}{} is not supported", tag.handle, tag.suffix),
+            Some("write the value without a tag"),
+        ))
     }
 
     fn sequence(&mut self, depth: usize) -> Result<Value, Box<Problem>> {
@@ -181,33 +222,18 @@ impl<'a> Builder<'a> {
                     Some("repeat the keys, or use an alias for the whole value"),
                 ));
             }
-            if let Some((first, _)) = entries.iter().find(|(known, _)| known.text == text) {
-                let reason = format!("the key {text:?} stands twice; first at {}", first.origin);
-                self.problems.push(Problem {
-                    origin: key.origin,
-                    path: String::new(),
-                    reason,
-                    hint: None,
-                    severity: Severity::Error,
-                });
-                continue;
-            }
             entries.push((
                 Key {
                     text,
-                    origin: key.origin,
+                    place: key.place,
                 },
                 value,
             ));
         }
     }
 
-    fn origin(&self, span: Span) -> Origin {
-        Origin::File {
-            file: self.file.to_owned(),
-            line: span.start.line(),
-            column: span.start.col() + 1,
-        }
+    fn place(&self, span: Span) -> Place {
+        Place::new(&self.file, span.start.line(), span.start.col() + 1)
     }
 
     fn syntax(&self, error: &ScanError) -> Box<Problem> {
@@ -234,29 +260,6 @@ impl<'a> Builder<'a> {
         reason: String,
         hint: Option<&str>,
     ) -> Box<Problem> {
-        Box::new(Problem {
-            origin: Origin::File {
-                file: self.file.to_owned(),
-                line,
-                column,
-            },
-            path: String::new(),
-            reason,
-            hint: hint.map(str::to_owned),
-            severity: Severity::Error,
-        })
-    }
-}
-
-fn count(node: &Node) -> usize {
-    match &node.value {
-        Value::Scalar { .. } => 1,
-        Value::Sequence(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Mapping(entries) => {
-            1 + entries
-                .iter()
-                .map(|(_, node)| 1 + count(node))
-                .sum::<usize>()
-        }
+        Box::new(Place::new(&self.file, line, column).error("", reason, hint))
     }
 }

@@ -87,14 +87,14 @@ fn files_merge_their_lists_and_nothing_else() {
         },
     ];
     let read = read(&files);
-    assert_eq!(read.document.backends.len(), 3);
+    assert_eq!(read.document.backends.len(), 2);
     let found: Vec<_> = read.problems.iter().map(ToString::to_string).collect();
     assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].contains("b.yaml:1:") && found[0].contains("first at a.yaml:1:"));
     assert!(
-        found[0].contains("b.yaml:2:1")
-            && found[0].contains("stands in two files; first at a.yaml:2:1")
+        found[1].contains("b.yaml:2:1")
+            && found[1].contains("stands in two files; first at a.yaml:2:1")
     );
-    assert!(found[1].contains("b.yaml:1:") && found[1].contains("first at a.yaml:1:"));
 }
 
 #[test]
@@ -103,7 +103,9 @@ fn yaml_traps_are_refused_by_name() {
         ("listeners:\n\t- name: a\n", "not YAML"),
         ("a: &x 1\n<<: *x\n", "merge key"),
         ("admin: {}\n---\nadmin: {}\n", "second YAML document"),
-        ("admin: !custom {}\n", "unknown key"),
+        ("admin: !custom {}\n", "the tag !custom"),
+        ("routes: !!seq []\n", "the tag"),
+        ("admin: *later\nlogs: &later {}\n", "not YAML"),
         ("admin:\n  address: !custom x\n", "tag"),
         (
             "listeners: [{name: a, protocol: http, proxyProtocol: yes}]\n",
@@ -117,9 +119,6 @@ fn yaml_traps_are_refused_by_name() {
         ("admin: [\n", "not YAML"),
     ] {
         let found = problems(text);
-        if text.contains("!custom {}") {
-            continue;
-        }
         assert!(
             !found.is_empty() && found[0].contains(word),
             "{text:?}: {found:#?}"
@@ -137,6 +136,122 @@ fn byte_order_mark_crlf_and_plain_numbers_are_read() {
     assert!(read_text("").problems.is_empty());
     assert!(read_text("# nothing\n").problems.is_empty());
     assert!(read_text("routes:\n").problems.is_empty());
+}
+
+#[test]
+fn one_item_has_all_its_problems_told() {
+    let text = "\
+listeners:
+  - address: [x]
+    limits:
+      maxHeaders: many
+      headerTimeout: 10
+      idleTimeout: 1:30
+    proxyProtocol: on
+routes:
+  - name: a
+    rules:
+      - matches:
+          - path: {prefx: /a}
+          - path: {prefix: [/a]}
+          - path: {exact: /a, prefix: /b}
+        redirect: {status: 0301, port: 99999}
+      - backends: [{nam: x}]
+";
+    let found = problems(text);
+    let expected = [
+        "a.yaml:2:5: error: listeners[0]: the key \"name\" is missing",
+        "a.yaml:2:5: error: listeners[0]: the key \"protocol\" is missing",
+        "a.yaml:2:14: error: listeners[0].address: text is expected here, not a list",
+        "a.yaml:4:19: error: listeners[0].limits.maxHeaders: a whole number from 0 to 4294967295 is expected here, not `many`",
+        "a.yaml:5:22: error: listeners[0].limits.headerTimeout: \"10\" has no unit",
+        "a.yaml:6:20: error: listeners[0].limits.idleTimeout: \"1:30\" has the unknown unit",
+        "a.yaml:7:20: error: listeners[0].proxyProtocol: true or false is expected here, not `on` (write true",
+        "a.yaml:12:19: error: routes[0].rules[0].matches[0].path: unknown value \"prefx\", expected one of exact, prefix, regex (did you mean \"prefix\"?)",
+        "a.yaml:13:28: error: routes[0].rules[0].matches[1].path.prefix: text is expected here, not a list",
+        "a.yaml:14:19: error: routes[0].rules[0].matches[2].path: exactly one of exact, prefix, regex is expected here, not a map",
+        "a.yaml:15:28: error: routes[0].rules[0].redirect.status: a whole number from 0 to 65535 is expected here, not `0301` (write a decimal number without leading zeros)",
+        "a.yaml:15:40: error: routes[0].rules[0].redirect.port: a whole number from 0 to 65535 is expected here, not `99999`",
+        "a.yaml:16:20: error: routes[0].rules[1].backends[0]: the key \"name\" is missing",
+        "a.yaml:16:21: error: routes[0].rules[1].backends[0].nam: unknown key \"nam\" (did you mean \"name\"?)",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn nothing_written_is_not_an_empty_list() {
+    let read = read_text("accessLists:\n  - name: office\n    allow:\n#     - 10.0.0.0/8\n");
+    assert_eq!(read.problems.len(), 1, "{:?}", read.problems);
+    assert!(
+        read.problems[0]
+            .to_string()
+            .contains("nothing is written for \"allow\"")
+    );
+    assert!(read.document.access_lists.is_empty());
+}
+
+#[test]
+fn cfg_07_scalars_keep_their_text() {
+    let read = read_text(
+        "routes: [{name: NO, hosts: [no, 1.10, 0x50, 2026-01-02, null.test, 0443], rules: []}]\n",
+    );
+    assert!(read.problems.is_empty(), "{:?}", read.problems);
+    let route = &read.document.routes[0];
+    assert_eq!(route.name, "NO");
+    let hosts = ["no", "1.10", "0x50", "2026-01-02", "null.test", "0443"];
+    assert_eq!(route.hosts, hosts);
+    for text in ["010", "0x50", "1e3", "12_000", "1.0", "-1", "+1", "~", "''"] {
+        let found = problems(&format!(
+            "listeners: [{{name: a, protocol: http, limits: {{maxHeaders: {text}}}}}]\n"
+        ));
+        assert_eq!(found.len(), 1, "{text}: {found:#?}");
+    }
+    assert!(problems("routes: [{name: a, hosts: [~], rules: []}]\n")[0].contains("not nothing"));
+}
+
+#[test]
+fn nested_aliases_end_at_the_bound() {
+    let mut text = String::from("a0: &a0 [[[[[[[[[[x]]]]]]]]]]\n");
+    for n in 1..2000 {
+        text.push_str(&format!("a{n}: &a{n} [[[[[[[[[[*a{}]]]]]]]]]]\n", n - 1));
+    }
+    let found = problems(&text);
+    assert!(
+        found.iter().any(|problem| problem.contains("nest deeper")),
+        "{found:?}"
+    );
+    let deep = format!("a: {}", "[".repeat(100_000));
+    assert_eq!(problems(&deep).len(), 1);
+}
+
+#[test]
+fn aliases_repeat_a_value() {
+    let read = read_text(
+        "accessLists:\n  - {name: a, allow: &office [10.0.0.0/8]}\n  - {name: b, allow: *office}\n",
+    );
+    assert!(read.problems.is_empty(), "{:?}", read.problems);
+    let lists = &read.document.access_lists;
+    assert_eq!(lists[0].allow, lists[1].allow);
+}
+
+#[test]
+fn cfg_11_forty_thousand_entries_are_read_at_once() {
+    let mut text = String::from("accessLists:\n  - name: big\n    allow:\n");
+    for n in 0..40_000 {
+        text.push_str(&format!("      - 10.{}.{}.0/24\n", n / 250, n % 250));
+    }
+    let start = std::time::Instant::now();
+    let read = read_text(&text);
+    assert!(read.problems.is_empty());
+    assert_eq!(
+        read.document.access_lists[0].allow.as_ref().map(Vec::len),
+        Some(40_000)
+    );
+    // A second in a release build; this one is not optimised, on a busy machine.
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 
 #[test]
@@ -169,6 +284,24 @@ fn what_is_written_reads_back_the_same() {
 }
 
 proptest::proptest! {
+    #[test]
+    fn any_text_in_a_document_survives_printing(text in "\\PC{0,40}|[ \\n\t#:'\"{}\\[\\]&*!|>-]{0,8}|yes|no|null|~|1\\.10|0x1|true") {
+        let text = text.replace('\r', "");
+        let mut document = Document::default();
+        document.waf_profiles.push(crate::document::WafProfile {
+            name: text.clone(),
+            mode: None,
+            rules: vec![crate::document::WafRules::Inline(format!("{text}\n{text}"))],
+            threshold: None,
+            body_limit: None,
+            over_limit: None,
+        });
+        let printed = to_yaml(&document);
+        let again = read_text(&printed);
+        proptest::prop_assert!(again.problems.is_empty(), "{:?}\n{}", again.problems, printed);
+        proptest::prop_assert_eq!(again.document, document);
+    }
+
     #[test]
     fn any_text_is_read_without_a_panic(text in "\\PC{0,200}") {
         let _ = read_text(&text);

@@ -1,0 +1,91 @@
+//! Errors of serde, with places and proposals.
+
+use std::fmt;
+
+use serde::de::{self, Unexpected};
+
+use super::node::Place;
+
+/// Why a value cannot be read.
+#[derive(Debug)]
+pub(super) struct ReadError {
+    pub(super) reason: String,
+    pub(super) hint: Option<String>,
+    /// Where, and at which document path.
+    pub(super) place: Option<(Place, String)>,
+    /// The key that is missing from the map at that place.
+    pub(super) missing: Option<&'static str>,
+}
+
+impl ReadError {
+    /// Gives the error a place, unless it has one.
+    pub(super) fn or_at(mut self, place: (Place, String)) -> Self {
+        self.place.get_or_insert(place);
+        self
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl de::Error for ReadError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self {
+            reason: message.to_string(),
+            hint: None,
+            place: None,
+            missing: None,
+        }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self {
+            missing: Some(field),
+            ..Self::custom(format!("the key {field:?} is missing"))
+        }
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        let mut error = Self::custom(format!(
+            "unknown value {variant:?}, expected one of {}",
+            expected.join(", ")
+        ));
+        error.hint = did_you_mean(variant, expected.iter().copied());
+        error
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let mut error = Self::custom(format!("unknown key {field:?}"));
+        error.hint = did_you_mean(field, expected.iter().copied())
+            .or_else(|| Some(format!("known keys: {}", expected.join(", "))));
+        error
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::custom(format!("{expected} is expected here, not {unexpected}"))
+    }
+}
+
+/// Proposes the known word nearest to an unknown one.
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let lower = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3 + 1)
+        .min()
+        .map(|(_, candidate)| format!("did you mean {candidate:?}?"))
+}
