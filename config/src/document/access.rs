@@ -18,8 +18,8 @@ pub struct ClientAddress {
 
 /// A named address list.
 ///
-/// An address on `deny` is refused. Otherwise, where `allow` has entries, only
-/// an address on it passes.
+/// An address on `deny` is refused. Otherwise, where `allow` is given, only an
+/// address on it passes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessList {
@@ -28,7 +28,8 @@ pub struct AccessList {
     /// Which address is judged. Default `client`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<AccessAddress>,
-    /// Addresses and CIDR ranges that pass; no entries means no restriction.
+    /// Addresses and CIDR ranges that pass; an empty list lets nobody pass.
+    /// Default: every address passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<String>>,
     /// Addresses and CIDR ranges that are refused, before `allow` is looked at.

@@ -80,7 +80,7 @@ pub struct Match {
 pub enum PathMatch {
     /// The whole path, case-sensitive.
     Exact(String),
-    /// Whole leading segments: `/a` matches `/a` and `/a/b`, not `/ab`.
+    /// Whole leading segments: `/a` and `/a/` both match `/a` and `/a/b`, not `/ab`.
     Prefix(String),
     /// A regular expression (Rust `regex` syntax) that matches the whole path.
     Regex(String),

@@ -23,6 +23,9 @@ pub struct Rate {
     pub per: time::Duration,
 }
 
+/// Longest duration, ten years: far below what clocks can add without an overflow.
+const MAX_MILLIS: u64 = 3_650 * 86_400_000;
+
 impl FromStr for Duration {
     type Err = String;
 
@@ -52,7 +55,8 @@ impl FromStr for Duration {
             total = number
                 .checked_mul(millis)
                 .and_then(|add| total.checked_add(add))
-                .ok_or_else(|| format!("{text:?} is too long"))?;
+                .filter(|total| *total <= MAX_MILLIS)
+                .ok_or_else(|| format!("{text:?} is too long; at most 3650d"))?;
             rest = next;
         }
         if text.is_empty() {
@@ -112,7 +116,7 @@ impl FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, size) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-            if self.0 >= size && self.0 % size == 0 {
+            if self.0 >= size && self.0.is_multiple_of(size) {
                 return write!(f, "{}{unit}", self.0 / size);
             }
         }
@@ -240,6 +244,7 @@ mod tests {
             "10sec",
             "99999999999999999999s",
             "9999999999999999d",
+            "3651d",
         ] {
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }

@@ -1,7 +1,5 @@
 //! Access lists, rate limits and trusted proxies.
 
-use std::sync::Arc;
-
 use super::{report::Report, text};
 use crate::{
     access::AddressSet,
@@ -27,8 +25,7 @@ pub(super) fn access_list(
     path: &str,
     list: &document::AccessList,
     report: &mut Report<'_>,
-) -> Option<Arc<AccessList>> {
-    let named = text::name(path, &list.name, report);
+) -> AccessList {
     let allow = list
         .allow
         .as_ref()
@@ -36,24 +33,27 @@ pub(super) fn access_list(
     if list.allow.as_ref().is_some_and(Vec::is_empty) {
         report.warn(format!("{path}.allow"), "an empty list lets nobody pass");
     }
+    if list.allow.is_none() && list.deny.is_empty() {
+        report.warn(
+            path,
+            "a list without `allow` and `deny` lets everybody pass",
+        );
+    }
     let deny = text::networks(&format!("{path}.deny"), &list.deny, report);
     let address = list.address.unwrap_or_default();
-    named.then(|| {
-        Arc::new(AccessList {
-            name: list.name.clone(),
-            address,
-            allow,
-            deny,
-        })
-    })
+    AccessList {
+        name: list.name.clone(),
+        address,
+        allow,
+        deny,
+    }
 }
 
 pub(super) fn rate_limit(
     path: &str,
     limit: &document::RateLimit,
     report: &mut Report<'_>,
-) -> Option<Arc<RateLimit>> {
-    let named = text::name(path, &limit.name, report);
+) -> RateLimit {
     for (field, value) in [("burst", limit.burst), ("maxKeys", limit.max_keys)] {
         if value == Some(0) {
             report.error(
@@ -62,6 +62,12 @@ pub(super) fn rate_limit(
             );
         }
     }
+    if limit.max_retry_after.is_some_and(|time| time.0.is_zero()) {
+        report.error(
+            format!("{path}.maxRetryAfter"),
+            "maxRetryAfter must be more than 0",
+        );
+    }
     let key = match limit
         .key
         .as_ref()
@@ -69,31 +75,34 @@ pub(super) fn rate_limit(
     {
         document::RateLimitKey::Client => RateLimitKey::Address { v4: 32, v6: 64 },
         document::RateLimitKey::Prefix { v4, v6 } => {
-            if *v4 > 32 || *v6 > 128 {
-                report.error(
-                    format!("{path}.key"),
-                    "a prefix is at most 32 bits (v4) or 128 (v6)",
-                );
+            for (field, bits, most) in [("v4", *v4, 32), ("v6", *v6, 128)] {
+                if bits > most {
+                    report.error(
+                        format!("{path}.key.prefix.{field}"),
+                        format!("a prefix of {bits} bits is more than {most}"),
+                    );
+                }
             }
             RateLimitKey::Address { v4: *v4, v6: *v6 }
         }
         document::RateLimitKey::Header(name) => {
-            RateLimitKey::Header(report.ok(&format!("{path}.key"), text::header_name(name))?)
+            match report.ok(&format!("{path}.key.header"), text::header_name(name)) {
+                Some(name) => RateLimitKey::Header(name),
+                None => RateLimitKey::Route,
+            }
         }
         document::RateLimitKey::Route => RateLimitKey::Route,
     };
-    named.then(|| {
-        Arc::new(RateLimit {
-            name: limit.name.clone(),
-            count: limit.rate.count,
-            per: limit.rate.per,
-            burst: limit.burst.unwrap_or(limit.rate.count).max(1),
-            key,
-            max_keys: limit.max_keys.unwrap_or(DEFAULT_MAX_KEYS).max(1),
-            mode: limit.mode.unwrap_or_default(),
-            max_retry_after: limit
-                .max_retry_after
-                .map_or(DEFAULT_MAX_RETRY_AFTER, |time| time.0),
-        })
-    })
+    RateLimit {
+        name: limit.name.clone(),
+        count: limit.rate.count,
+        per: limit.rate.per,
+        burst: limit.burst.unwrap_or(limit.rate.count),
+        key,
+        max_keys: limit.max_keys.unwrap_or(DEFAULT_MAX_KEYS),
+        mode: limit.mode.unwrap_or_default(),
+        max_retry_after: limit
+            .max_retry_after
+            .map_or(DEFAULT_MAX_RETRY_AFTER, |time| time.0),
+    }
 }

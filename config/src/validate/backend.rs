@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{report::Report, text};
 use crate::{
     document,
-    model::{Backend, BackendTls, Endpoint, HostPattern},
+    model::{Backend, BackendProtocol, BackendTls, Endpoint, HostPattern},
 };
 
 /// Below the idle time of common backends (Node: 5 s), so that a pooled
@@ -13,12 +13,18 @@ use crate::{
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(4);
 const MAX_WEIGHT: u32 = 1000;
 
-pub(super) fn backend(
-    path: &str,
-    backend: &document::Backend,
-    report: &mut Report<'_>,
-) -> Option<Arc<Backend>> {
-    let named = text::name(path, &backend.name, report);
+/// A backend that is not there, or not right: all its requests get 503.
+pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
+    Arc::new(Backend {
+        name: name.to_owned(),
+        protocol: BackendProtocol::default(),
+        endpoints: Vec::new(),
+        tls: None,
+        keepalive: DEFAULT_KEEPALIVE,
+    })
+}
+
+pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Report<'_>) -> Backend {
     let mut endpoints = Vec::new();
     for (index, endpoint) in backend.endpoints.iter().enumerate() {
         let place = format!("{path}.endpoints[{index}]");
@@ -42,33 +48,36 @@ pub(super) fn backend(
             endpoints.push(Endpoint { address, weight });
         }
     }
-    let tls = match &backend.tls {
-        None => None,
-        Some(tls) => {
-            // An empty server name would turn verification off in the TLS library.
-            let place = format!("{path}.tls.serverName");
-            match report.ok(&place, text::host_pattern(&tls.server_name))? {
-                HostPattern::Exact(server_name) => Some(BackendTls {
-                    server_name,
-                    ca: tls
-                        .ca
-                        .as_ref()
-                        .map(|file| report.origins().resolve(&format!("{path}.tls.ca"), file)),
-                }),
-                HostPattern::Suffix(_) => {
-                    report.error(place, "a server name is no pattern");
-                    None
-                }
-            }
-        }
+    Backend {
+        name: backend.name.clone(),
+        protocol: backend.protocol.unwrap_or_default(),
+        endpoints,
+        tls: backend
+            .tls
+            .as_ref()
+            .and_then(|settings| tls(&format!("{path}.tls"), settings, report)),
+        keepalive: backend.keepalive.map_or(DEFAULT_KEEPALIVE, |time| time.0),
+    }
+}
+
+fn tls(path: &str, tls: &document::BackendTls, report: &mut Report<'_>) -> Option<BackendTls> {
+    // An empty server name would turn verification off in the TLS library.
+    let place = format!("{path}.serverName");
+    let HostPattern::Exact(server_name) =
+        report.ok(&place, text::host_pattern(&tls.server_name))?
+    else {
+        report.error(
+            place,
+            format!("{:?} is a pattern, not a name", tls.server_name),
+        );
+        return None;
     };
-    named.then(|| {
-        Arc::new(Backend {
-            name: backend.name.clone(),
-            protocol: backend.protocol.unwrap_or_default(),
-            endpoints,
-            tls,
-            keepalive: backend.keepalive.map_or(DEFAULT_KEEPALIVE, |time| time.0),
-        })
-    })
+    let ca = tls.ca.as_ref().map(|file| {
+        let place = format!("{path}.ca");
+        if file.is_empty() {
+            report.error(&place, "a file is missing");
+        }
+        report.origins().resolve(&place, file)
+    });
+    Some(BackendTls { server_name, ca })
 }

@@ -7,87 +7,116 @@ use crate::{
     document::{self, Document},
     model::{
         AdminAddress, Certificate, HostPattern, Listener, ListenerLimits, ListenerProtocol,
-        ListenerTls, Process, TlsVersion,
+        ListenerTls, Model, TlsVersion,
     },
 };
 
-pub(super) fn certificates(document: &Document, report: &mut Report<'_>) -> Vec<Certificate> {
-    let mut certificates = Vec::new();
-    for (index, certificate) in document.certificates.iter().enumerate() {
-        let path = format!("certificates[{index}]");
-        let named = text::name(&path, &certificate.name, report);
-        let mut hosts = Vec::new();
-        for (at, host) in certificate.hosts.iter().enumerate() {
-            match report.ok(&format!("{path}.hosts[{at}]"), text::host_pattern(host)) {
-                Some(HostPattern::Exact(name)) => hosts.push(name),
-                Some(HostPattern::Suffix(suffix)) => hosts.push(format!("*.{suffix}")),
-                None => {}
-            }
-        }
-        for (field, file) in [
-            ("certificate", &certificate.certificate),
-            ("key", &certificate.key),
-        ] {
-            if file.is_empty() {
-                report.error(format!("{path}.{field}"), "a file is missing");
-            }
-        }
-        if named {
-            certificates.push(Certificate {
-                name: certificate.name.clone(),
-                certificate: report
-                    .origins()
-                    .resolve(&format!("{path}.certificate"), &certificate.certificate),
-                key: report
-                    .origins()
-                    .resolve(&format!("{path}.key"), &certificate.key),
-                hosts,
-            });
+const EGRESS_PORT: u16 = 3128;
+
+pub(super) fn certificate(
+    path: &str,
+    certificate: &document::Certificate,
+    report: &mut Report<'_>,
+) -> Certificate {
+    let mut hosts = Vec::new();
+    for (at, host) in certificate.hosts.iter().enumerate() {
+        match report.ok(&format!("{path}.hosts[{at}]"), text::host_pattern(host)) {
+            Some(HostPattern::Exact(name)) => hosts.push(name),
+            Some(HostPattern::Suffix(suffix)) => hosts.push(format!("*.{suffix}")),
+            None => {}
         }
     }
-    certificates
+    let mut file = |field: &str, file: &str| {
+        let place = format!("{path}.{field}");
+        if file.is_empty() {
+            report.error(&place, "a file is missing");
+        }
+        report.origins().resolve(&place, file)
+    };
+    Certificate {
+        name: certificate.name.clone(),
+        certificate: file("certificate", &certificate.certificate),
+        key: file("key", &certificate.key),
+        hosts,
+    }
 }
 
 pub(super) fn listeners(
     document: &Document,
-    process: &Process,
+    model: &Model,
     report: &mut Report<'_>,
 ) -> Vec<Listener> {
-    let mut taken: Vec<(SocketAddr, String)> = vec![(process.management, "management".into())];
-    if let AdminAddress::Tcp(address) = process.admin {
+    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    claim(
+        model.process.management,
+        "management",
+        "management.address",
+        &mut taken,
+        report,
+    );
+    if let AdminAddress::Tcp(address) = model.process.admin {
         claim(address, "admin", "admin.address", &mut taken, report);
     }
-    let mut listeners = Vec::new();
+    let mut listeners: Vec<Listener> = Vec::new();
     for (index, listener) in document.listeners.iter().enumerate() {
         let path = format!("listeners[{index}]");
-        if !text::name(&path, &listener.name, report) {
+        if listeners.iter().any(|known| known.name == listener.name) {
+            let reason = format!("the name {:?} is taken", listener.name);
+            report.error(format!("{path}.name"), reason);
             continue;
         }
-        let address = match &listener.address {
-            None => SocketAddr::from((Ipv6Addr::UNSPECIFIED, default_port(listener.protocol))),
-            Some(address) => {
-                match report.ok(&format!("{path}.address"), text::socket_address(address)) {
-                    Some(address) => address,
-                    None => continue,
-                }
+        let built = report.clean(|report| {
+            text::name(&path, &listener.name, report);
+            let place = format!("{path}.address");
+            let address = match &listener.address {
+                None => Some(SocketAddr::from((
+                    Ipv6Addr::UNSPECIFIED,
+                    default_port(listener.protocol),
+                ))),
+                Some(address) => report.ok(&place, text::socket_address(address)),
+            };
+            if let Some(address) = address {
+                claim(address, &listener.name, &place, &mut taken, report);
             }
-        };
-        claim(
-            address,
-            &listener.name,
-            &format!("{path}.address"),
-            &mut taken,
-            report,
-        );
-        let tls = tls(&path, listener, document, report);
-        listeners.push(Listener {
-            name: listener.name.clone(),
-            protocol: listener.protocol,
-            address,
-            proxy_protocol: listener.proxy_protocol,
-            tls,
-            limits: limits(&path, listener.limits.as_ref(), report),
+            let tls = tls(&path, listener, document, model, report);
+            let limits = limits(&path, listener.limits.as_ref(), report);
+            Some(Listener {
+                name: listener.name.clone(),
+                protocol: listener.protocol,
+                address: address?,
+                proxy_protocol: listener.proxy_protocol,
+                tls,
+                limits,
+            })
         });
+        listeners.extend(built.flatten());
+        // Such a listener can serve nobody yet, and harms nobody either: it stays.
+        if listener.protocol == ListenerProtocol::Https
+            && document.certificates.is_empty()
+            && !report.origins().is_incomplete("certificates")
+        {
+            report.error_hint(
+                path,
+                "an https listener without any certificate",
+                "add one under `certificates:`",
+            );
+        }
+    }
+    for (index, listener) in document
+        .egress
+        .iter()
+        .flat_map(|egress| &egress.listeners)
+        .enumerate()
+    {
+        let address = match &listener.address {
+            None => Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, EGRESS_PORT))),
+            // What is no address is told where the section is validated.
+            Some(address) => text::socket_address(address),
+        };
+        if let Ok(address) = address {
+            let place = format!("egress.listeners[{index}].address");
+            claim(address, &listener.name, &place, &mut taken, report);
+        }
     }
     listeners
 }
@@ -125,19 +154,10 @@ fn tls(
     path: &str,
     listener: &document::Listener,
     document: &Document,
+    model: &Model,
     report: &mut Report<'_>,
 ) -> ListenerTls {
     let Some(settings) = &listener.tls else {
-        if listener.protocol == ListenerProtocol::Https
-            && document.certificates.is_empty()
-            && !report.origins().is_incomplete("certificates")
-        {
-            report.error_hint(
-                path,
-                "an https listener without any certificate",
-                "add one under `certificates:`",
-            );
-        }
         return ListenerTls::default();
     };
     if listener.protocol == ListenerProtocol::Http {
@@ -167,7 +187,10 @@ fn tls(
     }
     ListenerTls {
         min_version: settings.min_version.unwrap_or(TlsVersion::V1_2),
-        default_certificate: settings.default_certificate.clone(),
+        default_certificate: settings
+            .default_certificate
+            .clone()
+            .filter(|name| model.certificates.iter().any(|known| known.name == *name)),
     }
 }
 

@@ -1,25 +1,38 @@
 //! [`Document`] to [`Model`]: every reference resolved, every pattern parsed, every problem named.
 //!
-//! One file a section. An item with an error is left out of the model; a rule
-//! whose access list, rate limit or WAF profile cannot be built is kept and
-//! forwards nowhere, so that it answers 503 and no broader rule takes its traffic.
+//! One file a section. What happens to an item with an error, where the source
+//! goes on with the others (a file source refuses the whole document):
+//!
+//! - It is left out of the model, and what refers to it is not told again.
+//! - A backend stays, without endpoints: its share of the requests gets 503.
+//! - A rule stays and forwards nowhere, so that it answers 503 and no broader
+//!   rule takes its traffic. So does a rule whose access list, rate limit or WAF
+//!   profile is missing or has an error: no security control falls away silently.
+//! - A match that cannot be read matches nothing.
 
 mod access;
+mod action;
 mod backend;
+mod condition;
 mod egress;
+mod headers;
 mod listener;
 mod policy;
 mod process;
+mod repeats;
 mod report;
 mod route;
 mod text;
 mod waf;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     document::Document,
-    model::{AccessList, Backend, Model, RateLimit, WafProfile},
+    model::{AccessList, Action, Backend, Model, RateLimit, WafProfile},
     problem::Problem,
     read::Origins,
 };
@@ -35,13 +48,16 @@ pub struct Validated {
     pub problems: Vec<Problem>,
 }
 
-/// Things that other things refer to by name.
+/// The items of one list by name; one with an error is known, and is not there.
+type Known<T> = BTreeMap<String, Option<Arc<T>>>;
+
+/// Things that rules refer to by name.
 #[derive(Default)]
 struct Names {
-    access_lists: BTreeMap<String, Arc<AccessList>>,
-    rate_limits: BTreeMap<String, Arc<RateLimit>>,
-    waf_profiles: BTreeMap<String, Arc<WafProfile>>,
-    backends: BTreeMap<String, Arc<Backend>>,
+    access_lists: Known<AccessList>,
+    rate_limits: Known<RateLimit>,
+    waf_profiles: Known<WafProfile>,
+    backends: Known<Backend>,
 }
 
 /// Validates a document.
@@ -53,57 +69,45 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         ..Model::default()
     };
     let mut names = Names::default();
-    for (index, list) in document.access_lists.iter().enumerate() {
-        if let Some(list) = access::access_list(&format!("accessLists[{index}]"), list, &mut report)
-        {
-            names
-                .access_lists
-                .entry(list.name.clone())
-                .or_insert_with(|| {
-                    model.access_lists.push(Arc::clone(&list));
-                    list
-                });
-        }
-    }
-    for (index, limit) in document.rate_limits.iter().enumerate() {
-        if let Some(limit) = access::rate_limit(&format!("rateLimits[{index}]"), limit, &mut report)
-        {
-            names
-                .rate_limits
-                .entry(limit.name.clone())
-                .or_insert_with(|| {
-                    model.rate_limits.push(Arc::clone(&limit));
-                    limit
-                });
-        }
-    }
-    for (index, profile) in document.waf_profiles.iter().enumerate() {
-        if let Some(profile) = waf::profile(&format!("wafProfiles[{index}]"), profile, &mut report)
-        {
-            names
-                .waf_profiles
-                .entry(profile.name.clone())
-                .or_insert_with(|| {
-                    model.waf_profiles.push(Arc::clone(&profile));
-                    profile
-                });
-        }
-    }
-    for (index, backend) in document.backends.iter().enumerate() {
-        if let Some(backend) = backend::backend(&format!("backends[{index}]"), backend, &mut report)
-        {
-            names
-                .backends
-                .entry(backend.name.clone())
-                .or_insert_with(|| {
-                    model.backends.push(Arc::clone(&backend));
-                    backend
-                });
-        }
-    }
-    model.certificates = listener::certificates(document, &mut report);
-    model.listeners = listener::listeners(document, &model.process, &mut report);
+    (model.access_lists, names.access_lists) = build(
+        "accessLists",
+        &document.access_lists,
+        |list| &list.name,
+        access::access_list,
+        &mut report,
+    );
+    (model.rate_limits, names.rate_limits) = build(
+        "rateLimits",
+        &document.rate_limits,
+        |limit| &limit.name,
+        access::rate_limit,
+        &mut report,
+    );
+    (model.waf_profiles, names.waf_profiles) = build(
+        "wafProfiles",
+        &document.waf_profiles,
+        |profile| &profile.name,
+        waf::profile,
+        &mut report,
+    );
+    (model.backends, names.backends) = build(
+        "backends",
+        &document.backends,
+        |backend| &backend.name,
+        backend::backend,
+        &mut report,
+    );
+    let (certificates, _) = build(
+        "certificates",
+        &document.certificates,
+        |certificate| &certificate.name,
+        listener::certificate,
+        &mut report,
+    );
+    model.certificates = certificates.into_iter().map(Arc::unwrap_or_clone).collect();
+    model.listeners = listener::listeners(document, &model, &mut report);
     model.routes = route::routes(document, &names, &mut report);
+    add_empty_backends(&mut model);
     model.egress = document
         .egress
         .as_ref()
@@ -111,5 +115,54 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
     Validated {
         model,
         problems: report.into_problems(),
+    }
+}
+
+/// Builds the items of one list, of several with the same name the first.
+fn build<D, T>(
+    section: &str,
+    items: &[D],
+    name: impl Fn(&D) -> &String,
+    build: impl Fn(&str, &D, &mut Report<'_>) -> T,
+    report: &mut Report<'_>,
+) -> (Vec<Arc<T>>, Known<T>) {
+    let mut known = Known::new();
+    let mut built = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("{section}[{index}]");
+        let clean = report.clean(|report| {
+            text::name(&path, name(item), report);
+            Arc::new(build(&path, item, report))
+        });
+        let name = name(item).clone();
+        if known.contains_key(&name) {
+            report.error(
+                format!("{path}.name"),
+                format!("the name {name:?} is taken"),
+            );
+            continue;
+        }
+        built.extend(clean.clone());
+        known.insert(name, clean);
+    }
+    (built, known)
+}
+
+/// Adds what rules name and the document does not have, without endpoints.
+fn add_empty_backends(model: &mut Model) {
+    let mut known: BTreeSet<String> = model
+        .backends
+        .iter()
+        .map(|known| known.name.clone())
+        .collect();
+    for (_, rule) in model.routes.iter().flat_map(|route| &route.rules) {
+        let Action::Forward(backends) = &rule.action else {
+            continue;
+        };
+        for (backend, _) in backends {
+            if known.insert(backend.name.clone()) {
+                model.backends.push(Arc::clone(backend));
+            }
+        }
     }
 }

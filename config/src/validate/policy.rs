@@ -1,147 +1,191 @@
 //! Policies and their inheritance.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use super::{Names, report::Report};
+use super::{Known, Names, report::Report};
 use crate::{
     document,
-    model::{Policies, Timeouts},
+    model::{AccessList, Policies, RateLimit, Timeouts, WafMode},
 };
 
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
 
-/// The policies of one rule: each field from the nearest of the levels, which
-/// come with their paths, nearest first.
-///
-/// The second value tells whether every security control could be built.
-pub(super) fn policies(
-    levels: &[(String, &document::Policies)],
+/// The policies that stand in one place, resolved; `None` where it says nothing.
+#[derive(Default)]
+pub(super) struct Level {
+    access: Option<Control<Vec<Arc<AccessList>>>>,
+    rate_limits: Option<Control<Vec<Arc<RateLimit>>>>,
+    max_body_size: Option<u64>,
+    waf: Option<Control<Option<(String, WafMode)>>>,
+    timeouts: document::Timeouts,
+}
+
+/// A security control, or that it cannot be built.
+type Control<T> = Result<T, Broken>;
+
+/// A control that a rule must have, and that is missing or has an error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Broken;
+
+/// Resolves the policies that stand in one place.
+pub(super) fn level(
+    path: &str,
+    policies: Option<&document::Policies>,
     names: &Names,
     report: &mut Report<'_>,
-) -> (Policies, bool) {
-    let nearest =
-        |has: &dyn Fn(&document::Policies) -> bool| levels.iter().find(|(_, level)| has(level));
-    let mut complete = true;
-    let mut lookup = |found: bool| complete &= found;
-
-    let mut access = Vec::new();
-    if let Some((path, level)) = nearest(&|level| level.access.is_some()) {
-        for (index, name) in level.access.iter().flatten().enumerate() {
-            let place = format!("{path}.access[{index}]");
-            let found = resolve(
-                &place,
-                "accessLists",
-                "access list",
-                name,
+) -> Level {
+    let Some(policies) = policies else {
+        return Level::default();
+    };
+    Level {
+        access: policies.access.as_ref().map(|wanted| {
+            let list = ("accessLists", "access list");
+            resolve_all(
+                &format!("{path}.access"),
+                list,
+                wanted,
                 &names.access_lists,
                 report,
-            );
-            lookup(found.is_some());
-            access.extend(found);
-        }
-    }
-    let mut rate_limits = Vec::new();
-    if let Some((path, level)) = nearest(&|level| level.rate_limits.is_some()) {
-        for (index, name) in level.rate_limits.iter().flatten().enumerate() {
-            let place = format!("{path}.rateLimits[{index}]");
-            let found = resolve(
-                &place,
-                "rateLimits",
-                "rate limit",
-                name,
+            )
+        }),
+        rate_limits: policies.rate_limits.as_ref().map(|wanted| {
+            let list = ("rateLimits", "rate limit");
+            resolve_all(
+                &format!("{path}.rateLimits"),
+                list,
+                wanted,
                 &names.rate_limits,
                 report,
-            );
-            lookup(found.is_some());
-            rate_limits.extend(found);
-        }
+            )
+        }),
+        max_body_size: policies.max_body_size.map(|size| size.0),
+        waf: policies
+            .waf
+            .as_ref()
+            .map(|wanted| waf(&format!("{path}.waf"), wanted, names, report)),
+        timeouts: policies
+            .timeouts
+            .as_ref()
+            .map(|wanted| timeouts(&format!("{path}.timeouts"), wanted, report))
+            .unwrap_or_default(),
     }
-    let mut waf = None;
-    if let Some((path, level)) = nearest(&|level| level.waf.is_some())
-        && let Some(wanted) = &level.waf
-    {
-        match &wanted.profile {
-            Some(name) => {
-                let place = format!("{path}.waf.profile");
-                let found = resolve(
-                    &place,
-                    "wafProfiles",
-                    "WAF profile",
-                    name,
-                    &names.waf_profiles,
-                    report,
-                );
-                lookup(found.is_some());
-                waf = found
-                    .map(|profile| (profile.name.clone(), wanted.mode.unwrap_or(profile.mode)));
-            }
-            None if wanted.mode.is_some() => {
-                report.error_hint(
-                    format!("{path}.waf"),
-                    "a WAF mode without a profile",
-                    "name one with `profile:`",
-                );
-                complete = false;
-            }
-            None => {}
-        }
-    }
-    let max_body =
-        nearest(&|level| level.max_body_size.is_some()).and_then(|(_, level)| level.max_body_size);
+}
+
+/// The policies of one rule: each field from the first level that has it.
+///
+/// The second value tells whether every security control could be built.
+pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
+    let access = nearest(levels, |level| level.access.as_ref());
+    let rate_limits = nearest(levels, |level| level.rate_limits.as_ref());
+    let waf = nearest(levels, |level| level.waf.as_ref());
+    let complete = access.is_ok() && rate_limits.is_ok() && waf.is_ok();
+    let max_body_size = levels.iter().find_map(|level| level.max_body_size);
+    let time = |get: fn(&document::Timeouts) -> Option<document::Duration>, default: Duration| {
+        let found = levels.iter().find_map(|level| get(&level.timeouts));
+        found.map_or(default, |time| time.0)
+    };
+    let default = Timeouts::default();
     let policies = Policies {
-        access,
-        rate_limits,
-        max_body_size: match max_body {
-            None => Some(DEFAULT_MAX_BODY),
-            Some(size) => (size.0 > 0).then_some(size.0),
+        access: access.unwrap_or_default(),
+        rate_limits: rate_limits.unwrap_or_default(),
+        max_body_size: match max_body_size {
+            Some(0) => None,
+            size => Some(size.unwrap_or(DEFAULT_MAX_BODY)),
         },
-        waf,
-        timeouts: timeouts(levels, report),
+        waf: waf.unwrap_or_default(),
+        timeouts: Timeouts {
+            connect: time(|times| times.connect, default.connect),
+            read: time(|times| times.read, default.read),
+            write: time(|times| times.write, default.write),
+            client_read: time(|times| times.client_read, default.client_read),
+        },
     };
     (policies, complete)
 }
 
-fn resolve<T>(
-    path: &str,
-    list: &str,
-    what: &str,
-    name: &str,
-    known: &BTreeMap<String, Arc<T>>,
-    report: &mut Report<'_>,
-) -> Option<Arc<T>> {
-    let found = known.get(name).cloned();
-    if found.is_none() {
-        report.unknown(path, list, what, name, known.keys().map(String::as_str));
-    }
-    found
+fn nearest<'a, T: Clone + Default + 'a>(
+    levels: [&'a Level; 3],
+    get: impl Fn(&'a Level) -> Option<&'a Control<T>>,
+) -> Control<T> {
+    let found = levels.into_iter().find_map(get);
+    found.cloned().unwrap_or_else(|| Ok(T::default()))
 }
 
-fn timeouts(levels: &[(String, &document::Policies)], report: &mut Report<'_>) -> Timeouts {
-    let default = Timeouts::default();
-    let mut field = |name: &str,
-                     get: &dyn Fn(&document::Timeouts) -> Option<document::Duration>,
-                     default: Duration| {
-        for (path, level) in levels {
-            if let Some(time) = level.timeouts.as_ref().and_then(get) {
-                if time.0.is_zero() {
-                    report.error(
-                        format!("{path}.timeouts.{name}"),
-                        "a timeout must be more than 0",
-                    );
-                }
-                return time.0;
-            }
+/// Resolves the names of one list, which comes with its section and its word.
+fn resolve_all<T>(
+    path: &str,
+    list: (&str, &str),
+    wanted: &[String],
+    known: &Known<T>,
+    report: &mut Report<'_>,
+) -> Control<Vec<Arc<T>>> {
+    let found: Vec<_> = wanted
+        .iter()
+        .enumerate()
+        .map(|(index, name)| resolve(&format!("{path}[{index}]"), list, name, known, report))
+        .collect();
+    found.into_iter().collect()
+}
+
+fn resolve<T>(
+    path: &str,
+    (list, what): (&str, &str),
+    name: &str,
+    known: &Known<T>,
+    report: &mut Report<'_>,
+) -> Control<Arc<T>> {
+    match known.get(name) {
+        Some(found) => found.clone().ok_or(Broken),
+        None => {
+            report.unknown(path, list, what, name, known.keys().map(String::as_str));
+            Err(Broken)
         }
-        default
+    }
+}
+
+fn waf(
+    path: &str,
+    wanted: &document::RouteWaf,
+    names: &Names,
+    report: &mut Report<'_>,
+) -> Control<Option<(String, WafMode)>> {
+    let Some(name) = &wanted.profile else {
+        if wanted.mode.is_none() {
+            return Ok(None);
+        }
+        report.error_hint(
+            path,
+            "a WAF mode without a profile",
+            "name one with `profile:`",
+        );
+        return Err(Broken);
     };
-    Timeouts {
-        connect: field("connect", &|times| times.connect, default.connect),
-        read: field("read", &|times| times.read, default.read),
-        write: field("write", &|times| times.write, default.write),
-        client_read: field(
-            "clientRead",
-            &|times| times.client_read,
-            default.client_read,
-        ),
+    let list = ("wafProfiles", "WAF profile");
+    let place = format!("{path}.profile");
+    let profile = resolve(&place, list, name, &names.waf_profiles, report)?;
+    Ok(Some((
+        profile.name.clone(),
+        wanted.mode.unwrap_or(profile.mode),
+    )))
+}
+
+/// Judges the timeouts of one place; one of 0 is as if it were not there.
+fn timeouts(
+    path: &str,
+    wanted: &document::Timeouts,
+    report: &mut Report<'_>,
+) -> document::Timeouts {
+    let mut positive = |field: &str, time: Option<document::Duration>| {
+        let zero = time.is_some_and(|time| time.0.is_zero());
+        if zero {
+            report.error(format!("{path}.{field}"), "a timeout must be more than 0");
+        }
+        time.filter(|_| !zero)
+    };
+    document::Timeouts {
+        connect: positive("connect", wanted.connect),
+        read: positive("read", wanted.read),
+        write: positive("write", wanted.write),
+        client_read: positive("clientRead", wanted.client_read),
     }
 }

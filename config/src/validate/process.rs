@@ -41,6 +41,12 @@ pub(super) fn process(document: &Document, report: &mut Report<'_>) -> Process {
         );
     }
     if let Some(section) = &document.process {
+        if section.max_buffered_bytes.is_some_and(|size| size.0 == 0) {
+            report.error(
+                "process.maxBufferedBytes",
+                "maxBufferedBytes must be more than 0",
+            );
+        }
         process.drain_timeout = section
             .drain_timeout
             .map_or(process.drain_timeout, |time| time.0);
@@ -76,6 +82,22 @@ fn sink(path: &str, text: Option<&str>, default: LogSink, report: &mut Report<'_
         Some("off") => LogSink::Off,
         Some("") => {
             report.error_hint(path, "an empty log sink", "stdout, off, or a file");
+            default
+        }
+        Some(word) if matches!(word.to_ascii_lowercase().as_str(), "no" | "false" | "none") => {
+            report.error_hint(
+                path,
+                format!("{word:?} is no log sink"),
+                "did you mean \"off\"?",
+            );
+            default
+        }
+        Some(word) if matches!(word.to_ascii_lowercase().as_str(), "yes" | "true" | "on") => {
+            report.error_hint(
+                path,
+                format!("{word:?} is no log sink"),
+                "did you mean \"stdout\"?",
+            );
             default
         }
         Some(file) => LogSink::File(report.origins().resolve(path, file)),

@@ -9,6 +9,7 @@ use crate::{
 pub(super) struct Report<'a> {
     origins: &'a Origins,
     problems: Vec<Problem>,
+    errors: usize,
 }
 
 impl<'a> Report<'a> {
@@ -16,6 +17,7 @@ impl<'a> Report<'a> {
         Self {
             origins,
             problems: Vec::new(),
+            errors: 0,
         }
     }
 
@@ -52,6 +54,19 @@ impl<'a> Report<'a> {
         self.note(path.into(), reason.into(), None, Severity::Warning);
     }
 
+    /// Does something, and tells whether no error was noted meanwhile.
+    pub(super) fn counted<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> (T, bool) {
+        let before = self.errors;
+        let built = build(self);
+        (built, self.errors == before)
+    }
+
+    /// Builds something; nothing comes out where an error was noted.
+    pub(super) fn clean<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let (built, clean) = self.counted(build);
+        clean.then_some(built)
+    }
+
     /// Unwraps a result, noting its error.
     pub(super) fn ok<T>(&mut self, path: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|reason| self.error(path, reason)).ok()
@@ -84,6 +99,7 @@ impl<'a> Report<'a> {
     }
 
     fn note(&mut self, path: String, reason: String, hint: Option<String>, severity: Severity) {
+        self.errors += usize::from(severity == Severity::Error);
         self.problems.push(Problem {
             origin: self.origins.locate(&path),
             path,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use regex::RegexBuilder;
 
 use super::report::Report;
@@ -78,6 +78,9 @@ pub(super) fn networks(path: &str, entries: &[String], report: &mut Report<'_>) 
 
 /// Parses a host name or `*.suffix`.
 pub(super) fn host_pattern(text: &str) -> Result<HostPattern, String> {
+    if text == "*" {
+        return Err("`*` is not a host pattern; leave `hosts` out to match every host".into());
+    }
     let (name, wildcard) = match text.strip_prefix("*.") {
         Some(suffix) => (suffix, true),
         None => (text, false),
@@ -126,17 +129,35 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Drops the slash at the end of a prefix, so that `/` is the empty text.
+pub(super) fn without_slash(prefix: &str) -> String {
+    prefix.strip_suffix('/').unwrap_or(prefix).to_owned()
+}
+
+/// Parses a method.
+pub(super) fn method(text: &str) -> Result<Method, String> {
+    Method::from_bytes(text.as_bytes())
+        .ok()
+        .filter(|_| !text.bytes().any(|byte| byte.is_ascii_lowercase()))
+        .ok_or_else(|| format!("{text:?} is not a method; methods are written in capitals"))
+}
+
 /// Compiles a regular expression that must match the whole text.
 pub(super) fn whole_regex(pattern: &str) -> Result<regex::Regex, String> {
-    RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .size_limit(MAX_REGEX_BYTES)
-        .build()
-        .map_err(|error| {
-            format!(
-                "{pattern:?} is not a regular expression: {}",
-                error.to_string().replace('\n', " ")
-            )
-        })
+    let compile = |text: &str| {
+        RegexBuilder::new(text)
+            .size_limit(MAX_REGEX_BYTES)
+            .build()
+            .map_err(|error| {
+                let text = error.to_string();
+                // The library draws a picture; its last line says what is wrong.
+                let reason = text.rsplit("error: ").next().unwrap_or(&text).trim();
+                format!("{pattern:?} is not a regular expression: {reason}")
+            })
+    };
+    // By itself first: in a group of ours, `a)|(b` would get out of its anchors.
+    compile(pattern)?;
+    compile(&format!("^(?:{pattern})$"))
 }
 
 /// Parses a header name.

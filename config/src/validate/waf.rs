@@ -1,8 +1,6 @@
 //! WAF profiles.
 
-use std::sync::Arc;
-
-use super::{report::Report, text};
+use super::report::Report;
 use crate::{
     document,
     model::{BuiltinRules, WafProfile, WafRules},
@@ -15,8 +13,7 @@ pub(super) fn profile(
     path: &str,
     profile: &document::WafProfile,
     report: &mut Report<'_>,
-) -> Option<Arc<WafProfile>> {
-    let named = text::name(path, &profile.name, report);
+) -> WafProfile {
     if profile.threshold == Some(0) {
         report.error_hint(
             format!("{path}.threshold"),
@@ -24,29 +21,36 @@ pub(super) fn profile(
             "use 1 or more",
         );
     }
+    if profile.body_limit.is_some_and(|size| size.0 == 0) {
+        report.error_hint(
+            format!("{path}.bodyLimit"),
+            "a limit of 0 inspects no body",
+            "use 1B or more",
+        );
+    }
     let mut rules: Vec<WafRules> = Vec::new();
     for (index, source) in profile.rules.iter().enumerate() {
         rules.push(match source {
             document::WafRules::Builtin(builtin) => WafRules::Builtin(*builtin),
             document::WafRules::Inline(text) => WafRules::Inline(text.clone()),
-            document::WafRules::File(file) => WafRules::File(
-                report
-                    .origins()
-                    .resolve(&format!("{path}.rules[{index}]"), file),
-            ),
+            document::WafRules::File(file) => {
+                let place = format!("{path}.rules[{index}].file");
+                if file.is_empty() {
+                    report.error(&place, "a file is missing");
+                }
+                WafRules::File(report.origins().resolve(&place, file))
+            }
         });
     }
     if rules.is_empty() {
         rules.push(WafRules::Builtin(BuiltinRules::Baseline));
     }
-    named.then(|| {
-        Arc::new(WafProfile {
-            name: profile.name.clone(),
-            mode: profile.mode.unwrap_or_default(),
-            rules,
-            threshold: profile.threshold.unwrap_or(DEFAULT_THRESHOLD),
-            body_limit: profile.body_limit.map_or(DEFAULT_BODY_LIMIT, |size| size.0),
-            over_limit: profile.over_limit.unwrap_or_default(),
-        })
-    })
+    WafProfile {
+        name: profile.name.clone(),
+        mode: profile.mode.unwrap_or_default(),
+        rules,
+        threshold: profile.threshold.unwrap_or(DEFAULT_THRESHOLD),
+        body_limit: profile.body_limit.map_or(DEFAULT_BODY_LIMIT, |size| size.0),
+        over_limit: profile.over_limit.unwrap_or_default(),
+    }
 }

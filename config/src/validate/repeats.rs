@@ -1,0 +1,79 @@
+//! Matches that stand twice, so that a rule never gets a request.
+
+use std::collections::BTreeMap;
+
+use super::report::Report;
+use crate::model::{HostPattern, Match};
+
+/// The matches so far, by host and condition.
+#[derive(Default)]
+pub(super) struct Repeats {
+    seen: BTreeMap<(Option<HostPattern>, String), Vec<Seen>>,
+}
+
+/// A match and whose it is.
+struct Seen {
+    listeners: Vec<String>,
+    rule: String,
+    path: String,
+}
+
+impl Repeats {
+    /// Warns where an earlier rule has the same match on the same host and listener.
+    pub(super) fn note(
+        &mut self,
+        rule: &str,
+        listeners: &[String],
+        hosts: &[HostPattern],
+        matches: &[(String, Match)],
+        report: &mut Report<'_>,
+    ) {
+        let hosts: Vec<Option<&HostPattern>> = match hosts.is_empty() {
+            true => vec![None],
+            false => hosts.iter().map(Some).collect(),
+        };
+        for (path, wanted) in matches {
+            let condition = text_of(wanted);
+            let mut first = None;
+            for host in &hosts {
+                let seen = self
+                    .seen
+                    .entry((host.cloned(), condition.clone()))
+                    .or_default();
+                let same = |other: &&Seen| {
+                    other.rule != rule
+                        && (other.listeners.is_empty()
+                            || listeners.is_empty()
+                            || other.listeners.iter().any(|name| listeners.contains(name)))
+                };
+                first = first.or_else(|| {
+                    let other = seen.iter().find(same)?;
+                    Some((other.rule.clone(), other.path.clone()))
+                });
+                seen.push(Seen {
+                    listeners: listeners.to_vec(),
+                    rule: rule.to_owned(),
+                    path: path.clone(),
+                });
+            }
+            if let Some((other, place)) = first {
+                let origin = report.origins().locate(&place);
+                report.warn(
+                    path,
+                    format!("rule {other:?} at {origin} has the same match and comes first"),
+                );
+            }
+        }
+    }
+}
+
+/// A condition as text; the order of its headers does not matter.
+fn text_of(wanted: &Match) -> String {
+    let mut headers: Vec<String> = wanted
+        .headers
+        .iter()
+        .map(|header| format!("{header:?}"))
+        .collect();
+    headers.sort_unstable();
+    format!("{:?} {:?} {headers:?}", wanted.path, wanted.method)
+}
