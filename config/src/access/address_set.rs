@@ -103,3 +103,60 @@ pub fn parse_network(text: &str) -> Result<(IpNet, bool), String> {
     let masked = network.trunc();
     Ok((masked, masked != network))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lim_07_networks_are_read_one_way_or_refused() {
+        for (text, network, masked) in [
+            ("10.0.0.5", "10.0.0.5/32", false),
+            (" 10.0.0.0/8 ", "10.0.0.0/8", false),
+            ("10.1.2.3/8", "10.0.0.0/8", true),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8", false),
+            ("::ffff:10.0.0.1", "10.0.0.1/32", false),
+            ("2001:db8::/32", "2001:db8::/32", false),
+            ("2001:db8::7", "2001:db8::7/128", false),
+            ("0.0.0.0/0", "0.0.0.0/0", false),
+            ("::/0", "::/0", false),
+        ] {
+            let expected = (network.parse().unwrap(), masked);
+            assert_eq!(parse_network(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "::ffff:10.0.0.0/8",
+            "010.0.0.1/32",
+            "10.0.0.0/33",
+            "2001:db8::/129",
+            "fe80::1%eth0/64",
+            "10.0/8",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/8/8",
+            "",
+            "example.test",
+            "[::1]",
+            "10.0.0.5:80",
+        ] {
+            assert!(parse_network(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_set_contains_the_addresses_of_its_networks() {
+        let mut set = AddressSet::default();
+        for text in ["10.0.0.0/8", "2001:db8:0:1::7"] {
+            set.insert(parse_network(text).unwrap().0);
+        }
+        for (address, inside) in [
+            ("10.9.9.9", true),
+            ("::ffff:10.9.9.9", true),
+            ("11.0.0.0", false),
+            ("2001:db8:0:1::7", true),
+            ("2001:db8:0:1::8", false),
+        ] {
+            assert_eq!(set.contains(address.parse().unwrap()), inside, "{address}");
+        }
+    }
+}

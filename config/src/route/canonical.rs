@@ -146,14 +146,15 @@ fn check(raw: &[u8]) -> Result<&str, PathProblem> {
     std::str::from_utf8(raw).map_err(|_| PathProblem::UnescapedByte)
 }
 
-/// Whether nothing is escaped, doubled or dotted, so that both forms are the raw path.
+/// Whether nothing is escaped, doubled or a dot segment, so that both forms are the raw path.
 fn is_clean(raw: &[u8]) -> bool {
-    let mut before = 0;
-    for &byte in raw {
-        if byte == b'%' || before == b'/' && matches!(byte, b'/' | b'.') {
+    let mut segments = raw[1..].split(|&byte| byte == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        // Nothing after the last slash is a folder, nothing between two is a doubled slash.
+        let doubled = segment.is_empty() && segments.peek().is_some();
+        if doubled || matches!(segment, b"." | b"..") || segment.contains(&b'%') {
             return false;
         }
-        before = byte;
     }
     true
 }
@@ -255,6 +256,22 @@ mod tests {
                 problem,
                 "{}",
                 String::from_utf8_lossy(raw)
+            );
+        }
+    }
+
+    #[test]
+    fn a_clean_path_is_not_copied() {
+        for raw in [
+            "/",
+            "/a/b/",
+            "/.well-known/acme-challenge/x",
+            "/a.b/..c/...",
+        ] {
+            let (canonical, forward) = canonical_path(raw.as_bytes()).unwrap().into_parts();
+            assert!(
+                matches!((canonical, forward), (Cow::Borrowed(_), Cow::Borrowed(_))),
+                "{raw}"
             );
         }
     }

@@ -58,8 +58,8 @@ struct Hosts {
 #[derive(Clone, Debug, Default)]
 struct Paths {
     exact: HashMap<String, Vec<Candidate>>,
-    /// Longest pattern first.
-    regex: Vec<(regex::Regex, Vec<Candidate>)>,
+    /// Longest pattern first, each with one candidate.
+    regex: Vec<(regex::Regex, Candidate)>,
     prefix: HashMap<String, Vec<Candidate>>,
 }
 
@@ -169,42 +169,23 @@ impl Paths {
                         .entry(prefix.clone())
                         .or_default()
                         .push(candidate),
-                    PathMatch::Regex(regex) => {
-                        match self
-                            .regex
-                            .iter_mut()
-                            .find(|(known, _)| known.as_str() == regex.as_str())
-                        {
-                            Some((_, candidates)) => candidates.push(candidate),
-                            None => self.regex.push((regex.clone(), vec![candidate])),
-                        }
-                    }
+                    PathMatch::Regex(regex) => self.regex.push((regex.clone(), candidate)),
                 }
             }
         }
     }
 
-    /// Orders by what is more specific; the sort is stable, so ties stay in document order.
+    /// Orders by what is more specific; the sorts are stable, so ties stay in
+    /// document order. Patterns of one length with the same conditions go by
+    /// their text, so that the order of the routes decides only between equals.
     fn sort(&mut self) {
-        self.regex.sort_by(|(a, _), (b, _)| {
-            b.as_str()
-                .len()
-                .cmp(&a.as_str().len())
-                .then(a.as_str().cmp(b.as_str()))
+        self.regex.sort_by(|(a, x), (b, y)| {
+            (b.as_str().len().cmp(&a.as_str().len()))
+                .then_with(|| x.precedence().cmp(&y.precedence()))
+                .then_with(|| a.as_str().cmp(b.as_str()))
         });
-        let regex = self.regex.iter_mut().map(|(_, candidates)| candidates);
-        for candidates in self
-            .exact
-            .values_mut()
-            .chain(self.prefix.values_mut())
-            .chain(regex)
-        {
-            candidates.sort_by_key(|candidate| {
-                (
-                    candidate.method.is_none(),
-                    std::cmp::Reverse(candidate.headers.len()),
-                )
-            });
+        for candidates in self.exact.values_mut().chain(self.prefix.values_mut()) {
+            candidates.sort_by_key(Candidate::precedence);
         }
     }
 
@@ -226,12 +207,16 @@ impl Paths {
         {
             return Some(found);
         }
-        for (regex, candidates) in &self.regex {
-            if regex.is_match(path)
-                && let Some(found) = matched(candidates, 0)
-            {
-                return Some(found);
-            }
+        // The cheap conditions first: a pattern is the dearest of them.
+        let regex = self
+            .regex
+            .iter()
+            .find(|(regex, candidate)| candidate.matches(request) && regex.is_match(path));
+        if let Some((_, candidate)) = regex {
+            return Some(RouteMatch {
+                rule: Arc::clone(&candidate.rule),
+                prefix_len: 0,
+            });
         }
         // Whole segments, the longest first: "/a/b", "/a", "".
         let mut end = path.strip_suffix('/').unwrap_or(path).len();
@@ -250,6 +235,11 @@ impl Paths {
 }
 
 impl Candidate {
+    /// Sorts the more specific first: with a method, then with more headers.
+    fn precedence(&self) -> (bool, std::cmp::Reverse<usize>) {
+        (self.method.is_none(), std::cmp::Reverse(self.headers.len()))
+    }
+
     fn matches(&self, request: RouteRequest<'_>) -> bool {
         self.method
             .as_ref()
@@ -272,3 +262,6 @@ fn header_matches(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
