@@ -17,30 +17,30 @@ pub struct CanonicalPath<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathProblem {
     /// It does not start with `/`.
-    #[error("relative-path")]
+    #[error("it does not start with /")]
     Relative,
     /// A `%` without two hexadecimal digits.
-    #[error("malformed-escape")]
+    #[error("a % without two hexadecimal digits")]
     MalformedEscape,
     /// A control byte, as it is or escaped.
-    #[error("control-byte")]
+    #[error("a control byte")]
     ControlByte,
     /// An escaped slash, which some backends take for a separator.
-    #[error("encoded-slash")]
+    #[error("an escaped slash")]
     EncodedSlash,
     /// A backslash, which some backends take for a separator.
-    #[error("backslash")]
+    #[error("a backslash")]
     Backslash,
     /// A space, or a byte beyond ASCII, that is not escaped.
-    #[error("unescaped-byte")]
+    #[error("a space or a byte beyond ASCII, not escaped")]
     UnescapedByte,
     /// Dot segments lead above the root.
-    #[error("above-root")]
+    #[error("dot segments that lead above the root")]
     AboveRoot,
 }
 
 impl PathProblem {
-    /// The reason code.
+    /// The reason as a short code, for logs and metrics.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Relative => "relative-path",

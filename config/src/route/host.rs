@@ -52,7 +52,7 @@ pub fn canonical_host(text: &str) -> Result<(Cow<'_, str>, Option<u16>), &'stati
                 .split('.')
                 .any(|label| label.is_empty() || label.len() > 63)
         {
-            return Err("not a host name");
+            return Err("an empty or too long label, or a character that no host name has");
         }
     }
     let lower = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {

@@ -61,6 +61,13 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
 }
 
 fn tls(path: &str, tls: &document::BackendTls, report: &mut Report<'_>) -> Option<BackendTls> {
+    let ca = tls.ca.as_ref().map(|file| {
+        let place = format!("{path}.ca");
+        if file.is_empty() {
+            report.error(&place, "a file is missing");
+        }
+        report.origins().resolve(&place, file)
+    });
     // An empty server name would turn verification off in the TLS library.
     let place = format!("{path}.serverName");
     let HostPattern::Exact(server_name) =
@@ -72,12 +79,5 @@ fn tls(path: &str, tls: &document::BackendTls, report: &mut Report<'_>) -> Optio
         );
         return None;
     };
-    let ca = tls.ca.as_ref().map(|file| {
-        let place = format!("{path}.ca");
-        if file.is_empty() {
-            report.error(&place, "a file is missing");
-        }
-        report.origins().resolve(&place, file)
-    });
     Some(BackendTls { server_name, ca })
 }

@@ -43,7 +43,7 @@ use report::Report;
 pub struct Validated {
     /// The meaning of every item that is right; items with errors are left out.
     pub model: Model,
-    /// All problems, in document order. A file source refuses the whole
+    /// All problems, in the order of their places. A file source refuses the whole
     /// document when one of them is an error.
     pub problems: Vec<Problem>,
 }
@@ -166,3 +166,6 @@ fn add_empty_backends(model: &mut Model) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

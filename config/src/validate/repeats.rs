@@ -19,7 +19,8 @@ struct Seen {
 }
 
 impl Repeats {
-    /// Warns where an earlier rule has the same match on the same host and listener.
+    /// Warns where an earlier rule has the same match on the same host and on
+    /// every listener of this one.
     pub(super) fn note(
         &mut self,
         rule: &str,
@@ -43,8 +44,8 @@ impl Repeats {
                 let same = |other: &&Seen| {
                     other.rule != rule
                         && (other.listeners.is_empty()
-                            || listeners.is_empty()
-                            || other.listeners.iter().any(|name| listeners.contains(name)))
+                            || !listeners.is_empty()
+                                && listeners.iter().all(|name| other.listeners.contains(name)))
                 };
                 first = first.or_else(|| {
                     let other = seen.iter().find(same)?;

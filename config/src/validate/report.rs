@@ -21,7 +21,9 @@ impl<'a> Report<'a> {
         }
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    /// The problems in the order of their places.
+    pub(super) fn into_problems(mut self) -> Vec<Problem> {
+        self.problems.sort_by(|a, b| a.origin.cmp(&b.origin));
         self.problems
     }
 
@@ -87,7 +89,7 @@ impl<'a> Report<'a> {
         }
         let known: Vec<&str> = known.into_iter().collect();
         let hint = did_you_mean(name, known.iter().copied()).or_else(|| match known.is_empty() {
-            true => Some(format!("there is no {what}; add one under `{list}:`")),
+            true => Some(format!("add one under `{list}:`")),
             false => Some(format!("there are: {}", known.join(", "))),
         });
         self.note(

@@ -81,6 +81,9 @@ pub(super) fn host_pattern(text: &str) -> Result<HostPattern, String> {
     if text == "*" {
         return Err("`*` is not a host pattern; leave `hosts` out to match every host".into());
     }
+    if text.contains('/') {
+        return Err(format!("{text:?} is a URL; write the host alone"));
+    }
     let (name, wildcard) = match text.strip_prefix("*.") {
         Some(suffix) => (suffix, true),
         None => (text, false),
