@@ -11,6 +11,7 @@ use serde::de::{
 };
 
 use super::{
+    MAX_PROBLEMS,
     error::{ReadError, did_you_mean},
     node::{Key, Node, Value, join},
 };
@@ -383,11 +384,15 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
             if let Some(fields) = self.fields
                 && !fields.contains(&key.text.as_str())
             {
+                let mut notes = self.reader.notes.borrow_mut();
+                if notes.problems.len() >= MAX_PROBLEMS {
+                    continue;
+                }
                 let hint = did_you_mean(&key.text, fields.iter().copied())
                     .unwrap_or_else(|| format!("known keys: {}", fields.join(", ")));
                 let reason = format!("unknown key {:?}", key.text);
                 let problem = key.place.error(&path, reason, Some(&hint));
-                self.reader.notes.borrow_mut().problems.push(problem);
+                notes.problems.push(problem);
                 continue;
             }
             let name: StrDeserializer<'_, ReadError> = key.text.as_str().into_deserializer();

@@ -255,6 +255,15 @@ fn cfg_11_forty_thousand_entries_are_read_at_once() {
 }
 
 #[test]
+fn a_flood_of_problems_ends_at_the_bound() {
+    let mut text = String::from("admin:\n");
+    for n in 0..5000 {
+        text.push_str(&format!("  k{n}: x\n"));
+    }
+    assert_eq!(problems(&text).len(), MAX_PROBLEMS);
+}
+
+#[test]
 fn repeated_aliases_end_at_the_bound() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for n in 1..9 {

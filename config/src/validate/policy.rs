@@ -27,6 +27,18 @@ type Control<T> = Result<T, Broken>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Broken;
 
+impl Level {
+    /// Policies that could not be read; a rule that inherits from them lacks its controls.
+    pub(super) fn broken() -> Self {
+        Self {
+            access: Some(Err(Broken)),
+            rate_limits: Some(Err(Broken)),
+            waf: Some(Err(Broken)),
+            ..Self::default()
+        }
+    }
+}
+
 /// Resolves the policies that stand in one place.
 pub(super) fn level(
     path: &str,

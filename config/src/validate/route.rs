@@ -29,7 +29,10 @@ pub(super) fn routes(document: &Document, names: &Names, report: &mut Report<'_>
     let mut context = Context {
         document,
         names,
-        defaults: level("defaults", document.defaults.as_ref(), names, report),
+        defaults: match report.origins().is_incomplete("defaults") {
+            true => Level::broken(),
+            false => level("defaults", document.defaults.as_ref(), names, report),
+        },
         repeats: Repeats::default(),
     };
     let mut names = BTreeSet::new();

@@ -65,6 +65,18 @@ routes:
 }
 
 #[test]
+fn defaults_that_cannot_be_read_open_nothing() {
+    let model = model(
+        "defaults: {access: office}
+backends: [{name: b, endpoints: [{address: '10.0.0.1:80'}]}]
+routes: [{name: r, rules: [{backends: [{name: b}]}, {backends: [{name: b}], policies: {access: [], rateLimits: [], waf: {}}}]}]
+",
+    );
+    assert_eq!(forward(rule(&model, "r/0")), []);
+    assert_eq!(forward(rule(&model, "r/1")), [("b", 1, 1)]);
+}
+
+#[test]
 fn a_backend_that_is_missing_or_wrong_keeps_its_share_without_endpoints() {
     let model = model(
         "backends:

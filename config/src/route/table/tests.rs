@@ -279,3 +279,105 @@ fn thousands_of_routes_are_found_by_their_own_path() {
         assert_eq!(found.0, format!("r{n}/0"));
     }
 }
+
+/// The documented order, read off every match of every rule one by one.
+fn find_slowly<'a>(routes: &'a [Route], listener: &str, host: &str, path: &str) -> Option<&'a str> {
+    let served = |route: &&Route| {
+        route.listeners.is_empty() || route.listeners.iter().any(|name| name == listener)
+    };
+    let rank = |pattern: &HostPattern| match pattern {
+        HostPattern::Exact(name) => (name == host).then_some(usize::MAX),
+        HostPattern::Suffix(suffix) => host
+            .strip_suffix(suffix.as_str())
+            .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            .then_some(suffix.len()),
+    };
+    let rank = |route: &Route| match route.hosts.is_empty() {
+        true => Some(0),
+        false => route.hosts.iter().filter_map(rank).max(),
+    };
+    let best = routes.iter().filter(served).filter_map(rank).max()?;
+    let mut found: Vec<_> = Vec::new();
+    for route in routes.iter().filter(served) {
+        // A route may have several hosts; it counts where one of them is the chosen one.
+        if rank(route) != Some(best) {
+            continue;
+        }
+        for (wanted, rule) in route
+            .rules
+            .iter()
+            .flat_map(|(matches, rule)| matches.iter().map(move |wanted| (wanted, rule)))
+        {
+            let key = match &wanted.path {
+                PathMatch::Exact(exact) if exact == path => (0, 0, String::new()),
+                PathMatch::Regex(regex) if regex.is_match(path) => {
+                    (1, usize::MAX - regex.as_str().len(), regex.to_string())
+                }
+                PathMatch::Prefix(prefix)
+                    if path
+                        .strip_prefix(prefix.as_str())
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) =>
+                {
+                    (2, usize::MAX - prefix.len(), String::new())
+                }
+                _ => continue,
+            };
+            let method = wanted.method.as_ref();
+            if method.is_none_or(|method| method == Method::GET) {
+                found.push(((key.0, key.1, method.is_none(), key.2), rule.id.as_str()));
+            }
+        }
+    }
+    // The sort is stable: ties stay in document order.
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    found.first().map(|(_, id)| *id)
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_table_finds_what_the_documented_order_says(
+        picks in proptest::collection::vec((0usize..3, 0usize..7, 0usize..12, 0usize..3), 1..12),
+    ) {
+        let listeners = ["", "listeners: [in], ", "listeners: [out], "];
+        let hosts = ["", "[a.test]", "['*.a.test']", "['*.test']", "[b.a.test, c.test]", "['*.b.a.test']", "[test]"];
+        let paths = [
+            "", "exact: /", "exact: /a", "exact: /a/b", "prefix: /a", "prefix: /a/b", "prefix: /",
+            "regex: /.*", "regex: /a/.*", "regex: /./b", "regex: /a/.", "regex: '/|/a'",
+        ];
+        let methods = ["", "method: GET", "method: POST"];
+        let mut text = String::new();
+        for (index, (listener, host, path, method)) in picks.into_iter().enumerate() {
+            let mut wanted = Vec::new();
+            if path > 0 {
+                wanted.push(format!("path: {{{}}}", paths[path]));
+            }
+            if method > 0 {
+                wanted.push(methods[method].to_owned());
+            }
+            let host = match host {
+                0 => String::new(),
+                host => format!("hosts: {}, ", hosts[host]),
+            };
+            text.push_str(&format!(
+                "  - {{name: r{index}, {}{host}rules: [{{matches: [{{{}}}]}}]}}\n",
+                listeners[listener],
+                wanted.join(", "),
+            ));
+        }
+        let routes = routes(&text);
+        let table = RouteTable::new(&routes);
+        for listener in ["in", "out", "other"] {
+            for host in ["a.test", "b.a.test", "x.b.a.test", "x.a.test", "c.test", "test", "other"] {
+                for path in ["/", "/a", "/a/", "/a/b", "/a/bc", "/a/b/c", "/c/b", "/ab"] {
+                    let found = find(&table, listener, &format!("{host}{path}"));
+                    let expected = find_slowly(&routes, listener, host, path);
+                    proptest::prop_assert_eq!(
+                        found.as_ref().map(|(id, _)| id.as_str()),
+                        expected,
+                        "{} {}{}\n{}", listener, host, path, text
+                    );
+                }
+            }
+        }
+    }
+}
