@@ -5,15 +5,12 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor, value::StrDeserializer,
-};
+use serde::de::{Deserializer, Error as _, Visitor};
 
 use super::{
-    MAX_PROBLEMS,
-    error::{ReadError, did_you_mean},
-    node::{Key, Node, Value, join},
+    children::{Entries, Items, Variant},
+    error::ReadError,
+    node::{Key, Node, Value},
 };
 use crate::problem::{Origin, Problem};
 
@@ -26,11 +23,11 @@ pub(super) struct Notes {
 
 /// Reads one node.
 pub(super) struct Reader<'a, 's> {
-    node: &'a Node,
-    path: String,
+    pub(super) node: &'a Node,
+    pub(super) path: String,
     /// Number of the first item of a section that is a list.
-    offset: usize,
-    notes: &'s RefCell<Notes>,
+    pub(super) offset: usize,
+    pub(super) notes: &'s RefCell<Notes>,
 }
 
 impl<'a, 's> Reader<'a, 's> {
@@ -44,7 +41,8 @@ impl<'a, 's> Reader<'a, 's> {
         }
     }
 
-    fn child(&self, node: &'a Node, path: String) -> Self {
+    /// A reader of a node below this one.
+    pub(super) fn child(&self, node: &'a Node, path: String) -> Self {
         Reader {
             node,
             path,
@@ -329,171 +327,5 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_unit()
-    }
-}
-
-/// The items of a list.
-struct Items<'r, 'de, 's> {
-    reader: &'r Reader<'de, 's>,
-    items: std::slice::Iter<'de, Node>,
-    index: usize,
-}
-
-impl<'de> SeqAccess<'de> for Items<'_, 'de, '_> {
-    type Error = ReadError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, ReadError> {
-        for item in self.items.by_ref() {
-            let path = format!("{}[{}]", self.reader.path, self.index);
-            self.index += 1;
-            if matches!(item.value, Value::Removed) {
-                continue;
-            }
-            let reader = self.reader.child(item, path);
-            let place = (item.place.clone(), reader.path.clone());
-            let result = seed.deserialize(reader);
-            return result.map(Some).map_err(|error| error.or_at(place));
-        }
-        Ok(None)
-    }
-}
-
-/// The entries of a map; keys that a struct does not have are noted and left out.
-struct Entries<'r, 'de, 's> {
-    reader: &'r Reader<'de, 's>,
-    fields: Option<&'static [&'static str]>,
-    entries: std::slice::Iter<'de, (Key, Node)>,
-    value: Option<(&'de str, &'de Node)>,
-}
-
-impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
-    type Error = ReadError;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, ReadError> {
-        for (key, node) in self.entries.by_ref() {
-            if matches!(node.value, Value::Removed) {
-                continue;
-            }
-            let path = join(&self.reader.path, &key.text);
-            if let Some(fields) = self.fields
-                && !fields.contains(&key.text.as_str())
-            {
-                let mut notes = self.reader.notes.borrow_mut();
-                if notes.problems.len() >= MAX_PROBLEMS {
-                    continue;
-                }
-                let hint = did_you_mean(&key.text, fields.iter().copied())
-                    .unwrap_or_else(|| format!("known keys: {}", fields.join(", ")));
-                let reason = format!("unknown key {:?}", key.text);
-                let problem = key.place.error(&path, reason, Some(&hint));
-                notes.problems.push(problem);
-                continue;
-            }
-            let name: StrDeserializer<'_, ReadError> = key.text.as_str().into_deserializer();
-            self.value = Some((&key.text, node));
-            let result = seed.deserialize(name);
-            return result
-                .map(Some)
-                .map_err(|error| error.or_at((key.place.clone(), path)));
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
-        let (key, node) = self
-            .value
-            .take()
-            .ok_or_else(|| ReadError::custom("a value was asked for before its key"))?;
-        let path = join(&self.reader.path, key);
-        let place = (node.place.clone(), path.clone());
-        if node.is_null() && !self.reader.path.is_empty() {
-            // Nothing, an empty list and no key at all are three things: an
-            // `allow:` whose entries were commented out must not allow everybody.
-            let mut error = ReadError::custom(format!("nothing is written for {key:?}"));
-            error.hint = Some("remove the key, or give it a value; `[]` is an empty list".into());
-            return Err(error.or_at(place));
-        }
-        let mut reader = self.reader.child(node, path);
-        // The offset belongs to the list right below the root.
-        if self.reader.path.is_empty() {
-            reader.offset = self.reader.offset;
-        }
-        seed.deserialize(reader).map_err(|error| error.or_at(place))
-    }
-}
-
-/// An enum: text, or a map with one key.
-struct Variant<'r, 'de, 's> {
-    reader: &'r Reader<'de, 's>,
-    name: &'de str,
-    value: Option<&'de Node>,
-}
-
-impl<'r, 'de, 's> EnumAccess<'de> for Variant<'r, 'de, 's> {
-    type Error = ReadError;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), ReadError> {
-        let name: StrDeserializer<'_, ReadError> = self.name.into_deserializer();
-        Ok((seed.deserialize(name)?, self))
-    }
-}
-
-impl<'de> Variant<'_, 'de, '_> {
-    fn value(&self) -> Result<Reader<'de, '_>, ReadError> {
-        let node = self.value.ok_or_else(|| {
-            ReadError::custom(format!(
-                "{:?} needs a value, as `{}: ...`",
-                self.name, self.name
-            ))
-        })?;
-        Ok(self.reader.child(node, join(&self.reader.path, self.name)))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'_, 'de, '_> {
-    type Error = ReadError;
-
-    fn unit_variant(self) -> Result<(), ReadError> {
-        match self.value {
-            Some(node) if !node.is_null() && !matches!(node.value, Value::Filler) => {
-                Err(ReadError::custom(format!("{:?} takes no value", self.name)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadError> {
-        seed.deserialize(self.value()?)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadError> {
-        self.value()?.deserialize_seq(visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        match self.value {
-            Some(_) => self.value()?.deserialize_struct("", fields, visitor),
-            // All fields of a struct variant may have defaults.
-            None => {
-                let empty = Entries {
-                    reader: self.reader,
-                    fields: Some(fields),
-                    entries: [].iter(),
-                    value: None,
-                };
-                visitor.visit_map(empty)
-            }
-        }
     }
 }

@@ -10,6 +10,7 @@
 //! a small tree first, and the tree is deserialized by a reader that notes what
 //! is wrong and goes on with the next key or list item.
 
+mod children;
 mod de;
 mod error;
 mod merge;

@@ -135,6 +135,11 @@ fn byte_order_mark_crlf_and_plain_numbers_are_read() {
     assert_eq!(read.document.listeners.len(), 1);
     assert!(read_text("").problems.is_empty());
     assert!(read_text("# nothing\n").problems.is_empty());
+    assert!(
+        read_text("%YAML 1.1\n---\nroutes: []\n...\n")
+            .problems
+            .is_empty()
+    );
     assert!(read_text("routes:\n").problems.is_empty());
 }
 
