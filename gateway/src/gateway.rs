@@ -98,22 +98,31 @@ impl Gateway {
     ///
     /// # Errors
     /// When the first configuration is refused, or an address cannot be bound.
-    pub async fn start(options: GatewayOptions) -> Result<Self, Refused> {
+    pub fn start(options: GatewayOptions) -> Result<Self, Refused> {
         let files = ConfigFiles::new(options.config);
         let live = Live::default();
         let metrics = Arc::new(Metrics::new());
-        let Loaded { snapshot, certificates, problems, named_files } = load(&files, &live, &metrics, None)?;
+        let Loaded {
+            snapshot,
+            certificates,
+            problems,
+            named_files,
+        } = load(&files, &live, &metrics, None)?;
         let process = snapshot.model.process.clone();
         let decisions = Decisions::default();
-        let access = LogWriter::start("access-log", process.access_log.clone()).map_err(|error| refused(&error))?;
-        let audit = LogWriter::start("audit-log", process.audit_log.clone()).map_err(|error| refused(&error))?;
+        let access = LogWriter::start("access-log", process.access_log.clone())
+            .map_err(|error| refused(&error))?;
+        let audit = LogWriter::start("audit-log", process.audit_log.clone())
+            .map_err(|error| refused(&error))?;
         let access_log = Arc::new(AccessLog::new(access, decisions.clone()));
         let audit_log = Arc::new(AuditLog::new(audit, process.audit_records as usize));
         let budget = BodyBudget::new(process.max_buffered_bytes);
         let version = snapshot.version;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let certificates = Arc::new(ArcSwap::from_pointee(certificates));
-        let tls = Arc::new(ServerConfigs::new(Arc::clone(&certificates)).map_err(|error| refused(&error))?);
+        let tls = Arc::new(
+            ServerConfigs::new(Arc::clone(&certificates)).map_err(|error| refused(&error))?,
+        );
         let services = Services {
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::clone(&metrics),
@@ -147,19 +156,39 @@ impl Gateway {
                 listeners,
                 egress,
                 servers: Mutex::default(),
-                state: Mutex::new(LoadState { at: Some(SystemTime::now()), refused: false, problems, named_files }),
+                state: Mutex::new(LoadState {
+                    at: Some(SystemTime::now()),
+                    refused: false,
+                    problems,
+                    named_files,
+                }),
                 loading: tokio::sync::Mutex::default(),
                 draining: AtomicBool::new(false),
             }),
         };
         let inner = &gateway.inner;
         let serving = inner.snapshot.load_full();
-        let plan = inner.listeners.plan(&serving.model.listeners).map_err(|errors| Refused {
-            problems: errors.iter().map(|error| bind_problem("listeners", error.index, error.to_string())).collect(),
+        let plan = inner
+            .listeners
+            .plan(&serving.model.listeners)
+            .map_err(|errors| Refused {
+                problems: errors
+                    .iter()
+                    .map(|error| bind_problem("listeners", error.index, error.to_string()))
+                    .collect(),
+                named_files: Vec::new(),
+            })?;
+        let egress = inner
+            .egress
+            .plan(serving.model.egress.as_ref())
+            .map_err(|problems| Refused {
+                problems,
+                named_files: Vec::new(),
+            })?;
+        gateway.bind_servers(&process).map_err(|problem| Refused {
+            problems: vec![*problem],
             named_files: Vec::new(),
         })?;
-        let egress = inner.egress.plan(serving.model.egress.as_ref()).map_err(|problems| Refused { problems, named_files: Vec::new() })?;
-        gateway.bind_servers(&process).map_err(|problem| Refused { problems: vec![problem], named_files: Vec::new() })?;
         inner.listeners.commit(plan);
         inner.egress.commit(egress);
         gateway.adopt(&serving);
@@ -195,22 +224,40 @@ impl Gateway {
 
     fn accept(&self, loaded: Loaded) {
         let inner = &self.inner;
-        let Loaded { snapshot, certificates, problems, named_files } = loaded;
+        let Loaded {
+            snapshot,
+            certificates,
+            problems,
+            named_files,
+        } = loaded;
         let unchanged = inner.snapshot.load().hash == snapshot.hash;
         if !unchanged {
             let plan = match inner.listeners.plan(&snapshot.model.listeners) {
                 Ok(plan) => plan,
                 Err(errors) => {
-                    let problems = errors.iter().map(|error| bind_problem("listeners", error.index, error.to_string()));
-                    return self.refuse(Refused { problems: problems.collect(), named_files });
+                    let problems = errors
+                        .iter()
+                        .map(|error| bind_problem("listeners", error.index, error.to_string()));
+                    return self.refuse(Refused {
+                        problems: problems.collect(),
+                        named_files,
+                    });
                 }
             };
             let egress = match inner.egress.plan(snapshot.model.egress.as_ref()) {
                 Ok(plan) => plan,
-                Err(problems) => return self.refuse(Refused { problems, named_files }),
+                Err(problems) => {
+                    return self.refuse(Refused {
+                        problems,
+                        named_files,
+                    });
+                }
             };
             if let Err(problem) = self.bind_servers(&snapshot.model.process) {
-                return self.refuse(Refused { problems: vec![problem], named_files });
+                return self.refuse(Refused {
+                    problems: vec![*problem],
+                    named_files,
+                });
             }
             inner.certificates.store(Arc::new(certificates));
             let snapshot = Arc::new(snapshot);
@@ -218,7 +265,9 @@ impl Gateway {
             inner.listeners.commit(plan);
             inner.egress.commit(egress);
             self.adopt(&snapshot);
-            inner.metrics.load_accepted(snapshot.version, problems.len());
+            inner
+                .metrics
+                .load_accepted(snapshot.version, problems.len());
             tracing::info!(version = snapshot.version, "configuration reloaded");
         } else {
             inner.certificates.store(Arc::new(certificates));
@@ -226,15 +275,26 @@ impl Gateway {
             inner.metrics.load_unchanged();
             tracing::info!("configuration unchanged, certificates read again");
         }
-        *lock(&inner.state) = LoadState { at: Some(SystemTime::now()), refused: false, problems, named_files };
+        *lock(&inner.state) = LoadState {
+            at: Some(SystemTime::now()),
+            refused: false,
+            problems,
+            named_files,
+        };
         self.tell_problems();
         self.write_bound();
     }
 
     fn refuse(&self, refused: Refused) {
         let inner = &self.inner;
-        let errors = refused.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-        inner.metrics.load_refused(errors, refused.problems.len() - errors);
+        let errors = refused
+            .problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .count();
+        inner
+            .metrics
+            .load_refused(errors, refused.problems.len() - errors);
         tracing::error!(errors, "configuration refused; the last good one serves");
         let mut state = lock(&inner.state);
         // What the refused one names is watched too, so that mending a file it names is noticed.
@@ -242,7 +302,12 @@ impl Gateway {
         named_files.extend(refused.named_files);
         named_files.sort();
         named_files.dedup();
-        *state = LoadState { at: Some(SystemTime::now()), refused: true, problems: refused.problems, named_files };
+        *state = LoadState {
+            at: Some(SystemTime::now()),
+            refused: true,
+            problems: refused.problems,
+            named_files,
+        };
         drop(state);
         self.tell_problems();
     }
@@ -251,9 +316,14 @@ impl Gateway {
     fn adopt(&self, snapshot: &Snapshot) {
         let inner = &self.inner;
         inner.live.adopt(&snapshot.model, snapshot.limiters());
-        inner.metrics.keep_rules(|rule| snapshot.rule(rule).is_some());
+        inner
+            .metrics
+            .keep_rules(|rule| snapshot.rule(rule).is_some());
         let process = &snapshot.model.process;
-        inner.access_log.writer().set_sink(process.access_log.clone());
+        inner
+            .access_log
+            .writer()
+            .set_sink(process.access_log.clone());
         inner.audit_log.writer().set_sink(process.audit_log.clone());
         inner.audit_log.set_capacity(process.audit_records as usize);
         inner.budget.set_limit(process.max_buffered_bytes);
@@ -262,7 +332,11 @@ impl Gateway {
 
     fn tell_certificates(&self) {
         let store = self.inner.certificates.load();
-        self.inner.metrics.certificates(store.facts().map(|facts| (facts.name.as_str(), facts.not_after)));
+        self.inner.metrics.certificates(
+            store
+                .facts()
+                .map(|facts| (facts.name.as_str(), facts.not_after)),
+        );
     }
 
     fn tell_problems(&self) {
@@ -274,18 +348,20 @@ impl Gateway {
         }
     }
 
-    fn bind_servers(&self, process: &Process) -> Result<(), Problem> {
+    fn bind_servers(&self, process: &Process) -> Result<(), Box<Problem>> {
         let mut servers = lock(&self.inner.servers);
         let wanted = (process.management, process.admin.clone());
         if servers.addresses.as_ref() == Some(&wanted) {
             return Ok(());
         }
-        let problem = |section: &str, address: String, error: std::io::Error| Problem {
-            origin: Origin::Internal,
-            path: format!("{section}.address"),
-            reason: format!("{section} cannot listen on {address}: {error}"),
-            hint: None,
-            severity: Severity::Error,
+        let problem = |section: &str, address: String, error: std::io::Error| {
+            Box::new(Problem {
+                origin: Origin::Internal,
+                path: format!("{section}.address"),
+                reason: format!("{section} cannot listen on {address}: {error}"),
+                hint: None,
+                severity: Severity::Error,
+            })
         };
         // A weak reference, or the server would keep the gateway that owns it.
         let weak = Arc::downgrade(&self.inner);
@@ -293,7 +369,8 @@ impl Gateway {
         if servers.addresses.as_ref().map(|known| known.0) != Some(wanted.0) {
             let view = weak.clone();
             let endpoint = move |path: &str, _: Option<&str>| {
-                view.upgrade().map_or_else(gone, |inner| admin::management(&Gateway { inner }, path))
+                view.upgrade()
+                    .map_or_else(gone, |inner| admin::management(&Self { inner }, path))
             };
             let server = AdminServer::tcp(wanted.0, Arc::new(endpoint), false)
                 .map_err(|error| problem("management", wanted.0.to_string(), error))?;
@@ -301,7 +378,8 @@ impl Gateway {
         }
         if servers.addresses.as_ref().map(|known| &known.1) != Some(&wanted.1) {
             let endpoint = move |path: &str, query: Option<&str>| {
-                weak.upgrade().map_or_else(gone, |inner| admin::admin(&Gateway { inner }, path, query))
+                weak.upgrade()
+                    .map_or_else(gone, |inner| admin::admin(&Self { inner }, path, query))
             };
             let server = match &wanted.1 {
                 AdminAddress::Tcp(address) => AdminServer::tcp(*address, Arc::new(endpoint), true)
@@ -319,7 +397,10 @@ impl Gateway {
     pub fn bound(&self) -> Value {
         let servers = lock(&self.inner.servers);
         let map = |bound: Vec<(String, SocketAddr)>| -> Value {
-            bound.into_iter().map(|(name, address)| (name, Value::from(address.to_string()))).collect()
+            bound
+                .into_iter()
+                .map(|(name, address)| (name, Value::from(address.to_string())))
+                .collect()
         };
         json!({
             "listeners": map(self.inner.listeners.bound()),
@@ -330,9 +411,12 @@ impl Gateway {
     }
 
     fn write_bound(&self) {
-        let Some(path) = &self.inner.bound_file else { return };
+        let Some(path) = &self.inner.bound_file else {
+            return;
+        };
         let part = path.with_extension("part");
-        let written = fs::write(&part, self.bound().to_string()).and_then(|()| fs::rename(&part, path));
+        let written =
+            fs::write(&part, self.bound().to_string()).and_then(|()| fs::rename(&part, path));
         if let Err(error) = written {
             tracing::error!(path = %path.display(), %error, "bound addresses not written");
         }
@@ -358,10 +442,16 @@ impl Gateway {
         inner.listeners.stop();
         inner.egress.stop();
         inner.handler.close_idle().await;
-        let (ingress, egress) = tokio::join!(inner.listeners.wait_closed(limit), inner.egress.wait_closed(limit));
+        let (ingress, egress) = tokio::join!(
+            inner.listeners.wait_closed(limit),
+            inner.egress.wait_closed(limit)
+        );
         let left = ingress + egress;
         if left > 0 {
-            tracing::warn!(connections = left, "drain timeout is over, connections are cut");
+            tracing::warn!(
+                connections = left,
+                "drain timeout is over, connections are cut"
+            );
         }
         inner.access_log.writer().flush();
         inner.audit_log.writer().flush();
@@ -378,8 +468,12 @@ impl AdminView for Gateway {
     }
 
     fn metrics(&self) -> String {
-        self.inner.metrics.log_dropped("access", self.inner.access_log.writer().take_dropped());
-        self.inner.metrics.log_dropped("audit", self.inner.audit_log.writer().take_dropped());
+        self.inner
+            .metrics
+            .log_dropped("access", self.inner.access_log.writer().take_dropped());
+        self.inner
+            .metrics
+            .log_dropped("audit", self.inner.audit_log.writer().take_dropped());
         self.inner.metrics.render()
     }
 
@@ -390,7 +484,10 @@ impl AdminView for Gateway {
     fn problems(&self) -> Value {
         let snapshot = self.inner.snapshot.load();
         let state = lock(&self.inner.state);
-        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let seconds = |time: SystemTime| {
+            time.duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs())
+        };
         json!({
             "serving": { "version": snapshot.version, "hash": snapshot.hash, "built": seconds(snapshot.built) },
             "lastLoad": { "at": state.at.map(seconds), "refused": state.refused },
@@ -427,7 +524,10 @@ fn bind_problem(section: &str, index: usize, reason: String) -> Problem {
 }
 
 fn refused(error: &std::io::Error) -> Refused {
-    Refused { problems: vec![bind_problem("process", 0, error.to_string())], named_files: Vec::new() }
+    Refused {
+        problems: vec![bind_problem("process", 0, error.to_string())],
+        named_files: Vec::new(),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -4,6 +4,19 @@
 //! files -> Document -> validate -> Model -> compile -> Snapshot -> ArcSwap
 //!                                                                    |
 //! accept -> PROXY header -> TLS -> ingress: route, access, limit, inspect, forward
-//!                               -> egress:  identify, decide, resolve, dial, tunnel
+//!                               -> egress:  decide, resolve, judge, dial, tunnel
 //! ```
 
+pub mod admin;
+pub mod cli;
+pub mod demo;
+pub mod egress;
+pub mod files;
+pub mod gateway;
+pub mod ingress;
+pub mod inspect;
+pub mod listen;
+pub mod load;
+pub mod snapshot;
+pub mod telemetry;
+pub mod tls;

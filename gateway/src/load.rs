@@ -59,22 +59,45 @@ pub fn load(
 ) -> Result<Loaded, Refused> {
     let sources = match files.load() {
         Ok(sources) => sources,
-        Err(error) => return Err(Refused { problems: vec![unreadable(files, &error)], named_files: Vec::new() }),
+        Err(error) => {
+            return Err(Refused {
+                problems: vec![unreadable(files, &error)],
+                named_files: Vec::new(),
+            });
+        }
     };
     let read = read(&sources);
     let validated = validate(&read.document, &read.origins);
     let named_files = named_files(&validated.model);
     let mut problems = read.problems;
     problems.extend(validated.problems);
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(Refused { problems, named_files });
+    if problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
+        return Err(Refused {
+            problems,
+            named_files,
+        });
     }
     let hash = content_hash(&sources, &validated.model);
-    match compile(&read.document, validated.model, &read.origins, hash, live, metrics) {
+    match compile(
+        &read.document,
+        validated.model,
+        &read.origins,
+        hash,
+        live,
+        metrics,
+    ) {
         Ok(snapshot) => {
-            let (certificates, broken) = CertificateStore::load(&snapshot.model.certificates, previous);
+            let (certificates, broken) =
+                CertificateStore::load(&snapshot.model.certificates, previous);
             problems.extend(broken.into_iter().map(|broken| {
-                let index = snapshot.model.certificates.iter().position(|known| known.name == broken.name);
+                let index = snapshot
+                    .model
+                    .certificates
+                    .iter()
+                    .position(|known| known.name == broken.name);
                 let path = format!("certificates[{}]", index.unwrap_or_default());
                 Problem {
                     origin: read.origins.locate(&path),
@@ -84,19 +107,35 @@ pub fn load(
                     severity: broken.severity,
                 }
             }));
-            Ok(Loaded { snapshot, certificates, problems, named_files })
+            Ok(Loaded {
+                snapshot,
+                certificates,
+                problems,
+                named_files,
+            })
         }
         Err(more) => {
             problems.extend(more);
-            Err(Refused { problems, named_files })
+            Err(Refused {
+                problems,
+                named_files,
+            })
         }
     }
 }
 
 fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
-    let file = files.paths().first().map(|path| path.display().to_string()).unwrap_or_default();
+    let file = files
+        .paths()
+        .first()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     Problem {
-        origin: Origin::File { file, line: 0, column: 0 },
+        origin: Origin::File {
+            file,
+            line: 0,
+            column: 0,
+        },
         path: String::new(),
         reason: error.to_string(),
         hint: None,
@@ -106,7 +145,12 @@ fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
 
 fn named_files(model: &Model) -> Vec<PathBuf> {
     let mut named: Vec<PathBuf> = content_files(model).map(Path::to_path_buf).collect();
-    named.extend(model.certificates.iter().flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]));
+    named.extend(
+        model
+            .certificates
+            .iter()
+            .flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]),
+    );
     named.sort();
     named.dedup();
     named
@@ -114,11 +158,18 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
 
 /// Files whose content is part of the configuration.
 fn content_files(model: &Model) -> impl Iterator<Item = &Path> {
-    let rules = model.waf_profiles.iter().flat_map(|profile| &profile.rules).filter_map(|rules| match rules {
-        WafRules::File(path) => Some(path.as_path()),
-        WafRules::Builtin(_) | WafRules::Inline(_) => None,
-    });
-    let authorities = model.backends.iter().filter_map(|backend| backend.tls.as_ref()?.ca.as_deref());
+    let rules = model
+        .waf_profiles
+        .iter()
+        .flat_map(|profile| &profile.rules)
+        .filter_map(|rules| match rules {
+            WafRules::File(path) => Some(path.as_path()),
+            WafRules::Builtin(_) | WafRules::Inline(_) => None,
+        });
+    let authorities = model
+        .backends
+        .iter()
+        .filter_map(|backend| backend.tls.as_ref()?.ca.as_deref());
     rules.chain(authorities)
 }
 
@@ -135,7 +186,13 @@ fn content_hash(sources: &[SourceFile], model: &Model) -> String {
     }
     for path in content_files(model) {
         // An unreadable file is a problem that compiling tells.
-        add(path.display().to_string().as_bytes(), &std::fs::read(path).unwrap_or_default());
+        add(
+            path.display().to_string().as_bytes(),
+            &std::fs::read(path).unwrap_or_default(),
+        );
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

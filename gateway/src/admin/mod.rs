@@ -35,7 +35,11 @@ pub fn management(view: &dyn AdminView, path: &str) -> Answer {
             reasons if reasons.is_empty() => Answer::text(200, "ready\n"),
             reasons => Answer::text(503, reasons.join("\n") + "\n"),
         },
-        "/metrics" => Answer { status: 200, content_type: "text/plain; version=0.0.4", body: view.metrics() },
+        "/metrics" => Answer {
+            status: 200,
+            content_type: "text/plain; version=0.0.4",
+            body: view.metrics(),
+        },
         _ => Answer::text(404, "not found\n"),
     }
 }
@@ -48,14 +52,25 @@ pub fn admin(view: &dyn AdminView, path: &str, query: Option<&str>) -> Answer {
         .find_map(|pair| pair.strip_prefix("limit=")?.parse().ok())
         .unwrap_or(100);
     match path {
-        "/" => Answer::text(200, "/config\n/config/problems\n/audit?limit=N\n/audit/{request id}\n"),
-        "/config" => Answer { status: 200, content_type: "application/yaml", body: view.config() },
+        "/" => Answer::text(
+            200,
+            "/config\n/config/problems\n/audit?limit=N\n/audit/{request id}\n",
+        ),
+        "/config" => Answer {
+            status: 200,
+            content_type: "application/yaml",
+            body: view.config(),
+        },
         "/config/problems" => Answer::json(200, &view.problems()),
         "/audit" => Answer::json(200, &view.audit(None, limit)),
         _ => match path.strip_prefix("/audit/") {
             Some(id) => {
                 let found = view.audit(Some(id), limit);
-                let status = if found.as_array().is_some_and(Vec::is_empty) { 404 } else { 200 };
+                let status = if found.as_array().is_some_and(Vec::is_empty) {
+                    404
+                } else {
+                    200
+                };
                 Answer::json(status, &found)
             }
             None => Answer::text(404, "not found\n"),

@@ -1,6 +1,9 @@
 //! A small HTTP server for the endpoints.
 
-use std::{convert::Infallible, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
@@ -38,12 +41,20 @@ pub struct Answer {
 impl Answer {
     /// An answer in plain text.
     pub fn text(status: u16, body: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain", body: body.into() }
+        Self {
+            status,
+            content_type: "text/plain",
+            body: body.into(),
+        }
     }
 
     /// An answer in JSON.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self { status, content_type: "application/json", body: format!("{body:#}\n") }
+        Self {
+            status,
+            content_type: "application/json",
+            body: format!("{body:#}\n"),
+        }
     }
 }
 
@@ -69,7 +80,9 @@ impl AdminServer {
         let task = tokio::spawn(async move {
             let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
             loop {
-                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                    return;
+                };
                 match listener.accept().await {
                     Ok((stream, _)) => {
                         let endpoint = Arc::clone(&endpoint);
@@ -82,7 +95,10 @@ impl AdminServer {
                 }
             }
         });
-        Ok(Self { task, bound: Some(bound) })
+        Ok(Self {
+            task,
+            bound: Some(bound),
+        })
     }
 
     /// Serves on a Unix socket that only this user may open.
@@ -143,11 +159,18 @@ fn answer(request: &Request<Incoming>, endpoint: &Endpoint, local: bool) -> Answ
 }
 
 fn is_local(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     match portcullis_config::route::canonical_host(host) {
         Ok((host, _)) => {
             let bare = host.trim_start_matches('[').trim_end_matches(']');
-            host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            host == "localhost"
+                || bare
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
         }
         Err(_) => false,
     }
@@ -155,7 +178,11 @@ fn is_local(request: &Request<Incoming>) -> bool {
 
 fn response(answer: Answer) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(answer.body));
-    *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(answer.content_type));
+    *response.status_mut() = http::StatusCode::from_u16(answer.status)
+        .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static(answer.content_type),
+    );
     response
 }

@@ -20,7 +20,10 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
                 model.routes.len(),
                 model.backends.len(),
                 model.certificates.len(),
-                model.egress.as_ref().map_or(0, |egress| egress.policies.len()),
+                model
+                    .egress
+                    .as_ref()
+                    .map_or(0, |egress| egress.policies.len()),
             );
             (loaded.problems, summary)
         }
@@ -30,9 +33,16 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for problem in &problems {
         writeln!(out, "{problem}")?;
     }
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
     if errors > 0 {
-        writeln!(out, "{errors} {}", if errors == 1 { "error" } else { "errors" })?;
+        writeln!(
+            out,
+            "{errors} {}",
+            if errors == 1 { "error" } else { "errors" }
+        )?;
         return Ok(ExitCode::FAILURE);
     }
     if !args.quiet {

@@ -32,13 +32,29 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         fs::write(&config, render(backends.site))?;
         let test = TestAnswers::parse(
             &[format!("{DEMO_DESTINATION}={DESTINATION_ADDRESS}")],
-            &[format!("{DESTINATION_ADDRESS}:443={}", backends.destination)],
+            &[format!(
+                "{DESTINATION_ADDRESS}:443={}",
+                backends.destination
+            )],
         )
         .map_err(anyhow::Error::msg)?;
-        let options = GatewayOptions { config: vec![config.clone()], threads, bound_file: None, egress_test: test };
-        let gateway = Gateway::start(options)
-            .await
-            .map_err(|refused| anyhow::anyhow!("{}", refused.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
+        let options = GatewayOptions {
+            config: vec![config.clone()],
+            threads,
+            bound_file: None,
+            egress_test: test,
+        };
+        let gateway = Gateway::start(options).map_err(|refused| {
+            anyhow::anyhow!(
+                "{}",
+                refused
+                    .problems
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            )
+        })?;
         let watching = tokio::spawn(show(gateway.decisions().clone()));
         let addresses = addresses(&gateway.bound())?;
         println!("Portcullis is running. Open another terminal and try:\n");
@@ -46,7 +62,9 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         println!("Each decision shows below. Ctrl-C ends the demo.\n");
         match args.seconds {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
-            None => tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?,
+            None => tokio::signal::ctrl_c()
+                .await
+                .context("waiting for Ctrl-C")?,
         }
         watching.abort();
         gateway.drain().await;
@@ -59,7 +77,10 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 
 fn addresses(bound: &Value) -> anyhow::Result<Addresses> {
     let at = |pointer: &str| -> anyhow::Result<SocketAddr> {
-        let text = bound.pointer(pointer).and_then(Value::as_str).with_context(|| format!("{pointer} is not bound"))?;
+        let text = bound
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .with_context(|| format!("{pointer} is not bound"))?;
         Ok(text.parse()?)
     };
     Ok(Addresses {
@@ -91,8 +112,17 @@ fn line(decision: &Decision, colour: bool) -> String {
         (true, true) => format!("\x1b[32m{word}\x1b[0m"),
         (true, false) => format!("\x1b[31m{word}\x1b[0m"),
     };
-    let Decision { status, subject, reason, request_id, .. } = decision;
+    let Decision {
+        status,
+        subject,
+        reason,
+        request_id,
+        ..
+    } = decision;
     // What a client sent must not write to the terminal.
-    let subject: String = subject.chars().filter(|letter| !letter.is_control()).collect();
+    let subject: String = subject
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .collect();
     format!("{direction}  {word}  {status}  {subject}  {reason}  {request_id}")
 }

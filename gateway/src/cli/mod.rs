@@ -94,7 +94,10 @@ pub fn main() -> ExitCode {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
     };
-    let quiet = matches!(cli.command, Command::Demo(_) | Command::Check(_) | Command::Schema);
+    let quiet = matches!(
+        cli.command,
+        Command::Demo(_) | Command::Check(_) | Command::Schema
+    );
     let filter = cli.log.as_deref().or(quiet.then_some("warn"));
     init_logging(format, filter);
     crate::tls::install_provider();

@@ -14,12 +14,20 @@ use crate::{
 /// Runs the gateway until SIGTERM or SIGINT.
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let threads = worker_threads(args.threads)?;
-    let test = TestAnswers::parse(&args.egress_test.test_dns, &args.egress_test.test_address_map)
-        .map_err(anyhow::Error::msg)?;
+    let test = TestAnswers::parse(
+        &args.egress_test.test_dns,
+        &args.egress_test.test_address_map,
+    )
+    .map_err(anyhow::Error::msg)?;
     let runtime = runtime(threads)?;
     let code = runtime.block_on(async {
-        let options = GatewayOptions { config: args.config, threads, bound_file: args.bound_file, egress_test: test };
-        let gateway = match Gateway::start(options).await {
+        let options = GatewayOptions {
+            config: args.config,
+            threads,
+            bound_file: args.bound_file,
+            egress_test: test,
+        };
+        let gateway = match Gateway::start(options) {
             Ok(gateway) => gateway,
             Err(refused) => {
                 eprintln!("portcullis: the configuration is refused");
@@ -30,7 +38,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             }
         };
         serve_until_signal(&gateway).await?;
-        Ok(if gateway.drain().await == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
+        Ok(if gateway.drain().await == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(3)
+        })
     })?;
     // Connections cut at the deadline are not waited for again.
     runtime.shutdown_background();

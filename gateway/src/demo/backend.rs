@@ -27,18 +27,29 @@ pub struct Backends {
 
 impl Backends {
     /// Starts both on free ports; they run until the runtime ends.
-    pub async fn start(certificates: &DemoCertificates, destination_host: &str) -> anyhow::Result<Self> {
+    pub async fn start(
+        certificates: &DemoCertificates,
+        destination_host: &str,
+    ) -> anyhow::Result<Self> {
         let (chain, key) = certificates.server(&[destination_host])?;
-        let tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![chain], key)?;
+        let tls = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)?;
         Ok(Self {
             site: serve("the built-in backend", None).await?,
-            destination: serve("a site on the internet", Some(TlsAcceptor::from(Arc::new(tls)))).await?,
+            destination: serve(
+                "a site on the internet",
+                Some(TlsAcceptor::from(Arc::new(tls))),
+            )
+            .await?,
         })
     }
 }
 
 async fn serve(name: &'static str, tls: Option<TlsAcceptor>) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("binding the demo's backend")?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .context("binding the demo's backend")?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -53,22 +64,43 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, name: &'static 
     let builder = Builder::new(TokioExecutor::new());
     // A client that goes away is no news here.
     let _ = match tls {
-        None => builder.serve_connection(TokioIo::new(stream), service).await,
+        None => {
+            builder
+                .serve_connection(TokioIo::new(stream), service)
+                .await
+        }
         Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => builder.serve_connection(TokioIo::new(stream), service).await,
+            Ok(stream) => {
+                builder
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await
+            }
             Err(_) => return,
         },
     };
 }
 
 /// Answers with what arrived, so that one sees what the gateway passed on.
-async fn echo(request: Request<Incoming>, name: &'static str) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn echo(
+    request: Request<Incoming>,
+    name: &'static str,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let body = http_body_util::Limited::new(body, MAX_BODY).collect().await.map(|body| body.to_bytes());
+    let body = http_body_util::Limited::new(body, MAX_BODY)
+        .collect()
+        .await
+        .map(|body| body.to_bytes());
     let headers: serde_json::Map<_, _> = head
         .headers
         .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned().into()))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes())
+                    .into_owned()
+                    .into(),
+            )
+        })
         .collect();
     let answer = serde_json::json!({
         "from": name,
@@ -78,6 +110,9 @@ async fn echo(request: Request<Incoming>, name: &'static str) -> Result<Response
         "bodyBytes": body.map(|body| body.len()).ok(),
     });
     let mut response = Response::new(Full::from(format!("{answer:#}\n")));
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
     Ok(response)
 }

@@ -1,9 +1,14 @@
 //! A certificate authority of the demo's own, and what it signs.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// Self-made certificates in a folder.
@@ -19,10 +24,15 @@ impl DemoCertificates {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "Portcullis demo CA");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Portcullis demo CA");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         fs::write(folder.join("ca.crt"), issuer.pem())?;
-        Ok(Self { issuer, folder: folder.to_owned() })
+        Ok(Self {
+            issuer,
+            folder: folder.to_owned(),
+        })
     }
 
     /// The authority's certificate file.
@@ -39,9 +49,15 @@ impl DemoCertificates {
     }
 
     /// Signs a certificate for these names, for a server in this process.
-    pub fn server(&self, hosts: &[&str]) -> anyhow::Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+    pub fn server(
+        &self,
+        hosts: &[&str],
+    ) -> anyhow::Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
         let (certificate, key) = self.sign(hosts)?;
-        Ok((certificate.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
+        Ok((
+            certificate.der().clone(),
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        ))
     }
 
     fn sign(&self, hosts: &[&str]) -> anyhow::Result<(rcgen::Certificate, KeyPair)> {

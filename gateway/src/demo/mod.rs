@@ -8,5 +8,5 @@ mod guide;
 
 pub use backend::Backends;
 pub use certificates::DemoCertificates;
-pub use config::{DEMO_HOST, DEMO_DESTINATION, render};
+pub use config::{DEMO_DESTINATION, DEMO_HOST, render};
 pub use guide::{Addresses, guide};

@@ -55,7 +55,10 @@ impl ConfigFiles {
                 let at = error.utf8_error().valid_up_to();
                 io::Error::other(format!("{}: not UTF-8 at byte {at}", path.display()))
             })?;
-            sources.push(SourceFile { name: path.display().to_string(), text });
+            sources.push(SourceFile {
+                name: path.display().to_string(),
+                text,
+            });
         }
         Ok(sources)
     }
@@ -63,20 +66,32 @@ impl ConfigFiles {
     fn files(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for path in &self.paths {
-            if !fs::metadata(path).map_err(|error| named(path, &error))?.is_dir() {
+            if !fs::metadata(path)
+                .map_err(|error| named(path, &error))?
+                .is_dir()
+            {
                 files.push(path.clone());
                 continue;
             }
             let mut found = Vec::new();
             for entry in fs::read_dir(path).map_err(|error| named(path, &error))? {
                 let entry = entry.map_err(|error| named(path, &error))?.path();
-                let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml")) && entry.is_file() {
+                let name = entry
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or_default();
+                if !name.starts_with('.')
+                    && (name.ends_with(".yaml") || name.ends_with(".yml"))
+                    && entry.is_file()
+                {
                     found.push(entry);
                 }
             }
             if found.is_empty() {
-                return Err(io::Error::other(format!("{}: the folder holds no .yaml file", path.display())));
+                return Err(io::Error::other(format!(
+                    "{}: the folder holds no .yaml file",
+                    path.display()
+                )));
             }
             found.sort();
             files.extend(found);
@@ -118,8 +133,16 @@ impl Watcher {
         let notify = match notify {
             Ok(mut notify) => {
                 for path in files.paths() {
-                    let folder = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(path) };
-                    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                    let folder = if path.is_dir() {
+                        path.as_path()
+                    } else {
+                        path.parent().unwrap_or(path)
+                    };
+                    let folder = if folder.as_os_str().is_empty() {
+                        Path::new(".")
+                    } else {
+                        folder
+                    };
                     if let Err(error) = notify.watch(folder, RecursiveMode::NonRecursive) {
                         tracing::debug!(path = %folder.display(), %error, "not watched by inotify, only polled");
                     }
@@ -135,7 +158,8 @@ impl Watcher {
         let others = Arc::new(Mutex::new(others));
         let watched = Arc::clone(&others);
         tokio::spawn(async move {
-            let hash = || files.content_hash(&watched.lock().unwrap_or_else(PoisonError::into_inner));
+            let hash =
+                || files.content_hash(&watched.lock().unwrap_or_else(PoisonError::into_inner));
             let mut known = hash();
             loop {
                 let notified = tokio::select! {
@@ -156,7 +180,11 @@ impl Watcher {
                 }
             }
         });
-        Self { others, changes, _notify: notify }
+        Self {
+            others,
+            changes,
+            _notify: notify,
+        }
     }
 
     /// Replaces the files that are watched beside the configuration.
@@ -181,7 +209,9 @@ mod tests {
     use super::*;
 
     async fn notices(watcher: &mut Watcher) -> bool {
-        tokio::time::timeout(Duration::from_secs(3), watcher.changed()).await.is_ok()
+        tokio::time::timeout(Duration::from_secs(3), watcher.changed())
+            .await
+            .is_ok()
     }
 
     #[tokio::test]
@@ -204,7 +234,11 @@ mod tests {
         assert!(notices(&mut watcher).await);
         assert_eq!(files.load().unwrap()[0].text, "management: {}");
         fs::write(root.join("..2").join("a.yaml"), "management: {}").unwrap();
-        assert!(tokio::time::timeout(Duration::from_millis(1500), watcher.changed()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(1500), watcher.changed())
+                .await
+                .is_err()
+        );
     }
 
     #[test]

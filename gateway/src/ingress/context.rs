@@ -16,43 +16,43 @@ use crate::{
 };
 
 /// The state of one request.
-pub(crate) struct RequestContext {
+pub struct RequestContext {
     /// The snapshot that answers this request, from its first phase to its last.
-    pub snapshot: Option<Arc<Snapshot>>,
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
     /// Facts of the connection.
-    pub facts: Option<Arc<ConnectionFacts>>,
+    pub(crate) facts: Option<Arc<ConnectionFacts>>,
     /// The request's id.
-    pub request_id: String,
+    pub(crate) request_id: String,
     /// When it began.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// The same, by the wall clock.
-    pub time: SystemTime,
+    pub(crate) time: SystemTime,
     /// The canonical view.
-    pub view: RequestView,
+    pub(crate) view: RequestView,
     /// The rule it takes.
-    pub rule: Option<Arc<CompiledRule>>,
+    pub(crate) rule: Option<Arc<CompiledRule>>,
     /// Bytes of the canonical path that the rule's prefix covered.
-    pub prefix_len: usize,
+    pub(crate) prefix_len: usize,
     /// Why it was refused, where it was.
-    pub refusal: Option<Refusal>,
+    pub(crate) refusal: Option<Refusal>,
     /// The backend it went to.
-    pub backend: Option<Arc<CompiledBackend>>,
+    pub(crate) backend: Option<Arc<CompiledBackend>>,
     /// The endpoint it went to.
-    pub endpoint: Option<std::net::SocketAddr>,
+    pub(crate) endpoint: Option<std::net::SocketAddr>,
     /// How often an endpoint was tried.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// When the endpoint was chosen.
-    pub upstream_started: Option<Instant>,
+    pub(crate) upstream_started: Option<Instant>,
     /// When the endpoint's response head came.
-    pub upstream_answered: Option<Instant>,
+    pub(crate) upstream_answered: Option<Instant>,
     /// Bytes of request body seen.
-    pub body_bytes: u64,
+    pub(crate) body_bytes: u64,
     /// The body, or its first part, held back for inspection.
-    pub held: HeldBody,
+    pub(crate) held: HeldBody,
     /// The WAF transaction, while it runs.
-    pub waf: Option<Transaction>,
+    pub(crate) waf: Option<Transaction>,
     /// What the WAF decided, for the log.
-    pub waf_outcome: WafOutcome,
+    pub(crate) waf_outcome: WafOutcome,
 }
 
 /// A request body that was read before the backend was asked.
@@ -62,9 +62,15 @@ pub(crate) enum HeldBody {
     #[default]
     None,
     /// The whole body; sent again on each attempt.
-    Whole(Bytes, Hold),
+    Whole(
+        Bytes,
+        #[expect(dead_code, reason = "gives the memory back when the request ends")] Hold,
+    ),
     /// The first part; the rest streams behind it.
-    Prefix(Bytes, Hold),
+    Prefix(
+        Bytes,
+        #[expect(dead_code, reason = "gives the memory back when the request ends")] Hold,
+    ),
 }
 
 impl RequestContext {

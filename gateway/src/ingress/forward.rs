@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use http::{HeaderName, HeaderValue, header};
 use pingora::{http::RequestHeader, proxy::Session};
 
-use super::{context::RequestContext, headers::change_request, request_id::REQUEST_ID, view::X_FORWARDED_FOR};
+use super::{
+    context::RequestContext, headers::change_request, request_id::REQUEST_ID, view::X_FORWARDED_FOR,
+};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -72,13 +74,24 @@ pub(super) fn prepare(
 
 /// The target for the backend, where it is not what the client sent.
 pub(super) fn forward_target(ctx: &RequestContext, raw: &[u8]) -> Option<String> {
-    let rewrite = ctx.rule.as_ref().and_then(|rule| rule.rule.rewrite_prefix.as_deref());
+    let rewrite = ctx
+        .rule
+        .as_ref()
+        .and_then(|rule| rule.rule.rewrite_prefix.as_deref());
     match (rewrite, &ctx.view.forward_target) {
         (None, forward) => forward.clone(),
-        (Some(prefix), Some(target)) => Some(replace_prefix(target, &ctx.view.path[..ctx.prefix_len], prefix)),
+        (Some(prefix), Some(target)) => Some(replace_prefix(
+            target,
+            &ctx.view.path[..ctx.prefix_len],
+            prefix,
+        )),
         (Some(prefix), None) => {
             let target = String::from_utf8_lossy(raw);
-            Some(replace_prefix(&target, &ctx.view.path[..ctx.prefix_len], prefix))
+            Some(replace_prefix(
+                &target,
+                &ctx.view.path[..ctx.prefix_len],
+                prefix,
+            ))
         }
     }
 }
@@ -107,13 +120,23 @@ fn replace_prefix(target: &str, matched: &str, replacement: &str) -> String {
     out
 }
 
-fn forwarded_headers(session: &Session, upstream: &mut RequestHeader, ctx: &RequestContext) -> pingora::Result<()> {
-    let (Some(facts), Some(client)) = (&ctx.facts, ctx.view.client) else { return Ok(()) };
+fn forwarded_headers(
+    session: &Session,
+    upstream: &mut RequestHeader,
+    ctx: &RequestContext,
+) -> pingora::Result<()> {
+    let (Some(facts), Some(client)) = (&ctx.facts, ctx.view.client) else {
+        return Ok(());
+    };
     let peer = facts.client.ip().to_canonical();
     let client_request = session.req_header();
     if !ctx.view.trusted {
-        let claimed: Vec<HeaderName> =
-            client_request.headers.keys().filter(|name| only_from_trusted(name.as_str())).cloned().collect();
+        let claimed: Vec<HeaderName> = client_request
+            .headers
+            .keys()
+            .filter(|name| only_from_trusted(name.as_str()))
+            .cloned()
+            .collect();
         for name in &claimed {
             upstream.remove_header(name);
         }
@@ -128,7 +151,8 @@ fn forwarded_headers(session: &Session, upstream: &mut RequestHeader, ctx: &Requ
         upstream.insert_header(X_FORWARDED_FOR, chain)?;
     }
     upstream.insert_header(X_REAL_IP, address_value(client))?;
-    let missing = |name: &HeaderName| !ctx.view.trusted || !client_request.headers.contains_key(name);
+    let missing =
+        |name: &HeaderName| !ctx.view.trusted || !client_request.headers.contains_key(name);
     if missing(&X_FORWARDED_PROTO) {
         let proto = if facts.tls.is_some() { "https" } else { "http" };
         upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(proto))?;
@@ -143,12 +167,15 @@ fn forwarded_headers(session: &Session, upstream: &mut RequestHeader, ctx: &Requ
 }
 
 fn address_value(address: IpAddr) -> HeaderValue {
-    HeaderValue::from_str(&address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    HeaderValue::from_str(&address.to_string())
+        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Leaves the authority to the Host header.
 fn strip_authority(upstream: &mut RequestHeader) {
-    let Some(target) = upstream.uri.path_and_query().cloned() else { return };
+    let Some(target) = upstream.uri.path_and_query().cloned() else {
+        return;
+    };
     if upstream.uri.authority().is_some() {
         upstream.set_uri(http::Uri::from(target));
     }
@@ -171,7 +198,11 @@ mod tests {
             ("/a/b/c", "/a/b", "", "/c"),
         ];
         for (target, matched, replacement, expected) in cases {
-            assert_eq!(replace_prefix(target, matched, replacement), expected, "{target} {matched} {replacement}");
+            assert_eq!(
+                replace_prefix(target, matched, replacement),
+                expected,
+                "{target} {matched} {replacement}"
+            );
         }
     }
 }

@@ -44,7 +44,11 @@ impl IngressHandler {
             upstream_keepalive_pool_size: UPSTREAM_POOL,
             ..ServerConf::default()
         };
-        Self { ingress, conf: Arc::new(conf), proxies: Mutex::default() }
+        Self {
+            ingress,
+            conf: Arc::new(conf),
+            proxies: Mutex::default(),
+        }
     }
 
     /// Closes idle connections; requests in flight end by themselves.
@@ -92,7 +96,12 @@ fn h2_options(max_streams: u32) -> H2Options {
 
 #[async_trait]
 impl ConnectionHandler for IngressHandler {
-    async fn handle(self: Arc<Self>, stream: Stream, facts: Arc<ConnectionFacts>, drain: watch::Receiver<bool>) {
+    async fn handle(
+        self: Arc<Self>,
+        stream: Stream,
+        facts: Arc<ConnectionFacts>,
+        drain: watch::Receiver<bool>,
+    ) {
         let limits = facts.settings.load().limits.clone();
         let proxy = self.proxy(limits.max_streams, limits.idle_timeout);
         proxy.process_new(Box::new(stream), &drain).await;

@@ -4,7 +4,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use portcullis_config::model::HeaderChanges;
 
 /// Applies a rule's changes to a request.
-pub(super) fn change_request(request: &mut RequestHeader, changes: &HeaderChanges) -> pingora::Result<()> {
+pub(super) fn change_request(
+    request: &mut RequestHeader,
+    changes: &HeaderChanges,
+) -> pingora::Result<()> {
     for name in &changes.remove {
         request.remove_header(name);
     }
@@ -18,7 +21,10 @@ pub(super) fn change_request(request: &mut RequestHeader, changes: &HeaderChange
 }
 
 /// Applies a rule's changes to a response.
-pub(super) fn change_response(response: &mut ResponseHeader, changes: &HeaderChanges) -> pingora::Result<()> {
+pub(super) fn change_response(
+    response: &mut ResponseHeader,
+    changes: &HeaderChanges,
+) -> pingora::Result<()> {
     for name in &changes.remove {
         response.remove_header(name);
     }

@@ -27,4 +27,4 @@ pub use handler::IngressHandler;
 pub use proxy::{Ingress, Services};
 pub use refusal::{Refusal, Stage};
 
-pub(crate) use context::RequestContext;
+pub use context::RequestContext;

@@ -7,8 +7,8 @@ use pingora::{
     upstreams::peer::HttpPeer,
     utils::tls::{WrappedX509, parse_x509},
 };
-use rustls_pki_types::CertificateDer;
 use portcullis_config::model::{BackendProtocol, Endpoint, Timeouts};
+use rustls_pki_types::CertificateDer;
 
 use crate::snapshot::CompiledBackend;
 
@@ -19,7 +19,11 @@ const MAX_UPSTREAM_STREAMS: usize = 100;
 
 /// Describes the connection to an endpoint: where, how, how long, and with
 /// which pool key.
-pub(super) fn peer(backend: &CompiledBackend, endpoint: &Endpoint, timeouts: &Timeouts) -> Box<HttpPeer> {
+pub(super) fn peer(
+    backend: &CompiledBackend,
+    endpoint: &Endpoint,
+    timeouts: &Timeouts,
+) -> Box<HttpPeer> {
     let tls = backend.backend.tls.as_ref();
     let server_name = tls.map(|tls| tls.server_name.clone()).unwrap_or_default();
     let mut peer = HttpPeer::new(endpoint.address, tls.is_some(), server_name);
@@ -39,12 +43,17 @@ pub(super) fn peer(backend: &CompiledBackend, endpoint: &Endpoint, timeouts: &Ti
         }
     }
     if let Some(authorities) = &backend.authorities {
-        let derived = backend.connector.get_or_init(|| Arc::new(trust(authorities)));
+        let derived = backend
+            .connector
+            .get_or_init(|| Arc::new(trust(authorities)));
         options.ca = derived.downcast_ref::<Arc<[WrappedX509]>>().cloned();
     }
     Box::new(peer)
 }
 
 fn trust(authorities: &[CertificateDer<'static>]) -> Arc<[WrappedX509]> {
-    authorities.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect()
+    authorities
+        .iter()
+        .map(|der| WrappedX509::new(der.to_vec(), parse_x509))
+        .collect()
 }

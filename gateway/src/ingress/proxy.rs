@@ -72,11 +72,18 @@ impl Ingress {
     /// Returns an answer where the request ends here.
     async fn decide(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Refusal> {
         let snapshot = pinned(ctx)?;
-        let facts = ctx.facts.clone().ok_or_else(|| Refusal::new(500, Stage::Normalise, "no-connection-facts"))?;
+        let facts = ctx
+            .facts
+            .clone()
+            .ok_or_else(|| Refusal::new(500, Stage::Normalise, "no-connection-facts"))?;
 
         ctx.view = view::normalise(session, &snapshot, &facts)?;
         if ctx.view.trusted
-            && let Some(id) = session.req_header().headers.get(REQUEST_ID).and_then(accept_request_id)
+            && let Some(id) = session
+                .req_header()
+                .headers
+                .get(REQUEST_ID)
+                .and_then(accept_request_id)
         {
             ctx.request_id = id;
         }
@@ -92,7 +99,11 @@ impl Ingress {
                 headers: &request.headers,
             })
             .ok_or_else(|| Refusal::new(404, Stage::Route, "no-route"))?;
-        let rule = Arc::clone(snapshot.rule(&found.rule.id).ok_or_else(|| Refusal::new(503, Stage::Route, "no-rule"))?);
+        let rule = Arc::clone(
+            snapshot
+                .rule(&found.rule.id)
+                .ok_or_else(|| Refusal::new(503, Stage::Route, "no-rule"))?,
+        );
         ctx.prefix_len = found.prefix_len;
         ctx.rule = Some(Arc::clone(&rule));
 
@@ -129,9 +140,20 @@ impl Ingress {
         Ok(())
     }
 
-    fn limit(&self, rule: &CompiledRule, session: &Session, ctx: &RequestContext) -> Result<(), Refusal> {
-        let Some(client) = ctx.view.client else { return Ok(()) };
-        let subject = LimitSubject { client, route: &rule.rule.route, headers: &session.req_header().headers };
+    fn limit(
+        &self,
+        rule: &CompiledRule,
+        session: &Session,
+        ctx: &RequestContext,
+    ) -> Result<(), Refusal> {
+        let Some(client) = ctx.view.client else {
+            return Ok(());
+        };
+        let subject = LimitSubject {
+            client,
+            route: &rule.rule.route,
+            headers: &session.req_header().headers,
+        };
         for limiter in &rule.limiters {
             let name = &limiter.limit().name;
             match (limiter.check(subject), limiter.mode()) {
@@ -159,8 +181,11 @@ impl Ingress {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<(), Refusal> {
-        let Some(client) = ctx.view.client else { return Err(Refusal::new(403, Stage::Waf, "no-client-address")) };
-        let mut transaction = inspect::begin(waf, session, facts, client, &ctx.request_id, ctx.time);
+        let Some(client) = ctx.view.client else {
+            return Err(Refusal::new(403, Stage::Waf, "no-client-address"));
+        };
+        let mut transaction =
+            inspect::begin(waf, session, facts, client, &ctx.request_id, ctx.time);
         ctx.waf_outcome = WafOutcome::Pass;
         let verdict = transaction.request_headers_end();
         let wants_body = transaction.wants_request_body();
@@ -172,11 +197,15 @@ impl Ingress {
         } else {
             HeldBody::None
         };
-        let Some(transaction) = &mut ctx.waf else { return Ok(()) };
+        let Some(transaction) = &mut ctx.waf else {
+            return Ok(());
+        };
         match &held {
             HeldBody::Whole(body, _) => transaction.request_body(body),
             HeldBody::Prefix(body, _) if waf.profile.over_limit == BodyOverLimit::InspectPrefix => {
-                let inspected = body.len().min(usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX));
+                let inspected = body
+                    .len()
+                    .min(usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX));
                 transaction.request_body(&body[..inspected]);
             }
             HeldBody::Prefix(..) | HeldBody::None => {}
@@ -196,7 +225,10 @@ impl Ingress {
     fn body_is_opaque(&self, rule: &CompiledRule, session: &Session) -> bool {
         let grpc_backends = match &rule.rule.action {
             Action::Forward(backends) => {
-                !backends.is_empty() && backends.iter().all(|(backend, _)| backend.protocol == BackendProtocol::Http2)
+                !backends.is_empty()
+                    && backends
+                        .iter()
+                        .all(|(backend, _)| backend.protocol == BackendProtocol::Http2)
             }
             Action::Redirect(_) => false,
         };
@@ -216,7 +248,8 @@ impl Ingress {
         let over = |length: u64| length > waf.profile.body_limit;
         match (inspect::content_length(session), waf.profile.over_limit) {
             (Some(length), BodyOverLimit::Refuse) if over(length) => {
-                return Err(Refusal::new(413, Stage::Waf, "body-over-inspection-limit").by(&waf.profile.name));
+                return Err(Refusal::new(413, Stage::Waf, "body-over-inspection-limit")
+                    .by(&waf.profile.name));
             }
             (Some(length), BodyOverLimit::Skip) if over(length) => return Ok(HeldBody::None),
             _ => {}
@@ -234,7 +267,8 @@ impl Ingress {
                 Ok(HeldBody::Whole(body, hold))
             }
             BodyRead::Prefix(_) if waf.profile.over_limit == BodyOverLimit::Refuse => {
-                Err(Refusal::new(413, Stage::Waf, "body-over-inspection-limit").by(&waf.profile.name))
+                Err(Refusal::new(413, Stage::Waf, "body-over-inspection-limit")
+                    .by(&waf.profile.name))
             }
             BodyRead::Prefix(body) => {
                 ctx.body_bytes = body.len() as u64;
@@ -243,7 +277,12 @@ impl Ingress {
         }
     }
 
-    async fn refuse(&self, session: &mut Session, ctx: &mut RequestContext, refusal: Refusal) -> pingora::Result<()> {
+    async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        refusal: Refusal,
+    ) -> pingora::Result<()> {
         let dropped = refusal.reason == "dropped";
         let written = if dropped {
             session.set_keepalive(None);
@@ -258,16 +297,26 @@ impl Ingress {
 
     /// Remembers and counts a refusal.
     fn note(&self, ctx: &mut RequestContext, refusal: Refusal) {
-        self.services.metrics.refusal(refusal.stage.name(), refusal.reason);
+        self.services
+            .metrics
+            .refusal(refusal.stage.name(), refusal.reason);
         if refusal.stage == Stage::Waf {
             ctx.waf_outcome = WafOutcome::Blocked;
         }
         ctx.refusal = Some(refusal);
     }
 
-    async fn redirect(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<bool> {
-        let Some(rule) = ctx.rule.clone() else { return Ok(false) };
-        let Action::Redirect(redirect) = &rule.rule.action else { return Ok(false) };
+    async fn redirect(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<bool> {
+        let Some(rule) = ctx.rule.clone() else {
+            return Ok(false);
+        };
+        let Action::Redirect(redirect) = &rule.rule.action else {
+            return Ok(false);
+        };
         let raw = String::from_utf8_lossy(session.req_header().raw_path()).into_owned();
         let port = session
             .req_header()
@@ -293,7 +342,9 @@ impl Ingress {
         if !session.as_downstream_mut().is_body_done() {
             session.set_keepalive(None);
         }
-        session.write_response_header(Box::new(response), true).await?;
+        session
+            .write_response_header(Box::new(response), true)
+            .await?;
         Ok(true)
     }
 
@@ -320,21 +371,37 @@ impl Ingress {
             protocol: inspect::protocol(request.version),
             tls: facts
                 .and_then(|facts| facts.tls.as_ref())
-                .map(|tls| TlsFacts { version: tls.version, sni: tls.sni.as_deref() }),
+                .map(|tls| TlsFacts {
+                    version: tls.version,
+                    sni: tls.sni.as_deref(),
+                }),
             method: request.method.as_str(),
             host: &ctx.view.host,
-            path: if ctx.view.path.is_empty() { path } else { &ctx.view.path },
+            path: if ctx.view.path.is_empty() {
+                path
+            } else {
+                &ctx.view.path
+            },
             query,
             status,
             bytes_in: ctx.body_bytes,
             bytes_out: session.body_bytes_sent() as u64,
             duration,
             rule: ctx.rule.as_ref().map(|rule| rule.rule.id.as_str()),
-            backend: ctx.backend.as_ref().map(|backend| backend.backend.name.as_str()),
+            backend: ctx
+                .backend
+                .as_ref()
+                .map(|backend| backend.backend.name.as_str()),
             endpoint: ctx.endpoint,
             attempts: (ctx.attempts > 1).then_some(ctx.attempts),
-            upstream: ctx.upstream_started.zip(ctx.upstream_answered).map(|(from, to)| to.duration_since(from)),
-            user_agent: request.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()),
+            upstream: ctx
+                .upstream_started
+                .zip(ctx.upstream_answered)
+                .map(|(from, to)| to.duration_since(from)),
+            user_agent: request
+                .headers
+                .get(header::USER_AGENT)
+                .and_then(|agent| agent.to_str().ok()),
             waf: (ctx.waf_outcome != WafOutcome::None).then(|| ctx.waf_outcome.name()),
             refused_by: refusal.map(|refusal| refusal.stage.name()),
             reason: refusal.map(|refusal| refusal.reason),
@@ -343,26 +410,38 @@ impl Ingress {
     }
 
     fn write_audit(&self, ctx: &mut RequestContext) {
-        let Some(mut transaction) = ctx.waf.take() else { return };
+        let Some(mut transaction) = ctx.waf.take() else {
+            return;
+        };
         transaction.elapsed(ctx.started.elapsed());
         let record = transaction.finish();
         if record.would_interrupt.is_some() {
             ctx.waf_outcome = WafOutcome::Detected;
         }
-        let Some(waf) = ctx.rule.as_ref().and_then(|rule| rule.waf.as_ref()) else { return };
-        self.services.metrics.waf_verdict(&waf.profile.name, ctx.waf_outcome.name());
+        let Some(waf) = ctx.rule.as_ref().and_then(|rule| rule.waf.as_ref()) else {
+            return;
+        };
+        self.services
+            .metrics
+            .waf_verdict(&waf.profile.name, ctx.waf_outcome.name());
         if is_notable(&record) {
-            self.services.audit_log.write_waf(&ctx.request_id, &waf.profile.name, &record);
+            self.services
+                .audit_log
+                .write_waf(&ctx.request_id, &waf.profile.name, &record);
         }
     }
 }
 
 fn is_notable(record: &AuditRecord) -> bool {
-    record.relevant && !record.matches.is_empty() || record.interruption.is_some() || record.would_interrupt.is_some()
+    record.relevant && !record.matches.is_empty()
+        || record.interruption.is_some()
+        || record.would_interrupt.is_some()
 }
 
 fn pinned(ctx: &RequestContext) -> Result<Arc<Snapshot>, Refusal> {
-    ctx.snapshot.clone().ok_or_else(|| Refusal::new(503, Stage::Route, "no-configuration"))
+    ctx.snapshot
+        .clone()
+        .ok_or_else(|| Refusal::new(503, Stage::Route, "no-configuration"))
 }
 
 #[async_trait]
@@ -373,7 +452,11 @@ impl ProxyHttp for Ingress {
         RequestContext::new()
     }
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<()> {
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<()> {
         ctx.snapshot = Some(self.services.snapshot.load_full());
         ctx.facts = ConnectionFacts::of(session);
         if let Some(facts) = &ctx.facts {
@@ -386,12 +469,18 @@ impl ProxyHttp for Ingress {
         if let Some(facts) = &ctx.facts
             && session.get_keepalive().is_some()
         {
-            session.set_keepalive(Some(facts.settings.load().limits.idle_timeout.as_secs().max(1)));
+            session.set_keepalive(Some(
+                facts.settings.load().limits.idle_timeout.as_secs().max(1),
+            ));
         }
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<bool> {
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<bool> {
         match self.decide(session, ctx).await {
             Ok(()) => self.redirect(session, ctx).await,
             Err(refusal) => {
@@ -418,7 +507,9 @@ impl ProxyHttp for Ingress {
             HeldBody::Prefix(held, _) if !held.is_empty() => {
                 let prefix = std::mem::take(held);
                 // Where the retry buffer holds the beginning, the chunk repeats it.
-                let repeated = session.get_retry_buffer().is_some_and(|buffer| body.as_ref() == Some(&buffer));
+                let repeated = session
+                    .get_retry_buffer()
+                    .is_some_and(|buffer| body.as_ref() == Some(&buffer));
                 *body = Some(match body.take() {
                     Some(chunk) if !repeated => {
                         ctx.body_bytes += chunk.len() as u64;
@@ -431,19 +522,34 @@ impl ProxyHttp for Ingress {
             }
             _ => ctx.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64),
         }
-        let max = ctx.rule.as_ref().and_then(|rule| rule.rule.policies.max_body_size);
+        let max = ctx
+            .rule
+            .as_ref()
+            .and_then(|rule| rule.rule.policies.max_body_size);
         if max.is_some_and(|max| ctx.body_bytes > max) && !session.was_upgraded() {
             self.note(ctx, Refusal::new(413, Stage::Body, "body-too-large"));
-            return Err(Error::explain(ErrorType::HTTPStatus(413), "request body over maxBodySize").into_down());
+            return Err(Error::explain(
+                ErrorType::HTTPStatus(413),
+                "request body over maxBodySize",
+            )
+            .into_down());
         }
         Ok(())
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<Box<HttpPeer>> {
         let unavailable = |reason: &'static str| Error::explain(ErrorType::HTTPStatus(503), reason);
         let rule = ctx.rule.clone().ok_or_else(|| unavailable("no-rule"))?;
         // A retry stays with the backend that was chosen by weight and takes its next endpoint.
-        let backend = match ctx.backend.clone().or_else(|| rule.targets.as_ref()?.next().cloned()) {
+        let backend = match ctx
+            .backend
+            .clone()
+            .or_else(|| rule.targets.as_ref()?.next().cloned())
+        {
             Some(backend) => backend,
             None => return Err(unavailable("no-backend")),
         };
@@ -477,7 +583,9 @@ impl ProxyHttp for Ingress {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
-        if response.status.is_informational() && response.status != http::StatusCode::SWITCHING_PROTOCOLS {
+        if response.status.is_informational()
+            && response.status != http::StatusCode::SWITCHING_PROTOCOLS
+        {
             return Ok(());
         }
         ctx.upstream_answered.get_or_insert_with(Instant::now);
@@ -486,7 +594,11 @@ impl ProxyHttp for Ingress {
             if let Some(refusal) = inspect::refusal_of(verdict) {
                 let status = refusal.status;
                 self.note(ctx, refusal);
-                return Err(Error::explain(ErrorType::HTTPStatus(status), "response refused by a WAF rule").into_up());
+                return Err(Error::explain(
+                    ErrorType::HTTPStatus(status),
+                    "response refused by a WAF rule",
+                )
+                .into_up());
             }
         }
         response.insert_header(REQUEST_ID, &ctx.request_id)?;
@@ -503,11 +615,16 @@ impl ProxyHttp for Ingress {
         ctx: &mut RequestContext,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let endpoints = ctx.backend.as_ref().map_or(0, |backend| backend.backend.endpoints.len());
+        let endpoints = ctx
+            .backend
+            .as_ref()
+            .map_or(0, |backend| backend.backend.endpoints.len());
         // Nothing was sent yet, so another endpoint may be asked whatever the method is.
         error.set_retry(ctx.attempts < MAX_TRIES && (ctx.attempts as usize) < endpoints);
         if let Some(backend) = &ctx.backend {
-            self.services.metrics.upstream(&backend.backend.name, "connect_failed");
+            self.services
+                .metrics
+                .upstream(&backend.backend.name, "connect_failed");
         }
         error
     }
@@ -532,13 +649,21 @@ impl ProxyHttp for Ingress {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut RequestContext,
+    ) -> FailToProxy {
         let refusal = match (&ctx.refusal, status_of(error)) {
             (Some(refusal), _) => Some(refusal.clone()),
             (None, None) => None,
             (None, Some((status, stage, reason))) => {
                 let mut refusal = Refusal::new(status, stage, reason);
-                refusal.rule = ctx.backend.as_ref().map(|backend| backend.backend.name.clone());
+                refusal.rule = ctx
+                    .backend
+                    .as_ref()
+                    .map(|backend| backend.backend.name.clone());
                 self.note(ctx, refusal.clone());
                 Some(refusal)
             }
@@ -548,12 +673,17 @@ impl ProxyHttp for Ingress {
         }
         let code = refusal.as_ref().map_or(0, |refusal| refusal.status);
         if let Some(refusal) = refusal
-            && session.response_written().is_none_or(|head| head.status.is_informational())
+            && session
+                .response_written()
+                .is_none_or(|head| head.status.is_informational())
             && let Err(error) = refusal.write(session, &ctx.request_id).await
         {
             tracing::debug!(%error, request_id = %ctx.request_id, "refusal not written");
         }
-        FailToProxy { error_code: code, can_reuse_downstream: false }
+        FailToProxy {
+            error_code: code,
+            can_reuse_downstream: false,
+        }
     }
 
     fn suppress_error_log(&self, _session: &Session, ctx: &RequestContext, error: &Error) -> bool {
@@ -562,25 +692,48 @@ impl ProxyHttp for Ingress {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut RequestContext) {
+    async fn logging(
+        &self,
+        session: &mut Session,
+        _error: Option<&Error>,
+        ctx: &mut RequestContext,
+    ) {
         self.write_audit(ctx);
         if let Some(facts) = &ctx.facts
             && !session.as_downstream().is_http2()
         {
             facts.awaits_head();
         }
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let status = session
+            .response_written()
+            .map_or(0, |head| head.status.as_u16());
         let duration = ctx.started.elapsed();
         self.services.metrics.request_finished();
         let listener = ctx.facts.as_ref().map_or("", |facts| &*facts.listener);
         match &ctx.rule {
-            Some(rule) => rule.metrics.observe(listener, &session.req_header().method, status, duration),
-            None => self.services.metrics.unrouted(listener, &session.req_header().method, status, duration),
+            Some(rule) => {
+                rule.metrics
+                    .observe(listener, &session.req_header().method, status, duration)
+            }
+            None => self.services.metrics.unrouted(
+                listener,
+                &session.req_header().method,
+                status,
+                duration,
+            ),
         }
         if let (Some(backend), Some(started)) = (&ctx.backend, ctx.upstream_started) {
-            let waited = ctx.upstream_answered.map(|answered| answered.duration_since(started));
-            let outcome = if waited.is_some() { "answered" } else { "failed" };
-            self.services.metrics.upstream_finished(&backend.backend.name, outcome, waited);
+            let waited = ctx
+                .upstream_answered
+                .map(|answered| answered.duration_since(started));
+            let outcome = if waited.is_some() {
+                "answered"
+            } else {
+                "failed"
+            };
+            self.services
+                .metrics
+                .upstream_finished(&backend.backend.name, outcome, waited);
         }
         self.log_access(session, ctx, status, duration);
     }
@@ -589,8 +742,9 @@ impl ProxyHttp for Ingress {
 /// What an error of pingora means to the client; `None` when nobody is left to tell.
 fn status_of(error: &Error) -> Option<(u16, Stage, &'static str)> {
     use ErrorType::{
-        ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout,
-        TLSHandshakeFailure, TLSHandshakeTimedout, WriteError, WriteTimedout, InvalidCert,
+        ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidCert,
+        ReadError, ReadTimedout, TLSHandshakeFailure, TLSHandshakeTimedout, WriteError,
+        WriteTimedout,
     };
     let upstream = |status, reason| Some((status, Stage::Upstream, reason));
     match (error.etype(), error.esource()) {
@@ -598,7 +752,9 @@ fn status_of(error: &Error) -> Option<(u16, Stage, &'static str)> {
         (HTTPStatus(status), ErrorSource::Downstream) => Some((*status, Stage::Body, "refused")),
         (HTTPStatus(status), _) => upstream(*status, "refused"),
         (ReadError | WriteError | ConnectionClosed, ErrorSource::Downstream) => None,
-        (ReadTimedout | WriteTimedout, ErrorSource::Downstream) => Some((408, Stage::Body, "client-too-slow")),
+        (ReadTimedout | WriteTimedout, ErrorSource::Downstream) => {
+            Some((408, Stage::Body, "client-too-slow"))
+        }
         (_, ErrorSource::Downstream) => Some((400, Stage::Normalise, "malformed")),
         (ConnectTimedout | TLSHandshakeTimedout, _) => upstream(504, "connect-timeout"),
         (ReadTimedout | WriteTimedout, _) => upstream(504, "timeout"),

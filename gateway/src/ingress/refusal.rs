@@ -72,7 +72,14 @@ pub struct Refusal {
 impl Refusal {
     /// Makes a refusal.
     pub fn new(status: u16, stage: Stage, reason: &'static str) -> Self {
-        Self { status, stage, reason, rule: None, retry_after: None, location: None }
+        Self {
+            status,
+            stage,
+            reason,
+            rule: None,
+            retry_after: None,
+            location: None,
+        }
     }
 
     /// Names what decided.
@@ -84,7 +91,10 @@ impl Refusal {
 
     /// The response head and body.
     pub(crate) fn response(&self, request_id: &str) -> pingora::Result<(ResponseHeader, Bytes)> {
-        let text = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Refused");
+        let text = StatusCode::from_u16(self.status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("Refused");
         let body = serde_json::json!({
             "status": self.status,
             "error": text,
@@ -100,9 +110,16 @@ impl Refusal {
         head.insert_header(REASON, format!("{}/{}", self.stage.name(), self.reason))?;
         head.insert_header(REQUEST_ID, request_id)?;
         if let Some(after) = self.retry_after {
-            head.insert_header(header::RETRY_AFTER, after.as_secs_f64().ceil().max(1.0) as u64)?;
+            head.insert_header(
+                header::RETRY_AFTER,
+                after.as_secs_f64().ceil().max(1.0) as u64,
+            )?;
         }
-        if let Some(location) = self.location.as_deref().and_then(|location| HeaderValue::from_str(location).ok()) {
+        if let Some(location) = self
+            .location
+            .as_deref()
+            .and_then(|location| HeaderValue::from_str(location).ok())
+        {
             head.insert_header(header::LOCATION, location)?;
         }
         Ok((head, body))
@@ -112,14 +129,20 @@ impl Refusal {
     ///
     /// A request body that was not read is drained within bounds; where more is
     /// to come the connection closes after the answer.
-    pub(crate) async fn write(&self, session: &mut Session, request_id: &str) -> pingora::Result<()> {
+    pub(crate) async fn write(
+        &self,
+        session: &mut Session,
+        request_id: &str,
+    ) -> pingora::Result<()> {
         let (head, body) = self.response(request_id)?;
         let unread = !session.as_downstream_mut().is_body_done();
         if unread {
             session.set_keepalive(None);
         }
         let no_body = session.req_header().method == http::Method::HEAD;
-        session.write_response_header(Box::new(head), no_body).await?;
+        session
+            .write_response_header(Box::new(head), no_body)
+            .await?;
         if !no_body {
             session.write_response_body(Some(body), true).await?;
         }

@@ -16,8 +16,10 @@ pub(crate) fn new_request_id() -> String {
 /// Keeps the id that a trusted proxy gave, where it is short and plain.
 pub(crate) fn accept_request_id(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
-    (!text.is_empty() && text.len() <= MAX_LENGTH && text.bytes().all(plain)).then(|| text.to_owned())
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    (!text.is_empty() && text.len() <= MAX_LENGTH && text.bytes().all(plain))
+        .then(|| text.to_owned())
 }
 
 #[cfg(test)]

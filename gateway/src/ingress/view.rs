@@ -74,7 +74,6 @@ pub(super) fn normalise(
     })
 }
 
-
 fn refuse(reason: &'static str) -> Refusal {
     Refusal::new(400, Stage::Normalise, reason)
 }
@@ -94,7 +93,11 @@ fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal>
             return Err(refuse("bare-line-feed"));
         }
     } else {
-        let size: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        let size: usize = request
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 32)
+            .sum();
         if (size + request.raw_path().len()) as u64 > limits.max_header_size {
             return Err(Refusal::new(431, Stage::Normalise, "head-too-large"));
         }
@@ -136,7 +139,9 @@ fn split_target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
         let text = std::str::from_utf8(raw).map_err(|_| refuse("bad-target"))?;
         let after = text
             .split_once("://")
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+            .filter(|(scheme, _)| {
+                scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+            })
             .map(|(_, after)| after)
             .ok_or_else(|| refuse("bad-target"))?;
         let end = after.find(['/', '?', '#']).unwrap_or(after.len());
@@ -154,14 +159,21 @@ fn split_target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
         Some(at) => (&origin[..at], Some(&origin[at + 1..])),
         None => (origin, None),
     };
-    if query.is_some_and(|query| query.iter().any(|byte| byte.is_ascii_control() || *byte == b' ')) {
+    if query.is_some_and(|query| {
+        query
+            .iter()
+            .any(|byte| byte.is_ascii_control() || *byte == b' ')
+    }) {
         return Err(refuse("bad-query"));
     }
     Ok((path, query, authority))
 }
 
 /// Finds the host, which every part of the request that names one must agree on.
-fn host_of<'a>(request: &'a RequestHeader, absolute: Option<&'a str>) -> Result<Cow<'a, str>, Refusal> {
+fn host_of<'a>(
+    request: &'a RequestHeader,
+    absolute: Option<&'a str>,
+) -> Result<Cow<'a, str>, Refusal> {
     let mut lines = request.headers.get_all(header::HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
@@ -171,9 +183,12 @@ fn host_of<'a>(request: &'a RequestHeader, absolute: Option<&'a str>) -> Result<
         Some(line) => Some(line.to_str().map_err(|_| refuse("bad-host"))?),
         None => None,
     };
-    let authority = absolute.or_else(|| request.uri.authority().map(|authority| authority.as_str()));
+    let authority =
+        absolute.or_else(|| request.uri.authority().map(|authority| authority.as_str()));
     let text = match (authority, line) {
-        (Some(authority), Some(line)) if !authority.eq_ignore_ascii_case(line) => return Err(refuse("host-mismatch")),
+        (Some(authority), Some(line)) if !authority.eq_ignore_ascii_case(line) => {
+            return Err(refuse("host-mismatch"));
+        }
         (Some(authority), _) => authority,
         (None, Some(line)) => line,
         (None, None) if request.version == Version::HTTP_10 => return Ok(Cow::Borrowed("")),
@@ -209,9 +224,18 @@ mod tests {
                 )
             })
         };
-        assert_eq!(split("GET", "/a?b=?c"), Ok(("/a".into(), Some("b=?c".into()), None)));
-        assert_eq!(split("GET", "http://h.test/a"), Ok(("/a".into(), None, Some("h.test".into()))));
-        assert_eq!(split("GET", "http://h.test"), Ok(("/".into(), None, Some("h.test".into()))));
+        assert_eq!(
+            split("GET", "/a?b=?c"),
+            Ok(("/a".into(), Some("b=?c".into()), None))
+        );
+        assert_eq!(
+            split("GET", "http://h.test/a"),
+            Ok(("/a".into(), None, Some("h.test".into())))
+        );
+        assert_eq!(
+            split("GET", "http://h.test"),
+            Ok(("/".into(), None, Some("h.test".into())))
+        );
         assert_eq!(split("OPTIONS", "*"), Ok(("/".into(), None, None)));
         for bad in ["*", "ftp://h.test/a", "h.test:443"] {
             assert!(split("GET", bad).is_err(), "{bad}");
@@ -220,11 +244,22 @@ mod tests {
 
     #[test]
     fn hosts_must_agree() {
-        let host = |hosts: &[&str], absolute| host_of(&request("GET", "/", hosts), absolute).map(Cow::into_owned);
+        let host = |hosts: &[&str], absolute| {
+            host_of(&request("GET", "/", hosts), absolute).map(Cow::into_owned)
+        };
         assert_eq!(host(&["Shop.Test:8080"], None), Ok("shop.test".into()));
-        assert_eq!(host(&["shop.test"], Some("SHOP.test")), Ok("shop.test".into()));
-        assert_eq!(host(&["shop.test"], Some("other.test")).unwrap_err().reason, "host-mismatch");
-        assert_eq!(host(&["a.test", "a.test"], None).unwrap_err().reason, "duplicate-host");
+        assert_eq!(
+            host(&["shop.test"], Some("SHOP.test")),
+            Ok("shop.test".into())
+        );
+        assert_eq!(
+            host(&["shop.test"], Some("other.test")).unwrap_err().reason,
+            "host-mismatch"
+        );
+        assert_eq!(
+            host(&["a.test", "a.test"], None).unwrap_err().reason,
+            "duplicate-host"
+        );
         assert_eq!(host(&[], None).unwrap_err().reason, "missing-host");
         assert_eq!(host(&["a b"], None).unwrap_err().reason, "bad-host");
     }

@@ -102,15 +102,25 @@ pub(crate) fn content_length(session: &Session) -> Option<u64> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return None;
     }
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 async fn read_chunk(session: &mut Session, buffered: bool) -> pingora::Result<Option<Bytes>> {
     match session.as_downstream_mut() {
-        ServerSession::H2(h2) if !buffered => match poll_fn(|cx| h2.poll_read_body_bytes(cx)).await {
+        ServerSession::H2(h2) if !buffered => match poll_fn(|cx| h2.poll_read_body_bytes(cx)).await
+        {
             None => Ok(None),
             Some(Ok(chunk)) => Ok(Some(chunk)),
-            Some(Err(error)) => Err(Error::because(ErrorType::ReadError, "reading the request body", error)),
+            Some(Err(error)) => Err(Error::because(
+                ErrorType::ReadError,
+                "reading the request body",
+                error,
+            )),
         },
         session => session.read_request_body().await,
     }
@@ -127,7 +137,9 @@ async fn restart_session(session: &mut Session) -> Result<(), Refusal> {
     let head = session.req_header().clone();
     let idle = ServerSession::new_http1(Box::new(std::io::Cursor::new(Vec::<u8>::new())));
     let old = std::mem::replace(&mut *session.downstream_session, idle);
-    let ServerSession::H1(old) = old else { return Err(Refusal::new(500, Stage::Body, "replay-failed")) };
+    let ServerSession::H1(old) = old else {
+        return Err(Refusal::new(500, Stage::Body, "replay-failed"));
+    };
     let mut fresh = H1Session::new(old.into_inner());
     fresh.set_pipelined_prefix(BytesMut::from(HEAD));
     fresh.read_request().await.map_err(broken)?;

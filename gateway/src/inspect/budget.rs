@@ -22,7 +22,10 @@ pub(crate) struct Hold {
 impl BodyBudget {
     /// Makes a budget.
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit: AtomicU64::new(limit), held: AtomicU64::new(0) })
+        Arc::new(Self {
+            limit: AtomicU64::new(limit),
+            held: AtomicU64::new(0),
+        })
     }
 
     /// Changes the limit; what is held stays held.
@@ -32,7 +35,10 @@ impl BodyBudget {
 
     /// Starts a hold of no bytes.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
-        Hold { budget: Arc::clone(self), bytes: 0 }
+        Hold {
+            budget: Arc::clone(self),
+            bytes: 0,
+        }
     }
 }
 
@@ -41,9 +47,12 @@ impl Hold {
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
         let limit = self.budget.limit.load(Ordering::Relaxed);
-        let taken = self.budget.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            held.checked_add(bytes).filter(|&after| after <= limit)
-        });
+        let taken = self
+            .budget
+            .held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                held.checked_add(bytes).filter(|&after| after <= limit)
+            });
         if taken.is_ok() {
             self.bytes += bytes;
         }

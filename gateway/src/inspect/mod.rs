@@ -14,4 +14,7 @@ mod waf;
 pub(crate) use body::{BodyLimits, BodyRead, content_length, read_body};
 pub use budget::BodyBudget;
 pub(crate) use budget::Hold;
-pub(crate) use waf::{WafOutcome, answer_expectation, begin, protocol, refusal_of, request_body_is_opaque, response_head};
+pub(crate) use waf::{
+    WafOutcome, answer_expectation, begin, protocol, refusal_of, request_body_is_opaque,
+    response_head,
+};

@@ -3,10 +3,14 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, Version, header};
-use pingora::{http::{RequestHeader, ResponseHeader}, proxy::Session};
+use pingora::{
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+};
 use portcullis_config::model::BodyOverLimit;
 use portcullis_waf::{
-    BodyOverLimit as EngineOverLimit, Connection, InterruptionAction, Limits, Transaction, TransactionOptions, Verdict,
+    BodyOverLimit as EngineOverLimit, Connection, InterruptionAction, Limits, Transaction,
+    TransactionOptions, Verdict,
 };
 
 use crate::{
@@ -69,7 +73,11 @@ pub(crate) fn begin(
         server_port: facts.local.port(),
     });
     let request = session.req_header();
-    transaction.request_line(request.method.as_str().as_bytes(), request.raw_path(), protocol(request.version));
+    transaction.request_line(
+        request.method.as_str().as_bytes(),
+        request.raw_path(),
+        protocol(request.version),
+    );
     request_headers(&mut transaction, request);
     transaction
 }
@@ -97,7 +105,9 @@ pub(crate) fn response_head(transaction: &mut Transaction, response: &ResponseHe
 
 /// The answer to an interruption; `None` where the request goes on.
 pub(crate) fn refusal_of(verdict: Verdict) -> Option<Refusal> {
-    let Verdict::Interrupt(interruption) = verdict else { return None };
+    let Verdict::Interrupt(interruption) = verdict else {
+        return None;
+    };
     let mut refusal = Refusal::new(interruption.status, Stage::Waf, "blocked");
     match interruption.action {
         InterruptionAction::Deny => {}
@@ -121,7 +131,8 @@ pub(crate) fn refusal_of(verdict: Verdict) -> Option<Refusal> {
 pub(crate) fn request_body_is_opaque(session: &Session, grpc_backends: bool) -> bool {
     let headers = &session.req_header().headers;
     if session.is_upgrade_req() {
-        return !headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING);
+        return !headers.contains_key(header::CONTENT_LENGTH)
+            && !headers.contains_key(header::TRANSFER_ENCODING);
     }
     grpc_backends && session.as_downstream().is_http2() && is_grpc(headers)
 }
@@ -140,7 +151,9 @@ pub(crate) async fn answer_expectation(session: &mut Session) {
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Name of an HTTP version in rules and logs.

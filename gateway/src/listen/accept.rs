@@ -23,7 +23,8 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
-    ConnectionFacts, ConnectionHandler, Stream, TlsConnection, proxy_header::read_proxy_header, stream::Tcp,
+    ConnectionFacts, ConnectionHandler, Stream, TlsConnection, proxy_header::read_proxy_header,
+    stream::Tcp,
 };
 use crate::{telemetry::Metrics, tls::ServerConfigs};
 
@@ -59,7 +60,8 @@ impl AcceptLoop {
                 Ok((stream, peer)) => self.spawn(stream, peer),
                 Err(error) => {
                     tracing::warn!(listener = %self.settings.load().name, %error, "accept failed");
-                    self.metrics.connection(&self.settings.load().name, "accept_failed");
+                    self.metrics
+                        .connection(&self.settings.load().name, "accept_failed");
                     tokio::time::sleep(ACCEPT_REST).await;
                 }
             }
@@ -80,7 +82,9 @@ impl AcceptLoop {
             match this.prepare(stream, peer, &settings, &name).await {
                 Ok((stream, facts)) => {
                     this.metrics.connection(&name, "served");
-                    Arc::clone(&this.handler).handle(stream, facts, this.drain.clone()).await;
+                    Arc::clone(&this.handler)
+                        .handle(stream, facts, this.drain.clone())
+                        .await;
                 }
                 Err((outcome, error)) => {
                     this.metrics.connection(&name, outcome);
@@ -100,7 +104,10 @@ impl AcceptLoop {
     ) -> Result<(Stream, Arc<ConnectionFacts>), (&'static str, io::Error)> {
         let local = socket.local_addr().map_err(|error| ("failed", error))?;
         tune(&socket).map_err(|error| ("failed", error))?;
-        let mut tcp = Tcp { ahead: BytesMut::new(), socket };
+        let mut tcp = Tcp {
+            ahead: BytesMut::new(),
+            socket,
+        };
         let mut client = peer;
         if settings.proxy_protocol {
             let reading = read_proxy_header(&mut tcp.socket);
@@ -123,11 +130,17 @@ impl AcceptLoop {
         };
         if settings.protocol == ListenerProtocol::Http {
             let facts = facts(None);
-            let stream = Stream::plain(tcp, Arc::clone(&facts)).map_err(|error| ("failed", error))?;
+            let stream =
+                Stream::plain(tcp, Arc::clone(&facts)).map_err(|error| ("failed", error))?;
             return Ok((stream, facts));
         }
-        let handshake = within(settings.limits.handshake_timeout, self.handshake(tcp, settings));
-        let (tls, connection) = handshake.await.map_err(|error| ("handshake_failed", error))?;
+        let handshake = within(
+            settings.limits.handshake_timeout,
+            self.handshake(tcp, settings),
+        );
+        let (tls, connection) = handshake
+            .await
+            .map_err(|error| ("handshake_failed", error))?;
         let facts = facts(Some(connection));
         let stream = Stream::tls(tls, Arc::clone(&facts)).map_err(|error| ("failed", error))?;
         Ok((stream, facts))
@@ -139,11 +152,17 @@ impl AcceptLoop {
         settings: &Listener,
     ) -> io::Result<(tokio_rustls::server::TlsStream<Tcp>, TlsConnection)> {
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-        let sni = start.client_hello().server_name().map(str::to_ascii_lowercase);
+        let sni = start
+            .client_hello()
+            .server_name()
+            .map(str::to_ascii_lowercase);
         let default = settings.tls.default_certificate.as_deref();
         if !self.tls.serves(sni.as_deref(), default) {
             start.io.write_all(&UNRECOGNIZED_NAME).await?;
-            return Err(io::Error::other(format!("no certificate for {}", sni.as_deref().unwrap_or("a client without SNI"))));
+            return Err(io::Error::other(format!(
+                "no certificate for {}",
+                sni.as_deref().unwrap_or("a client without SNI")
+            )));
         }
         let tls = start.into_stream(self.tls.config(&settings.tls)?).await?;
         let session = tls.get_ref().1;
@@ -153,7 +172,10 @@ impl AcceptLoop {
                 Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
                 _ => "TLSv1.3",
             },
-            cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown"),
+            cipher: session
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or("unknown"),
             h2: session.alpn_protocol() == Some(b"h2"),
         };
         Ok((tls, connection))
@@ -169,7 +191,9 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
 
 fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15));
     SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 

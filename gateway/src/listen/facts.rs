@@ -48,7 +48,11 @@ impl ConnectionFacts {
     /// Finds the facts of the connection that a request came on, over HTTP/1 and HTTP/2.
     pub fn of(session: &Session) -> Option<Arc<Self>> {
         let digest = session.digest()?.proxy_digest.as_ref()?;
-        digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
+        digest
+            .user_data
+            .as_ref()?
+            .downcast_ref::<Arc<Self>>()
+            .cloned()
     }
 
     /// Tells the stream that a request head is complete.

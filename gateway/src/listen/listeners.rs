@@ -22,7 +22,12 @@ use crate::{telemetry::Metrics, tls::ServerConfigs};
 pub trait ConnectionHandler: Send + Sync {
     /// Serves one connection until it ends. When `drain` becomes true it should
     /// end after the request it is working on.
-    async fn handle(self: Arc<Self>, stream: Stream, facts: Arc<ConnectionFacts>, drain: watch::Receiver<bool>);
+    async fn handle(
+        self: Arc<Self>,
+        stream: Stream,
+        facts: Arc<ConnectionFacts>,
+        drain: watch::Receiver<bool>,
+    );
 }
 
 /// A listener that cannot be bound.
@@ -64,8 +69,18 @@ pub struct Plan {
 
 impl Listeners {
     /// Makes a manager with no listeners.
-    pub fn new(handler: Arc<dyn ConnectionHandler>, tls: Arc<ServerConfigs>, metrics: Arc<Metrics>) -> Self {
-        Self { handler, tls, metrics, open: Arc::default(), running: Mutex::default() }
+    pub fn new(
+        handler: Arc<dyn ConnectionHandler>,
+        tls: Arc<ServerConfigs>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            handler,
+            tls,
+            metrics,
+            open: Arc::default(),
+            running: Mutex::default(),
+        }
     }
 
     /// Binds what is new in these listeners.
@@ -77,7 +92,10 @@ impl Listeners {
         let mut errors = Vec::new();
         let mut listeners = Vec::new();
         for (index, listener) in wanted.iter().enumerate() {
-            if running.iter().any(|running| is_same(&running.settings.load(), listener)) {
+            if running
+                .iter()
+                .any(|running| is_same(&running.settings.load(), listener))
+            {
                 listeners.push((listener.clone(), None));
                 continue;
             }
@@ -91,7 +109,11 @@ impl Listeners {
                 }),
             }
         }
-        if errors.is_empty() { Ok(Plan { listeners }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Plan { listeners })
+        } else {
+            Err(errors)
+        }
     }
 
     /// Starts what is new, changes the settings of what stays, and stops
@@ -103,8 +125,13 @@ impl Listeners {
             match socket {
                 Some(socket) => running.extend(self.start(listener, socket)),
                 None => {
-                    let at = before.iter().position(|known| is_same(&known.settings.load(), &listener));
-                    running.extend(at.map(|at| before.swap_remove(at)).inspect(|kept| kept.settings.store(Arc::new(listener))));
+                    let at = before
+                        .iter()
+                        .position(|known| is_same(&known.settings.load(), &listener));
+                    running.extend(
+                        at.map(|at| before.swap_remove(at))
+                            .inspect(|kept| kept.settings.store(Arc::new(listener))),
+                    );
                 }
             }
         }
@@ -136,12 +163,20 @@ impl Listeners {
             drain: draining,
         });
         tokio::spawn(accept.run(socket));
-        Some(Running { settings, bound, open, drain })
+        Some(Running {
+            settings,
+            bound,
+            open,
+            drain,
+        })
     }
 
     /// Where the listeners are bound, by name.
     pub fn bound(&self) -> Vec<(String, SocketAddr)> {
-        self.lock().iter().map(|running| (running.settings.load().name.clone(), running.bound)).collect()
+        self.lock()
+            .iter()
+            .map(|running| (running.settings.load().name.clone(), running.bound))
+            .collect()
     }
 
     /// Connections open now, those of removed listeners included.
@@ -152,7 +187,9 @@ impl Listeners {
     /// Connections open now on one listener.
     pub fn open_on(&self, name: &str) -> u32 {
         let running = self.lock();
-        let found = running.iter().find(|running| running.settings.load().name == name);
+        let found = running
+            .iter()
+            .find(|running| running.settings.load().name == name);
         found.map_or(0, |running| running.open.load(Ordering::Relaxed))
     }
 

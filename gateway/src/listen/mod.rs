@@ -20,6 +20,3 @@ pub use facts::{ConnectionFacts, TlsConnection};
 pub use listeners::{ConnectionHandler, ListenError, Listeners, Plan};
 pub use socket::bind;
 pub use stream::Stream;
-
-
-

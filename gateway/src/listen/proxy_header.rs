@@ -20,7 +20,10 @@ pub(super) async fn read_proxy_header<R: AsyncRead + Unpin>(
     stream: &mut R,
 ) -> io::Result<(Option<SocketAddr>, BytesMut)> {
     let mut buffer = BytesMut::with_capacity(512);
-    let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
+    let config = ParseConfig {
+        include_tlvs: false,
+        ..ParseConfig::default()
+    };
     loop {
         match ProxyHeader::parse(&buffer, config) {
             Ok((header, length)) => {

@@ -20,9 +20,9 @@ const BACKLOG: i32 = 4096;
 /// Those of the system, such as an address in use.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     match bind_exactly(address) {
-        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !has_ipv6() => {
-            bind_exactly(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
-        }
+        Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !has_ipv6() => bind_exactly(
+            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
+        ),
         bound => bound,
     }
 }
@@ -33,7 +33,11 @@ fn has_ipv6() -> bool {
 }
 
 fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
     }

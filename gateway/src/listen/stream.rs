@@ -14,8 +14,8 @@ use bytes::{Buf, BytesMut};
 use pingora::{
     http::ResponseHeader,
     protocols::{
-        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-        UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
+        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+        TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
     },
 };
 use tokio::{
@@ -73,13 +73,23 @@ impl Stream {
     fn new(transport: Transport, facts: Arc<ConnectionFacts>) -> io::Result<Self> {
         let head = ResponseHeader::build(200, Some(0)).map_err(io::Error::other)?;
         let header_timeout = facts.settings.load().limits.header_timeout;
-        let ssl_digest = facts
-            .tls
-            .as_ref()
-            .map(|tls| Arc::new(SslDigest::new(tls.cipher, tls.version, None, None, Vec::new())));
+        let ssl_digest = facts.tls.as_ref().map(|tls| {
+            Arc::new(SslDigest::new(
+                tls.cipher,
+                tls.version,
+                None,
+                None,
+                Vec::new(),
+            ))
+        });
         Ok(Self {
-            socket_digest: Arc::new(SocketDigest::from_raw_fd(transport.tcp().socket.as_raw_fd())),
-            proxy_digest: Arc::new(ProxyDigest::new(Box::new(head), Some(Box::new(Arc::clone(&facts))))),
+            socket_digest: Arc::new(SocketDigest::from_raw_fd(
+                transport.tcp().socket.as_raw_fd(),
+            )),
+            proxy_digest: Arc::new(ProxyDigest::new(
+                Box::new(head),
+                Some(Box::new(Arc::clone(&facts))),
+            )),
             transport: BufWriter::with_capacity(WRITE_BUFFER, transport),
             ahead: BytesMut::new(),
             facts,
@@ -93,14 +103,22 @@ impl Stream {
 
     /// Runs the clock for a request head; ready when it has run out.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        let Some(deadline) = self.deadline else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         sleep.as_mut().poll(cx)
     }
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
             let length = self.ahead.len().min(buf.remaining());
             buf.put_slice(&self.ahead[..length]);
@@ -115,11 +133,16 @@ impl AsyncRead for Stream {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.transport).poll_read(cx, buf);
         match &read {
-            Poll::Ready(Ok(())) if awaiting && buf.filled().len() > before && self.deadline.is_none() => {
+            Poll::Ready(Ok(()))
+                if awaiting && buf.filled().len() > before && self.deadline.is_none() =>
+            {
                 self.deadline = Some(Instant::now() + self.header_timeout);
             }
             Poll::Pending if self.poll_deadline(cx).is_ready() => {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "request head took too long")));
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "request head took too long",
+                )));
             }
             _ => {}
         }
@@ -128,7 +151,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.transport).poll_write(cx, bytes)
     }
 
@@ -163,7 +190,11 @@ impl Transport {
 }
 
 impl AsyncRead for Tcp {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
             return Pin::new(&mut self.socket).poll_read(cx, buf);
         }
@@ -175,7 +206,11 @@ impl AsyncRead for Tcp {
 }
 
 impl AsyncWrite for Tcp {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
@@ -201,7 +236,11 @@ impl AsyncWrite for Tcp {
 }
 
 impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
@@ -210,7 +249,11 @@ impl AsyncRead for Transport {
 }
 
 impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
@@ -249,7 +292,9 @@ impl AsyncWrite for Transport {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -273,13 +318,19 @@ impl Ssl for Stream {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.facts.tls.as_ref().map(|tls| if tls.h2 { ALPN::H2 } else { ALPN::H1 })
+        self.facts
+            .tls
+            .as_ref()
+            .map(|tls| if tls.h2 { ALPN::H2 } else { ALPN::H1 })
     }
 }
 
 impl GetTimingDigest for Stream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        vec![Some(TimingDigest { established_ts: self.accepted, ..TimingDigest::default() })]
+        vec![Some(TimingDigest {
+            established_ts: self.accepted,
+            ..TimingDigest::default()
+        })]
     }
 }
 

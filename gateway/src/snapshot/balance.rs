@@ -25,8 +25,14 @@ pub struct Schedule {
 impl Schedule {
     /// Works out the order for these weights; items of weight 0 take no turn.
     pub fn new(weights: &[u32]) -> Self {
-        let divisor = weights.iter().fold(0, |divisor, &weight| gcd(divisor, u64::from(weight))).max(1);
-        let mut shares: Vec<u64> = weights.iter().map(|&weight| u64::from(weight) / divisor).collect();
+        let divisor = weights
+            .iter()
+            .fold(0, |divisor, &weight| gcd(divisor, u64::from(weight)))
+            .max(1);
+        let mut shares: Vec<u64> = weights
+            .iter()
+            .map(|&weight| u64::from(weight) / divisor)
+            .collect();
         let total: u64 = shares.iter().sum();
         if total > MAX_TURNS {
             for share in &mut shares {
@@ -36,7 +42,9 @@ impl Schedule {
         }
         let total: u64 = shares.iter().sum();
         if total > 0 && shares.iter().all(|&share| share == shares[0]) {
-            return Self { turns: (0..weights.len() as u32).collect() };
+            return Self {
+                turns: (0..weights.len() as u32).collect(),
+            };
         }
         let mut credit = vec![0i64; shares.len()];
         let mut turns = Vec::with_capacity(total as usize);

@@ -52,7 +52,9 @@ pub fn compile(
             Ok(set) => {
                 rule_sets.insert(profile.name.clone(), set);
             }
-            Err(reasons) => reasons.into_iter().for_each(|reason| error(format!("wafProfiles[{index}].rules"), reason)),
+            Err(reasons) => reasons
+                .into_iter()
+                .for_each(|reason| error(format!("wafProfiles[{index}].rules"), reason)),
         }
     }
 
@@ -73,16 +75,25 @@ pub fn compile(
     let mut rules = HashMap::new();
     for (_, rule) in model.routes.iter().flat_map(|route| &route.rules) {
         let waf = rule.policies.waf.as_ref().and_then(|(name, mode)| {
-            let profile = model.waf_profiles.iter().find(|profile| profile.name == *name)?;
+            let profile = model
+                .waf_profiles
+                .iter()
+                .find(|profile| profile.name == *name)?;
             let mode = match mode {
                 WafMode::Block => EngineMode::On,
                 WafMode::Detect => EngineMode::DetectionOnly,
             };
-            Some(CompiledWaf { profile: Arc::clone(profile), rules: Arc::clone(rule_sets.get(name)?), mode })
+            Some(CompiledWaf {
+                profile: Arc::clone(profile),
+                rules: Arc::clone(rule_sets.get(name)?),
+                mode,
+            })
         });
         let mut rule_limiters = Vec::new();
         for limit in &rule.policies.rate_limits {
-            let limiter = limiters.entry(limit.name.clone()).or_insert_with(|| live.limiter(limit));
+            let limiter = limiters
+                .entry(limit.name.clone())
+                .or_insert_with(|| live.limiter(limit));
             rule_limiters.push(Arc::clone(limiter));
         }
         let compiled = CompiledRule {
@@ -101,18 +112,29 @@ pub fn compile(
         built: SystemTime::now(),
         yaml: portcullis_config::read::to_yaml(document),
         routes: RouteTable::new(&model.routes),
+        egress: model.egress.clone().map(Arc::new),
         model,
         rules,
     })
 }
 
-fn targets(rule: &Rule, backends: &HashMap<String, Arc<CompiledBackend>>, live: &Live) -> Option<Targets> {
-    let Action::Forward(forward) = &rule.action else { return None };
+fn targets(
+    rule: &Rule,
+    backends: &HashMap<String, Arc<CompiledBackend>>,
+    live: &Live,
+) -> Option<Targets> {
+    let Action::Forward(forward) = &rule.action else {
+        return None;
+    };
     let (backends, weights): (Vec<_>, Vec<_>) = forward
         .iter()
         .filter_map(|(backend, weight)| Some((Arc::clone(backends.get(&backend.name)?), *weight)))
         .unzip();
-    Some(Targets { backends, balancer: live.balancer(format!("rule:{}", rule.id)), schedule: Schedule::new(&weights) })
+    Some(Targets {
+        backends,
+        balancer: live.balancer(format!("rule:{}", rule.id)),
+        schedule: Schedule::new(&weights),
+    })
 }
 
 fn compile_backend(backend: &Arc<Backend>, live: &Live) -> Result<CompiledBackend, String> {
@@ -124,9 +146,20 @@ fn compile_backend(backend: &Arc<Backend>, live: &Live) -> Result<CompiledBacken
     // against one CA, or speaks one protocol, must not serve a backend with another.
     let mut key = DefaultHasher::new();
     backend.protocol.hash(&mut key);
-    backend.tls.as_ref().map(|tls| &tls.server_name).hash(&mut key);
-    authorities.as_ref().map(|list| list.iter().map(|der| der.as_ref()).collect::<Vec<_>>()).hash(&mut key);
-    let weights: Vec<u32> = backend.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+    backend
+        .tls
+        .as_ref()
+        .map(|tls| &tls.server_name)
+        .hash(&mut key);
+    authorities
+        .as_ref()
+        .map(|list| list.iter().map(|der| der.as_ref()).collect::<Vec<_>>())
+        .hash(&mut key);
+    let weights: Vec<u32> = backend
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.weight)
+        .collect();
     Ok(CompiledBackend {
         balancer: live.balancer(format!("backend:{}", backend.name)),
         schedule: Schedule::new(&weights),

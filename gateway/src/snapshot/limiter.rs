@@ -4,12 +4,7 @@
 //! of fixed capacity: when it is full the key that was used least is forgotten.
 //! A counter is a generic cell rate algorithm (GCRA) state of `governor`.
 
-use std::{
-    net::IpAddr,
-    num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
@@ -71,9 +66,16 @@ impl Limiter {
         let count = NonZeroU32::new(limit.count).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
         let spacing = (limit.per / count.get()).max(Duration::from_nanos(1));
-        let quota = Quota::with_period(spacing).unwrap_or(Quota::per_second(count)).allow_burst(burst);
+        let quota = Quota::with_period(spacing)
+            .unwrap_or(Quota::per_second(count))
+            .allow_burst(burst);
         let counters = Cache::new(limit.max_keys.max(1) as usize);
-        Self { limit, quota, clock: DefaultClock::default(), counters }
+        Self {
+            limit,
+            quota,
+            clock: DefaultClock::default(),
+            counters,
+        }
     }
 
     /// The limit it applies.
@@ -108,7 +110,9 @@ impl Limiter {
         match counter.check() {
             Ok(()) => LimitDecision::Allow,
             Err(not_until) => LimitDecision::Deny {
-                retry_after: not_until.wait_time_from(self.clock.now()).min(self.limit.max_retry_after),
+                retry_after: not_until
+                    .wait_time_from(self.clock.now())
+                    .min(self.limit.max_retry_after),
             },
         }
     }
@@ -116,16 +120,18 @@ impl Limiter {
     fn key(&self, subject: LimitSubject<'_>) -> Key {
         match &self.limit.key {
             RateLimitKey::Address { v4, v6 } => Key::Address(mask(subject.client, *v4, *v6)),
-            RateLimitKey::Header(name) => match subject.headers.get(name).map(|value| value.as_bytes()) {
-                None => Key::Header(Box::default()),
-                Some(value) if value.len() < MAX_HEADER_KEY => Key::Header(value.into()),
-                Some(value) => {
-                    // Longer than any short key, so that the two kinds never meet.
-                    let mut key = vec![0; MAX_HEADER_KEY - 32];
-                    key.extend_from_slice(&Sha256::digest(value));
-                    Key::Header(key.into())
+            RateLimitKey::Header(name) => {
+                match subject.headers.get(name).map(|value| value.as_bytes()) {
+                    None => Key::Header(Box::default()),
+                    Some(value) if value.len() < MAX_HEADER_KEY => Key::Header(value.into()),
+                    Some(value) => {
+                        // Longer than any short key, so that the two kinds never meet.
+                        let mut key = vec![0; MAX_HEADER_KEY - 32];
+                        key.extend_from_slice(&Sha256::digest(value));
+                        Key::Header(key.into())
+                    }
                 }
-            },
+            }
             RateLimitKey::Route => Key::Route(subject.route.into()),
         }
     }
@@ -135,11 +141,17 @@ impl Limiter {
 fn mask(address: IpAddr, v4: u8, v6: u8) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => {
-            let bits = u32::from(address) & u32::MAX.checked_shl(32 - u32::from(v4.min(32))).unwrap_or(0);
+            let bits = u32::from(address)
+                & u32::MAX
+                    .checked_shl(32 - u32::from(v4.min(32)))
+                    .unwrap_or(0);
             IpAddr::V4(bits.into())
         }
         IpAddr::V6(address) => {
-            let bits = u128::from(address) & u128::MAX.checked_shl(128 - u32::from(v6.min(128))).unwrap_or(0);
+            let bits = u128::from(address)
+                & u128::MAX
+                    .checked_shl(128 - u32::from(v6.min(128)))
+                    .unwrap_or(0);
             IpAddr::V6(bits.into())
         }
     }
@@ -163,7 +175,11 @@ mod tests {
     }
 
     fn allowed(limiter: &Limiter, client: &str, headers: &HeaderMap) -> bool {
-        let subject = LimitSubject { client: client.parse().unwrap(), route: "r", headers };
+        let subject = LimitSubject {
+            client: client.parse().unwrap(),
+            route: "r",
+            headers,
+        };
         limiter.check(subject) == LimitDecision::Allow
     }
 
@@ -173,8 +189,17 @@ mod tests {
         let none = HeaderMap::new();
         assert!(allowed(&limiter, "10.0.0.1", &none));
         assert!(allowed(&limiter, "10.0.0.1", &none));
-        let subject = LimitSubject { client: "10.0.0.1".parse().unwrap(), route: "r", headers: &none };
-        assert_eq!(limiter.check(subject), LimitDecision::Deny { retry_after: Duration::from_secs(60) });
+        let subject = LimitSubject {
+            client: "10.0.0.1".parse().unwrap(),
+            route: "r",
+            headers: &none,
+        };
+        assert_eq!(
+            limiter.check(subject),
+            LimitDecision::Deny {
+                retry_after: Duration::from_secs(60)
+            }
+        );
         assert!(allowed(&limiter, "10.0.0.2", &none));
     }
 
@@ -192,8 +217,16 @@ mod tests {
 
     #[test]
     fn header_values_count_apart_and_long_ones_too() {
-        let limiter = limiter(RateLimitKey::Header(http::HeaderName::from_static("x-api-key")), 100);
-        let with = |value: String| HeaderMap::from_iter([(http::HeaderName::from_static("x-api-key"), value.parse().unwrap())]);
+        let limiter = limiter(
+            RateLimitKey::Header(http::HeaderName::from_static("x-api-key")),
+            100,
+        );
+        let with = |value: String| {
+            HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-api-key"),
+                value.parse().unwrap(),
+            )])
+        };
         let (long_a, long_b) = (with("a".repeat(5000)), with("b".repeat(5000)));
         for headers in [&long_a, &long_b, &with("k".into()), &HeaderMap::new()] {
             assert!(allowed(&limiter, "10.0.0.1", headers));
@@ -206,15 +239,28 @@ mod tests {
     fn remembered_keys_are_bounded() {
         let limiter = limiter(RateLimitKey::Address { v4: 32, v6: 64 }, 50);
         for n in 0..10_000u32 {
-            allowed(&limiter, &std::net::Ipv4Addr::from(n).to_string(), &HeaderMap::new());
+            allowed(
+                &limiter,
+                &std::net::Ipv4Addr::from(n).to_string(),
+                &HeaderMap::new(),
+            );
         }
         assert!(limiter.counters.len() <= 50);
     }
 
     #[test]
     fn masks_keep_the_first_bits() {
-        assert_eq!(mask("10.1.2.3".parse().unwrap(), 24, 56), "10.1.2.0".parse::<IpAddr>().unwrap());
-        assert_eq!(mask("10.1.2.3".parse().unwrap(), 0, 0), "0.0.0.0".parse::<IpAddr>().unwrap());
-        assert_eq!(mask("2001:db8:1:2ff::1".parse().unwrap(), 24, 56), "2001:db8:1:200::".parse::<IpAddr>().unwrap());
+        assert_eq!(
+            mask("10.1.2.3".parse().unwrap(), 24, 56),
+            "10.1.2.0".parse::<IpAddr>().unwrap()
+        );
+        assert_eq!(
+            mask("10.1.2.3".parse().unwrap(), 0, 0),
+            "0.0.0.0".parse::<IpAddr>().unwrap()
+        );
+        assert_eq!(
+            mask("2001:db8:1:2ff::1".parse().unwrap(), 24, 56),
+            "2001:db8:1:200::".parse::<IpAddr>().unwrap()
+        );
     }
 }

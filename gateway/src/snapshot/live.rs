@@ -36,7 +36,10 @@ impl Live {
 
     /// The position kept under this id.
     pub(super) fn balancer(&self, id: String) -> Arc<Balancer> {
-        let mut balancers = self.balancers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut balancers = self
+            .balancers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         Arc::clone(balancers.entry(id).or_default())
     }
 
@@ -48,9 +51,15 @@ impl Live {
     ///
     /// Called once a snapshot serves; one that was refused changes nothing here.
     pub fn adopt(&self, model: &Model, limiters: impl IntoIterator<Item = Arc<Limiter>>) {
-        let kept = limiters.into_iter().map(|limiter| (limiter.limit().name.clone(), limiter)).collect();
+        let kept = limiters
+            .into_iter()
+            .map(|limiter| (limiter.limit().name.clone(), limiter))
+            .collect();
         *self.limiters.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-        let mut balancers = self.balancers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut balancers = self
+            .balancers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         balancers.retain(|id, _| match id.split_once(':') {
             Some(("backend", name)) => model.backends.iter().any(|backend| backend.name == name),
             Some(("rule", rule)) => {

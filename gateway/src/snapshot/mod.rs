@@ -21,7 +21,12 @@ pub use compile::compile;
 pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
 
-use std::{any::Any, collections::HashMap, sync::{Arc, OnceLock}, time::SystemTime};
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
 use portcullis_config::{access::AddressSet, model, route::RouteTable};
 use portcullis_waf::{EngineMode, RuleSet};
@@ -42,6 +47,8 @@ pub struct Snapshot {
     pub yaml: String,
     /// The model it was compiled from.
     pub model: model::Model,
+    /// The egress section, shared with open tunnels.
+    pub egress: Option<Arc<model::Egress>>,
     /// Which rule a request takes.
     pub routes: RouteTable,
     /// The compiled rules by id.
@@ -56,7 +63,11 @@ impl Snapshot {
 
     /// Every rate limiter that a rule of this snapshot uses.
     pub fn limiters(&self) -> Vec<Arc<Limiter>> {
-        let mut limiters: Vec<Arc<Limiter>> = self.rules.values().flat_map(|rule| rule.limiters.clone()).collect();
+        let mut limiters: Vec<Arc<Limiter>> = self
+            .rules
+            .values()
+            .flat_map(|rule| rule.limiters.clone())
+            .collect();
         limiters.sort_by(|a, b| a.limit().name.cmp(&b.limit().name));
         limiters.dedup_by(|a, b| Arc::ptr_eq(a, b));
         limiters
@@ -94,7 +105,9 @@ pub struct Targets {
 impl Targets {
     /// Chooses the next backend; `None` when none takes requests.
     pub fn next(&self) -> Option<&Arc<CompiledBackend>> {
-        self.schedule.pick(&self.balancer).map(|index| &self.backends[index])
+        self.schedule
+            .pick(&self.balancer)
+            .map(|index| &self.backends[index])
     }
 }
 
@@ -116,7 +129,9 @@ pub struct CompiledBackend {
 impl CompiledBackend {
     /// Chooses the next endpoint; `None` when none takes requests.
     pub fn next(&self) -> Option<&model::Endpoint> {
-        self.schedule.pick(&self.balancer).map(|index| &self.backend.endpoints[index])
+        self.schedule
+            .pick(&self.balancer)
+            .map(|index| &self.backend.endpoints[index])
     }
 }
 

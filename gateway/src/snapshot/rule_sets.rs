@@ -35,8 +35,12 @@ struct Compiled {
 impl Compiled {
     /// The set, where it still runs and its files still say the same.
     fn unchanged(&self) -> Option<Arc<RuleSet>> {
-        let same = |(path, hash): (&PathBuf, &Hash)| read_text(path).is_ok_and(|text| text_hash(&text) == *hash);
-        self.set.upgrade().filter(|_| self.included.iter().all(same))
+        let same = |(path, hash): (&PathBuf, &Hash)| {
+            read_text(path).is_ok_and(|text| text_hash(&text) == *hash)
+        };
+        self.set
+            .upgrade()
+            .filter(|_| self.included.iter().all(same))
     }
 }
 
@@ -52,10 +56,16 @@ impl RuleSets {
             match rules {
                 WafRules::Builtin(BuiltinRules::Baseline) => texts.push(portcullis_waf::baseline()),
                 WafRules::Inline(text) => {
-                    texts.push(RuleText { name: format!("wafProfiles[{}].inline", profile.name), text: text.clone() });
+                    texts.push(RuleText {
+                        name: format!("wafProfiles[{}].inline", profile.name),
+                        text: text.clone(),
+                    });
                 }
                 WafRules::File(path) => match read_text(path) {
-                    Ok(text) => texts.push(RuleText { name: path.display().to_string(), text }),
+                    Ok(text) => texts.push(RuleText {
+                        name: path.display().to_string(),
+                        text,
+                    }),
                     Err(error) => errors.push(error),
                 },
             }
@@ -72,8 +82,17 @@ impl RuleSets {
         match RuleSet::compile(&texts, &files) {
             Ok(set) => {
                 let set = Arc::new(set);
-                let included = files.read.into_inner().unwrap_or_else(PoisonError::into_inner);
-                sets.insert(key, Compiled { set: Arc::downgrade(&set), included });
+                let included = files
+                    .read
+                    .into_inner()
+                    .unwrap_or_else(PoisonError::into_inner);
+                sets.insert(
+                    key,
+                    Compiled {
+                        set: Arc::downgrade(&set),
+                        included,
+                    },
+                );
                 Ok(set)
             }
             Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
@@ -81,7 +100,10 @@ impl RuleSets {
     }
 
     pub(super) fn forget_unused(&self) {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, compiled| compiled.set.strong_count() > 0);
+        self.compiled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, compiled| compiled.set.strong_count() > 0);
     }
 }
 
@@ -106,7 +128,10 @@ impl RuleSource for Files {
     fn read(&self, path: &str) -> Result<String, String> {
         let path = PathBuf::from(path);
         let text = read_text(&path)?;
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(path, text_hash(&text));
+        self.read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path, text_hash(&text));
         Ok(text)
     }
 }
@@ -130,7 +155,11 @@ fn read_text(path: &Path) -> Result<String, String> {
         .and_then(|file| file.take(MAX_RULE_FILE_BYTES + 1).read_to_string(&mut text))
         .map_err(|error| format!("{}: {error}", path.display()))?;
     if text.len() as u64 > MAX_RULE_FILE_BYTES {
-        return Err(format!("{}: larger than {} MiB", path.display(), MAX_RULE_FILE_BYTES >> 20));
+        return Err(format!(
+            "{}: larger than {} MiB",
+            path.display(),
+            MAX_RULE_FILE_BYTES >> 20
+        ));
     }
     Ok(text)
 }

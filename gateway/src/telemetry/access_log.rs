@@ -45,7 +45,10 @@ pub struct RequestFacts<'a> {
     #[serde(serialize_with = "capped")]
     pub path: &'a str,
     /// Query, as sent.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "capped_option")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "capped_option"
+    )]
     pub query: Option<&'a str>,
     /// Status sent; 0 where none was.
     pub status: u16,
@@ -69,10 +72,17 @@ pub struct RequestFacts<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
     /// Milliseconds until the endpoint's response head.
-    #[serde(rename = "upstreamMs", skip_serializing_if = "Option::is_none", serialize_with = "millis_option")]
+    #[serde(
+        rename = "upstreamMs",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "millis_option"
+    )]
     pub upstream: Option<Duration>,
     /// `User-Agent`.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "capped_option")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "capped_option"
+    )]
     pub user_agent: Option<&'a str>,
     /// `pass`, `detected` or `blocked`, where the WAF looked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,7 +148,9 @@ impl AccessLog {
             reason: match (facts.refused_by, facts.reason, facts.decided_by) {
                 (Some(stage), Some(reason), Some(by)) => format!("{stage}/{reason} ({by})"),
                 (Some(stage), Some(reason), None) => format!("{stage}/{reason}"),
-                _ => facts.backend.map_or_else(String::new, |backend| format!("to {backend}")),
+                _ => facts
+                    .backend
+                    .map_or_else(String::new, |backend| format!("to {backend}")),
             },
             request_id: facts.request_id.to_owned(),
         });
@@ -162,7 +174,10 @@ fn capped<S: serde::Serializer>(text: &&str, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(cap(text))
 }
 
-fn capped_option<S: serde::Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+fn capped_option<S: serde::Serializer>(
+    text: &Option<&str>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     text.map(cap).serialize(serializer)
 }
 
@@ -170,6 +185,11 @@ fn millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S:
     serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e3)
 }
 
-fn millis_option<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.map(|duration| (duration.as_secs_f64() * 1e6).round() / 1e3).serialize(serializer)
+fn millis_option<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration
+        .map(|duration| (duration.as_secs_f64() * 1e6).round() / 1e3)
+        .serialize(serializer)
 }

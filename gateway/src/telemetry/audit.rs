@@ -28,7 +28,13 @@ struct Kept {
 impl AuditLog {
     /// Makes a log over a writer that keeps this many records.
     pub fn new(writer: LogWriter, capacity: usize) -> Self {
-        Self { writer, kept: Mutex::new(Kept { records: VecDeque::new(), capacity }) }
+        Self {
+            writer,
+            kept: Mutex::new(Kept {
+                records: VecDeque::new(),
+                capacity,
+            }),
+        }
     }
 
     /// Where the lines go.
@@ -46,7 +52,11 @@ impl AuditLog {
 
     /// Writes what the WAF found in a request.
     pub fn write_waf(&self, request_id: &str, profile: &str, record: &AuditRecord) {
-        self.write("waf", request_id, json!({ "profile": profile, "waf": record }));
+        self.write(
+            "waf",
+            request_id,
+            json!({ "profile": profile, "waf": record }),
+        );
     }
 
     /// Writes a record of some kind about a request or connection.
@@ -79,13 +89,22 @@ impl AuditLog {
     /// Finds the records of a request.
     pub fn find(&self, request_id: &str) -> Vec<Value> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.records.iter().filter(|(id, _)| id == request_id).map(|(_, record)| record.clone()).collect()
+        kept.records
+            .iter()
+            .filter(|(id, _)| id == request_id)
+            .map(|(_, record)| record.clone())
+            .collect()
     }
 
     /// The last records, newest first.
     pub fn last(&self, limit: usize) -> Vec<Value> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.records.iter().rev().take(limit).map(|(_, record)| record.clone()).collect()
+        kept.records
+            .iter()
+            .rev()
+            .take(limit)
+            .map(|(_, record)| record.clone())
+            .collect()
     }
 }
 

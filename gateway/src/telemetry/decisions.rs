@@ -30,7 +30,9 @@ pub struct Decisions {
 
 impl Default for Decisions {
     fn default() -> Self {
-        Self { channel: broadcast::channel(BACKLOG).0 }
+        Self {
+            channel: broadcast::channel(BACKLOG).0,
+        }
     }
 }
 

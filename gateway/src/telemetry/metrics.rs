@@ -8,17 +8,21 @@ use std::{
 
 use http::Method;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use super::names::{self, Name};
 
 /// Upper bounds of the time histograms, in seconds.
-const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 /// Methods with a label of their own; any other is `OTHER`.
-const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "OTHER"];
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "OTHER",
+];
 
 /// Status classes; `none` is a request that got no answer.
 const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -74,13 +78,22 @@ impl Metrics {
     /// Makes metrics, all at zero.
     pub fn new() -> Self {
         let registry = Registry::new();
-        let requests = counters(&registry, names::REQUESTS, &["listener", "rule", "method", "status"]);
+        let requests = counters(
+            &registry,
+            names::REQUESTS,
+            &["listener", "rule", "method", "status"],
+        );
         let request_seconds = histograms(&registry, names::REQUEST_SECONDS, &["rule"]);
         let no_rule = RuleMetrics::new(NO_RULE, &requests, &request_seconds);
         let build = gauges(&registry, names::BUILD, &["version"]);
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
         Self {
-            in_flight: register(&registry, IntGauge::with_opts(opts(names::REQUESTS_IN_FLIGHT))),
+            in_flight: register(
+                &registry,
+                IntGauge::with_opts(opts(names::REQUESTS_IN_FLIGHT)),
+            ),
             refusals: counters(&registry, names::REFUSALS, &["stage", "reason"]),
             upstream: counters(&registry, names::UPSTREAM, &["backend", "outcome"]),
             upstream_seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
@@ -90,12 +103,18 @@ impl Metrics {
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
             egress_bytes: counters(&registry, names::EGRESS_BYTES, &["direction"]),
             connections: counters(&registry, names::CONNECTIONS, &["listener", "outcome"]),
-            connections_open: register(&registry, IntGaugeVec::new(opts(names::CONNECTIONS_OPEN), &["listener"])),
+            connections_open: register(
+                &registry,
+                IntGaugeVec::new(opts(names::CONNECTIONS_OPEN), &["listener"]),
+            ),
             certificate_expiry: gauges(&registry, names::CERTIFICATE_EXPIRY, &["certificate"]),
             reloads: counters(&registry, names::RELOADS, &["outcome"]),
             last_reload: register(&registry, Gauge::with_opts(opts(names::LAST_RELOAD))),
             snapshot: register(&registry, IntGauge::with_opts(opts(names::SNAPSHOT))),
-            problems: register(&registry, IntGaugeVec::new(opts(names::PROBLEMS), &["severity"])),
+            problems: register(
+                &registry,
+                IntGaugeVec::new(opts(names::PROBLEMS), &["severity"]),
+            ),
             stale_since: register(&registry, Gauge::with_opts(opts(names::STALE_SINCE))),
             log_dropped: counters(&registry, names::LOG_DROPPED, &["log"]),
             requests,
@@ -108,13 +127,23 @@ impl Metrics {
 
     /// The metrics of a rule.
     pub fn rule(&self, rule: &str) -> Arc<RuleMetrics> {
-        self.known_rules.lock().unwrap_or_else(PoisonError::into_inner).insert(rule.to_owned());
-        Arc::new(RuleMetrics::new(rule, &self.requests, &self.request_seconds))
+        self.known_rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(rule.to_owned());
+        Arc::new(RuleMetrics::new(
+            rule,
+            &self.requests,
+            &self.request_seconds,
+        ))
     }
 
     /// Forgets the series of rules that are gone.
     pub fn keep_rules(&self, kept: impl Fn(&str) -> bool) {
-        let mut known = self.known_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .known_rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let gone: Vec<String> = known.iter().filter(|rule| !kept(rule)).cloned().collect();
         for rule in gone {
             known.remove(&rule);
@@ -122,9 +151,20 @@ impl Metrics {
             let _ = self.request_seconds.remove_label_values(&[&rule]);
             for family in self.requests.collect() {
                 for metric in family.get_metric() {
-                    let label = |name| metric.get_label().iter().find(|pair| pair.name() == name).map_or("", |pair| pair.value());
+                    let label = |name| {
+                        metric
+                            .get_label()
+                            .iter()
+                            .find(|pair| pair.name() == name)
+                            .map_or("", |pair| pair.value())
+                    };
                     if label("rule") == rule {
-                        let values = [label("listener"), label("rule"), label("method"), label("status")];
+                        let values = [
+                            label("listener"),
+                            label("rule"),
+                            label("method"),
+                            label("status"),
+                        ];
                         let _ = self.requests.remove_label_values(&values);
                     }
                 }
@@ -158,10 +198,17 @@ impl Metrics {
     }
 
     /// Counts the end of a request to a backend, and the wait for its response head.
-    pub fn upstream_finished(&self, backend: &str, outcome: &'static str, waited: Option<Duration>) {
+    pub fn upstream_finished(
+        &self,
+        backend: &str,
+        outcome: &'static str,
+        waited: Option<Duration>,
+    ) {
         self.upstream.with_label_values(&[backend, outcome]).inc();
         if let Some(waited) = waited {
-            self.upstream_seconds.with_label_values(&[backend]).observe(waited.as_secs_f64());
+            self.upstream_seconds
+                .with_label_values(&[backend])
+                .observe(waited.as_secs_f64());
         }
     }
 
@@ -177,7 +224,9 @@ impl Metrics {
 
     /// Counts an egress decision; `reason` is one of the proxy's reason codes.
     pub fn egress_decision(&self, policy: &str, verdict: &str, reason: &str) {
-        self.egress.with_label_values(&[policy, verdict, reason]).inc();
+        self.egress
+            .with_label_values(&[policy, verdict, reason])
+            .inc();
     }
 
     /// Changes the number of open egress tunnels.
@@ -193,19 +242,25 @@ impl Metrics {
 
     /// Counts a connection by what became of it.
     pub fn connection(&self, listener: &str, outcome: &'static str) {
-        self.connections.with_label_values(&[listener, outcome]).inc();
+        self.connections
+            .with_label_values(&[listener, outcome])
+            .inc();
     }
 
     /// Changes the number of open connections.
     pub fn connections_open(&self, listener: &str, change: i64) {
-        self.connections_open.with_label_values(&[listener]).add(change);
+        self.connections_open
+            .with_label_values(&[listener])
+            .add(change);
     }
 
     /// Sets the expiry of every certificate there is.
     pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, i64)>) {
         self.certificate_expiry.reset();
         for (name, not_after) in certificates {
-            self.certificate_expiry.with_label_values(&[name]).set(not_after as f64);
+            self.certificate_expiry
+                .with_label_values(&[name])
+                .set(not_after as f64);
         }
     }
 
@@ -213,7 +268,8 @@ impl Metrics {
     pub fn load_accepted(&self, version: u64, warnings: usize) {
         self.reloads.with_label_values(&["accepted"]).inc();
         self.last_reload.set(now());
-        self.snapshot.set(i64::try_from(version).unwrap_or(i64::MAX));
+        self.snapshot
+            .set(i64::try_from(version).unwrap_or(i64::MAX));
         self.stale_since.set(0.0);
         self.set_problems(0, warnings);
     }
@@ -235,8 +291,12 @@ impl Metrics {
 
     /// Sets the number of problems there are now.
     pub fn set_problems(&self, errors: usize, warnings: usize) {
-        self.problems.with_label_values(&["error"]).set(errors as i64);
-        self.problems.with_label_values(&["warning"]).set(warnings as i64);
+        self.problems
+            .with_label_values(&["error"])
+            .set(errors as i64);
+        self.problems
+            .with_label_values(&["warning"])
+            .set(warnings as i64);
     }
 
     /// Counts log lines that were dropped.
@@ -268,7 +328,10 @@ impl RuleMetrics {
     /// Counts a request and the time it took.
     pub fn observe(&self, listener: &str, method: &Method, status: u16, duration: Duration) {
         self.seconds.observe(duration.as_secs_f64());
-        let method = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1);
+        let method = METHODS
+            .iter()
+            .position(|known| *known == method.as_str())
+            .unwrap_or(METHODS.len() - 1);
         let status = usize::from(status / 100).min(STATUSES.len() - 1);
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let counters = match cached.iter().position(|(known, _)| known == listener) {
@@ -277,7 +340,10 @@ impl RuleMetrics {
                 let made = METHODS
                     .iter()
                     .flat_map(|method| STATUSES.iter().map(move |status| (method, status)))
-                    .map(|(method, status)| self.requests.with_label_values(&[listener, &self.rule, method, status]))
+                    .map(|(method, status)| {
+                        self.requests
+                            .with_label_values(&[listener, &self.rule, method, status])
+                    })
                     .collect();
                 cached.push((listener.to_owned(), made));
                 &cached[cached.len() - 1].1
@@ -288,7 +354,9 @@ impl RuleMetrics {
 }
 
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 fn opts(name: Name) -> Opts {
@@ -297,7 +365,9 @@ fn opts(name: Name) -> Opts {
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
     let metric = made.expect("names and labels are constants of this file and valid");
-    registry.register(Box::new(metric.clone())).expect("each name is registered once, in Metrics::new");
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("each name is registered once, in Metrics::new");
     metric
 }
 
@@ -323,21 +393,33 @@ mod tests {
         let metrics = Metrics::new();
         let rule = metrics.rule("shop/0");
         for method in ["GET", "BREW", "X1", "X2", "X3"] {
-            rule.observe("http", &Method::from_bytes(method.as_bytes()).unwrap(), 299, Duration::from_millis(3));
+            rule.observe(
+                "http",
+                &Method::from_bytes(method.as_bytes()).unwrap(),
+                299,
+                Duration::from_millis(3),
+            );
         }
         rule.observe("http", &Method::GET, 0, Duration::ZERO);
         rule.observe("http", &Method::GET, 999, Duration::ZERO);
         let text = metrics.render();
         assert!(text.contains(r#"portcullis_requests_total{listener="http",method="OTHER",rule="shop/0",status="2xx"} 4"#));
         assert!(!text.contains("BREW"));
-        assert_eq!(text.matches("portcullis_requests_total{").count(), METHODS.len() * STATUSES.len());
+        assert_eq!(
+            text.matches("portcullis_requests_total{").count(),
+            METHODS.len() * STATUSES.len()
+        );
     }
 
     #[test]
     fn series_of_removed_rules_go() {
         let metrics = Metrics::new();
-        metrics.rule("old/0").observe("http", &Method::GET, 200, Duration::ZERO);
-        metrics.rule("new/0").observe("http", &Method::GET, 200, Duration::ZERO);
+        metrics
+            .rule("old/0")
+            .observe("http", &Method::GET, 200, Duration::ZERO);
+        metrics
+            .rule("new/0")
+            .observe("http", &Method::GET, 200, Duration::ZERO);
         metrics.keep_rules(|rule| rule == "new/0");
         let text = metrics.render();
         assert!(!text.contains("old/0"), "{text}");

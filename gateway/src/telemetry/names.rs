@@ -8,55 +8,99 @@
 pub struct Name(pub &'static str, pub &'static str);
 
 /// Requests by `listener`, `rule`, `method` and `status` class.
-pub const REQUESTS: Name = Name("portcullis_requests_total", "Requests answered, by listener, rule, method and status.");
+pub const REQUESTS: Name = Name(
+    "portcullis_requests_total",
+    "Requests answered, by listener, rule, method and status.",
+);
 /// Seconds from request head to the end of the response, by `rule`.
-pub const REQUEST_SECONDS: Name =
-    Name("portcullis_request_duration_seconds", "Time from request head to the end of the response, by rule.");
+pub const REQUEST_SECONDS: Name = Name(
+    "portcullis_request_duration_seconds",
+    "Time from request head to the end of the response, by rule.",
+);
 /// Requests being worked on.
-pub const REQUESTS_IN_FLIGHT: Name = Name("portcullis_requests_in_flight", "Requests being worked on.");
+pub const REQUESTS_IN_FLIGHT: Name =
+    Name("portcullis_requests_in_flight", "Requests being worked on.");
 /// Answers of our own by `stage` and `reason`.
-pub const REFUSALS: Name = Name("portcullis_refusals_total", "Requests that the gateway answered itself, by stage and reason.");
+pub const REFUSALS: Name = Name(
+    "portcullis_refusals_total",
+    "Requests that the gateway answered itself, by stage and reason.",
+);
 /// Requests to backends by `backend` and `outcome`.
-pub const UPSTREAM: Name = Name("portcullis_upstream_requests_total", "Attempts at backends, by backend and outcome.");
+pub const UPSTREAM: Name = Name(
+    "portcullis_upstream_requests_total",
+    "Attempts at backends, by backend and outcome.",
+);
 /// Seconds until a backend's response head, by `backend`.
-pub const UPSTREAM_SECONDS: Name =
-    Name("portcullis_upstream_response_seconds", "Time until the response head of a backend, by backend.");
+pub const UPSTREAM_SECONDS: Name = Name(
+    "portcullis_upstream_response_seconds",
+    "Time until the response head of a backend, by backend.",
+);
 /// Rate limit decisions by `limit` and `verdict`.
-pub const RATE_LIMIT: Name = Name("portcullis_rate_limit_decisions_total", "Rate limit decisions, by limit and verdict.");
+pub const RATE_LIMIT: Name = Name(
+    "portcullis_rate_limit_decisions_total",
+    "Rate limit decisions, by limit and verdict.",
+);
 /// WAF verdicts by `profile` and `verdict`.
-pub const WAF: Name = Name("portcullis_waf_verdicts_total", "WAF verdicts, by profile and verdict.");
+pub const WAF: Name = Name(
+    "portcullis_waf_verdicts_total",
+    "WAF verdicts, by profile and verdict.",
+);
 /// Egress decisions by `policy`, `verdict` and `reason`.
-pub const EGRESS: Name = Name("portcullis_egress_decisions_total", "Egress decisions, by policy, verdict and reason.");
+pub const EGRESS: Name = Name(
+    "portcullis_egress_decisions_total",
+    "Egress decisions, by policy, verdict and reason.",
+);
 /// Open egress tunnels.
 pub const EGRESS_TUNNELS: Name = Name("portcullis_egress_tunnels_open", "Egress tunnels open now.");
 /// Egress bytes by `direction`.
-pub const EGRESS_BYTES: Name = Name("portcullis_egress_bytes_total", "Bytes through egress connections, by direction.");
+pub const EGRESS_BYTES: Name = Name(
+    "portcullis_egress_bytes_total",
+    "Bytes through egress connections, by direction.",
+);
 /// Connections by `listener` and `outcome`.
-pub const CONNECTIONS: Name = Name("portcullis_connections_total", "Connections, by listener and outcome.");
+pub const CONNECTIONS: Name = Name(
+    "portcullis_connections_total",
+    "Connections, by listener and outcome.",
+);
 /// Open connections by `listener`.
-pub const CONNECTIONS_OPEN: Name = Name("portcullis_connections_open", "Connections open now, by listener.");
+pub const CONNECTIONS_OPEN: Name = Name(
+    "portcullis_connections_open",
+    "Connections open now, by listener.",
+);
 /// Expiry of each certificate, by `certificate`.
 pub const CERTIFICATE_EXPIRY: Name = Name(
     "portcullis_certificate_expiry_timestamp_seconds",
     "End of validity of each certificate, in seconds since 1970.",
 );
 /// Reloads by `outcome`.
-pub const RELOADS: Name = Name("portcullis_reloads_total", "Configuration loads, by outcome.");
+pub const RELOADS: Name = Name(
+    "portcullis_reloads_total",
+    "Configuration loads, by outcome.",
+);
 /// Time of the last load that was accepted.
 pub const LAST_RELOAD: Name = Name(
     "portcullis_config_last_success_timestamp_seconds",
     "When the serving configuration was loaded, in seconds since 1970.",
 );
 /// Number of the serving snapshot.
-pub const SNAPSHOT: Name = Name("portcullis_config_snapshot", "Number of the serving snapshot, from 1.");
+pub const SNAPSHOT: Name = Name(
+    "portcullis_config_snapshot",
+    "Number of the serving snapshot, from 1.",
+);
 /// Problems of the last load, by `severity`.
-pub const PROBLEMS: Name = Name("portcullis_config_problems", "Problems of the last load, by severity.");
+pub const PROBLEMS: Name = Name(
+    "portcullis_config_problems",
+    "Problems of the last load, by severity.",
+);
 /// Since when the serving configuration is not the one in the files.
 pub const STALE_SINCE: Name = Name(
     "portcullis_config_stale_since_timestamp_seconds",
     "Since when a refused configuration waits to be mended, in seconds since 1970; 0 when none does.",
 );
 /// Log lines that were dropped, by `log`.
-pub const LOG_DROPPED: Name = Name("portcullis_log_lines_dropped_total", "Log lines dropped because the writer was behind, by log.");
+pub const LOG_DROPPED: Name = Name(
+    "portcullis_log_lines_dropped_total",
+    "Log lines dropped because the writer was behind, by log.",
+);
 /// Version of the program.
 pub const BUILD: Name = Name("portcullis_build_info", "Version of the program; always 1.");

@@ -43,8 +43,14 @@ impl LogWriter {
     pub fn start(name: &str, sink: LogSink) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE);
         let off = Arc::new(AtomicBool::new(sink == LogSink::Off));
-        let writer = Self { queue, dropped: Arc::default(), off };
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || write_lines(&lines, sink))?;
+        let writer = Self {
+            queue,
+            dropped: Arc::default(),
+            off,
+        };
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || write_lines(&lines, sink))?;
         Ok(writer)
     }
 
@@ -58,7 +64,9 @@ impl LogWriter {
         if self.is_off() {
             return;
         }
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(Message::Line(line)) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            self.queue.try_send(Message::Line(line))
+        {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -198,7 +206,11 @@ mod tests {
     #[test]
     fn a_writer_that_is_behind_drops_and_counts() {
         let (queue, _stuck) = sync_channel(1);
-        let log = LogWriter { queue, dropped: Arc::default(), off: Arc::default() };
+        let log = LogWriter {
+            queue,
+            dropped: Arc::default(),
+            off: Arc::default(),
+        };
         for _ in 0..5 {
             log.write(Vec::new());
         }

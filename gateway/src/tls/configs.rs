@@ -10,7 +10,10 @@ use arc_swap::ArcSwap;
 use portcullis_config::model::{ListenerTls, TlsVersion};
 use rustls::{
     ServerConfig,
-    server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions},
+    server::{
+        ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache,
+        StoresServerSessions,
+    },
     sign::CertifiedKey,
 };
 
@@ -19,13 +22,16 @@ use super::CertificateStore;
 /// TLS 1.2 sessions remembered for resumption.
 const SESSIONS: usize = 10_000;
 
+/// Lowest version and default certificate.
+type Setting = (TlsVersion, Option<String>);
+
 /// Server configurations, made once for each distinct setting.
 #[derive(Debug)]
 pub struct ServerConfigs {
     store: Arc<ArcSwap<CertificateStore>>,
     tickets: Arc<dyn ProducesTickets>,
     sessions: Arc<dyn StoresServerSessions>,
-    made: Mutex<BTreeMap<(TlsVersion, Option<String>), Arc<ServerConfig>>>,
+    made: Mutex<BTreeMap<Setting, Arc<ServerConfig>>>,
 }
 
 impl ServerConfigs {
@@ -93,6 +99,8 @@ struct Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.store.load().find(hello.server_name(), self.default.as_deref())
+        self.store
+            .load()
+            .find(hello.server_name(), self.default.as_deref())
     }
 }

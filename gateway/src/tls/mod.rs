@@ -18,7 +18,10 @@ pub use store::{CertificateFacts, CertificateProblem, CertificateStore};
 /// To be called before anything makes a TLS configuration: pingora would install
 /// ring. A provider that is installed already stays.
 pub fn install_provider() {
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         tracing::debug!("a TLS provider was installed already");
     }
 }

@@ -13,7 +13,7 @@ use portcullis_config::{model::Certificate, problem::Severity};
 use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
-use x509_parser::{extensions::GeneralName, prelude::X509Certificate, prelude::FromDer};
+use x509_parser::{extensions::GeneralName, prelude::FromDer, prelude::X509Certificate};
 
 /// Largest certificate or key file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -64,19 +64,31 @@ impl CertificateStore {
     ///
     /// One that cannot be read hurts no other. Where `previous` has a good version
     /// of it, that one goes on. Content that did not change is not parsed again.
-    pub fn load(certificates: &[Certificate], previous: Option<&Self>) -> (Self, Vec<CertificateProblem>) {
+    pub fn load(
+        certificates: &[Certificate],
+        previous: Option<&Self>,
+    ) -> (Self, Vec<CertificateProblem>) {
         let mut store = Self::default();
         let mut problems = Vec::new();
         for certificate in certificates {
             let known = previous.and_then(|store| store.entry(&certificate.name));
             let mut tell = |reason: String, severity| {
-                problems.push(CertificateProblem { name: certificate.name.clone(), reason, severity });
+                problems.push(CertificateProblem {
+                    name: certificate.name.clone(),
+                    reason,
+                    severity,
+                });
             };
-            let entry = match read_entry(certificate, known, &mut |reason| tell(reason, Severity::Warning)) {
+            let entry = match read_entry(certificate, known, &mut |reason| {
+                tell(reason, Severity::Warning)
+            }) {
                 Ok(entry) => entry,
                 Err(reason) => match known {
                     Some(known) => {
-                        tell(format!("{reason}; its last good version is served"), Severity::Error);
+                        tell(
+                            format!("{reason}; its last good version is served"),
+                            Severity::Error,
+                        );
                         Arc::clone(known)
                     }
                     None => {
@@ -102,7 +114,9 @@ impl CertificateStore {
             } else {
                 sni
             };
-            self.exact.get(sni).or_else(|| self.wildcard.get(sni.split_once('.')?.1))
+            self.exact
+                .get(sni)
+                .or_else(|| self.wildcard.get(sni.split_once('.')?.1))
         });
         let index = by_sni.or_else(|| self.by_name.get(default?))?;
         Some(Arc::clone(&self.entries[*index].key))
@@ -127,7 +141,10 @@ impl CertificateStore {
             let owner = *map.entry(key.to_owned()).or_insert(index);
             if owner != index {
                 let owner = &self.entries[owner].facts.name;
-                tell(format!("{host} is served by certificate {owner:?}, which stands first"), Severity::Warning);
+                tell(
+                    format!("{host} is served by certificate {owner:?}, which stands first"),
+                    Severity::Warning,
+                );
             }
         }
         self.by_name.insert(entry.facts.name.clone(), index);
@@ -167,9 +184,12 @@ fn parse_entry(
         return Err(format!("{chain_path} holds no PEM certificate"));
     }
     if contains(key_pem, b"ENCRYPTED") {
-        return Err(format!("{key_path} is encrypted; give a key without a passphrase"));
+        return Err(format!(
+            "{key_path} is encrypted; give a key without a passphrase"
+        ));
     }
-    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| format!("{key_path} holds no PEM private key"))?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem)
+        .map_err(|_| format!("{key_path} holds no PEM private key"))?;
     let key = aws_lc_rs::sign::any_supported_type(&key)
         .map_err(|_| format!("{key_path}: this kind of key is not supported; use RSA (2048 bits or more), ECDSA or Ed25519"))?;
     let mut pair = CertifiedKey::new(chain, key);
@@ -181,18 +201,32 @@ fn parse_entry(
         }
         Err(error) => return Err(format!("{chain_path}: {error}")),
     }
-    let (_, leaf) = X509Certificate::from_der(&pair.cert[0]).map_err(|error| format!("{chain_path}: {error}"))?;
-    let hosts = if certificate.hosts.is_empty() { dns_names(&leaf) } else { certificate.hosts.clone() };
+    let (_, leaf) = X509Certificate::from_der(&pair.cert[0])
+        .map_err(|error| format!("{chain_path}: {error}"))?;
+    let hosts = if certificate.hosts.is_empty() {
+        dns_names(&leaf)
+    } else {
+        certificate.hosts.clone()
+    };
     if hosts.is_empty() {
-        return Err(format!("{chain_path} names no DNS host and the configuration gives no hosts"));
+        return Err(format!(
+            "{chain_path} names no DNS host and the configuration gives no hosts"
+        ));
     }
     let facts = CertificateFacts {
         name: certificate.name.clone(),
         hosts,
         not_after: leaf.validity().not_after.timestamp(),
-        fingerprint: Sha256::digest(&pair.cert[0]).iter().map(|byte| format!("{byte:02x}")).collect(),
+        fingerprint: Sha256::digest(&pair.cert[0])
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
     };
-    Ok(Entry { facts, key: Arc::new(pair), content })
+    Ok(Entry {
+        facts,
+        key: Arc::new(pair),
+        content,
+    })
 }
 
 /// Mends a chain that does not start with the key's own certificate: clients
@@ -211,11 +245,17 @@ fn put_leaf_first(pair: &mut CertifiedKey) {
 }
 
 fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(names)) = leaf.subject_alternative_name() else { return Vec::new() };
-    let dns = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
+    let Ok(Some(names)) = leaf.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let dns = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        });
     dns.collect()
 }
 
@@ -225,7 +265,11 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("{}: {error}", path.display()))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("{} is larger than {} KiB", path.display(), MAX_FILE_BYTES >> 10));
+        return Err(format!(
+            "{} is larger than {} KiB",
+            path.display(),
+            MAX_FILE_BYTES >> 10
+        ));
     }
     Ok(bytes)
 }
@@ -245,5 +289,9 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 }
 
 fn unix_seconds() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        })
 }

@@ -45,7 +45,7 @@ struct Arguments {
     #[arg(long, value_name = "RATIO")]
     check: Option<f64>,
     /// After the rounds, sample Portcullis under load with perf, and tell the
-    /// functions with most samples. The data stays in perf.data.<scenario>.
+    /// functions with most samples. The data stays in perf.data.`<scenario>`.
     #[arg(long)]
     profile: bool,
 }

@@ -1,0 +1,119 @@
+//! One record for each tunnel and each plain request.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
+
+use serde::Serialize;
+
+use super::{answer::Refusal, servers::EgressServices};
+use crate::telemetry::Decision;
+
+/// What the audit log tells of one connection.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Record {
+    /// Id of the connection or request.
+    #[serde(skip)]
+    pub id: String,
+    /// When it began.
+    #[serde(skip)]
+    pub began: Instant,
+    /// The client.
+    pub client: SocketAddr,
+    /// `connect`, or the method of a plain request.
+    pub method: String,
+    /// Canonical host; empty where none was understood.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Policy that selected the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// `allow`, `deny`, `would_deny` or `error`.
+    pub verdict: &'static str,
+    /// Stable reason code.
+    pub reason: &'static str,
+    /// Text of the policy entry that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Every address that the name had.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resolved: Vec<IpAddr>,
+    /// The address that was dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialled: Option<SocketAddr>,
+    /// Status sent to the client.
+    pub status: u16,
+    /// Bytes from the client.
+    pub bytes_up: u64,
+    /// Bytes to the client.
+    pub bytes_down: u64,
+    /// Milliseconds from the head to the end.
+    pub duration_ms: u64,
+    /// Why a tunnel ended that neither side closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<&'static str>,
+}
+
+impl Record {
+    pub(super) fn new(client: SocketAddr) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4().simple().to_string(),
+            began: Instant::now(),
+            client,
+            method: String::new(),
+            host: String::new(),
+            port: 0,
+            policy: None,
+            verdict: "error",
+            reason: "internal",
+            rule: None,
+            resolved: Vec::new(),
+            dialled: None,
+            status: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+            duration_ms: 0,
+            ended: None,
+        }
+    }
+
+    /// Notes a refusal.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        self.verdict = if matches!(refusal.status, 502..=504) {
+            "error"
+        } else {
+            "deny"
+        };
+        self.reason = refusal.reason;
+        self.rule.clone_from(&refusal.rule);
+        self.status = refusal.status;
+    }
+
+    /// Writes, counts and shows the record.
+    pub(super) fn write(mut self, services: &EgressServices) {
+        self.duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        services.metrics.egress_decision(
+            self.policy.as_deref().unwrap_or("none"),
+            self.verdict,
+            self.reason,
+        );
+        services
+            .metrics
+            .egress_bytes(self.bytes_up, self.bytes_down);
+        services.audit_log.write("egress", &self.id, &self);
+        services.decisions.tell(|| Decision {
+            inbound: false,
+            allowed: matches!(self.verdict, "allow" | "would_deny"),
+            status: self.status,
+            subject: format!("{} {}:{}", self.method, self.host, self.port),
+            reason: match &self.policy {
+                Some(policy) => format!("{} ({policy})", self.reason),
+                None => self.reason.to_owned(),
+            },
+            request_id: self.id.clone(),
+        });
+    }
+}

@@ -1,0 +1,285 @@
+//! One client of the egress proxy.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::BytesMut;
+use portcullis_config::{
+    egress::{Authority, Request, decide, select},
+    model::{Egress, EgressMode},
+    route::canonical_path,
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use super::{
+    answer::Refusal,
+    audit::Record,
+    decide::{Opened, open},
+    forward::forward,
+    head::{Ask, Head, consume, read_head},
+    servers::{EgressServices, State},
+    tunnel::{Traffic, judge_first_bytes, relay},
+};
+
+/// Serves a client until it closes, a tunnel ends or a request was forwarded.
+/// A refusal keeps the connection open, so that a client may ask again.
+pub(super) async fn serve(
+    mut client: TcpStream,
+    address: SocketAddr,
+    services: &EgressServices,
+    state: &State,
+) {
+    let mut buffer = BytesMut::with_capacity(2048);
+    while let Some(egress) = state.egress() {
+        if state.is_draining() {
+            return;
+        }
+        let limits = &egress.limits;
+        let max = usize::try_from(limits.max_head_size).unwrap_or(usize::MAX);
+        let head = match read_head(&mut client, &mut buffer, max, limits.head_timeout).await {
+            Ok(head) => head,
+            Err(error) => return tracing::debug!(client = %address, %error, "egress client closed"),
+        };
+        let mut record = Record::new(address);
+        let (ask, length) = match head {
+            Head::Closed => return,
+            Head::Bad { reason, status } => {
+                refuse(
+                    &mut client,
+                    Refusal::new(status, reason),
+                    record,
+                    services,
+                    false,
+                )
+                .await;
+                return;
+            }
+            Head::Ask { ask, length } => (ask, length),
+        };
+        match ask {
+            Ask::Connect(authority) => {
+                describe(&mut record, "CONNECT", &authority);
+                consume(&mut buffer, length);
+                let request = Request {
+                    authority: &authority,
+                    http: None,
+                };
+                match open(
+                    &egress,
+                    request,
+                    state.resolver().as_deref(),
+                    services,
+                    &mut record,
+                )
+                .await
+                {
+                    // Bytes behind a refused CONNECT were meant for the tunnel, not for us.
+                    Err(refusal) if buffer.is_empty() => {
+                        if !refuse(&mut client, refusal, record, services, true).await {
+                            return;
+                        }
+                    }
+                    Err(refusal) => {
+                        refuse(&mut client, refusal, record, services, false).await;
+                        return;
+                    }
+                    Ok(opened) => {
+                        return tunnel(
+                            client, buffer, opened, authority, &egress, record, services, state,
+                        )
+                        .await;
+                    }
+                }
+            }
+            Ask::Http {
+                authority,
+                method,
+                target,
+            } => {
+                describe(&mut record, &method, &authority);
+                let path = target.split('?').next().unwrap_or_default();
+                let opened = match canonical_path(path.as_bytes()) {
+                    Err(_) => Err(Refusal::new(400, "non_canonical_path")),
+                    Ok(path) => {
+                        let request = Request {
+                            authority: &authority,
+                            http: Some((&method, path.canonical())),
+                        };
+                        open(
+                            &egress,
+                            request,
+                            state.resolver().as_deref(),
+                            services,
+                            &mut record,
+                        )
+                        .await
+                    }
+                };
+                match opened {
+                    Err(refusal) => {
+                        // A body may follow the head, so the connection ends with the answer.
+                        refuse(&mut client, refusal, record, services, false).await;
+                    }
+                    Ok(opened) => {
+                        plain(
+                            client, buffer, opened, &authority, &target, &egress, record, services,
+                        )
+                        .await
+                    }
+                }
+                return;
+            }
+        }
+    }
+}
+
+fn describe(record: &mut Record, method: &str, authority: &Authority) {
+    record.method = method.to_owned();
+    record.host = authority.host.to_string();
+    record.port = authority.port;
+}
+
+/// Writes a refusal; tells whether the connection is still good.
+async fn refuse(
+    client: &mut TcpStream,
+    refusal: Refusal,
+    mut record: Record,
+    services: &EgressServices,
+    keep_open: bool,
+) -> bool {
+    record.refused(&refusal);
+    let written = client
+        .write_all(&refusal.response(&record.id, keep_open))
+        .await;
+    record.write(services);
+    if !keep_open {
+        // The client may be gone already.
+        let _ = client.shutdown().await;
+    }
+    written.is_ok()
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the two ends, the decision, and where it is told"
+)]
+async fn tunnel(
+    mut client: TcpStream,
+    mut buffer: BytesMut,
+    opened: Opened,
+    authority: Authority,
+    egress: &Egress,
+    mut record: Record,
+    services: &EgressServices,
+    state: &State,
+) {
+    let Opened {
+        mut upstream,
+        raw,
+        lenient,
+    } = opened;
+    let answer = format!(
+        "HTTP/1.1 200 Connection Established\r\nx-request-id: {}\r\n\r\n",
+        record.id
+    );
+    record.status = 200;
+    if client.write_all(answer.as_bytes()).await.is_err() {
+        record.ended = Some("client_closed");
+        return record.write(services);
+    }
+    if !raw
+        && let Err(reason) =
+            judge_first_bytes(&mut client, &mut buffer, &authority, &egress.limits).await
+    {
+        let closed = reason == "client_closed";
+        if lenient && !closed {
+            record.verdict = "would_deny";
+            record.reason = reason;
+        } else {
+            if !closed {
+                (record.verdict, record.reason) = ("deny", reason);
+            }
+            record.ended = Some(reason);
+            return record.write(services);
+        }
+    }
+    let traffic = Traffic::default();
+    services.metrics.egress_tunnels(1);
+    let sent = upstream.write_all(&buffer).await;
+    record.ended = if sent.is_err() {
+        Some("upstream_closed")
+    } else {
+        traffic.up.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        drop(buffer);
+        let mut version = state.version();
+        relay(&mut client, &mut upstream, &egress.limits, &traffic, || {
+            if state.version() == version {
+                return None;
+            }
+            version = state.version();
+            still_denied(state, record.client, &authority).then_some("policy_changed")
+        })
+        .await
+    };
+    services.metrics.egress_tunnels(-1);
+    record.bytes_up = traffic.up.load(Ordering::Relaxed);
+    record.bytes_down = traffic.down.load(Ordering::Relaxed);
+    record.write(services);
+}
+
+/// Decides on an open tunnel again, under the configuration that came since.
+fn still_denied(state: &State, client: SocketAddr, authority: &Authority) -> bool {
+    let Some(egress) = state.egress() else {
+        return true;
+    };
+    let Some(policy) = select(&egress.policies, client.ip()) else {
+        return true;
+    };
+    let decision = decide(
+        policy,
+        Request {
+            authority,
+            http: None,
+        },
+        &egress.cluster_ranges,
+    );
+    !decision.allowed && (decision.always || policy.mode == EgressMode::Enforce)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the two ends, the request, and where it is told"
+)]
+async fn plain(
+    client: TcpStream,
+    buffer: BytesMut,
+    opened: Opened,
+    authority: &Authority,
+    target: &str,
+    egress: &Egress,
+    mut record: Record,
+    services: &EgressServices,
+) {
+    let traffic = Arc::<Traffic>::default();
+    let id = record.id.clone();
+    let done = forward(
+        client,
+        buffer,
+        opened.upstream,
+        authority,
+        target,
+        &id,
+        &egress.limits,
+        &traffic,
+    )
+    .await;
+    record.status = done.status;
+    if let Some(failed) = done.failed {
+        (record.verdict, record.reason) = ("error", failed);
+    }
+    record.bytes_up = traffic.up.load(Ordering::Relaxed);
+    record.bytes_down = traffic.down.load(Ordering::Relaxed);
+    record.write(services);
+}

@@ -1,0 +1,100 @@
+//! From what is asked for to a connection, or a refusal.
+
+use portcullis_config::{
+    egress::{Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
+    model::{Egress, EgressMode},
+};
+use tokio::net::TcpStream;
+
+use super::{
+    answer::Refusal, audit::Record, dial::dial, resolver::Resolver, servers::EgressServices,
+};
+
+/// A destination that may be reached, and is connected.
+pub(super) struct Opened {
+    /// The connection.
+    pub upstream: TcpStream,
+    /// Whether a tunnel may carry something other than TLS.
+    pub raw: bool,
+    /// Whether what the policy refuses is passed on all the same.
+    pub lenient: bool,
+}
+
+/// Decides, resolves, judges and dials. The record learns everything on the way.
+///
+/// # Errors
+/// Why the destination is not reached.
+pub(super) async fn open(
+    egress: &Egress,
+    request: Request<'_>,
+    resolver: Option<&Resolver>,
+    services: &EgressServices,
+    record: &mut Record,
+) -> Result<Opened, Refusal> {
+    let authority = request.authority;
+    let policy = select(&egress.policies, record.client.ip()).ok_or_else(|| Refusal {
+        always: false,
+        ..Refusal::new(403, "no_policy")
+    })?;
+    record.policy = Some(policy.name.clone());
+    let lenient = policy.mode != EgressMode::Enforce;
+    record.verdict = "allow";
+
+    let decision = decide(policy, request, &egress.cluster_ranges);
+    record.reason = decision.reason;
+    record.rule.clone_from(&decision.rule);
+    if !decision.allowed {
+        pass_or_refuse(policy, &decision, record)?;
+    }
+    let addresses = match &authority.host {
+        Host::Address(address) => vec![*address],
+        Host::Name(name) => {
+            resolver
+                .ok_or_else(|| Refusal::new(503, "not_ready"))?
+                .resolve(name)
+                .await?
+        }
+    };
+    record.resolved.clone_from(&addresses);
+    if let Err(refused) = judge_addresses(
+        policy,
+        &decision,
+        authority.port,
+        &addresses,
+        &egress.cluster_ranges,
+    ) {
+        pass_or_refuse(policy, &refused, record)?;
+    }
+    let (upstream, dialled) = dial(
+        &addresses,
+        authority.port,
+        egress.limits.connect_timeout,
+        &services.test,
+    )
+    .await?;
+    record.dialled = Some(dialled);
+    Ok(Opened {
+        upstream,
+        raw: decision.raw,
+        lenient,
+    })
+}
+
+/// Refuses, or notes what would have been refused where the policy only reports.
+fn pass_or_refuse(
+    policy: &EgressPolicy,
+    decision: &Decision,
+    record: &mut Record,
+) -> Result<(), Refusal> {
+    if policy.mode == EgressMode::Enforce || decision.always {
+        return Err(Refusal::policy(decision));
+    }
+    record.verdict = if policy.mode == EgressMode::Report {
+        "would_deny"
+    } else {
+        "allow"
+    };
+    record.reason = decision.reason;
+    record.rule.clone_from(&decision.rule);
+    Ok(())
+}

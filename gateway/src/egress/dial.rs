@@ -1,0 +1,85 @@
+//! The connection to a destination: to judged addresses only, never to a name.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{net::TcpStream, task::JoinSet};
+
+use super::{TestAnswers, answer::Refusal};
+
+/// Lead of one address before the next is tried beside it (RFC 8305 section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+/// Addresses that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// Dials the addresses, IPv6 and IPv4 in turn, and returns the first connection
+/// with the judged address it stands for.
+///
+/// # Errors
+/// 502 or 504; 403 for a connection that ends in this very machine.
+pub(super) async fn dial(
+    addresses: &[IpAddr],
+    port: u16,
+    timeout: Duration,
+    test: &TestAnswers,
+) -> Result<(TcpStream, SocketAddr), Refusal> {
+    let mut attempts = JoinSet::new();
+    for (turn, address) in interleave(addresses)
+        .into_iter()
+        .take(MAX_ADDRESSES)
+        .enumerate()
+    {
+        let judged = SocketAddr::new(address, port);
+        let replaced = test.replace(judged);
+        attempts.spawn(async move {
+            tokio::time::sleep(STAGGER * u32::try_from(turn).unwrap_or(0)).await;
+            let target = replaced.unwrap_or(judged);
+            match tokio::time::timeout(timeout, TcpStream::connect(target)).await {
+                Err(_) => Err(Refusal::new(504, "connect_timeout")),
+                Ok(Err(error)) => {
+                    tracing::debug!(%judged, %error, "connect failed");
+                    Err(Refusal::new(502, "connect_failed"))
+                }
+                Ok(Ok(stream)) if replaced.is_none() && is_self(&stream) => {
+                    Err(Refusal::new(403, "self_connect"))
+                }
+                Ok(Ok(stream)) => Ok((stream, judged)),
+            }
+        });
+    }
+    let mut last = Refusal::new(502, "connect_failed");
+    while let Some(done) = attempts.join_next().await {
+        match done {
+            Ok(Ok(connected)) => {
+                // A small TLS record must not wait for the next one.
+                let _ = connected.0.set_nodelay(true);
+                return Ok(connected);
+            }
+            Ok(Err(refusal)) => last = refusal,
+            Err(error) => tracing::error!(%error, "dialling stopped"),
+        }
+    }
+    Err(last)
+}
+
+/// Whether both ends have the same address: a listener of this machine, which no
+/// table of ranges knows.
+fn is_self(stream: &TcpStream) -> bool {
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) => local.ip() == peer.ip(),
+        _ => true,
+    }
+}
+
+fn interleave(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let (v6, v4): (Vec<IpAddr>, Vec<IpAddr>) =
+        addresses.iter().partition(|address| address.is_ipv6());
+    let longest = v6.len().max(v4.len());
+    (0..longest)
+        .flat_map(|at| [v6.get(at), v4.get(at)])
+        .flatten()
+        .copied()
+        .collect()
+}

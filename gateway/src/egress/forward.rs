@@ -1,0 +1,269 @@
+//! A plain HTTP request, forwarded to the destination that was judged.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Mutex,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use hyper::{
+    body::{Body, Frame, Incoming},
+    client, server,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use portcullis_config::{egress::Authority, model::EgressLimits};
+use tokio::net::TcpStream;
+
+use super::{answer::Refusal, prefixed::Prefixed, tunnel::Traffic};
+
+/// Fields that belong to one connection, or tell the destination of the proxy.
+const DROPPED: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+type AnyBody = BoxBody<Bytes, hyper::Error>;
+
+/// What a forwarded request ended with.
+#[derive(Debug, Default)]
+pub(super) struct Forwarded {
+    pub(super) status: u16,
+    pub(super) failed: Option<&'static str>,
+}
+
+/// Serves the one request whose head is in `buffer`, then closes.
+///
+/// hyper reads the head again, from the bytes that were judged; its own view of
+/// the target is not used.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the two ends, and the request as it was judged"
+)]
+pub(super) async fn forward(
+    client: TcpStream,
+    buffer: BytesMut,
+    upstream: TcpStream,
+    authority: &Authority,
+    target: &str,
+    request_id: &str,
+    limits: &EgressLimits,
+    traffic: &Arc<Traffic>,
+) -> Forwarded {
+    let upstream = Mutex::new(Some(upstream));
+    let outcome = Mutex::new(Forwarded::default());
+    let service = service_fn(|request: Request<Incoming>| {
+        let upstream = upstream
+            .lock()
+            .ok()
+            .and_then(|mut upstream| upstream.take());
+        let outcome = &outcome;
+        async move {
+            let sent = match upstream {
+                Some(upstream) => {
+                    send(
+                        request,
+                        upstream,
+                        authority,
+                        target,
+                        limits.idle_timeout,
+                        traffic,
+                    )
+                    .await
+                }
+                None => Err(Refusal::new(400, "second_request")),
+            };
+            let response = match sent {
+                Ok(response) => response,
+                Err(refusal) => {
+                    if let Ok(mut outcome) = outcome.lock() {
+                        outcome.failed = Some(refusal.reason);
+                    }
+                    failure(&refusal)
+                }
+            };
+            if let Ok(mut outcome) = outcome.lock() {
+                outcome.status = response.status().as_u16();
+            }
+            Ok::<_, Infallible>(with_id(response, request_id))
+        }
+    });
+    let stream = Prefixed {
+        prefix: buffer,
+        stream: client,
+    };
+    let serving = server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let ended = tokio::time::timeout(limits.max_lifetime, serving).await;
+    let mut outcome = std::mem::take(
+        &mut *outcome
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner),
+    );
+    if ended.is_err() {
+        outcome.failed = Some("max_lifetime");
+    }
+    outcome
+}
+
+async fn send(
+    request: Request<Incoming>,
+    upstream: TcpStream,
+    authority: &Authority,
+    target: &str,
+    idle: Duration,
+    traffic: &Arc<Traffic>,
+) -> Result<Response<AnyBody>, Refusal> {
+    let failed = |_| Refusal::new(502, "upstream_failed");
+    let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(upstream))
+        .await
+        .map_err(failed)?;
+    tokio::spawn(connection);
+    let (mut head, body) = request.into_parts();
+    strip(&mut head.headers);
+    head.uri = target
+        .parse::<Uri>()
+        .map_err(|_| Refusal::new(400, "bad_uri"))?;
+    let host = if authority.port == 80 {
+        authority.host.to_string()
+    } else {
+        authority.to_string()
+    };
+    let host = HeaderValue::from_str(&host).map_err(|_| Refusal::new(400, "bad_host"))?;
+    head.headers.insert(header::HOST, host);
+    head.version = http::Version::HTTP_11;
+    let body = Counted {
+        body,
+        traffic: Arc::clone(traffic),
+        up: true,
+    };
+    let waiting = sender.send_request(Request::from_parts(head, body));
+    let response = match tokio::time::timeout(idle, waiting).await {
+        Err(_) => return Err(Refusal::new(504, "upstream_timeout")),
+        Ok(response) => response.map_err(failed)?,
+    };
+    let (mut head, body) = response.into_parts();
+    strip(&mut head.headers);
+    Ok(Response::from_parts(
+        head,
+        Counted {
+            body,
+            traffic: Arc::clone(traffic),
+            up: false,
+        }
+        .boxed(),
+    ))
+}
+
+/// Drops fields of the connection, and those that `Connection` names, except
+/// what a client must not make us drop.
+fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .filter(|name| {
+            !matches!(
+                *name,
+                header::HOST | header::CONTENT_LENGTH | header::AUTHORIZATION | header::COOKIE
+            )
+        })
+        .collect();
+    for name in DROPPED
+        .iter()
+        .chain(&named)
+        .chain([&HeaderName::from_static("proxy-connection")])
+    {
+        headers.remove(name);
+    }
+}
+
+fn failure(refusal: &Refusal) -> Response<AnyBody> {
+    let body = format!(
+        "{{\"status\":{},\"stage\":\"egress\",\"reason\":\"{}\"}}\n",
+        refusal.status, refusal.reason
+    );
+    let mut response = Response::new(
+        Full::from(body)
+            .map_err(|never: Infallible| match never {})
+            .boxed(),
+    );
+    *response.status_mut() =
+        StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if let Ok(reason) = HeaderValue::from_str(&format!("egress/{}", refusal.reason)) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("x-portcullis-reason"), reason);
+    }
+    response
+}
+
+fn with_id(mut response: Response<AnyBody>, request_id: &str) -> Response<AnyBody> {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("x-request-id"), id);
+    }
+    response
+}
+
+/// A body whose bytes are counted as they go.
+struct Counted {
+    body: Incoming,
+    traffic: Arc<Traffic>,
+    up: bool,
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            let count: &AtomicU64 = if self.up {
+                &self.traffic.up
+            } else {
+                &self.traffic.down
+            };
+            count.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}

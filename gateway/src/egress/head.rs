@@ -1,0 +1,326 @@
+//! A request head, from raw bytes and within bounds.
+
+use std::{io, time::Duration};
+
+use bytes::{Buf, BytesMut};
+use portcullis_config::egress::Authority;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Header fields in one head.
+const MAX_HEADERS: usize = 100;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// A tunnel.
+    Connect(Authority),
+    /// A plain HTTP request in absolute form.
+    Http {
+        /// The destination.
+        authority: Authority,
+        /// Method.
+        method: String,
+        /// Path and query, for the destination.
+        target: String,
+    },
+}
+
+/// A head that was understood, or why not.
+#[derive(Debug)]
+pub(super) enum Head {
+    /// The client closed before it asked for anything.
+    Closed,
+    /// A good head; its bytes are still in the buffer.
+    Ask {
+        /// What it asks for.
+        ask: Ask,
+        /// Bytes of the head.
+        length: usize,
+    },
+    /// A bad one.
+    Bad {
+        /// Stable reason code.
+        reason: &'static str,
+        /// Status for the client.
+        status: u16,
+    },
+}
+
+/// Reads a head into the buffer, which may hold its beginning.
+///
+/// # Errors
+/// Those of the socket, and a head that takes too long.
+pub(super) async fn read_head<R: AsyncRead + Unpin>(
+    client: &mut R,
+    buffer: &mut BytesMut,
+    max_bytes: usize,
+    timeout: Duration,
+) -> io::Result<Head> {
+    let reading = async {
+        loop {
+            if let Some(end) = head_end(buffer) {
+                return Ok(parse(&buffer[..end]));
+            }
+            if buffer.len() > max_bytes {
+                return Ok(bad("head_too_large", 431));
+            }
+            if client.read_buf(buffer).await? == 0 {
+                return if buffer.is_empty() {
+                    Ok(Head::Closed)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+        }
+    };
+    match tokio::time::timeout(timeout, reading).await {
+        Ok(head) => head,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Drops a head from the buffer.
+pub(super) fn consume(buffer: &mut BytesMut, length: usize) {
+    buffer.advance(length.min(buffer.len()));
+}
+
+fn head_end(buffer: &[u8]) -> Option<usize> {
+    let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    // A bare line feed that ends the head earlier for others must not be passed over.
+    match buffer.windows(2).position(|window| window == b"\n\n") {
+        Some(earlier) if earlier + 2 < end => Some(earlier + 2),
+        _ => Some(end),
+    }
+}
+
+fn bad(reason: &'static str, status: u16) -> Head {
+    Head::Bad { reason, status }
+}
+
+fn parse(head: &[u8]) -> Head {
+    let bare = |(at, &byte): (usize, &u8)| byte == b'\n' && (at == 0 || head[at - 1] != b'\r');
+    if head.iter().enumerate().any(bare) {
+        return bad("bad_line_ending", 400);
+    }
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let parts: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+    let [method, target, version] = parts.as_slice() else {
+        return bad("bad_request_line", 400);
+    };
+    if !matches!(*version, b"HTTP/1.1" | b"HTTP/1.0")
+        || target.iter().any(|byte| byte.is_ascii_control())
+    {
+        return bad("bad_request_line", 400);
+    }
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    // The target is judged below, byte by byte; the parser gets one that it accepts.
+    let mut plain = Vec::with_capacity(head.len());
+    plain.extend_from_slice(method);
+    plain.extend_from_slice(b" / ");
+    plain.extend_from_slice(version);
+    plain.extend_from_slice(&head[line.len()..]);
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(&plain) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return bad("too_many_headers", 431),
+        Ok(httparse::Status::Partial) | Err(_) => return bad("bad_head", 400),
+    }
+    let values = |name: &str| -> Vec<&[u8]> {
+        request
+            .headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
+            .collect()
+    };
+    let (lengths, codings, hosts) = (
+        values("content-length"),
+        values("transfer-encoding"),
+        values("host"),
+    );
+    let one_length = lengths.len() <= 1
+        && lengths.iter().all(|value| {
+            !value.is_empty() && value.len() < 19 && value.iter().all(u8::is_ascii_digit)
+        });
+    let one_coding = codings.len() <= 1
+        && codings
+            .iter()
+            .all(|value| value.eq_ignore_ascii_case(b"chunked"));
+    if !one_length
+        || !one_coding
+        || !lengths.is_empty() && !codings.is_empty()
+        || !codings.is_empty() && *version == b"HTTP/1.0"
+    {
+        return bad("bad_framing", 400);
+    }
+    if hosts.len() > 1 {
+        return bad("duplicate_host", 400);
+    }
+    let length = head.len();
+    if *method == b"CONNECT" {
+        if !codings.is_empty()
+            || lengths
+                .iter()
+                .any(|value| value.iter().any(|&digit| digit != b'0'))
+        {
+            return bad("connect_with_body", 400);
+        }
+        return match Authority::parse(target, None) {
+            Ok(authority) => Head::Ask {
+                ask: Ask::Connect(authority),
+                length,
+            },
+            Err(error) => bad(error.reason(), 400),
+        };
+    }
+    match absolute(target) {
+        Ok((authority, target)) => {
+            let method = String::from_utf8_lossy(method).into_owned();
+            Head::Ask {
+                ask: Ask::Http {
+                    authority,
+                    method,
+                    target,
+                },
+                length,
+            }
+        }
+        Err(reason) => bad(reason, 400),
+    }
+}
+
+/// Splits `http://host[:port]/path?query`.
+fn absolute(target: &[u8]) -> Result<(Authority, String), &'static str> {
+    if target.first() == Some(&b'/') || target == b"*" {
+        return Err("not_a_proxy_request");
+    }
+    let text = std::str::from_utf8(target).map_err(|_| "non_ascii_host")?;
+    let (scheme, rest) = text.split_once("://").ok_or("bad_uri")?;
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err("bad_scheme");
+    }
+    if text.contains(['\\', '#']) {
+        return Err("bad_uri");
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if authority.contains('@') {
+        return Err("bad_uri");
+    }
+    let authority =
+        Authority::parse(authority.as_bytes(), Some(80)).map_err(|error| error.reason())?;
+    match path.as_bytes().first() {
+        None => Ok((authority, "/".into())),
+        Some(b'/') => Ok((authority, path.into())),
+        Some(_) => Ok((authority, format!("/{path}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(head: &str) -> String {
+        match parse(head.as_bytes()) {
+            Head::Bad { reason, .. } => reason.into(),
+            Head::Ask {
+                ask: Ask::Connect(authority),
+                ..
+            } => format!("connect {authority}"),
+            Head::Ask {
+                ask:
+                    Ask::Http {
+                        authority,
+                        method,
+                        target,
+                    },
+                ..
+            } => format!("{method} {authority} {target}"),
+            Head::Closed => "closed".into(),
+        }
+    }
+
+    #[test]
+    fn good_heads_name_their_destination() {
+        for (head, expected) in [
+            (
+                "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
+                "connect a.test:443",
+            ),
+            (
+                "GET http://A.test/x?y=1 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                "GET a.test:80 /x?y=1",
+            ),
+            (
+                "GET http://a.test:8080 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                "GET a.test:8080 /",
+            ),
+            (
+                "GET http://a.test?q HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                "GET a.test:80 /?q",
+            ),
+        ] {
+            assert_eq!(reason(head), expected);
+        }
+    }
+
+    #[test]
+    fn ambiguous_heads_are_refused() {
+        for (head, expected) in [
+            ("CONNECT a.test HTTP/1.1\r\n\r\n", "bad_authority"),
+            (
+                "CONNECT evil.test:443 a.test:443 HTTP/1.1\r\n\r\n",
+                "bad_request_line",
+            ),
+            ("CONNECT a.test\t:443 HTTP/1.1\r\n\r\n", "bad_request_line"),
+            ("CONNECT a.test:443 HTTP/2.0\r\n\r\n", "bad_request_line"),
+            (
+                "CONNECT a.test:443 HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
+                "connect_with_body",
+            ),
+            (
+                "CONNECT a.test:443 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "connect_with_body",
+            ),
+            (
+                "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+                "duplicate_host",
+            ),
+            (
+                "CONNECT a.test:443 HTTP/1.1\nHost: a\r\n\r\n",
+                "bad_line_ending",
+            ),
+            (
+                "GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                "not_a_proxy_request",
+            ),
+            ("GET https://a.test/ HTTP/1.1\r\n\r\n", "bad_scheme"),
+            ("GET ftp://a.test/ HTTP/1.1\r\n\r\n", "bad_scheme"),
+            ("GET http://a.test@evil.test/ HTTP/1.1\r\n\r\n", "bad_uri"),
+            ("GET http://evil.test\\@a.test/ HTTP/1.1\r\n\r\n", "bad_uri"),
+            (
+                "POST http://a.test/ HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "bad_framing",
+            ),
+            (
+                "POST http://a.test/ HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+                "bad_framing",
+            ),
+            (
+                "POST http://a.test/ HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+                "bad_framing",
+            ),
+            (
+                "POST http://a.test/ HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n",
+                "bad_framing",
+            ),
+            (
+                "POST http://a.test/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "bad_framing",
+            ),
+            ("GET http://a.test/ HTTP/1.1\r\nA : b\r\n\r\n", "bad_head"),
+        ] {
+            assert_eq!(reason(head), expected, "{head:?}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The egress proxy: what workloads may reach, and nothing else.
+//!
+//! ```text
+//! head -> Authority -> policy of the client -> decide -> resolve once -> judge every answer
+//!      -> dial a judged address -> (tunnel: ClientHello names the host) -> relay within limits -> audit
+//! ```
+//!
+//! CONNECT tunnels and plain HTTP in absolute form. The decision is
+//! [`portcullis_config::egress`]; here is what it needs sockets for.
+
+mod answer;
+mod audit;
+mod client_hello;
+mod connection;
+mod decide;
+mod dial;
+mod forward;
+mod head;
+mod prefixed;
+mod resolver;
+mod servers;
+mod test_answers;
+mod tunnel;
+
+pub use servers::{EgressPlan, EgressServers, EgressServices};
+pub use test_answers::TestAnswers;

@@ -1,0 +1,300 @@
+//! The listeners of the egress proxy, and how they change.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use portcullis_config::{
+    model::Egress,
+    problem::{Origin, Problem, Severity},
+};
+use tokio::{net::TcpListener, sync::watch};
+
+use super::{TestAnswers, connection::serve, resolver::Resolver};
+use crate::{
+    listen::bind,
+    snapshot::Snapshot,
+    telemetry::{AuditLog, Decisions, Metrics},
+};
+
+/// What the egress proxy works with.
+#[derive(Clone)]
+pub struct EgressServices {
+    /// The snapshot that decisions are made by.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// One line for each connection.
+    pub audit_log: Arc<AuditLog>,
+    /// Decisions, for whoever watches.
+    pub decisions: Decisions,
+    /// Answers for tests; empty in production.
+    pub test: TestAnswers,
+}
+
+/// The listeners of the egress proxy.
+pub struct EgressServers {
+    services: Arc<EgressServices>,
+    state: Arc<State>,
+    running: Mutex<Vec<Running>>,
+}
+
+/// What connections share.
+pub(super) struct State {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    resolver: ArcSwapOption<Resolver>,
+    open: AtomicU32,
+    draining: AtomicBool,
+}
+
+struct Running {
+    name: String,
+    address: SocketAddr,
+    bound: SocketAddr,
+    stop: watch::Sender<bool>,
+}
+
+/// A change of the listeners whose sockets are bound already.
+#[derive(Debug)]
+pub struct EgressPlan {
+    listeners: Vec<(String, SocketAddr, Option<TcpListener>)>,
+    /// `None` keeps the one that runs.
+    resolver: Option<Arc<Resolver>>,
+}
+
+impl State {
+    /// The egress section that is in force.
+    pub(super) fn egress(&self) -> Option<Arc<Egress>> {
+        self.snapshot.load().egress.clone()
+    }
+
+    pub(super) fn resolver(&self) -> Option<Arc<Resolver>> {
+        self.resolver.load_full()
+    }
+
+    /// Number of the snapshot that is in force.
+    pub(super) fn version(&self) -> u64 {
+        self.snapshot.load().version
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl EgressServers {
+    /// Makes a proxy with no listeners.
+    pub fn new(services: EgressServices) -> Self {
+        if !services.test.is_empty() {
+            tracing::warn!(
+                "the egress proxy answers some destinations from a test script, not from the network"
+            );
+        }
+        let state = State {
+            snapshot: Arc::clone(&services.snapshot),
+            resolver: ArcSwapOption::empty(),
+            open: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+        };
+        Self {
+            services: Arc::new(services),
+            state: Arc::new(state),
+            running: Mutex::default(),
+        }
+    }
+
+    /// Binds what is new and makes a resolver where its settings changed.
+    ///
+    /// # Errors
+    /// Every listener that cannot be bound, and a resolver that cannot be made;
+    /// nothing changes then.
+    pub fn plan(&self, egress: Option<&Egress>) -> Result<EgressPlan, Vec<Problem>> {
+        let Some(egress) = egress else {
+            return Ok(EgressPlan {
+                listeners: Vec::new(),
+                resolver: None,
+            });
+        };
+        let mut problems = Vec::new();
+        let mut problem = |path: String, reason: String| {
+            problems.push(Problem {
+                origin: Origin::Internal,
+                path,
+                reason,
+                hint: None,
+                severity: Severity::Error,
+            });
+        };
+        let running = self.lock();
+        let mut listeners = Vec::new();
+        for (index, (name, address)) in egress.listeners.iter().enumerate() {
+            let same = |known: &Running| {
+                known.address == *address && (address.port() != 0 || known.name == *name)
+            };
+            if running.iter().any(same) {
+                listeners.push((name.clone(), *address, None));
+                continue;
+            }
+            match bind(*address) {
+                Ok(socket) => listeners.push((name.clone(), *address, Some(socket))),
+                Err(error) => problem(
+                    format!("egress.listeners[{index}].address"),
+                    format!("egress listener {name:?} cannot listen on {address}: {error}"),
+                ),
+            }
+        }
+        let serves = self
+            .state
+            .resolver
+            .load()
+            .as_ref()
+            .is_some_and(|resolver| resolver.serves(egress));
+        let resolver = if serves {
+            None
+        } else {
+            Resolver::new(egress, self.services.test.clone())
+                .map_err(|reason| problem("egress.resolver".into(), reason))
+                .ok()
+                .map(Arc::new)
+        };
+        if problems.is_empty() {
+            Ok(EgressPlan {
+                listeners,
+                resolver,
+            })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Starts what is new and stops accepting on what is gone. Open tunnels are
+    /// decided on again, and cut where they are no longer allowed.
+    pub fn commit(&self, plan: EgressPlan) {
+        if let Some(resolver) = plan.resolver {
+            self.state.resolver.store(Some(resolver));
+        }
+        let mut running = self.lock();
+        let mut before: Vec<Running> = running.drain(..).collect();
+        for (name, address, socket) in plan.listeners {
+            match socket {
+                Some(socket) => running.extend(self.start(name, address, socket)),
+                None => {
+                    let at = before.iter().position(|known| known.address == address);
+                    running.extend(at.map(|at| Running {
+                        name,
+                        ..before.swap_remove(at)
+                    }));
+                }
+            }
+        }
+        for gone in before {
+            tracing::info!(listener = %gone.name, address = %gone.bound, "egress listener removed");
+            gone.stop.send_replace(true);
+        }
+    }
+
+    fn start(&self, name: String, address: SocketAddr, socket: TcpListener) -> Option<Running> {
+        let bound = socket.local_addr().ok()?;
+        tracing::info!(listener = %name, address = %bound, "egress proxy listening");
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(accept(
+            socket,
+            Arc::clone(&self.services),
+            Arc::clone(&self.state),
+            stopped,
+        ));
+        Some(Running {
+            name,
+            address,
+            bound,
+            stop,
+        })
+    }
+
+    /// Where the listeners are bound, by name.
+    pub fn bound(&self) -> Vec<(String, SocketAddr)> {
+        self.lock()
+            .iter()
+            .map(|running| (running.name.clone(), running.bound))
+            .collect()
+    }
+
+    /// Stops accepting; a client gets no second request.
+    pub fn stop(&self) {
+        self.state.draining.store(true, Ordering::Relaxed);
+        for running in self.lock().drain(..) {
+            running.stop.send_replace(true);
+        }
+    }
+
+    /// Waits until no connection is open, or until the time is over; returns how
+    /// many are left.
+    pub async fn wait_closed(&self, limit: Duration) -> u32 {
+        let deadline = Instant::now() + limit;
+        while self.state.open.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.state.open.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn accept(
+    socket: TcpListener,
+    services: Arc<EgressServices>,
+    state: Arc<State>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let (client, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let limit = state
+            .egress()
+            .map_or(0, |egress| egress.limits.max_connections);
+        let open = Open::enter(&state);
+        if state.open.load(Ordering::Relaxed) > limit {
+            services.metrics.connection("egress", "over_limit");
+            continue;
+        }
+        let (services, state) = (Arc::clone(&services), Arc::clone(&state));
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        tokio::spawn(async move {
+            let _open = open;
+            serve(client, address, &services, &state).await;
+        });
+    }
+}
+
+struct Open(Arc<State>);
+
+impl Open {
+    fn enter(state: &Arc<State>) -> Self {
+        state.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
