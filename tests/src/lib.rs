@@ -1,1 +1,28 @@
-//! The harness.
+//! The harness of the end-to-end tests: the real binary on free ports, real
+//! backends, real clients.
+//!
+//! Everything is on loopback, bounded in time, and ends with the test that
+//! started it. A test waits for conditions with a deadline, never for a time.
+
+mod backend;
+mod binary;
+mod certificates;
+mod client;
+mod gateway;
+mod raw;
+
+pub use backend::{Backend, Recorder, Seen};
+pub use binary::portcullis;
+pub use certificates::Authority;
+pub use client::{Client, h2c, https_client};
+pub use gateway::{Gateway, swap_config_map, wait_for};
+pub use raw::{Raw, raw, status_of};
+
+/// SHA-256 in hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

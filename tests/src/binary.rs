@@ -1,0 +1,46 @@
+//! The binary under test.
+
+use std::{path::PathBuf, process::Command, sync::OnceLock};
+
+/// Path of the `portcullis` binary: `PORTCULLIS_BIN`, or the one of this build,
+/// which is brought up to date first.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn portcullis() -> PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(build).clone()
+}
+
+fn build() -> PathBuf {
+    if let Some(path) = std::env::var_os("PORTCULLIS_BIN") {
+        return path.into();
+    }
+    // target/debug/deps/scenario-hash
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("a test is in deps of its profile")
+        .to_owned();
+    let target = profile.parent().expect("a profile is in the target folder");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "-p",
+            "portcullis",
+            "--target-dir",
+        ])
+        .arg(target);
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let status = command.status().expect("cargo runs");
+    assert!(status.success(), "the gateway does not build");
+    profile.join("portcullis")
+}

@@ -1,0 +1,90 @@
+//! Bytes on a socket, for what no HTTP library would send.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An open connection.
+pub struct Raw {
+    stream: TcpStream,
+}
+
+impl Raw {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the gateway listens");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time above 0");
+        Self { stream }
+    }
+
+    /// Sends bytes; a peer that is gone already is no failure here.
+    pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
+        let _ = self.stream.write_all(bytes);
+        self
+    }
+
+    /// Waits.
+    pub fn pause(&mut self, time: Duration) -> &mut Self {
+        std::thread::sleep(time);
+        self
+    }
+
+    /// Ends the sending direction.
+    pub fn finish(&mut self) -> &mut Self {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        self
+    }
+
+    /// Reads until the peer closes, or has been silent for the patience of a test.
+    pub fn read_all(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let _ = self.stream.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Reads one response: its head, and the body where its length is given.
+    pub fn response(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(b"\r\n\r\n") && matches!(self.stream.read(&mut byte), Ok(1)) {
+            bytes.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+            .unwrap_or(0);
+        let mut body = vec![0; length];
+        if self.stream.read_exact(&mut body).is_ok() {
+            bytes.extend_from_slice(&body);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether the peer has closed the connection.
+    pub fn is_closed(&mut self) -> bool {
+        matches!(self.stream.read(&mut [0]), Ok(0))
+            || self.stream.take_error().is_ok_and(|error| error.is_some())
+    }
+}
+
+/// Sends bytes on a new connection and reads until the peer closes.
+pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    Raw::connect(address).send(bytes).read_all()
+}
+
+/// The status of a response; 0 where there is none.
+pub fn status_of(response: &str) -> u16 {
+    response
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0)
+}
