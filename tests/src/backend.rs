@@ -60,7 +60,7 @@ impl Seen {
 
 /// A backend over HTTP/1, HTTP/2 with prior knowledge, and WebSocket.
 ///
-/// Its answer names it and the target. Some paths do more: `/status/N` answers
+/// Its answer names it, in `Server` too, and the target. Some paths do more: `/status/N` answers
 /// with N, `/sleep/MS` waits, `/sse` streams three events 100 ms apart,
 /// `/trailers` ends with trailers, as gRPC does.
 #[derive(Clone)]
@@ -215,6 +215,8 @@ async fn answer(
         "/trailers" => with_trailers(),
         _ => full(&format!("{} {target}", shared.name)),
     });
+    let name = HeaderValue::from_str(&shared.name).expect("a name is a header value");
+    response.headers_mut().insert(header::SERVER, name);
     if path == "/sse" {
         response.headers_mut().insert(
             header::CONTENT_TYPE,

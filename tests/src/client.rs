@@ -1,10 +1,10 @@
 //! HTTP clients.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -15,12 +15,14 @@ use crate::Authority;
 /// Longest wait for a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
 /// One open connection, over HTTP/1 or HTTP/2.
 pub enum Client {
     /// HTTP/1.1.
-    H1(http1::SendRequest<Full<Bytes>>),
+    H1(http1::SendRequest<Body>),
     /// HTTP/2.
-    H2(http2::SendRequest<Full<Bytes>>),
+    H2(http2::SendRequest<Body>),
 }
 
 impl Client {
@@ -64,7 +66,11 @@ impl Client {
     ///
     /// # Errors
     /// When the connection fails or the answer takes too long.
-    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Bytes>> {
+    pub async fn send<B>(&mut self, request: Request<B>) -> anyhow::Result<Response<Bytes>>
+    where
+        B: hyper::body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
+        let request = request.map(BodyExt::boxed_unsync);
         let exchange = async {
             let response = match self {
                 Self::H1(sender) => {
@@ -87,15 +93,19 @@ impl Client {
     /// # Errors
     /// Those of [`Client::send`].
     pub async fn get(&mut self, host: &str, path: &str) -> anyhow::Result<Response<Bytes>> {
-        let uri = match self {
-            Self::H1(_) => path.to_owned(),
-            Self::H2(_) => format!("https://{host}{path}"),
-        };
-        let mut request = Request::get(uri);
+        let mut request = Request::get(self.uri(host, path));
         if matches!(self, Self::H1(_)) {
             request = request.header("host", host);
         }
         self.send(request.body(Full::default())?).await
+    }
+
+    /// The target of a request: HTTP/1 sends the path, HTTP/2 the host with it.
+    pub fn uri(&self, host: &str, path: &str) -> String {
+        match self {
+            Self::H1(_) => path.to_owned(),
+            Self::H2(_) => format!("https://{host}{path}"),
+        }
     }
 
     /// Whether the peer has closed the connection.

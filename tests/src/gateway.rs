@@ -208,6 +208,14 @@ impl Drop for Gateway {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("log of the gateway:\n{}", self.log());
+            let access = fs::read_to_string(self.folder.path().join("access.log"));
+            let access = access.unwrap_or_default();
+            let last = access.lines().count().saturating_sub(5);
+            eprintln!("end of its access log:");
+            access
+                .lines()
+                .skip(last)
+                .for_each(|line| eprintln!("{line}"));
         }
     }
 }

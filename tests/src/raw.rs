@@ -68,10 +68,16 @@ impl Raw {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Whether the peer has closed the connection.
-    pub fn is_closed(&mut self) -> bool {
-        matches!(self.stream.read(&mut [0]), Ok(0))
-            || self.stream.take_error().is_ok_and(|error| error.is_some())
+    /// Waits for the peer to close the connection; `false` when it stays open.
+    pub fn ends(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
     }
 }
 

@@ -67,10 +67,14 @@ pub(crate) enum HeldBody {
         #[expect(dead_code, reason = "gives the memory back when the request ends")] Hold,
     ),
     /// The first part; the rest streams behind it.
-    Prefix(
-        Bytes,
-        #[expect(dead_code, reason = "gives the memory back when the request ends")] Hold,
-    ),
+    Prefix {
+        /// What was read; empty once it has been sent.
+        bytes: Bytes,
+        /// Whether pingora holds some of it too, and will pass that on first.
+        repeated: bool,
+        #[expect(dead_code, reason = "gives the memory back when the request ends")]
+        hold: Hold,
+    },
 }
 
 impl RequestContext {

@@ -202,13 +202,15 @@ impl Ingress {
         };
         match &held {
             HeldBody::Whole(body, _) => transaction.request_body(body),
-            HeldBody::Prefix(body, _) if waf.profile.over_limit == BodyOverLimit::InspectPrefix => {
-                let inspected = body
+            HeldBody::Prefix { bytes, .. }
+                if waf.profile.over_limit == BodyOverLimit::InspectPrefix =>
+            {
+                let inspected = bytes
                     .len()
                     .min(usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX));
-                transaction.request_body(&body[..inspected]);
+                transaction.request_body(&bytes[..inspected]);
             }
-            HeldBody::Prefix(..) | HeldBody::None => {}
+            HeldBody::Prefix { .. } | HeldBody::None => {}
         }
         ctx.held = held;
         let verdict = transaction.request_body_end();
@@ -272,7 +274,14 @@ impl Ingress {
             }
             BodyRead::Prefix(body) => {
                 ctx.body_bytes = body.len() as u64;
-                Ok(HeldBody::Prefix(body, hold))
+                // pingora fills its retry buffer by itself once it proxies; only what
+                // it holds by now stands in the prefix as well.
+                let repeated = session.get_retry_buffer().is_some();
+                Ok(HeldBody::Prefix {
+                    bytes: body,
+                    repeated,
+                    hold,
+                })
             }
         }
     }
@@ -499,19 +508,14 @@ impl ProxyHttp for Ingress {
     ) -> pingora::Result<()> {
         match &mut ctx.held {
             // The chunk is what pingora was made to hold in its stead: see `inspect::body`.
-            HeldBody::Whole(held, _) if end_of_stream => {
-                *body = Some(held.clone());
-                return Ok(());
-            }
+            HeldBody::Whole(held, _) if end_of_stream => *body = Some(held.clone()),
             HeldBody::Whole(..) => return Ok(()),
-            HeldBody::Prefix(held, _) if !held.is_empty() => {
-                let prefix = std::mem::take(held);
-                // Where the retry buffer holds the beginning, the chunk repeats it.
-                let repeated = session
-                    .get_retry_buffer()
-                    .is_some_and(|buffer| body.as_ref() == Some(&buffer));
+            HeldBody::Prefix {
+                bytes, repeated, ..
+            } if !bytes.is_empty() => {
+                let prefix = std::mem::take(bytes);
                 *body = Some(match body.take() {
-                    Some(chunk) if !repeated => {
+                    Some(chunk) if !*repeated => {
                         ctx.body_bytes += chunk.len() as u64;
                         let mut joined = BytesMut::from(prefix);
                         joined.extend_from_slice(&chunk);
@@ -521,6 +525,11 @@ impl ProxyHttp for Ingress {
                 });
             }
             _ => ctx.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64),
+        }
+        // pingora writes an empty last part as a chunk, which ends the body, and ends
+        // it again after that: the backend would take the rest for another request.
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
         }
         let max = ctx
             .rule
@@ -569,10 +578,16 @@ impl ProxyHttp for Ingress {
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         forward::prepare(session, upstream, ctx)?;
-        if let HeldBody::Whole(body, _) = &ctx.held {
-            // The length is known now, whatever the client's framing was.
-            upstream.remove_header(&header::TRANSFER_ENCODING);
-            upstream.insert_header(header::CONTENT_LENGTH, body.len())?;
+        match &ctx.held {
+            // Nobody asked for the body yet, and a backend that answers late keeps
+            // its client waiting: the gateway asks, once there is a connection.
+            HeldBody::None => inspect::answer_expectation(session).await,
+            HeldBody::Whole(body, _) => {
+                // The length is known now, whatever the client's framing was.
+                upstream.remove_header(&header::TRANSFER_ENCODING);
+                upstream.insert_header(header::CONTENT_LENGTH, body.len())?;
+            }
+            HeldBody::Prefix { .. } => {}
         }
         Ok(())
     }
@@ -640,7 +655,7 @@ impl ProxyHttp for Ingress {
         let mut error = error.more_context(format!("peer {}", peer._address));
         let safe = session.req_header().method.is_idempotent()
             && !session.retry_buffer_truncated()
-            && !matches!(ctx.held, HeldBody::Prefix(..));
+            && !matches!(ctx.held, HeldBody::Prefix { .. });
         if safe {
             error.retry.decide_reuse(client_reused);
         } else {

@@ -137,17 +137,24 @@ pub(crate) fn request_body_is_opaque(session: &Session, grpc_backends: bool) -> 
     grpc_backends && session.as_downstream().is_http2() && is_grpc(headers)
 }
 
-/// Answers `Expect: 100-continue` (RFC 9110 section 10.1.1), since the body is
-/// read before a backend could.
+/// Answers `Expect: 100-continue` (RFC 9110 section 10.1.1) in place of the
+/// backend, which never sees the expectation. Once for each HTTP/1 session.
 pub(crate) async fn answer_expectation(session: &mut Session) {
     let expects = session
         .req_header()
         .headers
         .get(header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if expects && let Err(error) = session.as_downstream_mut().write_continue_response().await {
+    if !expects {
+        return;
+    }
+    // pingora gives up keepalive for any head written before the body has come,
+    // this one included.
+    let keepalive = session.get_keepalive();
+    if let Err(error) = session.as_downstream_mut().write_continue_response().await {
         tracing::debug!(%error, "100 Continue not written");
     }
+    session.set_keepalive(keepalive);
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
