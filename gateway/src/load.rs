@@ -68,7 +68,7 @@ pub fn load(
     };
     let read = read(&sources);
     let validated = validate(&read.document, &read.origins);
-    let named_files = named_files(&validated.model);
+    let mut named_files = named_files(&validated.model);
     let mut problems = read.problems;
     problems.extend(validated.problems);
     if problems
@@ -80,16 +80,20 @@ pub fn load(
             named_files,
         });
     }
-    let hash = content_hash(&sources, &validated.model);
-    match compile(
+    let compiled = compile(
         &read.document,
         validated.model,
         &read.origins,
-        hash,
         live,
         metrics,
-    ) {
-        Ok(snapshot) => {
+    );
+    // Known only now: which files a rule file includes is in its text.
+    let included = live.take_included();
+    named_files.extend(included.iter().cloned());
+    match compiled {
+        Ok(mut snapshot) => {
+            let files = content_files(&snapshot.model).chain(included.iter().map(PathBuf::as_path));
+            snapshot.hash = content_hash(&sources, files);
             let (certificates, broken) =
                 CertificateStore::load(&snapshot.model.certificates, previous);
             problems.extend(broken.into_iter().map(|broken| {
@@ -173,7 +177,7 @@ fn content_files(model: &Model) -> impl Iterator<Item = &Path> {
     rules.chain(authorities)
 }
 
-fn content_hash(sources: &[SourceFile], model: &Model) -> String {
+fn content_hash<'a>(sources: &[SourceFile], files: impl Iterator<Item = &'a Path>) -> String {
     let mut hash = Sha256::new();
     let mut add = |name: &[u8], content: &[u8]| {
         for part in [name, content] {
@@ -184,7 +188,7 @@ fn content_hash(sources: &[SourceFile], model: &Model) -> String {
     for source in sources {
         add(source.name.as_bytes(), source.text.as_bytes());
     }
-    for path in content_files(model) {
+    for path in files {
         // An unreadable file is a problem that compiling tells.
         add(
             path.display().to_string().as_bytes(),

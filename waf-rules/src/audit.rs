@@ -11,6 +11,7 @@ use crate::verdict::{EngineMode, Interruption};
 
 /// Everything the engine has to say about one transaction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AuditRecord {
     /// Identifier given by the caller.
     pub unique_id: String,
@@ -54,6 +55,7 @@ pub struct AuditRecord {
 
 /// One rule that matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Match {
     /// Id of the rule, or of the head of its chain.
     pub rule: Option<u64>,

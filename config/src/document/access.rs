@@ -62,7 +62,7 @@ pub struct RateLimit {
     /// What is counted separately. Default `client`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<RateLimitKey>,
-    /// Keys remembered at once; the least recently used is forgotten first. Default 100000.
+    /// Keys remembered at once; beyond that, keys that are seldom seen are forgotten. Default 100000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_keys: Option<u32>,
     /// `enforce` or `report`: report logs and counts, and lets pass. Default `enforce`.

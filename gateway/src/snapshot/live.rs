@@ -1,7 +1,8 @@
 //! What outlives a snapshot, keyed by stable id.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -41,6 +42,11 @@ impl Live {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         Arc::clone(balancers.entry(id).or_default())
+    }
+
+    /// Files that the rules of the last compiled model included.
+    pub fn take_included(&self) -> BTreeSet<PathBuf> {
+        self.rule_sets.take_included()
     }
 
     pub(super) fn next_version(&self) -> u64 {

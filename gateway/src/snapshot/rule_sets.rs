@@ -1,7 +1,7 @@
 //! Compiled WAF rule sets, shared by the hash of their text.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Read,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -21,6 +21,8 @@ const MAX_RULE_FILE_BYTES: u64 = 16 << 20;
 #[derive(Debug, Default)]
 pub(super) struct RuleSets {
     compiled: Mutex<BTreeMap<Hash, Compiled>>,
+    /// Included files of the rule sets that were asked for of late.
+    included: Mutex<BTreeSet<PathBuf>>,
 }
 
 type Hash = [u8; 32];
@@ -75,17 +77,22 @@ impl RuleSets {
         }
         let key = texts_hash(&texts);
         let mut sets = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = sets.get(&key).and_then(Compiled::unchanged) {
+        if let Some(known) = sets.get(&key)
+            && let Some(running) = known.unchanged()
+        {
+            self.note_included(known.included.keys());
             return Ok(running);
         }
         let files = Files::default();
-        match RuleSet::compile(&texts, &files) {
+        let compiled = RuleSet::compile(&texts, &files);
+        let included = files
+            .read
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.note_included(included.keys());
+        match compiled {
             Ok(set) => {
                 let set = Arc::new(set);
-                let included = files
-                    .read
-                    .into_inner()
-                    .unwrap_or_else(PoisonError::into_inner);
                 sets.insert(
                     key,
                     Compiled {
@@ -97,6 +104,19 @@ impl RuleSets {
             }
             Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
         }
+    }
+
+    fn note_included<'a>(&self, paths: impl Iterator<Item = &'a PathBuf>) {
+        self.included
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(paths.cloned());
+    }
+
+    /// Files that rules included since this was last asked, whether they could be
+    /// compiled or not.
+    pub(super) fn take_included(&self) -> BTreeSet<PathBuf> {
+        std::mem::take(&mut *self.included.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn forget_unused(&self) {
@@ -127,12 +147,14 @@ struct Files {
 impl RuleSource for Files {
     fn read(&self, path: &str) -> Result<String, String> {
         let path = PathBuf::from(path);
-        let text = read_text(&path)?;
+        let text = read_text(&path);
+        // One that cannot be read is remembered too: mending it is a change.
+        let hash = text_hash(text.as_deref().unwrap_or_default());
         self.read
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(path, text_hash(&text));
-        Ok(text)
+            .insert(path, hash);
+        text
     }
 }
 

@@ -1,0 +1,208 @@
+//! What passes through besides plain requests: HTTP/2 both ways, WebSocket, gRPC, events.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use portcullis_tests::{Authority, Backend, Client, Gateway, h2c, https_client};
+use tokio_tungstenite::tungstenite::Message;
+
+struct Site {
+    gateway: Gateway,
+    authority: Authority,
+}
+
+/// A gateway with the WAF on: what is not held must pass all the same.
+async fn site(backend: &Backend, protocol: &str, tls: &str) -> Site {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    authority.write(folder.path(), "any", &["any.example"]);
+    std::fs::write(folder.path().join("ca.crt"), authority.pem()).expect("writable");
+    let yaml = format!(
+        r"
+listeners:
+- {{name: http, protocol: http, address: '127.0.0.1:0'}}
+- {{name: https, protocol: https, address: '127.0.0.1:0'}}
+certificates: [{{name: any, certificate: any.crt, key: any.key}}]
+wafProfiles: [{{name: baseline}}]
+defaults: {{waf: {{profile: baseline}}}}
+backends: [{{name: one, protocol: {protocol}, endpoints: [{{address: {}}}]{tls}}}]
+routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
+",
+        backend.address
+    );
+    Site {
+        gateway: Gateway::start_in(folder, &yaml, &[]),
+        authority,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_version_reaches_a_backend_of_every_version() {
+    let backend = Backend::start("one").await;
+    for (protocol, seen) in [("http1", "HTTP/1.1"), ("http2", "HTTP/2.0")] {
+        let site = site(&backend, protocol, "").await;
+        let https = site.gateway.https();
+        let mut clients = [
+            Client::h1(site.gateway.http()).await,
+            h2c(site.gateway.http()).await,
+            Client::tls(https, &site.authority, "any.example", false)
+                .await
+                .expect("TLS"),
+            Client::tls(https, &site.authority, "any.example", true)
+                .await
+                .expect("TLS"),
+        ];
+        for client in &mut clients {
+            let response = client
+                .get("any.example", "/x?y=1")
+                .await
+                .expect("an answer");
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.body().as_ref(), b"one /x?y=1");
+            let last = backend.last();
+            assert_eq!(last.version, seen);
+            assert_eq!(last.target, "/x?y=1");
+        }
+        // A library that chooses by ALPN.
+        let client = https_client(&site.authority, &["any.example"], https);
+        let url = format!("https://any.example:{}/x", https.port());
+        let response = client.get(url).send().await.expect("an answer");
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        assert_eq!(response.text().await.expect("a body"), "one /x");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_over_tls_is_verified() {
+    let authority = Authority::new();
+    let backend = Backend::start_tls(
+        "one",
+        authority.server(&["inner.example"], &["h2", "http/1.1"]),
+    )
+    .await;
+    for (protocol, name, ours, status) in [
+        ("http1", "inner.example", true, 200),
+        ("http2", "inner.example", true, 200),
+        ("http1", "other.example", true, 502),
+        ("http1", "inner.example", false, 502),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let pem = if ours {
+            authority.pem()
+        } else {
+            Authority::new().pem()
+        };
+        std::fs::write(folder.path().join("ca.crt"), pem).expect("writable");
+        let yaml = format!(
+            r"
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+backends: [{{name: one, protocol: {protocol}, endpoints: [{{address: {}}}], tls: {{serverName: {name}, ca: ca.crt}}}}]
+routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
+",
+            backend.address
+        );
+        let gateway = Gateway::start_in(folder, &yaml, &[]);
+        let mut client = Client::h1(gateway.http()).await;
+        let response = client.get("any.example", "/").await.expect("an answer");
+        assert_eq!(response.status(), status, "{protocol} {name} {ours}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_socket_passes_both_ways() {
+    let backend = Backend::start("one").await;
+    let site = site(&backend, "http1", "").await;
+    let url = format!("ws://{}/chat", site.gateway.http());
+    let (mut socket, response) = tokio_tungstenite::connect_async(url)
+        .await
+        .expect("an upgrade");
+    assert_eq!(response.status(), 101);
+    for n in 0..20 {
+        let message = Message::text(format!("{n}").repeat(1000));
+        socket.send(message.clone()).await.expect("open");
+        assert_eq!(socket.next().await.expect("open").expect("open"), message);
+    }
+    // More bytes than any body limit: an upgraded connection has none.
+    let big = Message::binary(vec![7; 12 << 20]);
+    socket.send(big.clone()).await.expect("open");
+    assert_eq!(socket.next().await.expect("open").expect("open"), big);
+    socket.close(None).await.expect("open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_passes_with_its_trailers_and_is_not_held() {
+    let backend = Backend::start("one").await;
+    let site = site(&backend, "http2", "").await;
+    let mut client = Client::tls(site.gateway.https(), &site.authority, "any.example", true)
+        .await
+        .expect("TLS");
+    let request = Request::post("https://any.example/trailers")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::from("\0\0\0\0\u{5}hello"))
+        .expect("a request");
+    let Client::H2(sender) = &mut client else {
+        unreachable!("asked for HTTP/2")
+    };
+    let response = sender
+        .send_request(request.map(BodyExt::boxed_unsync))
+        .await
+        .expect("an answer");
+    let body = response.into_body().collect().await.expect("a body");
+    let trailers = body.trailers().expect("trailers");
+    assert_eq!(trailers["grpc-status"], "0");
+    assert_eq!(backend.last().header("te"), "trailers");
+    assert_eq!(backend.last().body_len, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_arrive_as_they_happen() {
+    let backend = Backend::start("one").await;
+    let site = site(&backend, "http1", "").await;
+    let started = Instant::now();
+    let url = format!("http://{}/sse", site.gateway.http());
+    let client = https_client(&site.authority, &[], site.gateway.http());
+    let response = client.get(url).send().await.expect("an answer");
+    let mut stream = response.bytes_stream();
+    let first = stream.next().await.expect("an event").expect("an event");
+    assert_eq!(first.as_ref(), b"data: 0\n\n");
+    // The backend takes 200 ms for all: the first did not wait for the last.
+    let first_after = started.elapsed();
+    while let Some(event) = stream.next().await {
+        event.expect("an event");
+    }
+    assert!(started.elapsed() - first_after >= Duration::from_millis(100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_a_body_ends_by_its_head() {
+    let backend = Backend::start("one").await;
+    let site = site(&backend, "http1", "").await;
+    let mut client = Client::h1(site.gateway.http()).await;
+    for status in [204, 304, 200] {
+        let path = format!("/status/{status}");
+        let response = client.get("any.example", &path).await.expect("an answer");
+        assert_eq!(response.status(), status);
+    }
+    let request = Request::head("/x")
+        .header("host", "any.example")
+        .body(Full::default());
+    let response = client
+        .send(request.expect("a request"))
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (response.status().as_u16(), response.body().len()),
+        (200, 0)
+    );
+    assert_eq!(
+        client
+            .get("any.example", "/")
+            .await
+            .expect("an answer")
+            .status(),
+        200
+    );
+}
