@@ -92,6 +92,7 @@ fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal>
         if has_bare_line_feed(&raw) {
             return Err(refuse("bare-line-feed"));
         }
+        check_framing(request, &raw)?;
     } else {
         let size: usize = request
             .headers
@@ -107,6 +108,28 @@ fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal>
     }
     if request.method == Method::TRACE {
         return Err(Refusal::new(405, Stage::Normalise, "trace"));
+    }
+    Ok(())
+}
+
+/// Refuses a body whose end two parsers may see in different places (RFC 9112 section 6.3).
+///
+/// pingora takes `Content-Length` away where `Transfer-Encoding` is there too, so
+/// it is looked for in the bytes.
+fn check_framing(request: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
+    const LENGTH: &[u8] = b"\ncontent-length:";
+    let mut codings = request.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(refuse("bad-transfer-encoding"));
+    }
+    if raw
+        .windows(LENGTH.len())
+        .any(|window| window.eq_ignore_ascii_case(LENGTH))
+    {
+        return Err(refuse("length-and-chunked"));
     }
     Ok(())
 }
