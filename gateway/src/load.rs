@@ -10,6 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use portcullis_config::{
+    document::Document,
     model::{Model, WafRules},
     problem::{Origin, Problem, Severity},
     read::{SourceFile, read},
@@ -71,6 +72,7 @@ pub fn load(
     let mut named_files = named_files(&validated.model);
     let mut problems = read.problems;
     problems.extend(validated.problems);
+    problems.extend(nothing_to_serve(&read.document, files));
     if problems
         .iter()
         .any(|problem| problem.severity == Severity::Error)
@@ -128,18 +130,39 @@ pub fn load(
     }
 }
 
+/// A configuration without any listener: a file that was cut or emptied, and must
+/// not take away everything that serves.
+fn nothing_to_serve(document: &Document, files: &ConfigFiles) -> Option<Problem> {
+    let egress = document
+        .egress
+        .as_ref()
+        .is_some_and(|egress| !egress.listeners.is_empty());
+    (document.listeners.is_empty() && !egress).then(|| Problem {
+        origin: whole(files),
+        path: "listeners".into(),
+        reason: "there is no listener, and none in egress: nothing would be served".into(),
+        hint: Some(
+            "a listener needs a name and a protocol: `- {name: http, protocol: http}`".into(),
+        ),
+        severity: Severity::Error,
+    })
+}
+
+/// The configuration as a whole, named by its first file or folder.
+fn whole(files: &ConfigFiles) -> Origin {
+    let first = files.paths().first();
+    Origin::File {
+        file: first
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        line: 0,
+        column: 0,
+    }
+}
+
 fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
-    let file = files
-        .paths()
-        .first()
-        .map(|path| path.display().to_string())
-        .unwrap_or_default();
     Problem {
-        origin: Origin::File {
-            file,
-            line: 0,
-            column: 0,
-        },
+        origin: whole(files),
         path: String::new(),
         reason: error.to_string(),
         hint: None,

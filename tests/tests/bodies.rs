@@ -62,7 +62,7 @@ struct Site {
 }
 
 impl Site {
-    async fn start(backends: &str, policies: &str) -> Self {
+    fn start(backends: &str, policies: &str) -> Self {
         let authority = Authority::new();
         let folder = tempfile::tempdir().expect("a temporary folder");
         authority.write(folder.path(), "any", &["any.example"]);
@@ -144,7 +144,7 @@ const FRAMINGS: [Framing; 2] = [Framing::Length, Framing::Streamed];
 
 async fn every_body_arrives(policies: &str, protocol: &str) {
     let backend = Backend::start("one").await;
-    let site = Site::start(&one(backend.address, protocol), policies).await;
+    let site = Site::start(&one(backend.address, protocol), policies);
     for way in WAYS {
         let mut client = site.client(way).await;
         for framing in FRAMINGS {
@@ -200,8 +200,7 @@ async fn a_denied_body_leaves_the_backend_untouched() {
     let site = Site::start(
         &one(recorder.address, "http1"),
         "{waf: {profile: baseline}}",
-    )
-    .await;
+    );
     for len in [200, KIB_64 + 1, 300_000] {
         // The attack is at the end: all that comes before has been read by then.
         let mut bytes = text(len - 40).to_vec();
@@ -230,7 +229,7 @@ async fn a_body_over_a_limit_is_refused_with_413() {
         ("{maxBodySize: 64KiB, waf: {profile: baseline}}", KIB_64 + 1),
         ("{waf: {profile: small}}", 100_001),
     ] {
-        let site = Site::start(&one(recorder.address, "http1"), policies).await;
+        let site = Site::start(&one(recorder.address, "http1"), policies);
         for way in WAYS {
             for framing in FRAMINGS {
                 let mut client = site.client(way).await;
@@ -251,7 +250,7 @@ async fn the_limit_itself_is_no_excess() {
         "{maxBodySize: 64KiB}",
         "{maxBodySize: 64KiB, waf: {profile: baseline}}",
     ] {
-        let site = Site::start(&one(backend.address, "http1"), policies).await;
+        let site = Site::start(&one(backend.address, "http1"), policies);
         for way in WAYS {
             for framing in FRAMINGS {
                 let mut client = site.client(way).await;
@@ -276,7 +275,7 @@ async fn an_inspected_body_survives_an_endpoint_that_is_down() {
         "- {{name: one, endpoints: [{{address: {closed}}}, {{address: {}}}]}}",
         backend.address
     );
-    let site = Site::start(&backends, "{waf: {profile: baseline}}").await;
+    let site = Site::start(&backends, "{waf: {profile: baseline}}");
     for way in WAYS {
         for framing in FRAMINGS {
             for len in [7, KIB_64 + 1, 200_000] {
@@ -300,7 +299,7 @@ async fn an_inspected_body_survives_an_endpoint_that_is_down() {
 async fn a_client_that_waits_for_100_continue_gets_it() {
     for policies in ["{}", "{waf: {profile: baseline}}"] {
         let backend = Backend::start("one").await;
-        let site = Site::start(&one(backend.address, "http1"), policies).await;
+        let site = Site::start(&one(backend.address, "http1"), policies);
         let mut connection = Raw::connect(site.gateway.http());
         connection.send(
             b"POST /upload HTTP/1.1\r\nHost: any.example\r\nContent-Length: 7\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\n\r\n",
@@ -323,8 +322,7 @@ async fn a_refusal_does_not_ask_for_the_body_first() {
     let site = Site::start(
         &one(recorder.address, "http1"),
         "{maxBodySize: 1KiB, waf: {profile: baseline}}",
-    )
-    .await;
+    );
     for head in [
         "POST / HTTP/1.1\r\nHost: any.example\r\nContent-Length: 2000\r\nExpect: 100-continue\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: unknown.example\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n",
@@ -343,7 +341,7 @@ async fn a_body_that_stops_is_given_up() {
         let policies = policies
             .replace('{', "{timeouts: {clientRead: 300ms}, ")
             .replacen("{timeouts: {clientRead: 300ms}, profile", "{profile", 1);
-        let site = Site::start(&one(backend.address, "http1"), &policies).await;
+        let site = Site::start(&one(backend.address, "http1"), &policies);
         let mut connection = Raw::connect(site.gateway.http());
         connection.send(b"POST / HTTP/1.1\r\nHost: any.example\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nstart");
         let answer = connection.response();
@@ -394,7 +392,7 @@ routes: [{{name: any, policies: {{waf: {{profile: baseline}}}}, rules: [{{backen
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_ends_with_an_empty_frame_leaves_the_connection_to_the_backend_clean() {
     let backend = Backend::start("one").await;
-    let site = Site::start(&one(backend.address, "http1"), "{}").await;
+    let site = Site::start(&one(backend.address, "http1"), "{}");
     for way in [Way::H2, Way::H2c] {
         let mut client = site.client(way).await;
         for _ in 0..5 {

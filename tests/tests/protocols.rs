@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use portcullis_tests::{Authority, Backend, Client, Gateway, h2c, https_client};
+use portcullis_tests::{Authority, Backend, Client, Gateway, Raw, h2c, https_client, status_of};
 use tokio_tungstenite::tungstenite::Message;
 
 struct Site {
@@ -205,4 +205,23 @@ async fn an_answer_without_a_body_ends_by_its_head() {
             .status(),
         200
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_the_backend_does_not_want_is_answered_at_once() {
+    let backend = Backend::start("one").await;
+    let site = site(&backend, "http1", "").await;
+    let head = "Host: any.example\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n";
+    for path in ["/x", "/status/404", "/status/204", "/sse"] {
+        let started = Instant::now();
+        let mut connection = Raw::connect(site.gateway.http());
+        connection.send(format!("GET {path} HTTP/1.1\r\n{head}\r\n").as_bytes());
+        let answer = connection.response();
+        let expected = path
+            .strip_prefix("/status/")
+            .map_or(200, |status| status.parse().expect("a number"));
+        assert_eq!(status_of(&answer), expected, "{path}: {answer}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{path}");
+    }
+    assert_eq!(backend.requests(), 4, "nothing follows a request");
 }

@@ -119,10 +119,10 @@ impl Ingress {
         {
             return Err(Refusal::new(413, Stage::Body, "body-too-large"));
         }
-        match &rule.waf {
-            Some(waf) => self.inspect(waf, &rule, &facts, session, ctx).await,
-            None => Ok(()),
+        if let Some(waf) = &rule.waf {
+            self.inspect(waf, &rule, &facts, session, ctx).await?;
         }
+        Ok(())
     }
 
     fn access(&self, rule: &CompiledRule, ctx: &RequestContext) -> Result<(), Refusal> {
@@ -225,16 +225,7 @@ impl Ingress {
     /// speak HTTP/2 is taken at the client's word, or the content type would be
     /// a way around the WAF.
     fn body_is_opaque(&self, rule: &CompiledRule, session: &Session) -> bool {
-        let grpc_backends = match &rule.rule.action {
-            Action::Forward(backends) => {
-                !backends.is_empty()
-                    && backends
-                        .iter()
-                        .all(|(backend, _)| backend.protocol == BackendProtocol::Http2)
-            }
-            Action::Redirect(_) => false,
-        };
-        inspect::request_body_is_opaque(session, grpc_backends)
+        inspect::request_body_is_opaque(session, speaks(rule, BackendProtocol::Http2))
     }
 
     async fn hold_body(
@@ -441,6 +432,19 @@ impl Ingress {
     }
 }
 
+/// Whether a rule forwards, to backends of this protocol alone.
+fn speaks(rule: &CompiledRule, protocol: BackendProtocol) -> bool {
+    match &rule.rule.action {
+        Action::Forward(backends) => {
+            !backends.is_empty()
+                && backends
+                    .iter()
+                    .all(|(backend, _)| backend.protocol == protocol)
+        }
+        Action::Redirect(_) => false,
+    }
+}
+
 fn is_notable(record: &AuditRecord) -> bool {
     record.relevant && !record.matches.is_empty()
         || record.interruption.is_some()
@@ -594,14 +598,17 @@ impl ProxyHttp for Ingress {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
-        if response.status.is_informational()
-            && response.status != http::StatusCode::SWITCHING_PROTOCOLS
-        {
+        let upgraded = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        if response.status.is_informational() && !upgraded {
             return Ok(());
+        }
+        if upgraded {
+            // A client may listen for as long as the backend speaks.
+            session.set_read_timeout(None);
         }
         ctx.upstream_answered.get_or_insert_with(Instant::now);
         if let Some(transaction) = &mut ctx.waf {

@@ -16,14 +16,10 @@
 use std::{future::poll_fn, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{Version, header};
-use pingora::{
-    Error, ErrorType,
-    protocols::http::{ServerSession, v1::server::HttpSession as H1Session},
-    proxy::Session,
-};
+use http::header;
+use pingora::{Error, ErrorType, protocols::http::ServerSession, proxy::Session};
 
-use super::Hold;
+use super::{Hold, replace_session};
 use crate::ingress::{Refusal, Stage};
 
 /// The size of pingora's retry buffer (`BODY_BUF_LIMIT`).
@@ -91,7 +87,10 @@ pub(crate) async fn read_body(
         }
     }
     if !is_h2 && session.retry_buffer_truncated() {
-        restart_session(session).await?;
+        const ONE_BYTE: &[u8] = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n.";
+        replace_session(session, ONE_BYTE)
+            .await
+            .map_err(|_| Refusal::new(500, Stage::Body, "replay-failed"))?;
     }
     Ok(BodyRead::Whole(body.freeze()))
 }
@@ -124,30 +123,4 @@ async fn read_chunk(session: &mut Session, buffered: bool) -> pingora::Result<Op
         },
         session => session.read_request_body().await,
     }
-}
-
-/// Replaces an HTTP/1 session whose retry buffer overflowed.
-///
-/// The connection closes after this request: bytes that were read beyond the
-/// body are not carried over.
-async fn restart_session(session: &mut Session) -> Result<(), Refusal> {
-    const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n.";
-    let broken = |_| Refusal::new(500, Stage::Body, "replay-failed");
-
-    let head = session.req_header().clone();
-    let idle = ServerSession::new_http1(Box::new(std::io::Cursor::new(Vec::<u8>::new())));
-    let old = std::mem::replace(&mut *session.downstream_session, idle);
-    let ServerSession::H1(old) = old else {
-        return Err(Refusal::new(500, Stage::Body, "replay-failed"));
-    };
-    let mut fresh = H1Session::new(old.into_inner());
-    fresh.set_pipelined_prefix(BytesMut::from(HEAD));
-    fresh.read_request().await.map_err(broken)?;
-    fresh.enable_retry_buffering();
-    while fresh.read_body_bytes().await.map_err(broken)?.is_some() {}
-    *fresh.req_header_mut() = head;
-    *session.downstream_session = ServerSession::H1(fresh);
-    session.set_keepalive(None);
-    debug_assert_ne!(session.req_header().version, Version::HTTP_2);
-    Ok(())
 }
