@@ -14,7 +14,7 @@ struct Site {
 }
 
 /// A gateway with the WAF on: what is not held must pass all the same.
-async fn site(backend: &Backend, protocol: &str, tls: &str) -> Site {
+fn site(backend: &Backend, protocol: &str, tls: &str) -> Site {
     let authority = Authority::new();
     let folder = tempfile::tempdir().expect("a temporary folder");
     authority.write(folder.path(), "any", &["any.example"]);
@@ -42,7 +42,7 @@ routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
 async fn every_version_reaches_a_backend_of_every_version() {
     let backend = Backend::start("one").await;
     for (protocol, seen) in [("http1", "HTTP/1.1"), ("http2", "HTTP/2.0")] {
-        let site = site(&backend, protocol, "").await;
+        let site = site(&backend, protocol, "");
         let https = site.gateway.https();
         let mut clients = [
             Client::h1(site.gateway.http()).await,
@@ -113,7 +113,7 @@ routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_socket_passes_both_ways() {
     let backend = Backend::start("one").await;
-    let site = site(&backend, "http1", "").await;
+    let site = site(&backend, "http1", "");
     let url = format!("ws://{}/chat", site.gateway.http());
     let (mut socket, response) = tokio_tungstenite::connect_async(url)
         .await
@@ -134,7 +134,7 @@ async fn a_web_socket_passes_both_ways() {
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_passes_with_its_trailers_and_is_not_held() {
     let backend = Backend::start("one").await;
-    let site = site(&backend, "http2", "").await;
+    let site = site(&backend, "http2", "");
     let mut client = Client::tls(site.gateway.https(), &site.authority, "any.example", true)
         .await
         .expect("TLS");
@@ -160,7 +160,7 @@ async fn grpc_passes_with_its_trailers_and_is_not_held() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_arrive_as_they_happen() {
     let backend = Backend::start("one").await;
-    let site = site(&backend, "http1", "").await;
+    let site = site(&backend, "http1", "");
     let started = Instant::now();
     let url = format!("http://{}/sse", site.gateway.http());
     let client = https_client(&site.authority, &[], site.gateway.http());
@@ -179,7 +179,7 @@ async fn events_arrive_as_they_happen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_a_body_ends_by_its_head() {
     let backend = Backend::start("one").await;
-    let site = site(&backend, "http1", "").await;
+    let site = site(&backend, "http1", "");
     let mut client = Client::h1(site.gateway.http()).await;
     for status in [204, 304, 200] {
         let path = format!("/status/{status}");
@@ -210,7 +210,7 @@ async fn an_answer_without_a_body_ends_by_its_head() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_that_the_backend_does_not_want_is_answered_at_once() {
     let backend = Backend::start("one").await;
-    let site = site(&backend, "http1", "").await;
+    let site = site(&backend, "http1", "");
     let head = "Host: any.example\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n";
     for path in ["/x", "/status/404", "/status/204", "/sse"] {
         let started = Instant::now();

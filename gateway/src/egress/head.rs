@@ -57,13 +57,17 @@ pub(super) async fn read_head<R: AsyncRead + Unpin>(
     timeout: Duration,
 ) -> io::Result<Head> {
     let reading = async {
+        // What was searched is not searched again: a client may send a byte at a time.
+        let mut searched = 0;
         loop {
-            if let Some(end) = head_end(buffer) {
-                return Ok(parse(&buffer[..end]));
-            }
-            if buffer.len() > max_bytes {
+            let end = head_end(buffer, searched);
+            if end.unwrap_or(buffer.len()) > max_bytes {
                 return Ok(bad("head_too_large", 431));
             }
+            if let Some(end) = end {
+                return Ok(parse(&buffer[..end]));
+            }
+            searched = buffer.len().saturating_sub(3);
             if client.read_buf(buffer).await? == 0 {
                 return if buffer.is_empty() {
                     Ok(Head::Closed)
@@ -84,8 +88,9 @@ pub(super) fn consume(buffer: &mut BytesMut, length: usize) {
     buffer.advance(length.min(buffer.len()));
 }
 
-fn head_end(buffer: &[u8]) -> Option<usize> {
-    let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
+    let rest = &buffer[from..];
+    let end = from + rest.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     // A bare line feed that ends the head earlier for others must not be passed over.
     match buffer.windows(2).position(|window| window == b"\n\n") {
         Some(earlier) if earlier + 2 < end => Some(earlier + 2),
