@@ -72,7 +72,10 @@ pub fn load(
     let mut named_files = named_files(&validated.model);
     let mut problems = read.problems;
     problems.extend(validated.problems);
-    problems.extend(nothing_to_serve(&read.document, files));
+    if problems.is_empty() {
+        // Next to other problems it may only be what is left of a broken listener.
+        problems.extend(nothing_to_serve(&read.document, files));
+    }
     if problems
         .iter()
         .any(|problem| problem.severity == Severity::Error)

@@ -136,7 +136,7 @@ impl AccessLog {
         if !self.writer.is_off() {
             let mut line = Vec::with_capacity(512);
             match serde_json::to_writer(&mut line, facts) {
-                Ok(()) => self.writer.write(line),
+                Ok(()) => self.writer.write(&line),
                 Err(error) => tracing::error!(%error, "access log line not written"),
             }
         }

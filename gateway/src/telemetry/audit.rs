@@ -75,7 +75,7 @@ impl AuditLog {
             Err(error) => return tracing::error!(%error, kind, "audit record not written"),
         }
         let record = Value::Object(record);
-        self.writer.write(record.to_string().into_bytes());
+        self.writer.write(record.to_string().as_bytes());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.capacity == 0 {
             return;

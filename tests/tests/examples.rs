@@ -1,0 +1,112 @@
+//! The examples serve, as far as one machine can: on free ports, with certificates made for them.
+
+use std::{fs, path::PathBuf};
+
+use portcullis_tests::{Authority, Gateway, raw, status_of};
+
+/// An example with its addresses moved to free ports of this machine.
+fn example(name: &str, moves: &[(&str, &str)]) -> String {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/examples")).join(name);
+    let mut text = fs::read_to_string(path).expect("the example is there");
+    for (from, to) in moves {
+        assert!(text.contains(from), "{name} has no {from:?}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+fn folder() -> tempfile::TempDir {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let certs = folder.path().join("certs");
+    fs::create_dir(&certs).expect("writable");
+    authority.write(&certs, "tls", &["shop.example.com", "*.shop.example.com"]);
+    fs::write(certs.join("internal-ca.crt"), authority.pem()).expect("writable");
+    fs::create_dir(folder.path().join("rules")).expect("writable");
+    fs::create_dir(folder.path().join("logs")).expect("writable");
+    fs::write(
+        folder.path().join("rules/shop.conf"),
+        "SecRule REQUEST_HEADERS:X-Shop \"@streq closed\" \"id:10002,phase:1,deny,status:403\"\n",
+    )
+    .expect("writable");
+    folder
+}
+
+fn get(gateway: &Gateway, listener: &str, host: &str, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    raw(
+        gateway.at(&format!("listeners/{listener}")),
+        request.as_bytes(),
+    )
+}
+
+#[test]
+fn the_quickstart_serves() {
+    let yaml = example(
+        "quickstart.yaml",
+        &[
+            (
+                "protocol: http #",
+                "protocol: http\n    address: 127.0.0.1:0 #",
+            ),
+            (
+                "protocol: https #",
+                "protocol: https\n    address: 127.0.0.1:0 #",
+            ),
+            (
+                "- name: proxy #",
+                "- name: proxy\n      address: 127.0.0.1:0 #",
+            ),
+            // Nobody listens there: what reaches the backend is a 502.
+            ("127.0.0.1:3000", "127.0.0.1:1"),
+        ],
+    );
+    let gateway = Gateway::start_in(folder(), &yaml, &[]);
+    let status = |path| status_of(&get(&gateway, "http", "shop.example.com", path));
+    assert_eq!(status("/"), 502);
+    assert_eq!(status("/?q=%3Cscript%3Ealert(1)%3C/script%3E"), 403);
+    let burst: Vec<u16> = (0..60).map(|_| status("/")).collect();
+    assert!(burst.contains(&429), "{burst:?}");
+    assert!(gateway.try_at("listeners/https").is_some());
+    let proxy = gateway.at("egress/proxy");
+    let refused = raw(proxy, b"CONNECT api.github.com:443 HTTP/1.1\r\nHost: api.github.com:443\r\nConnection: close\r\n\r\n");
+    // The example is for workloads of 10.0.0.0/8, and this machine is none.
+    assert_eq!(status_of(&refused), 403, "{refused}");
+}
+
+#[test]
+fn the_full_example_serves() {
+    let yaml = example(
+        "full.yaml",
+        &[
+            ("\"[::]:8080\"", "127.0.0.1:0"),
+            ("\"[::]:8443\"", "127.0.0.1:0"),
+            ("10.0.0.10:8081", "127.0.0.1:0"),
+            ("\"[::]:3128\"", "127.0.0.1:0"),
+            ("\"[::]:9090\"", "127.0.0.1:0"),
+            ("127.0.0.1:9091", "127.0.0.1:0"),
+            ("access: stdout", "access: access.log"),
+        ],
+    );
+    let gateway = Gateway::start_in(folder(), &yaml, &[]);
+    let redirect = get(&gateway, "http", "shop.example.com", "/x?y=1");
+    assert_eq!(status_of(&redirect), 308, "{redirect}");
+    assert!(
+        redirect.contains("https://shop.example.com/x?y=1"),
+        "{redirect}"
+    );
+    // A route that names the host goes before the one for every host.
+    let moved = get(&gateway, "http", "old.example.com", "/x?y=1");
+    assert_eq!(status_of(&moved), 301, "{moved}");
+    assert!(
+        moved.contains("https://shop.example.com:8443/welcome?y=1"),
+        "{moved}"
+    );
+    let admin = get(&gateway, "http", "admin.example.com", "/");
+    assert_eq!(
+        status_of(&admin),
+        403,
+        "nobody here is in the office: {admin}"
+    );
+    assert_eq!(gateway.management("/readyz").0, 200);
+}
