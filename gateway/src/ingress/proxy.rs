@@ -33,7 +33,7 @@ use super::{
 use crate::{
     inspect::{self, BodyBudget, BodyLimits, BodyRead, WafOutcome},
     listen::ConnectionFacts,
-    snapshot::{CompiledRule, CompiledWaf, LimitDecision, LimitSubject, Snapshot},
+    snapshot::{CompiledRule, CompiledWaf, LimitDecision, LimitSubject, RuleLimiter, Snapshot},
     telemetry::{AccessLog, AuditLog, Metrics, RequestFacts, TlsFacts},
 };
 
@@ -82,7 +82,7 @@ impl Ingress {
             && let Some(id) = session
                 .req_header()
                 .headers
-                .get(REQUEST_ID)
+                .get(&REQUEST_ID)
                 .and_then(accept_request_id)
         {
             ctx.request_id = id;
@@ -120,7 +120,8 @@ impl Ingress {
             return Err(Refusal::new(413, Stage::Body, "body-too-large"));
         }
         if let Some(waf) = &rule.waf {
-            self.inspect(waf, &rule, &facts, session, ctx).await?;
+            // Boxed: most requests of a plain proxy never need its room.
+            Box::pin(self.inspect(waf, &rule, &facts, session, ctx)).await?;
         }
         Ok(())
     }
@@ -154,10 +155,10 @@ impl Ingress {
             route: &rule.rule.route,
             headers: &session.req_header().headers,
         };
-        for limiter in &rule.limiters {
+        for RuleLimiter { limiter, allowed } in &rule.limiters {
             let name = &limiter.limit().name;
             match (limiter.check(subject), limiter.mode()) {
-                (LimitDecision::Allow, _) => self.services.metrics.rate_limit(name, "allow"),
+                (LimitDecision::Allow, _) => allowed.inc(),
                 (LimitDecision::Deny { .. }, LimitMode::Report) => {
                     self.services.metrics.rate_limit(name, "would_deny");
                 }
@@ -479,13 +480,6 @@ impl ProxyHttp for Ingress {
         ctx.time = SystemTime::now();
         ctx.request_id = new_request_id();
         self.services.metrics.request_started();
-        if let Some(facts) = &ctx.facts
-            && session.get_keepalive().is_some()
-        {
-            session.set_keepalive(Some(
-                facts.settings.load().limits.idle_timeout.as_secs().max(1),
-            ));
-        }
         Ok(())
     }
 
@@ -644,9 +638,7 @@ impl ProxyHttp for Ingress {
         // Nothing was sent yet, so another endpoint may be asked whatever the method is.
         error.set_retry(ctx.attempts < MAX_TRIES && (ctx.attempts as usize) < endpoints);
         if let Some(backend) = &ctx.backend {
-            self.services
-                .metrics
-                .upstream(&backend.backend.name, "connect_failed");
+            backend.metrics.connect_failed();
         }
         error
     }
@@ -748,14 +740,7 @@ impl ProxyHttp for Ingress {
             let waited = ctx
                 .upstream_answered
                 .map(|answered| answered.duration_since(started));
-            let outcome = if waited.is_some() {
-                "answered"
-            } else {
-                "failed"
-            };
-            self.services
-                .metrics
-                .upstream_finished(&backend.backend.name, outcome, waited);
+            backend.metrics.finished(waited);
         }
         self.log_access(session, ctx, status, duration);
     }

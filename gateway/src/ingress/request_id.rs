@@ -1,9 +1,9 @@
 //! Request ids: 128 random bits in hex.
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 /// Header that carries the id, in both directions.
-pub(crate) const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id of a trusted proxy that is kept.
 const MAX_LENGTH: usize = 128;

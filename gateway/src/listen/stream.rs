@@ -46,7 +46,8 @@ enum Transport {
 ///
 /// A request head must arrive within the listener's `headerTimeout`, counted
 /// from the start of a connection or from the first byte of a later head: a
-/// client that trickles bytes is cut, whatever its pace.
+/// client that trickles bytes is cut, whatever its pace. Between requests the
+/// stream ends after `idleTimeout`.
 pub struct Stream {
     transport: BufWriter<Transport>,
     /// Decrypted bytes that were peeked at.
@@ -56,7 +57,12 @@ pub struct Stream {
     ssl_digest: Option<Arc<SslDigest>>,
     proxy_digest: Arc<ProxyDigest>,
     accepted: std::time::SystemTime,
+    /// When the head that is awaited is late; `None` where none is.
     deadline: Option<Instant>,
+    /// Whether its first byte has come.
+    head_began: bool,
+    /// One timer for the whole connection: it fires at an old deadline, is set to
+    /// the present one then, and costs a busy connection nothing.
     sleep: Option<Pin<Box<Sleep>>>,
     header_timeout: Duration,
 }
@@ -96,6 +102,7 @@ impl Stream {
             ssl_digest,
             accepted: std::time::SystemTime::now(),
             deadline: Some(Instant::now() + header_timeout),
+            head_began: true,
             sleep: None,
             header_timeout,
         })
@@ -103,13 +110,23 @@ impl Stream {
 
     /// Runs the clock for a request head; ready when it has run out.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else {
-            return Poll::Pending;
-        };
+        let facts = &self.facts;
+        let deadline = *self
+            .deadline
+            .get_or_insert_with(|| Instant::now() + facts.settings.load().limits.idle_timeout);
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        sleep.as_mut().poll(cx)
+        if sleep.deadline() > deadline.into() {
+            sleep.as_mut().reset(deadline.into());
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline.into());
+        }
+        Poll::Pending
     }
 }
 
@@ -128,21 +145,25 @@ impl AsyncRead for Stream {
         let awaiting = self.facts.awaiting_head.load(Ordering::Relaxed);
         if !awaiting {
             self.deadline = None;
-            self.sleep = None;
+            self.head_began = false;
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.transport).poll_read(cx, buf);
         match &read {
-            Poll::Ready(Ok(()))
-                if awaiting && buf.filled().len() > before && self.deadline.is_none() =>
-            {
+            Poll::Ready(Ok(())) if awaiting && buf.filled().len() > before && !self.head_began => {
+                self.head_began = true;
                 self.deadline = Some(Instant::now() + self.header_timeout);
             }
-            Poll::Pending if self.poll_deadline(cx).is_ready() => {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "request head took too long",
-                )));
+            Poll::Pending if awaiting && self.poll_deadline(cx).is_ready() => {
+                return Poll::Ready(if self.head_began {
+                    Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "request head took too long",
+                    ))
+                } else {
+                    // Idle for too long: an end like any other.
+                    Ok(())
+                });
             }
             _ => {}
         }

@@ -18,7 +18,9 @@ use portcullis_config::{
 use portcullis_waf::{EngineMode, RuleSet};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use super::{CompiledBackend, CompiledRule, CompiledWaf, Live, Schedule, Snapshot, Targets};
+use super::{
+    CompiledBackend, CompiledRule, CompiledWaf, Live, RuleLimiter, Schedule, Snapshot, Targets,
+};
 use crate::telemetry::Metrics;
 
 /// Compiles a model.
@@ -59,7 +61,7 @@ pub fn compile(
 
     let mut backends: HashMap<String, Arc<CompiledBackend>> = HashMap::new();
     for (index, backend) in model.backends.iter().enumerate() {
-        match compile_backend(backend, live) {
+        match compile_backend(backend, live, metrics) {
             Ok(compiled) => {
                 backends.insert(backend.name.clone(), Arc::new(compiled));
             }
@@ -93,7 +95,10 @@ pub fn compile(
             let limiter = limiters
                 .entry(limit.name.clone())
                 .or_insert_with(|| live.limiter(limit));
-            rule_limiters.push(Arc::clone(limiter));
+            rule_limiters.push(RuleLimiter {
+                limiter: Arc::clone(limiter),
+                allowed: metrics.rate_limit_counter(&limit.name, "allow"),
+            });
         }
         let compiled = CompiledRule {
             targets: targets(rule, &backends, live),
@@ -136,7 +141,11 @@ fn targets(
     })
 }
 
-fn compile_backend(backend: &Arc<Backend>, live: &Live) -> Result<CompiledBackend, String> {
+fn compile_backend(
+    backend: &Arc<Backend>,
+    live: &Live,
+    metrics: &Metrics,
+) -> Result<CompiledBackend, String> {
     let authorities = match backend.tls.as_ref().and_then(|tls| tls.ca.as_deref()) {
         Some(path) => Some(read_authorities(path)?),
         None => None,
@@ -165,6 +174,7 @@ fn compile_backend(backend: &Arc<Backend>, live: &Live) -> Result<CompiledBacken
         authorities,
         pool_key: key.finish(),
         connector: OnceLock::new(),
+        metrics: metrics.backend(&backend.name),
         backend: Arc::clone(backend),
     })
 }

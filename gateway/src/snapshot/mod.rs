@@ -30,9 +30,10 @@ use std::{
 
 use portcullis_config::{access::AddressSet, model, route::RouteTable};
 use portcullis_waf::{EngineMode, RuleSet};
+use prometheus::IntCounter;
 use rustls_pki_types::CertificateDer;
 
-use crate::telemetry::RuleMetrics;
+use crate::telemetry::{BackendMetrics, RuleMetrics};
 
 /// Everything a request is answered from.
 #[derive(Debug)]
@@ -66,7 +67,8 @@ impl Snapshot {
         let mut limiters: Vec<Arc<Limiter>> = self
             .rules
             .values()
-            .flat_map(|rule| rule.limiters.clone())
+            .flat_map(|rule| &rule.limiters)
+            .map(|limiter| Arc::clone(&limiter.limiter))
             .collect();
         limiters.sort_by(|a, b| a.limit().name.cmp(&b.limit().name));
         limiters.dedup_by(|a, b| Arc::ptr_eq(a, b));
@@ -87,11 +89,20 @@ pub struct CompiledRule {
     /// Backends by weight; `None` for a rule that redirects.
     pub targets: Option<Targets>,
     /// Rate limits, with their counters.
-    pub limiters: Vec<Arc<Limiter>>,
+    pub limiters: Vec<RuleLimiter>,
     /// The WAF, where the rule has one.
     pub waf: Option<CompiledWaf>,
     /// Metrics with the rule's labels.
     pub metrics: Arc<RuleMetrics>,
+}
+
+/// A rate limit of a rule.
+#[derive(Debug)]
+pub struct RuleLimiter {
+    /// Its counters, shared with every rule under the same limit.
+    pub limiter: Arc<Limiter>,
+    /// Counts what it lets pass.
+    pub allowed: IntCounter,
 }
 
 /// The backends of a rule.
@@ -122,6 +133,8 @@ pub struct CompiledBackend {
     pub pool_key: u64,
     /// What the data plane derives from this backend, once.
     pub connector: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// Metrics with the backend's label.
+    pub metrics: BackendMetrics,
     balancer: Arc<Balancer>,
     schedule: Schedule,
 }

@@ -68,6 +68,15 @@ pub struct RuleMetrics {
     cached: Mutex<Vec<(String, Box<[IntCounter]>)>>,
 }
 
+/// The metrics of one backend, resolved once.
+#[derive(Clone, Debug)]
+pub struct BackendMetrics {
+    answered: IntCounter,
+    failed: IntCounter,
+    connect_failed: IntCounter,
+    seconds: Histogram,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -192,29 +201,25 @@ impl Metrics {
         self.refusals.with_label_values(&[stage, reason]).inc();
     }
 
-    /// Counts an attempt at a backend that failed before it was asked.
-    pub fn upstream(&self, backend: &str, outcome: &'static str) {
-        self.upstream.with_label_values(&[backend, outcome]).inc();
-    }
-
-    /// Counts the end of a request to a backend, and the wait for its response head.
-    pub fn upstream_finished(
-        &self,
-        backend: &str,
-        outcome: &'static str,
-        waited: Option<Duration>,
-    ) {
-        self.upstream.with_label_values(&[backend, outcome]).inc();
-        if let Some(waited) = waited {
-            self.upstream_seconds
-                .with_label_values(&[backend])
-                .observe(waited.as_secs_f64());
+    /// The metrics of a backend.
+    pub fn backend(&self, backend: &str) -> BackendMetrics {
+        let outcome = |outcome| self.upstream.with_label_values(&[backend, outcome]);
+        BackendMetrics {
+            answered: outcome("answered"),
+            failed: outcome("failed"),
+            connect_failed: outcome("connect_failed"),
+            seconds: self.upstream_seconds.with_label_values(&[backend]),
         }
     }
 
     /// Counts a rate limit decision.
     pub fn rate_limit(&self, limit: &str, verdict: &'static str) {
-        self.rate_limit.with_label_values(&[limit, verdict]).inc();
+        self.rate_limit_counter(limit, verdict).inc();
+    }
+
+    /// The counter of one decision of a rate limit.
+    pub fn rate_limit_counter(&self, limit: &str, verdict: &'static str) -> IntCounter {
+        self.rate_limit.with_label_values(&[limit, verdict])
     }
 
     /// Counts a WAF verdict.
@@ -312,6 +317,24 @@ impl Metrics {
             tracing::error!(%error, "metrics not rendered");
         }
         String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+impl BackendMetrics {
+    /// Counts the end of a request, and the wait for the response head where one came.
+    pub fn finished(&self, waited: Option<Duration>) {
+        match waited {
+            Some(waited) => {
+                self.answered.inc();
+                self.seconds.observe(waited.as_secs_f64());
+            }
+            None => self.failed.inc(),
+        }
+    }
+
+    /// Counts an attempt that failed before the backend was asked.
+    pub fn connect_failed(&self) {
+        self.connect_failed.inc();
     }
 }
 

@@ -20,5 +20,5 @@ pub use access_log::{AccessLog, RequestFacts, TlsFacts};
 pub use audit::AuditLog;
 pub use decisions::{Decision, Decisions};
 pub use logging::{LogFormat, init_logging};
-pub use metrics::{Metrics, RuleMetrics};
+pub use metrics::{BackendMetrics, Metrics, RuleMetrics};
 pub use writer::LogWriter;
