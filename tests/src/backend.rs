@@ -61,7 +61,7 @@ impl Seen {
 /// A backend over HTTP/1, HTTP/2 with prior knowledge, and WebSocket.
 ///
 /// Its answer names it, in `Server` too, and the target. Some paths do more: `/status/N` answers
-/// with N, `/sleep/MS` waits, `/sse` streams three events 100 ms apart,
+/// with N and never upgrades, `/sleep/MS` waits, `/sse` streams three events 100 ms apart,
 /// `/trailers` ends with trailers, as gRPC does.
 #[derive(Clone)]
 pub struct Backend {
@@ -177,6 +177,7 @@ async fn answer(
         .headers()
         .get(header::UPGRADE)
         .is_some_and(|value| value == "websocket")
+        && !request.uri().path().starts_with("/status/")
     {
         return Ok(web_socket(&mut request));
     }

@@ -208,20 +208,88 @@ async fn an_answer_without_a_body_ends_by_its_head() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn web_sockets_that_open_on_a_busy_machine_stay_open() {
+    let backend = Backend::start("one").await;
+    let site = site(&backend, "http1", "");
+    let http = site.gateway.http();
+    for _ in 0..10 {
+        let sockets = (0..50).map(|_| {
+            tokio::spawn(async move {
+                let url = format!("ws://{http}/chat");
+                let (mut socket, _) = tokio_tungstenite::connect_async(url).await?;
+                for n in 0..3 {
+                    let message = Message::text(n.to_string());
+                    socket.send(message.clone()).await?;
+                    anyhow::ensure!(socket.next().await.transpose()? == Some(message));
+                }
+                Ok(())
+            })
+        });
+        for socket in sockets.collect::<Vec<_>>() {
+            socket.await.expect("no panic").expect("it stays open");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_that_the_backend_does_not_want_is_answered_at_once() {
     let backend = Backend::start("one").await;
     let site = site(&backend, "http1", "");
-    let head = "Host: any.example\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n";
-    for path in ["/x", "/status/404", "/status/204", "/sse"] {
-        let started = Instant::now();
+    for upgrade in ["h2c", "websocket"] {
         let mut connection = Raw::connect(site.gateway.http());
-        connection.send(format!("GET {path} HTTP/1.1\r\n{head}\r\n").as_bytes());
-        let answer = connection.response();
-        let expected = path
-            .strip_prefix("/status/")
-            .map_or(200, |status| status.parse().expect("a number"));
-        assert_eq!(status_of(&answer), expected, "{path}: {answer}");
-        assert!(started.elapsed() < Duration::from_secs(2), "{path}");
+        for status in [404, 204, 200] {
+            let started = Instant::now();
+            let head = format!(
+                "GET /status/{status} HTTP/1.1\r\nHost: any.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: {upgrade}\r\n\r\n"
+            );
+            connection.send(head.as_bytes());
+            let answer = connection.response();
+            assert_eq!(status_of(&answer), status, "{upgrade}: {answer}");
+            assert!(
+                started.elapsed() < Duration::from_secs(2),
+                "{upgrade} {status}"
+            );
+        }
     }
-    assert_eq!(backend.requests(), 4, "nothing follows a request");
+    assert_eq!(backend.requests(), 6, "nothing follows a request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_socket_is_logged_and_refused_like_any_request() {
+    let backend = Backend::start("one").await;
+    let site = site(&backend, "http1", "");
+    let http = site.gateway.http();
+    let open = |path: &'static str| async move {
+        tokio_tungstenite::connect_async(format!("ws://{http}{path}")).await
+    };
+    let (mut socket, response) = open("/chat").await.expect("an upgrade");
+    let id = response.headers()["x-request-id"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    socket.send(Message::text("hello")).await.expect("open");
+    socket.next().await.expect("open").expect("open");
+    socket.close(None).await.expect("open");
+    while socket.next().await.is_some_and(|message| message.is_ok()) {}
+    drop(socket);
+    let line = site.gateway.access_line(&id);
+    assert_eq!(line["status"], 101);
+    assert!(
+        line["bytesIn"].as_u64() > Some(5) && line["bytesOut"].as_u64() > Some(5),
+        "{line}"
+    );
+    for (path, status) in [
+        ("/?q=%3Cscript%3Ealert(1)%3C/script%3E", 403),
+        ("/%00", 400),
+    ] {
+        let Err(tokio_tungstenite::tungstenite::Error::Http(response)) = open(path).await else {
+            panic!("{path} was let through");
+        };
+        assert_eq!(response.status(), status, "{path}");
+    }
+    // An end on one side is passed on to the other.
+    let mut raw = Raw::connect(http);
+    raw.send(b"GET /chat HTTP/1.1\r\nHost: any.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    assert_eq!(status_of(&raw.response()), 101);
+    assert!(raw.finish().ends());
 }

@@ -285,7 +285,7 @@ async fn own_rules_stand_beside_the_baseline() {
         .body(Full::default())
         .expect("a request");
     assert_eq!(client.send(request).await.expect("an answer").status(), 418);
-    let mut status = async |path: &str| {
+    let status = async |path: &str| {
         let mut client = Client::h1(gateway.http()).await;
         client
             .get("shop.example", path)

@@ -47,6 +47,8 @@ pub struct RequestContext {
     pub(crate) upstream_answered: Option<Instant>,
     /// Bytes of request body seen.
     pub(crate) body_bytes: u64,
+    /// Bytes to the client behind a 101.
+    pub(crate) upgraded_bytes: u64,
     /// The body, or its first part, held back for inspection.
     pub(crate) held: HeldBody,
     /// The WAF transaction, while it runs.
@@ -95,6 +97,7 @@ impl RequestContext {
             upstream_started: None,
             upstream_answered: None,
             body_bytes: 0,
+            upgraded_bytes: 0,
             held: HeldBody::None,
             waf: None,
             waf_outcome: WafOutcome::None,

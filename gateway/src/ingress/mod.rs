@@ -21,6 +21,7 @@ mod proxy;
 mod redirect;
 mod refusal;
 mod request_id;
+mod upgrade;
 mod view;
 
 pub use handler::IngressHandler;

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::{
     Error, ErrorSource, ErrorType,
+    connectors::TransportConnector,
     http::{RequestHeader, ResponseHeader},
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
@@ -28,7 +29,7 @@ use super::{
     forward, headers, peer,
     redirect::{RedirectFrom, location},
     request_id::{REQUEST_ID, accept_request_id, new_request_id},
-    view,
+    upgrade, view,
 };
 use crate::{
     inspect::{self, BodyBudget, BodyLimits, BodyRead, WafOutcome},
@@ -59,12 +60,17 @@ pub struct Services {
 #[derive(Clone)]
 pub struct Ingress {
     services: Services,
+    /// Makes the connections of WebSockets.
+    connector: Arc<TransportConnector>,
 }
 
 impl Ingress {
     /// Makes the application.
     pub fn new(services: Services) -> Self {
-        Self { services }
+        Self {
+            services,
+            connector: Arc::new(TransportConnector::new(None)),
+        }
     }
 
     /// Runs the steps of `request_filter` up to the point where a backend is to be asked.
@@ -307,6 +313,24 @@ impl Ingress {
         ctx.refusal = Some(refusal);
     }
 
+    /// Answers what needs no proxying by pingora; tells whether it did.
+    async fn answer(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<bool> {
+        let web_socket = upgrade::is_web_socket(session)
+            && ctx
+                .rule
+                .as_ref()
+                .is_some_and(|rule| speaks(rule, BackendProtocol::Http1));
+        if web_socket {
+            Box::pin(upgrade::web_socket(self, &self.connector, session, ctx)).await?;
+            return Ok(true);
+        }
+        self.redirect(session, ctx).await
+    }
+
     async fn redirect(
         &self,
         session: &mut Session,
@@ -386,7 +410,7 @@ impl Ingress {
             query,
             status,
             bytes_in: ctx.body_bytes,
-            bytes_out: session.body_bytes_sent() as u64,
+            bytes_out: session.body_bytes_sent() as u64 + ctx.upgraded_bytes,
             duration,
             rule: ctx.rule.as_ref().map(|rule| rule.rule.id.as_str()),
             backend: ctx
@@ -489,7 +513,7 @@ impl ProxyHttp for Ingress {
         ctx: &mut RequestContext,
     ) -> pingora::Result<bool> {
         match self.decide(session, ctx).await {
-            Ok(()) => self.redirect(session, ctx).await,
+            Ok(()) => self.answer(session, ctx).await,
             Err(refusal) => {
                 self.refuse(session, ctx, refusal).await?;
                 Ok(true)

@@ -1,9 +1,13 @@
-//! Another pingora session over the same connection.
+//! Another pingora session over the same connection, or the connection itself.
 
 use bytes::BytesMut;
 use pingora::{
     Error, ErrorType,
-    protocols::http::{ServerSession, v1::server::HttpSession as H1Session},
+    http::RequestHeader,
+    protocols::{
+        Stream,
+        http::{ServerSession, v1::server::HttpSession as H1Session},
+    },
     proxy::Session,
 };
 
@@ -19,16 +23,41 @@ pub(crate) async fn replace_session(
     session: &mut Session,
     message: &'static [u8],
 ) -> pingora::Result<()> {
+    let stream = take_stream(session).await?;
     let head = session.req_header().clone();
-    let idle = ServerSession::new_http1(Box::new(std::io::Cursor::new(Vec::<u8>::new())));
-    let old = std::mem::replace(&mut *session.downstream_session, idle);
+    begin(session, stream, message, head).await
+}
+
+/// Takes the connection out of an HTTP/1 session. What is left of the session
+/// has the client's head and no body, and writes to nowhere.
+///
+/// # Errors
+/// When the session is no HTTP/1 session.
+pub(crate) async fn take_stream(session: &mut Session) -> pingora::Result<Stream> {
+    const NO_BODY: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let head = session.req_header().clone();
+    let old = std::mem::replace(
+        &mut *session.downstream_session,
+        ServerSession::new_http1(nowhere()),
+    );
     let ServerSession::H1(old) = old else {
         return Err(Error::explain(
             ErrorType::InternalError,
             "only an HTTP/1 session can be replaced",
         ));
     };
-    let mut fresh = H1Session::new(old.into_inner());
+    begin(session, nowhere(), NO_BODY, head).await?;
+    Ok(old.into_inner())
+}
+
+/// Sets a session over a stream that has read a message under another head.
+async fn begin(
+    session: &mut Session,
+    stream: Stream,
+    message: &'static [u8],
+    head: RequestHeader,
+) -> pingora::Result<()> {
+    let mut fresh = H1Session::new(stream);
     fresh.set_pipelined_prefix(BytesMut::from(message));
     fresh.read_request().await?;
     fresh.enable_retry_buffering();
@@ -37,4 +66,9 @@ pub(crate) async fn replace_session(
     *session.downstream_session = ServerSession::H1(fresh);
     session.set_keepalive(None);
     Ok(())
+}
+
+/// A connection without bytes.
+fn nowhere() -> Stream {
+    Box::new(std::io::Cursor::new(Vec::<u8>::new()))
 }
