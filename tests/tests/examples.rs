@@ -110,3 +110,22 @@ fn the_full_example_serves() {
     );
     assert_eq!(gateway.management("/readyz").0, 200);
 }
+
+#[test]
+fn the_egress_example_serves() {
+    let yaml = example(
+        "egress.yaml",
+        &[(
+            "- name: proxy #",
+            "- name: proxy\n      address: 127.0.0.1:0 #",
+        )],
+    );
+    let gateway = Gateway::start_in(folder(), &yaml, &[]);
+    let answer = raw(
+        gateway.at("egress/proxy"),
+        b"GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+    );
+    // This machine is in no policy.
+    assert_eq!(status_of(&answer), 403, "{answer}");
+    assert!(answer.contains("egress/no_policy"), "{answer}");
+}
