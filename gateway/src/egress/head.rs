@@ -88,13 +88,18 @@ pub(super) fn consume(buffer: &mut BytesMut, length: usize) {
     buffer.advance(length.min(buffer.len()));
 }
 
+/// Where a head ends: at an empty line, be it ended by a bare line feed. That one
+/// is refused later, and must not be waited past.
 fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
     let rest = &buffer[from..];
-    let end = from + rest.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    // A bare line feed that ends the head earlier for others must not be passed over.
-    match buffer.windows(2).position(|window| window == b"\n\n") {
-        Some(earlier) if earlier + 2 < end => Some(earlier + 2),
-        _ => Some(end),
+    let empty_line = |line: &[u8]| {
+        rest.windows(line.len())
+            .position(|window| window == line)
+            .map(|at| from + at + line.len())
+    };
+    match (empty_line(b"\r\n\r\n"), empty_line(b"\n\n")) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
