@@ -13,6 +13,7 @@ pub mod demo;
 pub mod egress;
 pub mod files;
 pub mod gateway;
+mod hop_by_hop;
 pub mod ingress;
 pub mod inspect;
 pub mod listen;

@@ -91,12 +91,7 @@ impl Backend {
     }
 
     async fn serve(name: &str, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("loopback has a free port");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let (listener, address) = bind().await;
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             ..Shared::default()
@@ -146,6 +141,16 @@ impl Backend {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn bind() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback has a free port");
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    (listener, address)
 }
 
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
@@ -304,12 +309,7 @@ pub struct Recorder {
 impl Recorder {
     /// Starts it.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("loopback has a free port");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let (listener, address) = bind().await;
         let (bytes, connections) = (Arc::<AtomicU64>::default(), Arc::<AtomicUsize>::default());
         let (counted, opened) = (Arc::clone(&bytes), Arc::clone(&connections));
         tokio::spawn(async move {

@@ -3,7 +3,8 @@
 use std::{fs, path::Path, sync::Arc};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -40,14 +41,19 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// Signs a certificate: chain and key in PEM.
-    pub fn sign(&self, hosts: &[&str]) -> (String, String) {
+    fn leaf(&self, hosts: &[&str]) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key is made");
         let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let params = CertificateParams::new(names).expect("hosts are names");
         let leaf = params
             .signed_by(&key, &self.issuer)
             .expect("a certificate is signed");
+        (leaf, key)
+    }
+
+    /// Signs a certificate: chain and key in PEM.
+    pub fn sign(&self, hosts: &[&str]) -> (String, String) {
+        let (leaf, key) = self.leaf(hosts);
         (leaf.pem(), key.serialize_pem())
     }
 
@@ -64,12 +70,7 @@ impl Authority {
 
     /// A server configuration with a certificate for these hosts.
     pub fn server(&self, hosts: &[&str], alpn: &[&str]) -> Arc<rustls::ServerConfig> {
-        let key = KeyPair::generate().expect("a key is made");
-        let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("hosts are names");
-        let leaf = params
-            .signed_by(&key, &self.issuer)
-            .expect("a certificate is signed");
+        let (leaf, key) = self.leaf(hosts);
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has the versions")

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
     body::{Body, Frame, Incoming},
@@ -25,18 +25,7 @@ use portcullis_config::{egress::Authority, model::EgressLimits};
 use tokio::net::TcpStream;
 
 use super::{answer::Refusal, prefixed::Prefixed, tunnel::Traffic};
-
-/// Fields that belong to one connection, or tell the destination of the proxy.
-const DROPPED: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
+use crate::hop_by_hop::strip_hop_by_hop;
 
 type AnyBody = BoxBody<Bytes, hyper::Error>;
 
@@ -137,7 +126,7 @@ async fn send(
         .map_err(failed)?;
     tokio::spawn(connection);
     let (mut head, body) = request.into_parts();
-    strip(&mut head.headers);
+    strip_hop_by_hop(&mut head.headers);
     head.uri = target
         .parse::<Uri>()
         .map_err(|_| Refusal::new(400, "bad_uri"))?;
@@ -160,7 +149,7 @@ async fn send(
         Ok(response) => response.map_err(failed)?,
     };
     let (mut head, body) = response.into_parts();
-    strip(&mut head.headers);
+    strip_hop_by_hop(&mut head.headers);
     Ok(Response::from_parts(
         head,
         Counted {
@@ -170,31 +159,6 @@ async fn send(
         }
         .boxed(),
     ))
-}
-
-/// Drops fields of the connection, and those that `Connection` names, except
-/// what a client must not make us drop.
-fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .filter(|name| {
-            !matches!(
-                *name,
-                header::HOST | header::CONTENT_LENGTH | header::AUTHORIZATION | header::COOKIE
-            )
-        })
-        .collect();
-    for name in DROPPED
-        .iter()
-        .chain(&named)
-        .chain([&HeaderName::from_static("proxy-connection")])
-    {
-        headers.remove(name);
-    }
 }
 
 fn failure(refusal: &Refusal) -> Response<AnyBody> {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! early_request_filter    pin the snapshot, request id, clock
-//! request_filter          1 normalise  2 route  3 redirect  4 access  5 limit  6 inspect
+//! request_filter          1 normalise  2 route  3 access  4 limit  5 size  6 inspect
+//!                         7 WebSockets and redirects are answered here
 //! upstream_peer           choose an endpoint
 //! upstream_request_filter forwarded headers, route changes
 //! response_filter         WAF on the response head, route changes, request id

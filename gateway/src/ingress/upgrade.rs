@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
@@ -28,24 +28,15 @@ use pingora::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{RequestContext, proxy::Ingress};
-use crate::inspect::take_stream;
+use crate::{
+    hop_by_hop::{is_hop_by_hop, strip_hop_by_hop},
+    inspect::take_stream,
+};
 
 /// Bytes that are passed on at once, each way.
 const CHUNK: usize = 8 << 10;
 /// How often a quiet connection is looked at.
 const TICK: Duration = Duration::from_millis(500);
-
-/// Fields of one connection (RFC 9110 section 7.6.1), `Upgrade` apart.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// Tells whether a request asks for a WebSocket, and for nothing besides. What
 /// names more in `Connection`, or has a body, is left to pingora's rules.
@@ -82,10 +73,18 @@ pub(super) async fn web_socket(
 ) -> pingora::Result<()> {
     let (stream, quiet) = connect(ingress, connector, session, ctx).await?;
     let mut request = session.req_header().clone();
-    for name in &HOP_BY_HOP {
+    // `Connection` names nothing else: see `is_web_socket`.
+    let hop_by_hop: Vec<_> = request
+        .headers
+        .keys()
+        .filter(|name| is_hop_by_hop(name))
+        .cloned()
+        .collect();
+    for name in &hop_by_hop {
         request.remove_header(name);
     }
     request.insert_header(header::CONNECTION, "Upgrade")?;
+    request.insert_header(header::UPGRADE, "websocket")?;
     ingress
         .upstream_request_filter(session, &mut request, ctx)
         .await?;
@@ -156,12 +155,7 @@ async fn refused(
     quiet: Duration,
 ) -> pingora::Result<()> {
     let (mut parts, mut body) = response.into_parts();
-    HOP_BY_HOP
-        .iter()
-        .chain([&header::UPGRADE])
-        .for_each(|name| {
-            parts.headers.remove(name);
-        });
+    strip_hop_by_hop(&mut parts.headers);
     let empty = body.is_end_stream();
     if !empty && !parts.headers.contains_key(header::CONTENT_LENGTH) {
         let chunked = HeaderValue::from_static("chunked");
