@@ -270,10 +270,13 @@ impl Gateway {
                 .load_accepted(snapshot.version, problems.len());
             tracing::info!(version = snapshot.version, "configuration reloaded");
         } else {
+            let rotated = !certificates.facts().eq(inner.certificates.load().facts());
             inner.certificates.store(Arc::new(certificates));
             self.tell_certificates();
             inner.metrics.load_unchanged();
-            tracing::info!("configuration unchanged, certificates read again");
+            if rotated {
+                tracing::info!("certificates changed");
+            }
         }
         *lock(&inner.state) = LoadState {
             at: Some(SystemTime::now()),
@@ -507,9 +510,10 @@ async fn watch(gateway: Gateway) {
     let named = lock(&gateway.inner.state).named_files.clone();
     let mut watcher = Watcher::start(gateway.inner.files.clone(), named);
     loop {
-        watcher.changed().await;
+        // The first time for what changed while the process started.
         gateway.reload().await;
         watcher.set_others(lock(&gateway.inner.state).named_files.clone());
+        watcher.changed().await;
     }
 }
 

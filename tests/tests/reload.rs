@@ -204,6 +204,9 @@ async fn a_slow_upload_crosses_a_reload() {
     );
     let mut upload = Raw::connect(gateway.http());
     upload.send(b"POST /upload HTTP/1.1\r\nHost: any.example\r\nContent-Type: text/plain\r\nContent-Length: 50000\r\n\r\n");
+    wait_for("the request to begin", || {
+        gateway.metric("portcullis_requests_in_flight") == Some(1.0)
+    });
     let part = [b'a'; 5000];
     for n in 0..10 {
         upload.send(&part);
@@ -452,4 +455,18 @@ async fn a_signal_reloads_too() {
     gateway.signal("HUP");
     wait_for("the reload", || rotations(&gateway) > before);
     assert_eq!(gateway.management("/healthz").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_right_after_the_start_is_noticed() {
+    let backend = Backend::start("one").await;
+    let authority = Authority::new();
+    for _ in 0..5 {
+        let folder = folder_with_certificate(&authority);
+        let gateway = Gateway::start_in(folder, &config(&backend, 1), &[]);
+        gateway.write_config(&config(&backend, 2));
+        wait_for("the change", || {
+            gateway.metric("portcullis_config_snapshot") >= Some(2.0)
+        });
+    }
 }

@@ -123,7 +123,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts watching; to be called on the runtime.
+    /// Starts watching; to be called on the runtime. What changed before this
+    /// returns is not noticed: whoever read the files earlier reads them again.
     pub fn start(files: ConfigFiles, others: Vec<PathBuf>) -> Self {
         let (wake, mut woken) = mpsc::channel::<()>(1);
         let notify = notify::recommended_watcher(move |_| {
@@ -157,10 +158,10 @@ impl Watcher {
         let (tell, changes) = mpsc::channel(1);
         let others = Arc::new(Mutex::new(others));
         let watched = Arc::clone(&others);
+        let hash =
+            move || files.content_hash(&watched.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut known = hash();
         tokio::spawn(async move {
-            let hash =
-                || files.content_hash(&watched.lock().unwrap_or_else(PoisonError::into_inner));
-            let mut known = hash();
             loop {
                 let notified = tokio::select! {
                     woken = woken.recv() => woken.is_some(),
