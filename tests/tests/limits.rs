@@ -68,11 +68,13 @@ async fn a_limit_counts_by_its_key() {
                 of(KEY_X),
                 of(KEY_X),
                 of(KEY_Y),
-                of(""),
-                of(""),
-                of(""),
+                // Without the header a client counts by its address, apart from others.
+                of(A),
+                of(A),
+                of(A),
+                of(B),
             ],
-            vec![200, 200, 429, 200, 200, 200, 429],
+            vec![200, 200, 429, 200, 200, 200, 429, 200],
         ),
         (
             "key: route",

@@ -88,7 +88,7 @@ pub enum RateLimitKey {
         #[serde(default = "default_v6_prefix")]
         v6: u8,
     },
-    /// By the value of a request header; requests without it share one key.
+    /// By the value of a request header; requests without it count by client address.
     Header(String),
     /// One key for the whole route.
     Route,

@@ -122,7 +122,9 @@ impl Limiter {
             RateLimitKey::Address { v4, v6 } => Key::Address(mask(subject.client, *v4, *v6)),
             RateLimitKey::Header(name) => {
                 match subject.headers.get(name).map(|value| value.as_bytes()) {
-                    None => Key::Header(Box::default()),
+                    // Not one key for all of them: whoever leaves the header out would
+                    // use up what others need.
+                    None => Key::Address(mask(subject.client, 32, 64)),
                     Some(value) if value.len() < MAX_HEADER_KEY => Key::Header(value.into()),
                     Some(value) => {
                         // Longer than any short key, so that the two kinds never meet.
