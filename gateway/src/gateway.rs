@@ -225,7 +225,7 @@ impl Gateway {
     fn accept(&self, loaded: Loaded) {
         let inner = &self.inner;
         let Loaded {
-            snapshot,
+            mut snapshot,
             certificates,
             problems,
             named_files,
@@ -260,6 +260,7 @@ impl Gateway {
                 });
             }
             inner.certificates.store(Arc::new(certificates));
+            snapshot.version = inner.snapshot.load().version + 1;
             let snapshot = Arc::new(snapshot);
             inner.snapshot.store(Arc::clone(&snapshot));
             inner.listeners.commit(plan);

@@ -7,7 +7,7 @@
 //!
 //! `run` and `check` take the same path, so what `check` accepts is what runs.
 
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use portcullis_config::{
     document::Document,
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     files::ConfigFiles,
-    snapshot::{Live, Snapshot, compile},
+    snapshot::{ContentHash, Live, Reads, Snapshot, compile},
     telemetry::Metrics,
     tls::CertificateStore,
 };
@@ -85,20 +85,23 @@ pub fn load(
             named_files,
         });
     }
+    let reads = Reads::default();
     let compiled = compile(
         &read.document,
         validated.model,
         &read.origins,
         live,
         metrics,
+        &reads,
     );
     // Known only now: which files a rule file includes is in its text.
-    let included = live.take_included();
-    named_files.extend(included.iter().cloned());
+    let seen = reads.seen();
+    named_files.extend(seen.keys().cloned());
+    named_files.sort();
+    named_files.dedup();
     match compiled {
         Ok(mut snapshot) => {
-            let files = content_files(&snapshot.model).chain(included.iter().map(PathBuf::as_path));
-            snapshot.hash = content_hash(&sources, files);
+            snapshot.hash = content_hash(&sources, &seen);
             let (certificates, broken) =
                 CertificateStore::load(&snapshot.model.certificates, previous);
             problems.extend(broken.into_iter().map(|broken| {
@@ -173,37 +176,28 @@ fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
     }
 }
 
+/// The files that a configuration names itself: certificates, rules, CAs.
 fn named_files(model: &Model) -> Vec<PathBuf> {
-    let mut named: Vec<PathBuf> = content_files(model).map(Path::to_path_buf).collect();
-    named.extend(
-        model
-            .certificates
-            .iter()
-            .flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]),
-    );
-    named.sort();
-    named.dedup();
-    named
-}
-
-/// Files whose content is part of the configuration.
-fn content_files(model: &Model) -> impl Iterator<Item = &Path> {
     let rules = model
         .waf_profiles
         .iter()
         .flat_map(|profile| &profile.rules)
         .filter_map(|rules| match rules {
-            WafRules::File(path) => Some(path.as_path()),
+            WafRules::File(path) => Some(path.clone()),
             WafRules::Builtin(_) | WafRules::Inline(_) => None,
         });
     let authorities = model
         .backends
         .iter()
-        .filter_map(|backend| backend.tls.as_ref()?.ca.as_deref());
-    rules.chain(authorities)
+        .filter_map(|backend| backend.tls.as_ref()?.ca.clone());
+    let pairs = model
+        .certificates
+        .iter()
+        .flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]);
+    rules.chain(authorities).chain(pairs).collect()
 }
 
-fn content_hash<'a>(sources: &[SourceFile], files: impl Iterator<Item = &'a Path>) -> String {
+fn content_hash(sources: &[SourceFile], files: &BTreeMap<PathBuf, ContentHash>) -> String {
     let mut hash = Sha256::new();
     let mut add = |name: &[u8], content: &[u8]| {
         for part in [name, content] {
@@ -214,12 +208,8 @@ fn content_hash<'a>(sources: &[SourceFile], files: impl Iterator<Item = &'a Path
     for source in sources {
         add(source.name.as_bytes(), source.text.as_bytes());
     }
-    for path in files {
-        // An unreadable file is a problem that compiling tells.
-        add(
-            path.display().to_string().as_bytes(),
-            &std::fs::read(path).unwrap_or_default(),
-        );
+    for (path, content) in files {
+        add(path.as_os_str().as_encoded_bytes(), content);
     }
     hash.finalize()
         .iter()

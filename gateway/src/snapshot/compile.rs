@@ -19,13 +19,15 @@ use portcullis_waf::{EngineMode, RuleSet};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
-    CompiledBackend, CompiledRule, CompiledWaf, Live, RuleLimiter, Schedule, Snapshot, Targets,
+    CompiledBackend, CompiledRule, CompiledWaf, Live, Reads, RuleLimiter, Schedule, Snapshot,
+    Targets,
 };
 use crate::telemetry::Metrics;
 
 /// Compiles a model.
 ///
-/// Reads the files that the model names (WAF rules, backend CAs).
+/// Reads the files that the model names (WAF rules, backend CAs) through `reads`.
+/// The snapshot is the first until its version is set.
 ///
 /// # Errors
 /// Every problem of those files, placed at the item that names them.
@@ -35,6 +37,7 @@ pub fn compile(
     origins: &Origins,
     live: &Live,
     metrics: &Metrics,
+    reads: &Reads,
 ) -> Result<Snapshot, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut error = |path: String, reason: String| {
@@ -49,7 +52,7 @@ pub fn compile(
 
     let mut rule_sets: HashMap<String, Arc<RuleSet>> = HashMap::new();
     for (index, profile) in model.waf_profiles.iter().enumerate() {
-        match live.rule_sets.compile(profile) {
+        match live.rule_sets.compile(profile, reads) {
             Ok(set) => {
                 rule_sets.insert(profile.name.clone(), set);
             }
@@ -61,7 +64,7 @@ pub fn compile(
 
     let mut backends: HashMap<String, Arc<CompiledBackend>> = HashMap::new();
     for (index, backend) in model.backends.iter().enumerate() {
-        match compile_backend(backend, live, metrics) {
+        match compile_backend(backend, live, metrics, reads) {
             Ok(compiled) => {
                 backends.insert(backend.name.clone(), Arc::new(compiled));
             }
@@ -111,7 +114,7 @@ pub fn compile(
     }
 
     Ok(Snapshot {
-        version: live.next_version(),
+        version: 1,
         hash: String::new(),
         built: SystemTime::now(),
         yaml: portcullis_config::read::to_yaml(document),
@@ -119,6 +122,7 @@ pub fn compile(
         egress: model.egress.clone().map(Arc::new),
         model,
         rules,
+        rule_sets: rule_sets.into_values().collect(),
     })
 }
 
@@ -145,9 +149,10 @@ fn compile_backend(
     backend: &Arc<Backend>,
     live: &Live,
     metrics: &Metrics,
+    reads: &Reads,
 ) -> Result<CompiledBackend, String> {
     let authorities = match backend.tls.as_ref().and_then(|tls| tls.ca.as_deref()) {
-        Some(path) => Some(read_authorities(path)?),
+        Some(path) => Some(read_authorities(path, reads)?),
         None => None,
     };
     // What pingora's own pool key leaves out: a connection that was verified
@@ -179,8 +184,8 @@ fn compile_backend(
     })
 }
 
-fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+fn read_authorities(path: &Path, reads: &Reads) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = reads.read(path)?;
     let list: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("{}: {error}", path.display()))?;

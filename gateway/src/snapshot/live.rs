@@ -1,12 +1,8 @@
 //! What outlives a snapshot, keyed by stable id.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use portcullis_config::model::{Model, RateLimit};
@@ -22,7 +18,6 @@ pub struct Live {
     limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
     balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
     pub(super) rule_sets: RuleSets,
-    version: AtomicU64,
 }
 
 impl Live {
@@ -42,15 +37,6 @@ impl Live {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         Arc::clone(balancers.entry(id).or_default())
-    }
-
-    /// Files that the rules of the last compiled model included.
-    pub fn take_included(&self) -> BTreeSet<PathBuf> {
-        self.rule_sets.take_included()
-    }
-
-    pub(super) fn next_version(&self) -> u64 {
-        self.version.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Keeps what the accepted snapshot uses, and forgets the rest.

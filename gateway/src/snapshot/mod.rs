@@ -14,12 +14,14 @@ mod balance;
 mod compile;
 mod limiter;
 mod live;
+mod reads;
 mod rule_sets;
 
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
 pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
+pub use reads::{ContentHash, Reads};
 
 use std::{
     any::Any,
@@ -40,7 +42,7 @@ use crate::telemetry::{BackendMetrics, RuleMetrics};
 pub struct Snapshot {
     /// Number of this snapshot, from 1.
     pub version: u64,
-    /// SHA-256 of the configuration text it was built from, in hex.
+    /// SHA-256 of the configuration and of the files it names, as they were read, in hex.
     pub hash: String,
     /// When it was built.
     pub built: SystemTime,
@@ -54,6 +56,10 @@ pub struct Snapshot {
     pub routes: RouteTable,
     /// The compiled rules by id.
     rules: HashMap<String, Arc<CompiledRule>>,
+    /// The rule set of every profile. Those that no rule uses are held too, or
+    /// each reload would compile them again.
+    #[expect(dead_code, reason = "held, not read")]
+    rule_sets: Vec<Arc<RuleSet>>,
 }
 
 impl Snapshot {

@@ -1,8 +1,8 @@
 //! Compiled WAF rule sets, shared by the hash of their text.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    io::Read,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
@@ -11,8 +11,7 @@ use portcullis_config::model::{BuiltinRules, WafProfile, WafRules};
 use portcullis_waf::{RuleSet, RuleSource, RuleText};
 use sha2::{Digest, Sha256};
 
-/// Largest rule file that is read.
-const MAX_RULE_FILE_BYTES: u64 = 16 << 20;
+use super::reads::{ContentHash, Reads, content_hash};
 
 /// The rule sets in use, by content hash.
 ///
@@ -20,25 +19,23 @@ const MAX_RULE_FILE_BYTES: u64 = 16 << 20;
 /// and the same profile in the next snapshot, share one compiled set.
 #[derive(Debug, Default)]
 pub(super) struct RuleSets {
-    compiled: Mutex<BTreeMap<Hash, Compiled>>,
-    /// Included files of the rule sets that were asked for of late.
-    included: Mutex<BTreeSet<PathBuf>>,
+    compiled: Mutex<BTreeMap<ContentHash, Compiled>>,
 }
-
-type Hash = [u8; 32];
 
 /// A rule set and the files it included when it was compiled.
 #[derive(Debug)]
 struct Compiled {
     set: Weak<RuleSet>,
-    included: BTreeMap<PathBuf, Hash>,
+    included: BTreeMap<PathBuf, ContentHash>,
 }
 
 impl Compiled {
     /// The set, where it still runs and its files still say the same.
-    fn unchanged(&self) -> Option<Arc<RuleSet>> {
-        let same = |(path, hash): (&PathBuf, &Hash)| {
-            read_text(path).is_ok_and(|text| text_hash(&text) == *hash)
+    fn unchanged(&self, reads: &Reads) -> Option<Arc<RuleSet>> {
+        let same = |(path, hash): (&PathBuf, &ContentHash)| {
+            reads
+                .read(path)
+                .is_ok_and(|content| content_hash(&content) == *hash)
         };
         self.set
             .upgrade()
@@ -51,7 +48,11 @@ impl RuleSets {
     ///
     /// # Errors
     /// Every unreadable file and every rule error, each with its place.
-    pub(super) fn compile(&self, profile: &WafProfile) -> Result<Arc<RuleSet>, Vec<String>> {
+    pub(super) fn compile(
+        &self,
+        profile: &WafProfile,
+        reads: &Reads,
+    ) -> Result<Arc<RuleSet>, Vec<String>> {
         let mut texts = vec![threshold(profile)];
         let mut errors = Vec::new();
         for rules in &profile.rules {
@@ -63,7 +64,7 @@ impl RuleSets {
                         text: text.clone(),
                     });
                 }
-                WafRules::File(path) => match read_text(path) {
+                WafRules::File(path) => match reads.read_text(path) {
                     Ok(text) => texts.push(RuleText {
                         name: path.display().to_string(),
                         text,
@@ -78,18 +79,23 @@ impl RuleSets {
         let key = texts_hash(&texts);
         let mut sets = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = sets.get(&key)
-            && let Some(running) = known.unchanged()
+            && let Some(running) = known.unchanged(reads)
         {
-            self.note_included(known.included.keys());
             return Ok(running);
         }
-        let files = Files::default();
-        let compiled = RuleSet::compile(&texts, &files);
-        let included = files
-            .read
+        let included = Included {
+            reads,
+            paths: RefCell::default(),
+        };
+        let compiled = RuleSet::compile(&texts, &included);
+        let seen = reads.seen();
+        let included = included
+            .paths
             .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.note_included(included.keys());
+            .into_iter()
+            .filter_map(|path| seen.get_key_value(&path))
+            .map(|(path, hash)| (path.clone(), *hash))
+            .collect();
         match compiled {
             Ok(set) => {
                 let set = Arc::new(set);
@@ -104,19 +110,6 @@ impl RuleSets {
             }
             Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
         }
-    }
-
-    fn note_included<'a>(&self, paths: impl Iterator<Item = &'a PathBuf>) {
-        self.included
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(paths.cloned());
-    }
-
-    /// Files that rules included since this was last asked, whether they could be
-    /// compiled or not.
-    pub(super) fn take_included(&self) -> BTreeSet<PathBuf> {
-        std::mem::take(&mut *self.included.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn forget_unused(&self) {
@@ -138,50 +131,25 @@ fn threshold(profile: &WafProfile) -> RuleText {
     }
 }
 
-/// Files that rules name, read from the folder of the configuration.
-#[derive(Default)]
-struct Files {
-    read: Mutex<BTreeMap<PathBuf, Hash>>,
+/// Files that rules include, read from the folder of the configuration.
+struct Included<'a> {
+    reads: &'a Reads,
+    paths: RefCell<BTreeSet<PathBuf>>,
 }
 
-impl RuleSource for Files {
+impl RuleSource for Included<'_> {
     fn read(&self, path: &str) -> Result<String, String> {
-        let path = PathBuf::from(path);
-        let text = read_text(&path);
-        // One that cannot be read is remembered too: mending it is a change.
-        let hash = text_hash(text.as_deref().unwrap_or_default());
-        self.read
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(path, hash);
-        text
+        let path = Path::new(path);
+        self.paths.borrow_mut().insert(path.to_path_buf());
+        self.reads.read_text(path)
     }
 }
 
-fn text_hash(text: &str) -> Hash {
-    Sha256::digest(text).into()
-}
-
-fn texts_hash(texts: &[RuleText]) -> Hash {
+fn texts_hash(texts: &[RuleText]) -> ContentHash {
     let mut hash = Sha256::new();
     for part in texts.iter().flat_map(|text| [&text.name, &text.text]) {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
     hash.finalize().into()
-}
-
-fn read_text(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_RULE_FILE_BYTES + 1).read_to_string(&mut text))
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    if text.len() as u64 > MAX_RULE_FILE_BYTES {
-        return Err(format!(
-            "{}: larger than {} MiB",
-            path.display(),
-            MAX_RULE_FILE_BYTES >> 20
-        ));
-    }
-    Ok(text)
 }

@@ -1,0 +1,100 @@
+//! The files that a configuration names, each as it was read.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+/// Largest rule file or CA bundle that is read.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// SHA-256 of a content.
+pub type ContentHash = [u8; 32];
+
+/// Reads the files of one configuration, and remembers what they said.
+///
+/// Whether a configuration changed is decided by what it was compiled from, not
+/// by what its files say a moment later: a file that changes between the two
+/// would leave a snapshot that is old and counts as current.
+#[derive(Debug, Default)]
+pub struct Reads {
+    seen: RefCell<BTreeMap<PathBuf, ContentHash>>,
+}
+
+impl Reads {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is larger than 16 MiB, by its path.
+    pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let mut content = Vec::new();
+        let read = std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content))
+            .map_err(|error| format!("{}: {error}", path.display()));
+        // One that cannot be read is remembered too: mending it is a change. And
+        // the first of two readings counts, so that a change between them shows.
+        self.seen
+            .borrow_mut()
+            .entry(path.to_path_buf())
+            .or_insert_with(|| content_hash(&content));
+        read?;
+        if content.len() as u64 > MAX_FILE_BYTES {
+            return Err(format!(
+                "{}: larger than {} MiB",
+                path.display(),
+                MAX_FILE_BYTES >> 20
+            ));
+        }
+        Ok(content)
+    }
+
+    /// Reads a file as text.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and content that is not UTF-8.
+    pub(super) fn read_text(&self, path: &Path) -> Result<String, String> {
+        String::from_utf8(self.read(path)?).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            format!("{}: not UTF-8 text at byte {at}", path.display())
+        })
+    }
+
+    /// Every file read so far and the hash of its content.
+    pub fn seen(&self) -> BTreeMap<PathBuf, ContentHash> {
+        self.seen.borrow().clone()
+    }
+}
+
+pub(super) fn content_hash(content: &[u8]) -> ContentHash {
+    Sha256::digest(content).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reading_counts_and_a_missing_file_is_remembered() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.conf");
+        let reads = Reads::default();
+        assert!(reads.read(&path).is_err());
+        std::fs::write(&path, "one").expect("writable");
+        assert_eq!(reads.read(&path).as_deref(), Ok(b"one".as_slice()));
+        assert_eq!(reads.seen().get(&path), Some(&content_hash(b"")));
+
+        let reads = Reads::default();
+        assert_eq!(reads.read_text(&path).as_deref(), Ok("one"));
+        std::fs::write(&path, b"two\xff").expect("writable");
+        let refused = reads.read_text(&path).expect_err("not text");
+        assert!(
+            refused.ends_with("a.conf: not UTF-8 text at byte 3"),
+            "{refused}"
+        );
+        assert_eq!(reads.seen().get(&path), Some(&content_hash(b"one")));
+    }
+}
