@@ -5,12 +5,14 @@
 //! YAML --read--> Document --validate--> Model --+--> RouteTable::find
 //!                          every Problem        +--> AccessList::judge, client_address
 //!                                               +--> EgressPolicy::decide, AddressClass::of
+//!                                               +--> dump
 //! ```
 //!
 //! Nothing here does I/O or waits: sockets, clusters and clocks are the gateway's.
 
 pub mod access;
 pub mod document;
+pub mod dump;
 pub mod egress;
 pub mod model;
 pub mod problem;

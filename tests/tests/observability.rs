@@ -140,9 +140,20 @@ async fn the_effective_configuration_is_shown_without_secrets() {
     let key = std::fs::read_to_string(folder.path().join("any.key")).expect("a key");
     let yaml =
         config(&backend) + "certificates: [{name: any, certificate: any.crt, key: any.key}]\n";
+    let yaml = yaml.replacen(
+        "rules: [{",
+        "rules: [{requestHeaders: {set: {Authorization: Bearer hunter2}}, ",
+        1,
+    );
     let gateway = Gateway::start_in(folder, &yaml, &[]);
     let (_, dump) = gateway.admin("/config");
     assert!(dump.contains("any.example"), "{dump}");
+    // Effective: what the file does not say is there with its default.
+    for value in ["maxBodySize: 10MiB", "idleTimeout: 1m15s", "keepalive: 4s"] {
+        assert!(dump.contains(value), "{value}\n{dump}");
+    }
+    assert!(dump.contains("Authorization: \"***\""), "{dump}");
+    assert!(!dump.contains("hunter2"), "{dump}");
     for line in key
         .lines()
         .filter(|line| line.len() > 10 && !line.starts_with("---"))

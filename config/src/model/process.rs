@@ -1,6 +1,6 @@
 //! Management, admin, logs and limits of the process.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Settings of the process. The document's defaults are [`Default`].
 #[derive(Clone, Debug, PartialEq)]
@@ -53,4 +53,25 @@ pub enum LogSink {
     File(PathBuf),
     /// Nowhere.
     Off,
+}
+
+/// As it is written in a document.
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// As it is written in a document.
+impl fmt::Display for LogSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::File(path) => path.display().fmt(f),
+            Self::Off => f.write_str("off"),
+        }
+    }
 }

@@ -52,7 +52,8 @@ pub struct RequestContext {
     /// The body, or its first part, held back for inspection.
     pub(crate) held: HeldBody,
     /// The WAF transaction, while it runs.
-    pub(crate) waf: Option<Transaction>,
+    /// Boxed: a request that no rule looks at must not carry its room about.
+    pub(crate) waf: Option<Box<Transaction>>,
     /// What the WAF decided, for the log.
     pub(crate) waf_outcome: WafOutcome,
 }

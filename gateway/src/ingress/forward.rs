@@ -1,18 +1,17 @@
 //! The request as the backend gets it.
 
-use std::net::IpAddr;
-
 use http::{HeaderName, HeaderValue, header};
 use pingora::{http::RequestHeader, proxy::Session};
 
-use super::{
-    context::RequestContext, headers::change_request, request_id::REQUEST_ID, view::X_FORWARDED_FOR,
-};
+use super::{context::RequestContext, headers::change_request, request_id::REQUEST_ID};
+use crate::listen::address_value;
 
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+// Text, not `HeaderName`: pingora parses a name again, and copies what is not static.
+const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
+const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
+const X_FORWARDED_PORT: &str = "X-Forwarded-Port";
+const X_REAL_IP: &str = "X-Real-IP";
 
 /// Headers by which a client could claim to be somebody else, or to ask for
 /// another path; backends and frameworks read them, so only a trusted proxy may
@@ -140,7 +139,7 @@ fn forwarded_headers(
         for name in &claimed {
             upstream.remove_header(name);
         }
-        upstream.insert_header(X_FORWARDED_FOR, address_value(peer))?;
+        upstream.insert_header(X_FORWARDED_FOR, facts.told.client.clone())?;
     } else {
         let mut chain = String::new();
         for line in client_request.headers.get_all(X_FORWARDED_FOR) {
@@ -150,25 +149,24 @@ fn forwarded_headers(
         chain.push_str(&peer.to_string());
         upstream.insert_header(X_FORWARDED_FOR, chain)?;
     }
-    upstream.insert_header(X_REAL_IP, address_value(client))?;
-    let missing =
-        |name: &HeaderName| !ctx.view.trusted || !client_request.headers.contains_key(name);
-    if missing(&X_FORWARDED_PROTO) {
+    let real = if client == peer {
+        facts.told.client.clone()
+    } else {
+        address_value(client)
+    };
+    upstream.insert_header(X_REAL_IP, real)?;
+    let missing = |name: &str| !ctx.view.trusted || !client_request.headers.contains_key(name);
+    if missing(X_FORWARDED_PROTO) {
         let proto = if facts.tls.is_some() { "https" } else { "http" };
         upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(proto))?;
     }
-    if missing(&X_FORWARDED_HOST) && !ctx.view.host.is_empty() {
+    if missing(X_FORWARDED_HOST) && !ctx.view.host.is_empty() {
         upstream.insert_header(X_FORWARDED_HOST, ctx.view.host.as_str())?;
     }
-    if missing(&X_FORWARDED_PORT) {
-        upstream.insert_header(X_FORWARDED_PORT, HeaderValue::from(facts.local.port()))?;
+    if missing(X_FORWARDED_PORT) {
+        upstream.insert_header(X_FORWARDED_PORT, facts.told.port.clone())?;
     }
     Ok(())
-}
-
-fn address_value(address: IpAddr) -> HeaderValue {
-    HeaderValue::from_str(&address.to_string())
-        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Leaves the authority to the Host header.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -13,6 +13,7 @@ use pingora::{
     Error, ErrorSource, ErrorType,
     connectors::TransportConnector,
     http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
@@ -88,7 +89,7 @@ impl Ingress {
             && let Some(id) = session
                 .req_header()
                 .headers
-                .get(&REQUEST_ID)
+                .get(REQUEST_ID)
                 .and_then(accept_request_id)
         {
             ctx.request_id = id;
@@ -191,8 +192,14 @@ impl Ingress {
         let Some(client) = ctx.view.client else {
             return Err(Refusal::new(403, Stage::Waf, "no-client-address"));
         };
-        let mut transaction =
-            inspect::begin(waf, session, facts, client, &ctx.request_id, ctx.time);
+        let mut transaction = Box::new(inspect::begin(
+            waf,
+            session,
+            facts,
+            client,
+            &ctx.request_id,
+            ctx.time,
+        ));
         ctx.waf_outcome = WafOutcome::Pass;
         let verdict = transaction.request_headers_end();
         let wants_body = transaction.wants_request_body();
@@ -490,6 +497,9 @@ impl ProxyHttp for Ingress {
         RequestContext::new()
     }
 
+    /// None: pingora's own would see each request, to compress nothing.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
     async fn early_request_filter(
         &self,
         session: &mut Session,
@@ -500,8 +510,6 @@ impl ProxyHttp for Ingress {
         if let Some(facts) = &ctx.facts {
             facts.head_complete();
         }
-        ctx.started = Instant::now();
-        ctx.time = SystemTime::now();
         ctx.request_id = new_request_id();
         self.services.metrics.request_started();
         Ok(())

@@ -1,9 +1,9 @@
 //! Request ids: 128 random bits in hex.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 /// Header that carries the id, in both directions.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: &str = "X-Request-Id";
 
 /// Longest id of a trusted proxy that is kept.
 const MAX_LENGTH: usize = 128;

@@ -16,8 +16,7 @@ use portcullis_config::{
 use super::{Refusal, Stage};
 use crate::{listen::ConnectionFacts, snapshot::Snapshot};
 
-/// Forwarding headers that are read.
-pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What the gateway knows of a request before it decides anything.
 #[derive(Clone, Debug, Default)]

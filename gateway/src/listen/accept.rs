@@ -23,8 +23,8 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
-    ConnectionFacts, ConnectionHandler, Stream, TlsConnection, proxy_header::read_proxy_header,
-    stream::Tcp,
+    ConnectionFacts, ConnectionHandler, Stream, TlsConnection, ToldFacts,
+    proxy_header::read_proxy_header, stream::Tcp,
 };
 use crate::{telemetry::Metrics, tls::ServerConfigs};
 
@@ -126,6 +126,7 @@ impl AcceptLoop {
                 tls,
                 settings: Arc::clone(&self.settings),
                 awaiting_head: AtomicBool::new(true),
+                told: ToldFacts::new(client, local),
             })
         };
         if settings.protocol == ListenerProtocol::Http {

@@ -1,7 +1,7 @@
 //! What is known of a connection before its first request.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use pingora::proxy::Session;
 use portcullis_config::model::Listener;
 
@@ -29,6 +30,32 @@ pub struct ConnectionFacts {
     pub settings: Arc<ArcSwap<Listener>>,
     /// Whether a request head is awaited; the stream's deadline for it runs then.
     pub(super) awaiting_head: AtomicBool,
+    /// What the backend is told of the connection, made once for all its requests.
+    pub told: ToldFacts,
+}
+
+/// Facts of a connection as header values.
+#[derive(Clone, Debug)]
+pub struct ToldFacts {
+    /// The client's address, without port.
+    pub client: HeaderValue,
+    /// The local port.
+    pub port: HeaderValue,
+}
+
+impl ToldFacts {
+    pub(super) fn new(client: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            client: address_value(client.ip().to_canonical()),
+            port: local.port().into(),
+        }
+    }
+}
+
+/// An address as a header value.
+pub fn address_value(address: IpAddr) -> HeaderValue {
+    HeaderValue::from_maybe_shared(address.to_string())
+        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Facts of a TLS handshake.

@@ -10,6 +10,7 @@ use std::{
 
 use portcullis_config::{
     document::Document,
+    dump::dump,
     model::{Action, Backend, Model, Rule, WafMode},
     problem::{Problem, Severity},
     read::Origins,
@@ -117,7 +118,7 @@ pub fn compile(
         version: 1,
         hash: String::new(),
         built: SystemTime::now(),
-        yaml: portcullis_config::read::to_yaml(document),
+        yaml: dump(document, &model),
         routes: RouteTable::new(&model.routes),
         egress: model.egress.clone().map(Arc::new),
         model,

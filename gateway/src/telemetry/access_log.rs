@@ -5,10 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::{Decision, Decisions, LogWriter};
+use super::{Decision, Decisions, LogWriter, timestamp::with_timestamp};
 
 /// Bytes of a client's text (path, query, user agent) that a line keeps.
 const MAX_TEXT: usize = 512;
@@ -157,13 +156,8 @@ impl AccessLog {
     }
 }
 
-/// Formats a time as RFC 3339 in UTC with milliseconds.
-pub(super) fn timestamp(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
 fn rfc3339<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&timestamp(*time))
+    with_timestamp(*time, |text| serializer.serialize_str(text))
 }
 
 fn cap(text: &str) -> &str {

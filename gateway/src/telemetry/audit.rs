@@ -10,7 +10,7 @@ use portcullis_waf::AuditRecord;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{LogWriter, access_log::timestamp};
+use super::{LogWriter, timestamp::timestamp};
 
 /// Writes each record as a JSON line and keeps the last ones in memory.
 #[derive(Debug)]

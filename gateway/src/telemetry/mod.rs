@@ -14,6 +14,7 @@ mod decisions;
 mod logging;
 mod metrics;
 pub mod names;
+mod timestamp;
 mod writer;
 
 pub use access_log::{AccessLog, RequestFacts, TlsFacts};

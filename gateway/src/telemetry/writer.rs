@@ -22,7 +22,7 @@ use portcullis_config::model::LogSink;
 const MAX_WAITING: usize = 8 << 20;
 
 /// Bytes that are written without further delay.
-const WRITE_AT: usize = 256 << 10;
+const WRITE_AT: usize = 64 << 10;
 
 /// Longest time a line waits.
 const WRITE_AFTER: Duration = Duration::from_millis(100);

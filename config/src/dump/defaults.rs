@@ -1,0 +1,215 @@
+//! Values that a document leaves out, from the model that was made of it.
+//!
+//! The model has the items of the document in its order, since only a document
+//! without errors has a model that serves.
+
+use crate::{
+    document::{
+        AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, Document, Duration,
+        Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener, ListenerLimits,
+        ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process, RateLimit,
+        RateLimitKey, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+    },
+    model::{self, Model},
+};
+
+/// Fills in everything that the document does not say.
+pub(super) fn fill(document: &mut Document, model: &Model) {
+    for (listener, meant) in document.listeners.iter_mut().zip(&model.listeners) {
+        fill_listener(listener, meant);
+    }
+    for list in &mut document.access_lists {
+        list.address.get_or_insert(AccessAddress::default());
+    }
+    for (limit, meant) in document.rate_limits.iter_mut().zip(&model.rate_limits) {
+        fill_rate_limit(limit, meant);
+    }
+    for (profile, meant) in document.waf_profiles.iter_mut().zip(&model.waf_profiles) {
+        fill_waf_profile(profile, meant);
+    }
+    for (backend, meant) in document.backends.iter_mut().zip(&model.backends) {
+        fill_backend(backend, meant);
+    }
+    for (route, meant) in document.routes.iter_mut().zip(&model.routes) {
+        for (rule, (_, meant)) in route.rules.iter_mut().zip(&meant.rules) {
+            fill_rule(rule, meant);
+        }
+    }
+    if let (Some(egress), Some(meant)) = (&mut document.egress, &model.egress) {
+        fill_egress(egress, meant);
+    }
+    fill_process(document, &model.process);
+}
+
+fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
+    listener
+        .address
+        .get_or_insert_with(|| meant.address.to_string());
+    if listener.protocol == ListenerProtocol::Https {
+        let tls = listener.tls.get_or_insert_default();
+        tls.min_version.get_or_insert(meant.tls.min_version);
+    }
+    let limits = &meant.limits;
+    let ListenerLimits {
+        max_connections,
+        proxy_header_timeout,
+        handshake_timeout,
+        header_timeout,
+        idle_timeout,
+        max_header_size,
+        max_headers,
+        max_streams,
+    } = listener.limits.get_or_insert_default();
+    max_connections.get_or_insert(limits.max_connections);
+    proxy_header_timeout.get_or_insert(Duration(limits.proxy_header_timeout));
+    handshake_timeout.get_or_insert(Duration(limits.handshake_timeout));
+    header_timeout.get_or_insert(Duration(limits.header_timeout));
+    idle_timeout.get_or_insert(Duration(limits.idle_timeout));
+    max_header_size.get_or_insert(ByteSize(limits.max_header_size));
+    max_headers.get_or_insert(limits.max_headers);
+    max_streams.get_or_insert(limits.max_streams);
+}
+
+fn fill_rate_limit(limit: &mut RateLimit, meant: &model::RateLimit) {
+    limit.burst.get_or_insert(meant.burst);
+    limit.key.get_or_insert(RateLimitKey::Client);
+    limit.max_keys.get_or_insert(meant.max_keys);
+    limit.mode.get_or_insert(LimitMode::default());
+    limit
+        .max_retry_after
+        .get_or_insert(Duration(meant.max_retry_after));
+}
+
+fn fill_waf_profile(profile: &mut WafProfile, meant: &model::WafProfile) {
+    profile.mode.get_or_insert(WafMode::default());
+    if profile.rules.is_empty() {
+        profile
+            .rules
+            .push(WafRules::Builtin(BuiltinRules::Baseline));
+    }
+    profile.threshold.get_or_insert(meant.threshold);
+    profile.body_limit.get_or_insert(ByteSize(meant.body_limit));
+    profile.over_limit.get_or_insert(meant.over_limit);
+}
+
+fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
+    backend.protocol.get_or_insert(BackendProtocol::default());
+    for (endpoint, meant) in backend.endpoints.iter_mut().zip(&meant.endpoints) {
+        endpoint.weight.get_or_insert(meant.weight);
+    }
+    backend.keepalive.get_or_insert(Duration(meant.keepalive));
+}
+
+fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
+    if rule.matches.is_empty() {
+        rule.matches.push(Match::default());
+    }
+    for found in &mut rule.matches {
+        found
+            .path
+            .get_or_insert_with(|| PathMatch::Prefix("/".into()));
+    }
+    rule.policies = Some(policies(&meant.policies));
+    match &meant.action {
+        model::Action::Redirect(meant) => {
+            if let Some(redirect) = &mut rule.redirect {
+                redirect.status.get_or_insert(meant.status);
+            }
+        }
+        model::Action::Forward(meant) => {
+            for (backend, (_, weight)) in rule.backends.iter_mut().zip(meant) {
+                backend.weight.get_or_insert(*weight);
+            }
+        }
+    }
+}
+
+/// The policies of a rule with all that it inherits.
+fn policies(meant: &model::Policies) -> Policies {
+    let names = |names: &mut dyn Iterator<Item = &String>| Some(names.cloned().collect());
+    let timeouts = &meant.timeouts;
+    Policies {
+        access: names(&mut meant.access.iter().map(|list| &list.name)),
+        rate_limits: names(&mut meant.rate_limits.iter().map(|limit| &limit.name)),
+        max_body_size: Some(ByteSize(meant.max_body_size.unwrap_or(0))),
+        waf: Some(RouteWaf {
+            profile: meant.waf.as_ref().map(|(profile, _)| profile.clone()),
+            mode: meant.waf.as_ref().map(|(_, mode)| *mode),
+        }),
+        timeouts: Some(Timeouts {
+            connect: Some(Duration(timeouts.connect)),
+            read: Some(Duration(timeouts.read)),
+            write: Some(Duration(timeouts.write)),
+            client_read: Some(Duration(timeouts.client_read)),
+        }),
+    }
+}
+
+fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
+    for (listener, (_, address)) in egress.listeners.iter_mut().zip(&meant.listeners) {
+        listener.address.get_or_insert_with(|| address.to_string());
+    }
+    let resolver = egress.resolver.get_or_insert_default();
+    resolver.timeout.get_or_insert(Duration(meant.dns_timeout));
+    resolver
+        .cache_entries
+        .get_or_insert(meant.dns_cache_entries);
+    let limits = &meant.limits;
+    let EgressLimits {
+        max_connections,
+        head_timeout,
+        max_head_size,
+        connect_timeout,
+        client_hello_timeout,
+        max_client_hello_size,
+        idle_timeout,
+        max_lifetime,
+    } = egress.limits.get_or_insert_default();
+    max_connections.get_or_insert(limits.max_connections);
+    head_timeout.get_or_insert(Duration(limits.head_timeout));
+    max_head_size.get_or_insert(ByteSize(limits.max_head_size));
+    connect_timeout.get_or_insert(Duration(limits.connect_timeout));
+    client_hello_timeout.get_or_insert(Duration(limits.client_hello_timeout));
+    max_client_hello_size.get_or_insert(ByteSize(limits.max_client_hello_size));
+    idle_timeout.get_or_insert(Duration(limits.idle_timeout));
+    max_lifetime.get_or_insert(Duration(limits.max_lifetime));
+    for (policy, meant) in egress.policies.iter_mut().zip(&meant.policies) {
+        policy.mode.get_or_insert(meant.mode);
+        // An entry of `deny` without ports means every port, which cannot be written.
+        for (entry, meant) in policy.allow.iter_mut().zip(&meant.allow) {
+            fill_entry(entry, meant);
+        }
+    }
+}
+
+fn fill_entry(entry: &mut EgressEntry, meant: &model::EgressRule) {
+    if let EgressEntry::Host(host) = entry {
+        *entry = EgressEntry::Rule(EgressRule {
+            host: Some(std::mem::take(host)),
+            ..EgressRule::default()
+        });
+    }
+    if let EgressEntry::Rule(rule) = entry {
+        rule.ports.get_or_insert_with(|| meant.ports.clone());
+    }
+}
+
+fn fill_process(document: &mut Document, meant: &model::Process) {
+    let Management { address } = document.management.get_or_insert_default();
+    address.get_or_insert_with(|| meant.management.to_string());
+    let Admin {
+        address,
+        audit_records,
+    } = document.admin.get_or_insert_default();
+    address.get_or_insert_with(|| meant.admin.to_string());
+    audit_records.get_or_insert(meant.audit_records);
+    let Logs { access, audit } = document.logs.get_or_insert_default();
+    access.get_or_insert_with(|| meant.access_log.to_string());
+    audit.get_or_insert_with(|| meant.audit_log.to_string());
+    let Process {
+        drain_timeout,
+        max_buffered_bytes,
+    } = document.process.get_or_insert_default();
+    drain_timeout.get_or_insert(Duration(meant.drain_timeout));
+    max_buffered_bytes.get_or_insert(ByteSize(meant.max_buffered_bytes));
+}
