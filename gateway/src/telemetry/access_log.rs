@@ -5,9 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::Serialize;
-
-use super::{Decision, Decisions, LogWriter, timestamp::with_timestamp};
+use super::{Decision, Decisions, LogWriter, json_line::JsonLine, timestamp::with_timestamp};
 
 /// Bytes of a client's text (path, query, user agent) that a line keeps.
 const MAX_TEXT: usize = 512;
@@ -15,39 +13,29 @@ const MAX_TEXT: usize = 512;
 /// What the log tells of one request.
 ///
 /// Bodies, cookies and authorization headers are never logged.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct RequestFacts<'a> {
     /// When it began, RFC 3339 with milliseconds.
-    #[serde(serialize_with = "rfc3339")]
     pub time: SystemTime,
     /// The request's id.
     pub request_id: &'a str,
     /// Listener it came in on.
     pub listener: &'a str,
     /// The client, found through trusted proxies.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<IpAddr>,
     /// The peer of the connection, where it is another.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<IpAddr>,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
     pub protocol: &'static str,
     /// TLS facts, where there is TLS.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFacts<'a>>,
     /// Method, as sent.
     pub method: &'a str,
     /// Canonical host.
     pub host: &'a str,
     /// Canonical path; the raw one where there is none.
-    #[serde(serialize_with = "capped")]
     pub path: &'a str,
     /// Query, as sent.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "capped_option"
-    )]
     pub query: Option<&'a str>,
     /// Status sent; 0 where none was.
     pub status: u16,
@@ -56,54 +44,35 @@ pub struct RequestFacts<'a> {
     /// Bytes of response body.
     pub bytes_out: u64,
     /// Milliseconds from head to end.
-    #[serde(rename = "durationMs", serialize_with = "millis")]
     pub duration: Duration,
     /// Rule it took.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'a str>,
     /// Backend it went to.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub backend: Option<&'a str>,
     /// Endpoint it went to.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<SocketAddr>,
     /// Endpoints that were tried, where more than one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
     /// Milliseconds until the endpoint's response head.
-    #[serde(
-        rename = "upstreamMs",
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "millis_option"
-    )]
     pub upstream: Option<Duration>,
     /// `User-Agent`.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "capped_option"
-    )]
     pub user_agent: Option<&'a str>,
     /// `pass`, `detected` or `blocked`, where the WAF looked.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub waf: Option<&'static str>,
     /// The part of the gateway that answered itself: `route`, `access`, `limit`, `waf`, ...
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_by: Option<&'static str>,
     /// Why.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// Name of the list, limit, rule or backend that decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<&'a str>,
 }
 
 /// TLS facts of a request's connection.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct TlsFacts<'a> {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'a str,
     /// Server name that the client asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<&'a str>,
 }
 
@@ -133,11 +102,7 @@ impl AccessLog {
     /// Writes one request.
     pub fn write(&self, facts: &RequestFacts<'_>) {
         if !self.writer.is_off() {
-            let mut line = Vec::with_capacity(512);
-            match serde_json::to_writer(&mut line, facts) {
-                Ok(()) => self.writer.write(&line),
-                Err(error) => tracing::error!(%error, "access log line not written"),
-            }
+            self.writer.write(line(facts).as_bytes());
         }
         self.decisions.tell(|| Decision {
             inbound: true,
@@ -156,34 +121,56 @@ impl AccessLog {
     }
 }
 
-fn rfc3339<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    with_timestamp(*time, |text| serializer.serialize_str(text))
+/// Bytes that most lines fit in.
+const USUAL_LINE: usize = 512;
+
+fn line(facts: &RequestFacts<'_>) -> String {
+    let mut line = JsonLine::with_capacity(USUAL_LINE);
+    with_timestamp(facts.time, |time| {
+        line.text("time", time);
+    });
+    line.text("requestId", facts.request_id)
+        .text("listener", facts.listener);
+    if let Some(client) = facts.client {
+        line.address("client", client);
+    }
+    if let Some(peer) = facts.peer {
+        line.address("peer", peer);
+    }
+    line.text("protocol", facts.protocol);
+    if let Some(tls) = &facts.tls {
+        line.object("tls", |line| {
+            line.text("version", tls.version)
+                .text_or_none("sni", tls.sni);
+        });
+    }
+    line.text("method", facts.method)
+        .text("host", facts.host)
+        .text("path", cap(facts.path))
+        .text_or_none("query", facts.query.map(cap))
+        .number("status", facts.status.into())
+        .number("bytesIn", facts.bytes_in)
+        .number("bytesOut", facts.bytes_out)
+        .millis("durationMs", facts.duration)
+        .text_or_none("rule", facts.rule)
+        .text_or_none("backend", facts.backend);
+    if let Some(endpoint) = facts.endpoint {
+        line.socket("endpoint", endpoint);
+    }
+    if let Some(attempts) = facts.attempts {
+        line.number("attempts", attempts.into());
+    }
+    if let Some(upstream) = facts.upstream {
+        line.millis("upstreamMs", upstream);
+    }
+    line.text_or_none("userAgent", facts.user_agent.map(cap))
+        .text_or_none("waf", facts.waf)
+        .text_or_none("refusedBy", facts.refused_by)
+        .text_or_none("reason", facts.reason)
+        .text_or_none("decidedBy", facts.decided_by);
+    line.end()
 }
 
 fn cap(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
-}
-
-fn capped<S: serde::Serializer>(text: &&str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(cap(text))
-}
-
-fn capped_option<S: serde::Serializer>(
-    text: &Option<&str>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    text.map(cap).serialize(serializer)
-}
-
-fn millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e3)
-}
-
-fn millis_option<S: serde::Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    duration
-        .map(|duration| (duration.as_secs_f64() * 1e6).round() / 1e3)
-        .serialize(serializer)
 }

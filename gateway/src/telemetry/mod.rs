@@ -11,6 +11,7 @@
 mod access_log;
 mod audit;
 mod decisions;
+mod json_line;
 mod logging;
 mod metrics;
 pub mod names;
