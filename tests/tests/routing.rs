@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::Request;
 use http_body_util::Full;
-use portcullis_tests::{Backend, Client, Gateway, Recorder};
+use portcullis_tests::{Backend, Client, Gateway, Recorder, h2c};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,6 +176,19 @@ routes:
         response.headers()["x-request-id"]
     );
     assert_eq!(response.headers()["x-frame-options"], "DENY");
+    // The port is the client's, not that of a listener behind a Service.
+    assert_eq!(seen.header("x-forwarded-port"), "80");
+    let mut clients = [client, h2c(gateway.http()).await];
+    for client in &mut clients {
+        client
+            .get("Any.example:8099", "/root")
+            .await
+            .expect("an answer");
+        let seen = backend.last();
+        assert_eq!(seen.header("x-forwarded-host"), "Any.example:8099");
+        assert_eq!(seen.header("x-forwarded-port"), "8099");
+        assert_eq!(seen.header("host"), "Any.example:8099");
+    }
     assert_eq!(response.headers()["x-served"], "1");
     assert!(!response.headers().contains_key("server"));
 }

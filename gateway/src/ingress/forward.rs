@@ -119,6 +119,10 @@ fn replace_prefix(target: &str, matched: &str, replacement: &str) -> String {
     out
 }
 
+/// Tells the backend who asked for what, as far as no trusted proxy told it before.
+///
+/// The port is the one that the client used: the listener's own is behind a
+/// Service or a load balancer, and a link made with it would lead nowhere.
 fn forwarded_headers(
     session: &Session,
     upstream: &mut RequestHeader,
@@ -139,7 +143,7 @@ fn forwarded_headers(
         for name in &claimed {
             upstream.remove_header(name);
         }
-        upstream.insert_header(X_FORWARDED_FOR, facts.told.client.clone())?;
+        upstream.insert_header(X_FORWARDED_FOR, facts.client_value.clone())?;
     } else {
         let mut chain = String::new();
         for line in client_request.headers.get_all(X_FORWARDED_FOR) {
@@ -150,7 +154,7 @@ fn forwarded_headers(
         upstream.insert_header(X_FORWARDED_FOR, chain)?;
     }
     let real = if client == peer {
-        facts.told.client.clone()
+        facts.client_value.clone()
     } else {
         address_value(client)
     };
@@ -160,13 +164,28 @@ fn forwarded_headers(
         let proto = if facts.tls.is_some() { "https" } else { "http" };
         upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(proto))?;
     }
-    if missing(X_FORWARDED_HOST) && !ctx.view.host.is_empty() {
-        upstream.insert_header(X_FORWARDED_HOST, ctx.view.host.as_str())?;
+    if missing(X_FORWARDED_HOST)
+        && let Some(host) = host_value(client_request)
+    {
+        upstream.insert_header(X_FORWARDED_HOST, host)?;
     }
     if missing(X_FORWARDED_PORT) {
-        upstream.insert_header(X_FORWARDED_PORT, facts.told.port.clone())?;
+        let port = match (ctx.view.port, facts.tls.is_some()) {
+            (Some(port), _) => port.into(),
+            (None, true) => HeaderValue::from_static("443"),
+            (None, false) => HeaderValue::from_static("80"),
+        };
+        upstream.insert_header(X_FORWARDED_PORT, port)?;
     }
     Ok(())
+}
+
+/// The host that the client asked for, as it wrote it, its port included.
+fn host_value(request: &RequestHeader) -> Option<HeaderValue> {
+    match request.headers.get(header::HOST) {
+        Some(host) => Some(host.clone()),
+        None => HeaderValue::from_str(request.uri.authority()?.as_str()).ok(),
+    }
 }
 
 /// Leaves the authority to the Host header.

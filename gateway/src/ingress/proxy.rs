@@ -350,19 +350,12 @@ impl Ingress {
             return Ok(false);
         };
         let raw = String::from_utf8_lossy(session.req_header().raw_path()).into_owned();
-        let port = session
-            .req_header()
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .and_then(|host| http::uri::Authority::try_from(host).ok())
-            .and_then(|authority| authority.port_u16());
         let to = location(
             redirect,
             RedirectFrom {
                 secure: ctx.facts.as_ref().is_some_and(|facts| facts.tls.is_some()),
                 host: &ctx.view.host,
-                port,
+                port: ctx.view.port,
                 target: ctx.view.forward_target.as_deref().unwrap_or(&raw),
             },
         );

@@ -23,6 +23,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) struct RequestView {
     /// Host, lower case, without port and trailing dot; empty for HTTP/1.0 without Host.
     pub host: String,
+    /// Port beside the host; `None` where the client named none.
+    pub port: Option<u16>,
     /// Canonical path, for every decision.
     pub path: String,
     /// Target for the backend, with the client's own escapes, where it differs
@@ -45,7 +47,7 @@ pub(super) fn normalise(
     let request = session.req_header();
     check_head(session, &facts.settings.load().limits)?;
     let (raw_path, query, authority) = split_target(request)?;
-    let host = host_of(request, authority)?;
+    let (host, port) = host_of(request, authority)?;
     let canonical = canonical_path(raw_path).map_err(|problem| refuse(problem.reason()))?;
 
     let forward_target = match (authority, canonical.forward()) {
@@ -65,6 +67,7 @@ pub(super) fn normalise(
     let client = client_address(peer, lines, snapshot.trusted_proxies());
     Ok(RequestView {
         host: host.into_owned(),
+        port,
         path: canonical.canonical().to_owned(),
         forward_target,
         client: Some(client),
@@ -191,11 +194,11 @@ fn split_target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
     Ok((path, query, authority))
 }
 
-/// Finds the host, which every part of the request that names one must agree on.
+/// Finds the host and its port, which every part of the request that names one must agree on.
 fn host_of<'a>(
     request: &'a RequestHeader,
     absolute: Option<&'a str>,
-) -> Result<Cow<'a, str>, Refusal> {
+) -> Result<(Cow<'a, str>, Option<u16>), Refusal> {
     let mut lines = request.headers.get_all(header::HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
@@ -213,13 +216,12 @@ fn host_of<'a>(
         }
         (Some(authority), _) => authority,
         (None, Some(line)) => line,
-        (None, None) if request.version == Version::HTTP_10 => return Ok(Cow::Borrowed("")),
+        (None, None) if request.version == Version::HTTP_10 => {
+            return Ok((Cow::Borrowed(""), None));
+        }
         (None, None) => return Err(refuse("missing-host")),
     };
-    match canonical_host(text) {
-        Ok((host, _port)) => Ok(host),
-        Err(_) => Err(refuse("bad-host")),
-    }
+    canonical_host(text).map_err(|_| refuse("bad-host"))
 }
 
 #[cfg(test)]
@@ -267,12 +269,16 @@ mod tests {
     #[test]
     fn hosts_must_agree() {
         let host = |hosts: &[&str], absolute| {
-            host_of(&request("GET", "/", hosts), absolute).map(Cow::into_owned)
+            host_of(&request("GET", "/", hosts), absolute)
+                .map(|(host, port)| (host.into_owned(), port))
         };
-        assert_eq!(host(&["Shop.Test:8080"], None), Ok("shop.test".into()));
+        assert_eq!(
+            host(&["Shop.Test:8080"], None),
+            Ok(("shop.test".into(), Some(8080)))
+        );
         assert_eq!(
             host(&["shop.test"], Some("SHOP.test")),
-            Ok("shop.test".into())
+            Ok(("shop.test".into(), None))
         );
         assert_eq!(
             host(&["shop.test"], Some("other.test")).unwrap_err().reason,

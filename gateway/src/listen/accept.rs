@@ -23,7 +23,7 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
-    ConnectionFacts, ConnectionHandler, Stream, TlsConnection, ToldFacts,
+    ConnectionFacts, ConnectionHandler, Stream, TlsConnection, address_value,
     proxy_header::read_proxy_header, stream::Tcp,
 };
 use crate::{telemetry::Metrics, tls::ServerConfigs};
@@ -126,7 +126,7 @@ impl AcceptLoop {
                 tls,
                 settings: Arc::clone(&self.settings),
                 awaiting_head: AtomicBool::new(true),
-                told: ToldFacts::new(client, local),
+                client_value: address_value(client.ip().to_canonical()),
             })
         };
         if settings.protocol == ListenerProtocol::Http {

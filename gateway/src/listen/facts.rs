@@ -30,26 +30,8 @@ pub struct ConnectionFacts {
     pub settings: Arc<ArcSwap<Listener>>,
     /// Whether a request head is awaited; the stream's deadline for it runs then.
     pub(super) awaiting_head: AtomicBool,
-    /// What the backend is told of the connection, made once for all its requests.
-    pub told: ToldFacts,
-}
-
-/// Facts of a connection as header values.
-#[derive(Clone, Debug)]
-pub struct ToldFacts {
-    /// The client's address, without port.
-    pub client: HeaderValue,
-    /// The local port.
-    pub port: HeaderValue,
-}
-
-impl ToldFacts {
-    pub(super) fn new(client: SocketAddr, local: SocketAddr) -> Self {
-        Self {
-            client: address_value(client.ip().to_canonical()),
-            port: local.port().into(),
-        }
-    }
+    /// The address of [`Self::client`], made once for the headers of all its requests.
+    pub client_value: HeaderValue,
 }
 
 /// An address as a header value.

@@ -16,7 +16,7 @@ mod proxy_header;
 mod socket;
 mod stream;
 
-pub use facts::{ConnectionFacts, TlsConnection, ToldFacts, address_value};
+pub use facts::{ConnectionFacts, TlsConnection, address_value};
 pub use listeners::{ConnectionHandler, ListenError, Listeners, Plan};
 pub use socket::bind;
 pub use stream::Stream;
