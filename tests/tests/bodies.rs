@@ -351,6 +351,50 @@ async fn a_body_that_stops_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_held_body_that_trickles_is_given_up() {
+    let backend = Backend::start("one").await;
+    let site = Site::start(
+        &one(backend.address, "http1"),
+        "{timeouts: {clientRead: 400ms}, waf: {profile: baseline}}",
+    );
+    let mut connection = Raw::connect(site.gateway.http());
+    connection.send(b"POST / HTTP/1.1\r\nHost: any.example\r\nContent-Type: text/plain\r\nContent-Length: 100000\r\n\r\n");
+    // More than enough at first, then a byte now and then.
+    connection.send(&[b'a'; 50_000]);
+    for _ in 0..12 {
+        connection.send(b"a").pause(Duration::from_millis(100));
+    }
+    let answer = connection.response();
+    assert_eq!(status_of(&answer), 408, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_loses_its_backend() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let backend = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("the gateway");
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head).await.expect("a request");
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+        stream.write_all(head).await.expect("open");
+        let block = vec![b'a'; 1 << 20];
+        // Ends when the gateway closes.
+        while stream.write_all(&block).await.is_ok() {}
+    });
+    let site = Site::start(&one(address, "http1"), "{timeouts: {clientWrite: 500ms}}");
+    let mut client = Raw::connect(site.gateway.http());
+    client.send(b"GET / HTTP/1.1\r\nHost: any.example\r\n\r\n");
+    tokio::time::timeout(Duration::from_secs(20), backend)
+        .await
+        .expect("the backend is let go")
+        .expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spent_memory_for_bodies_refuses_and_comes_back() {
     let backend = Backend::start("one").await;
     let authority = Authority::new();

@@ -716,6 +716,48 @@ async fn an_open_tunnel_outlives_a_reload_that_allows_it_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_open_tunnel_is_judged_again_by_all_that_it_was_opened_by() {
+    let recorder = Recorder::start().await;
+    let entry = "{host: raw.example, ports: [22, 80], raw: true}";
+    for (port, policy) in [
+        (22, allow("[{host: raw.example, ports: [22, 80]}]")),
+        (
+            22,
+            allow(&format!("[{entry}], deny: [{{cidr: '{PUBLIC}/32'}}]")),
+        ),
+        // The first bytes are still awaited when the configuration changes.
+        (80, allow("[more.example]")),
+    ] {
+        let public = format!("{PUBLIC}:{port}");
+        let site = Site::start(
+            &allow(&format!("[{entry}]")),
+            &[&format!("raw.example={PUBLIC}")],
+            &[(&public, recorder.address)],
+        );
+        let (mut tunnel, answer) = site.connect(&format!("raw.example:{port}"));
+        assert_eq!(status_of(&answer), 200);
+        site.gateway.reload(&config("", &policy));
+        tunnel.send(b"x");
+        assert!(tunnel.ends(), "{port} {policy}");
+        wait_for("the reason", || {
+            site.audit("raw.example")["ended"] == "policy_changed"
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_deny_about_a_request_forbids_the_tunnel_that_may_carry_it() {
+    let backend = Backend::start("one").await;
+    let public = format!("{PUBLIC}:80");
+    let site = Site::start(
+        &allow("[a.example], deny: [{host: a.example, paths: [/admin], methods: [POST]}]"),
+        &[&format!("a.example={PUBLIC}")],
+        &[(&public, backend.address)],
+    );
+    assert_eq!(status_of(&site.connect("a.example:80").1), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_lets_tunnels_end_and_takes_no_new_ones() {
     let recorder = Recorder::start().await;
     let public = format!("{PUBLIC}:22");

@@ -1,6 +1,6 @@
 //! Bytes that two parsers read differently: refused, or made one reading of.
 
-use portcullis_tests::{Backend, Gateway, Raw, raw, status_of};
+use portcullis_tests::{Backend, Gateway, Raw, raw, status_of, wait_for};
 
 async fn site() -> (Backend, Gateway) {
     let backend = Backend::start("one").await;
@@ -231,4 +231,56 @@ async fn nonsense_gets_an_answer_and_hurts_nobody() {
     }
     assert_eq!(gateway.management("/healthz").0, 200);
     assert!(!gateway.log().contains("panic"), "{}", gateway.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_cannot_be_read_is_refused_and_told_like_any_other_request() {
+    let (backend, gateway) = site().await;
+    let heads = [
+        ("GET /?q=<script> HTTP/1.1\r\nHost: any.example\r\n", 400),
+        (
+            "GET / HTTP/1.1\r\nHost: any.example\r\nHost: b.example\r\n",
+            400,
+        ),
+        ("hello\r\n", 400),
+        ("GET /a HTTP/1.1 HTTP/1.1\r\nHost: any.example\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: any.example\r\nX Y: 1\r\n", 400),
+        (
+            "CONNECT any.example:443 HTTP/1.1\r\nHost: any.example:443\r\n",
+            405,
+        ),
+    ];
+    for (count, (head, status)) in heads.into_iter().enumerate() {
+        let answer = raw(gateway.http(), format!("{head}\r\n").as_bytes());
+        assert_eq!(status_of(&answer), status, "{head}: {answer}");
+        assert!(!answer.contains("Server: "), "{head}: {answer}");
+        let lower = answer.to_ascii_lowercase();
+        assert!(
+            lower.contains("x-portcullis-reason: normalise/"),
+            "{head}: {answer}"
+        );
+        wait_for("the line", || gateway.access_lines().len() == count + 1);
+        let line = &gateway.access_lines()[count];
+        assert_eq!(line["status"], status, "{head}");
+        assert_eq!(line["refusedBy"], "normalise", "{head}");
+        let id = line["requestId"].as_str().expect("an id");
+        assert!(answer.contains(id), "{head}: {answer}");
+    }
+    assert_eq!(backend.requests(), 0);
+    let (_, metrics) = gateway.management("/metrics");
+    assert!(
+        metrics.contains(r#"portcullis_refusals_total{reason="malformed",stage="normalise"}"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_without_end_is_refused_at_its_limit() {
+    let (_backend, gateway) = site().await;
+    let mut client = Raw::connect(gateway.http());
+    client.send(b"GET / HTTP/1.1\r\nHost: any.example\r\nX: ");
+    client.send(&[b'a'; 80_000]);
+    let answer = client.response();
+    assert_eq!(status_of(&answer), 431, "{answer}");
+    assert!(client.ends());
 }

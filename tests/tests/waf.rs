@@ -308,3 +308,64 @@ async fn own_rules_stand_beside_the_baseline() {
     });
     assert_eq!(status("/secret").await, 410);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_about_a_path_sees_the_path_that_the_backend_gets() {
+    let backend = Backend::start("one").await;
+    let rule = r#"SecRule REQUEST_URI "@beginsWith /internal" "id:10003,phase:1,deny,status:418""#;
+    let raw_rule =
+        r#"SecRule REQUEST_URI_RAW "@contains /spelled/../" "id:10004,phase:1,deny,status:410""#;
+    let yaml = config(backend.address, "{profile: own}").replace(
+        "wafProfiles: [",
+        &format!(
+            "wafProfiles: [{{name: own, rules: [{{inline: '{rule}'}}, {{inline: '{raw_rule}'}}]}}, "
+        ),
+    );
+    let gateway = Gateway::start(&yaml);
+    for (target, status) in [
+        ("/internal/x", 418),
+        ("//internal/x", 418),
+        ("/./internal/x", 418),
+        ("/a/../internal/x?q=1", 418),
+        ("/a/%2e%2e/internal", 418),
+        ("http://any.example//internal/x", 418),
+        // What was sent is there too, for rules that look for it.
+        ("/spelled/../x", 410),
+        ("/internals/../x", 200),
+    ] {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n");
+        let answer = portcullis_tests::raw(gateway.http(), request.as_bytes());
+        assert_eq!(
+            portcullis_tests::status_of(&answer),
+            status,
+            "{target}: {answer}"
+        );
+    }
+    assert_eq!(backend.last().target, "/x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_grpc_itself_streams_past_the_inspection_of_bodies() {
+    let backend = Backend::start("one").await;
+    let yaml = config(backend.address, "{profile: baseline}").replace(
+        "{name: one, endpoints",
+        "{name: one, protocol: http2, endpoints",
+    );
+    let gateway = Gateway::start(&yaml);
+    for (content_type, status) in [
+        ("application/grpcx", 403),
+        ("application/grpc-web", 403),
+        ("application/json", 403),
+    ] {
+        let mut client = portcullis_tests::h2c(gateway.http()).await;
+        let request = Request::post(client.uri("any.example", "/"))
+            .header("content-type", content_type)
+            .body(Full::from(
+                r#"{"q":"1 UNION SELECT password FROM users--"}"#,
+            ))
+            .expect("a request");
+        let answer = client.send(request).await.expect("an answer");
+        assert_eq!(answer.status(), status, "{content_type}");
+    }
+}

@@ -84,10 +84,11 @@ pub struct ListenerLimits {
     /// Time a kept-alive connection may be idle between requests. Default `75s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Duration>,
-    /// Size of a request head (request line and headers); larger gets 431. Default `64KiB`.
+    /// Size of a request head (request line and headers); larger gets 431.
+    /// Default `64KiB`, at most `512KiB`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_header_size: Option<ByteSize>,
-    /// Headers in one request; more get 431. Default 100.
+    /// Headers in one request; more get 431. Default 100, at most 250.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_headers: Option<u32>,
     /// Concurrent streams of one HTTP/2 connection. Default 128.

@@ -54,7 +54,11 @@ pub struct Timeouts {
     /// Longest time a write to the backend may block. Default `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write: Option<Duration>,
-    /// Longest silence of the client while its request body is read; then 408. Default `60s`.
+    /// Longest silence of the client while its request body is read; then 408.
+    /// While a body is held for inspection, 16 KiB must come in each such time. Default `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_read: Option<Duration>,
+    /// Longest time a write to the client may block; then the connection ends. Default `60s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_write: Option<Duration>,
 }

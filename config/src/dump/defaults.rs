@@ -141,6 +141,7 @@ fn policies(meant: &model::Policies) -> Policies {
             read: Some(Duration(timeouts.read)),
             write: Some(Duration(timeouts.write)),
             client_read: Some(Duration(timeouts.client_read)),
+            client_write: Some(Duration(timeouts.client_write)),
         }),
     }
 }

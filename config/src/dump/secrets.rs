@@ -7,17 +7,21 @@ use crate::document::{Document, HeaderChanges, HeaderMatch};
 const MASK: &str = "***";
 
 /// Parts of header names whose values are taken for secrets.
-const SECRET: [&str; 10] = [
+const SECRET: [&str; 14] = [
     "auth",
     "cookie",
     "credential",
+    "hmac",
     "jwt",
     "key",
-    "password",
+    "pass",
+    "pwd",
     "secret",
     "session",
-    "signature",
+    "sign",
     "token",
+    "trust",
+    "verify",
 ];
 
 /// Replaces the values of headers that carry secrets.

@@ -130,7 +130,7 @@ pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet)
             }
         }
     }
-    if let Some(rule) = policy.deny.iter().find(|rule| rule.matches(request)) {
+    if let Some(rule) = policy.deny.iter().find(|rule| rule.denies(request)) {
         let reason = if matches!(rule.target, Target::Network(_)) {
             "denied_address"
         } else {
@@ -197,7 +197,7 @@ pub fn judge_addresses(
             authority: &literal,
             http: None,
         };
-        if let Some(rule) = policy.deny.iter().find(|rule| rule.matches(request)) {
+        if let Some(rule) = policy.deny.iter().find(|rule| rule.denies(request)) {
             return Err(Decision::deny("denied_address", Some(rule)));
         }
     }
@@ -217,6 +217,14 @@ impl EgressRule {
         self.names(&request.authority.host)
             && self.has_port(request.authority.port)
             && self.allows_http(request.http)
+    }
+
+    /// Whether it forbids a request, as an entry of `deny`. A tunnel may carry
+    /// just the request that the entry names, so it is forbidden too.
+    fn denies(&self, request: Request<'_>) -> bool {
+        self.names(&request.authority.host)
+            && self.has_port(request.authority.port)
+            && (request.http.is_none() || self.allows_http(request.http))
     }
 
     fn names(&self, host: &Host) -> bool {
@@ -247,7 +255,11 @@ impl EgressRule {
             path.strip_prefix(prefix.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
+        (self.methods.is_empty()
+            || self
+                .methods
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(method)))
             && (self.paths.is_empty() || self.paths.iter().any(under))
     }
 }

@@ -154,6 +154,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// Silence of the client while its body is read.
     pub client_read: Duration,
+    /// Blocked write to the client.
+    pub client_write: Duration,
 }
 
 impl Default for Timeouts {
@@ -163,6 +165,7 @@ impl Default for Timeouts {
             read: Duration::from_secs(60),
             write: Duration::from_secs(60),
             client_read: Duration::from_secs(60),
+            client_write: Duration::from_secs(60),
         }
     }
 }

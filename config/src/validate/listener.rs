@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use super::{report::Report, text};
 use crate::{
-    document::{self, Document},
+    document::{self, ByteSize, Document},
     model::{
         AdminAddress, Certificate, HostPattern, Listener, ListenerLimits, ListenerProtocol,
         ListenerTls, Model, TlsVersion,
@@ -194,6 +194,12 @@ fn tls(
     }
 }
 
+/// Most headers that the HTTP library reads, less a few of its own.
+const MAX_HEADERS: u32 = 250;
+
+/// Largest head; the library reads up to 1 MiB.
+const MAX_HEADER_SIZE: u64 = 512 << 10;
+
 fn limits(
     path: &str,
     limits: Option<&document::ListenerLimits>,
@@ -223,6 +229,22 @@ fn limits(
         ("idleTimeout", limits.idle_timeout),
     ] {
         zero(field, time.is_some_and(|time| time.0.is_zero()));
+    }
+    // The HTTP library reads no more than this.
+    if limits.max_headers.is_some_and(|count| count > MAX_HEADERS) {
+        report.error(
+            format!("{path}.limits.maxHeaders"),
+            format!("maxHeaders is at most {MAX_HEADERS}"),
+        );
+    }
+    if limits
+        .max_header_size
+        .is_some_and(|size| size.0 > MAX_HEADER_SIZE)
+    {
+        report.error(
+            format!("{path}.limits.maxHeaderSize"),
+            format!("maxHeaderSize is at most {}", ByteSize(MAX_HEADER_SIZE)),
+        );
     }
     ListenerLimits {
         max_connections: limits.max_connections.unwrap_or(default.max_connections),

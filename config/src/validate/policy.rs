@@ -110,6 +110,7 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
             read: time(|times| times.read, default.read),
             write: time(|times| times.write, default.write),
             client_read: time(|times| times.client_read, default.client_read),
+            client_write: time(|times| times.client_write, default.client_write),
         },
     };
     (policies, complete)
@@ -199,5 +200,6 @@ fn timeouts(
         read: positive("read", wanted.read),
         write: positive("write", wanted.write),
         client_read: positive("clientRead", wanted.client_read),
+        client_write: positive("clientWrite", wanted.client_write),
     }
 }

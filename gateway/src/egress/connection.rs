@@ -7,8 +7,8 @@ use std::{
 
 use bytes::BytesMut;
 use portcullis_config::{
-    egress::{Authority, Request, decide, select},
-    model::{Egress, EgressMode},
+    egress::{Authority, Request},
+    model::Egress,
     route::canonical_path,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -16,7 +16,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use super::{
     answer::Refusal,
     audit::Record,
-    decide::{Opened, open},
+    decide::{Opened, open, still_allowed},
     forward::forward,
     head::{Ask, Head, consume, read_head},
     servers::{EgressServices, State},
@@ -41,6 +41,10 @@ pub(super) async fn serve(
         let head = match read_head(&mut client, &mut buffer, max, limits.head_timeout).await {
             Ok(head) => head,
             Err(error) => return tracing::debug!(client = %address, %error, "egress client closed"),
+        };
+        // The head may have been long in coming: it is decided on what holds now.
+        let Some(egress) = state.egress() else {
+            return;
         };
         let mut record = Record::new(address);
         let (ask, length) = match head {
@@ -205,47 +209,35 @@ async fn tunnel(
             return record.write(services);
         }
     }
+    // None yet: a configuration may have come since the decision, while the
+    // destination was dialled and the first bytes were awaited.
+    let mut judged = None;
+    let (peer, resolved) = (record.client.ip(), record.resolved.clone());
+    let mut cut = || {
+        let version = state.version();
+        if judged.replace(version) == Some(version) {
+            return None;
+        }
+        let allowed = state
+            .egress()
+            .is_some_and(|egress| still_allowed(&egress, peer, &authority, &resolved, raw));
+        (!allowed).then_some("policy_changed")
+    };
     let traffic = Traffic::default();
     services.metrics.egress_tunnels(1);
-    let sent = upstream.write_all(&buffer).await;
-    record.ended = if sent.is_err() {
+    record.ended = if let Some(reason) = cut() {
+        Some(reason)
+    } else if upstream.write_all(&buffer).await.is_err() {
         Some("upstream_closed")
     } else {
         traffic.up.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         drop(buffer);
-        let mut version = state.version();
-        relay(&mut client, &mut upstream, &egress.limits, &traffic, || {
-            if state.version() == version {
-                return None;
-            }
-            version = state.version();
-            still_denied(state, record.client, &authority).then_some("policy_changed")
-        })
-        .await
+        relay(&mut client, &mut upstream, &egress.limits, &traffic, cut).await
     };
     services.metrics.egress_tunnels(-1);
     record.bytes_up = traffic.up.load(Ordering::Relaxed);
     record.bytes_down = traffic.down.load(Ordering::Relaxed);
     record.write(services);
-}
-
-/// Decides on an open tunnel again, under the configuration that came since.
-fn still_denied(state: &State, client: SocketAddr, authority: &Authority) -> bool {
-    let Some(egress) = state.egress() else {
-        return true;
-    };
-    let Some(policy) = select(&egress.policies, client.ip()) else {
-        return true;
-    };
-    let decision = decide(
-        policy,
-        Request {
-            authority,
-            http: None,
-        },
-        &egress.cluster_ranges,
-    );
-    !decision.allowed && (decision.always || policy.mode == EgressMode::Enforce)
 }
 
 #[expect(

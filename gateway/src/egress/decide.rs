@@ -1,7 +1,9 @@
 //! From what is asked for to a connection, or a refusal.
 
+use std::net::IpAddr;
+
 use portcullis_config::{
-    egress::{Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
+    egress::{Authority, Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
     model::{Egress, EgressMode},
 };
 use tokio::net::TcpStream;
@@ -78,6 +80,39 @@ pub(super) async fn open(
         raw: decision.raw,
         lenient,
     })
+}
+
+/// Decides on an open tunnel again, under the configuration that came since: its
+/// name, the addresses it was opened to, and whether it may go without TLS.
+pub(super) fn still_allowed(
+    egress: &Egress,
+    client: IpAddr,
+    authority: &Authority,
+    resolved: &[IpAddr],
+    raw: bool,
+) -> bool {
+    let Some(policy) = select(&egress.policies, client) else {
+        return false;
+    };
+    let lenient = policy.mode != EgressMode::Enforce;
+    let request = Request {
+        authority,
+        http: None,
+    };
+    let decision = decide(policy, request, &egress.cluster_ranges);
+    if !decision.allowed && (decision.always || !lenient) {
+        return false;
+    }
+    match judge_addresses(
+        policy,
+        &decision,
+        authority.port,
+        resolved,
+        &egress.cluster_ranges,
+    ) {
+        Err(refused) => lenient && !refused.always,
+        Ok(()) => lenient || decision.raw || !raw,
+    }
 }
 
 /// Refuses, or notes what would have been refused where the policy only reports.

@@ -15,38 +15,46 @@ const X_REAL_IP: &str = "X-Real-IP";
 
 /// Headers by which a client could claim to be somebody else, or to ask for
 /// another path; backends and frameworks read them, so only a trusted proxy may
-/// send them.
+/// send them. CGI, WSGI and PHP take `_` for `-`, so both are looked for.
 fn only_from_trusted(name: &str) -> bool {
-    matches!(
-        name,
-        "forwarded"
-            | "x-forwarded"
-            | "x-forwarded-by"
-            | "x-forwarded-for"
-            | "x-forwarded-host"
-            | "x-forwarded-port"
-            | "x-forwarded-prefix"
-            | "x-forwarded-proto"
-            | "x-forwarded-protocol"
-            | "x-forwarded-scheme"
-            | "x-forwarded-server"
-            | "x-forwarded-ssl"
-            | "x-original-forwarded-for"
-            | "x-original-host"
-            | "x-original-url"
-            | "x-rewrite-url"
-            | "x-real-ip"
-            | "x-client-ip"
-            | "x-cluster-client-ip"
-            | "x-envoy-external-address"
-            | "x-scheme"
-            | "x-url-scheme"
-            | "true-client-ip"
-            | "client-ip"
-            | "cf-connecting-ip"
-            | "fastly-client-ip"
-            | "front-end-https"
-    )
+    const NAMES: [&str; 18] = [
+        "forwarded",
+        "x-forwarded",
+        "x-original-forwarded-for",
+        "x-original-host",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-scheme",
+        "x-url-scheme",
+        "true-client-ip",
+        "client-ip",
+        "cf-connecting-ip",
+        "fastly-client-ip",
+        "front-end-https",
+    ];
+    const FAMILIES: [&str; 4] = [
+        "x-forwarded-",
+        "ssl-client-",
+        "x-ssl-client-",
+        "x-client-cert",
+    ];
+    let alike = |known: &str, name: &str| {
+        known.len() == name.len()
+            && known
+                .bytes()
+                .zip(name.bytes())
+                .all(|(known, byte)| known == byte || (known == b'-' && byte == b'_'))
+    };
+    NAMES.iter().any(|known| alike(known, name))
+        || FAMILIES.iter().any(|known| {
+            name.get(..known.len())
+                .is_some_and(|start| alike(known, start))
+        })
 }
 
 /// Prepares the request for the backend: facts that only the gateway knows, the
@@ -59,6 +67,8 @@ pub(super) fn prepare(
     forwarded_headers(session, upstream, ctx)?;
     upstream.insert_header(REQUEST_ID, &ctx.request_id)?;
     upstream.remove_header(&header::EXPECT);
+    // CGI makes `HTTP_PROXY` of it, which many clients take for a setting (CVE-2016-5385).
+    upstream.remove_header("proxy");
 
     let Some(rule) = &ctx.rule else { return Ok(()) };
     if let Some(target) = forward_target(ctx, upstream.raw_path()) {
@@ -201,6 +211,33 @@ fn strip_authority(upstream: &mut RequestHeader) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn claims_of_a_client_are_known_in_any_spelling() {
+        for name in [
+            "forwarded",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-forwarded_client-cert",
+            "x-real-ip",
+            "x_real_ip",
+            "ssl-client-verify",
+            "ssl_client_s_dn",
+            "x-original-uri",
+        ] {
+            assert!(only_from_trusted(name), "{name}");
+        }
+        for name in [
+            "x-forwarder",
+            "x-real",
+            "host",
+            "x-request-id",
+            "forward",
+            "",
+        ] {
+            assert!(!only_from_trusted(name), "{name}");
+        }
+    }
 
     #[test]
     fn prefixes_are_replaced_by_whole_segments() {

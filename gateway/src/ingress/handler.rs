@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ServerApp},
     protocols::http::v2::server::H2Options,
@@ -31,9 +32,12 @@ const MAX_HEADER_LIST: u32 = 64 << 10;
 pub struct IngressHandler {
     ingress: Ingress,
     conf: Arc<ServerConf>,
-    /// One proxy for each HTTP/2 setting; nearly always one.
-    proxies: Mutex<BTreeMap<u32, Arc<HttpProxy<Ingress>>>>,
+    /// One proxy for each pair of HTTP/2 settings; nearly always one.
+    proxies: Mutex<Proxies>,
 }
+
+/// By streams of a connection and its idle time.
+type Proxies = BTreeMap<(u32, Duration), Arc<HttpProxy<Ingress>>>;
 
 impl IngressHandler {
     /// Makes a handler; `threads` is the number of worker threads.
@@ -61,7 +65,7 @@ impl IngressHandler {
 
     fn proxy(&self, max_streams: u32, idle: Duration) -> Arc<HttpProxy<Ingress>> {
         let mut proxies = self.lock();
-        let proxy = proxies.entry(max_streams).or_insert_with(|| {
+        let proxy = proxies.entry((max_streams, idle)).or_insert_with(|| {
             let mut proxy = HttpProxy::new(self.ingress.clone(), Arc::clone(&self.conf));
             let mut options = HttpServerOptions::default();
             options.h2c = true;
@@ -74,7 +78,7 @@ impl IngressHandler {
         Arc::clone(proxy)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<HttpProxy<Ingress>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Proxies> {
         self.proxies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,5 +109,9 @@ impl ConnectionHandler for IngressHandler {
         let limits = facts.settings.load().limits.clone();
         let proxy = self.proxy(limits.max_streams, limits.idle_timeout);
         proxy.process_new(Box::new(stream), &drain).await;
+    }
+
+    fn refuse_head(&self, facts: &ConnectionFacts, status: u16) -> Bytes {
+        self.ingress.refuse_head(facts, status)
     }
 }

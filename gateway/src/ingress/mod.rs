@@ -13,6 +13,7 @@
 //! Every step is a function of the snapshot and a view of the request; an early
 //! answer is one type, [`Refusal`], written, logged and counted in one place.
 
+mod bad_head;
 mod context;
 mod forward;
 mod handler;

@@ -19,7 +19,7 @@ use pingora::{
 };
 use portcullis_config::{
     access::AccessVerdict,
-    model::{Action, BackendProtocol, BodyOverLimit, LimitMode},
+    model::{Action, BackendProtocol, BodyOverLimit, LimitMode, Timeouts},
     route::RouteRequest,
 };
 use portcullis_waf::{AuditRecord, Verdict};
@@ -36,7 +36,7 @@ use crate::{
     inspect::{self, BodyBudget, BodyLimits, BodyRead, WafOutcome},
     listen::ConnectionFacts,
     snapshot::{CompiledRule, CompiledWaf, LimitDecision, LimitSubject, RuleLimiter, Snapshot},
-    telemetry::{AccessLog, AuditLog, Metrics, RequestFacts, TlsFacts},
+    telemetry::{AccessLog, AuditLog, Metrics, RequestFacts},
 };
 
 /// Endpoints tried for one request.
@@ -72,6 +72,10 @@ impl Ingress {
             services,
             connector: Arc::new(TransportConnector::new(None)),
         }
+    }
+
+    pub(super) fn services(&self) -> &Services {
+        &self.services
     }
 
     /// Runs the steps of `request_filter` up to the point where a backend is to be asked.
@@ -120,6 +124,7 @@ impl Ingress {
             return Ok(());
         }
         session.set_read_timeout(Some(rule.rule.policies.timeouts.client_read));
+        session.set_write_timeout(Some(rule.rule.policies.timeouts.client_write));
         let announced = inspect::content_length(session);
         if let (Some(max), Some(length)) = (rule.rule.policies.max_body_size, announced)
             && length > max
@@ -197,6 +202,7 @@ impl Ingress {
             session,
             facts,
             client,
+            ctx.view.forward_target.as_deref(),
             &ctx.request_id,
             ctx.time,
         ));
@@ -394,12 +400,7 @@ impl Ingress {
             client,
             peer: peer.filter(|_| peer != client),
             protocol: inspect::protocol(request.version),
-            tls: facts
-                .and_then(|facts| facts.tls.as_ref())
-                .map(|tls| TlsFacts {
-                    version: tls.version,
-                    sni: tls.sni.as_deref(),
-                }),
+            tls: facts.and_then(ConnectionFacts::tls_facts),
             method: request.method.as_str(),
             host: &ctx.view.host,
             path: if ctx.view.path.is_empty() {
@@ -504,6 +505,8 @@ impl ProxyHttp for Ingress {
             facts.head_complete();
         }
         ctx.request_id = new_request_id();
+        // Until there is a rule that says: an answer of our own waits no longer.
+        session.set_write_timeout(Some(Timeouts::default().client_write));
         self.services.metrics.request_started();
         Ok(())
     }
@@ -741,7 +744,7 @@ impl ProxyHttp for Ingress {
         if let Some(facts) = &ctx.facts
             && !session.as_downstream().is_http2()
         {
-            facts.awaits_head();
+            facts.awaits_head(!session.as_downstream_mut().is_body_done());
         }
         let status = session
             .response_written()

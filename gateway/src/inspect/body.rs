@@ -13,7 +13,10 @@
 //! Leans on internals of pingora 0.9.1; the end-to-end tests of bodies cover
 //! every case around 64 KiB.
 
-use std::{future::poll_fn, time::Duration};
+use std::{
+    future::poll_fn,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::header;
@@ -25,6 +28,10 @@ use crate::ingress::{Refusal, Stage};
 /// The size of pingora's retry buffer (`BODY_BUF_LIMIT`).
 const RETRY_BUFFER: usize = 64 << 10;
 
+/// Bytes that must come in each [`BodyLimits::timeout`]: memory is held for the
+/// body, and a byte now and then must not keep it.
+const MIN_BYTES: usize = 16 << 10;
+
 /// Bounds on reading one body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimits {
@@ -32,7 +39,7 @@ pub(crate) struct BodyLimits {
     pub hold: u64,
     /// Bytes the route accepts at all.
     pub max: Option<u64>,
-    /// Longest silence of the client.
+    /// Longest silence of the client, and the time in which [`MIN_BYTES`] must come.
     pub timeout: Duration,
 }
 
@@ -59,6 +66,7 @@ pub(crate) async fn read_body(
     let mut remaining = content_length(session);
     let has_length = remaining.is_some() && !is_h2;
     let mut body = BytesMut::new();
+    let mut since = (Instant::now(), 0);
     if is_h2 || !has_length {
         session.enable_retry_buffering();
     }
@@ -79,6 +87,12 @@ pub(crate) async fn read_body(
         }
         remaining = remaining.map(|remaining| remaining.saturating_sub(chunk.len() as u64));
         body.extend_from_slice(&chunk);
+        if since.0.elapsed() >= limits.timeout {
+            if body.len() - since.1 < MIN_BYTES {
+                return Err(Refusal::new(408, Stage::Body, "client-too-slow"));
+            }
+            since = (Instant::now(), body.len());
+        }
         if limits.max.is_some_and(|max| body.len() as u64 > max) {
             return Err(Refusal::new(413, Stage::Body, "body-too-large"));
         }

@@ -45,12 +45,14 @@ impl WafOutcome {
     }
 }
 
-/// Begins a transaction and gives it the request head.
+/// Begins a transaction and gives it the request head. `forwarded` is the target
+/// for the backend, where it is not what the client sent.
 pub(crate) fn begin(
     waf: &CompiledWaf,
     session: &Session,
     facts: &ConnectionFacts,
     client: std::net::IpAddr,
+    forwarded: Option<&str>,
     request_id: &str,
     time: SystemTime,
 ) -> Transaction {
@@ -78,6 +80,9 @@ pub(crate) fn begin(
         request.raw_path(),
         protocol(request.version),
     );
+    if let Some(forwarded) = forwarded {
+        transaction.forwarded_target(forwarded.as_bytes());
+    }
     request_headers(&mut transaction, request);
     transaction
 }
@@ -160,7 +165,8 @@ pub(crate) async fn answer_expectation(session: &mut Session) {
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Name of an HTTP version in rules and logs.

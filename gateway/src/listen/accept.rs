@@ -126,13 +126,14 @@ impl AcceptLoop {
                 tls,
                 settings: Arc::clone(&self.settings),
                 awaiting_head: AtomicBool::new(true),
+                body_unread: AtomicBool::new(false),
                 client_value: address_value(client.ip().to_canonical()),
             })
         };
         if settings.protocol == ListenerProtocol::Http {
             let facts = facts(None);
-            let stream =
-                Stream::plain(tcp, Arc::clone(&facts)).map_err(|error| ("failed", error))?;
+            let stream = Stream::plain(tcp, Arc::clone(&facts), Arc::clone(&self.handler))
+                .map_err(|error| ("failed", error))?;
             return Ok((stream, facts));
         }
         let handshake = within(
@@ -143,7 +144,8 @@ impl AcceptLoop {
             .await
             .map_err(|error| ("handshake_failed", error))?;
         let facts = facts(Some(connection));
-        let stream = Stream::tls(tls, Arc::clone(&facts)).map_err(|error| ("failed", error))?;
+        let stream = Stream::tls(tls, Arc::clone(&facts), Arc::clone(&self.handler))
+            .map_err(|error| ("failed", error))?;
         Ok((stream, facts))
     }
 

@@ -13,6 +13,8 @@ use http::HeaderValue;
 use pingora::proxy::Session;
 use portcullis_config::model::Listener;
 
+use crate::telemetry::TlsFacts;
+
 /// Facts of one connection; they travel with its stream.
 #[derive(Debug)]
 pub struct ConnectionFacts {
@@ -30,6 +32,8 @@ pub struct ConnectionFacts {
     pub settings: Arc<ArcSwap<Listener>>,
     /// Whether a request head is awaited; the stream's deadline for it runs then.
     pub(super) awaiting_head: AtomicBool,
+    /// Whether the rest of a body comes first, so that not all bytes are of the head.
+    pub(super) body_unread: AtomicBool,
     /// The address of [`Self::client`], made once for the headers of all its requests.
     pub client_value: HeaderValue,
 }
@@ -64,13 +68,23 @@ impl ConnectionFacts {
             .cloned()
     }
 
+    /// What the access log tells of the handshake.
+    pub fn tls_facts(&self) -> Option<TlsFacts<'_>> {
+        self.tls.as_ref().map(|tls| TlsFacts {
+            version: tls.version,
+            sni: tls.sni.as_deref(),
+        })
+    }
+
     /// Tells the stream that a request head is complete.
     pub fn head_complete(&self) {
         self.awaiting_head.store(false, Ordering::Relaxed);
     }
 
-    /// Tells the stream of an HTTP/1 connection that the next head is awaited.
-    pub fn awaits_head(&self) {
+    /// Tells the stream of an HTTP/1 connection that the next head is awaited, and
+    /// whether the body before it is still to be read away.
+    pub fn awaits_head(&self, body_unread: bool) {
+        self.body_unread.store(body_unread, Ordering::Relaxed);
         self.awaiting_head.store(true, Ordering::Relaxed);
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use portcullis_config::model::Listener;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -28,6 +29,9 @@ pub trait ConnectionHandler: Send + Sync {
         facts: Arc<ConnectionFacts>,
         drain: watch::Receiver<bool>,
     );
+
+    /// Tells of a request head that cannot be read, and returns the whole answer to it.
+    fn refuse_head(&self, facts: &ConnectionFacts, status: u16) -> Bytes;
 }
 
 /// A listener that cannot be bound.

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::ConnectionFacts;
+use super::{ConnectionFacts, ConnectionHandler};
 
 /// Response bytes gathered before a write; a small answer leaves in one packet.
 const WRITE_BUFFER: usize = 4096;
@@ -53,6 +53,13 @@ pub struct Stream {
     /// Decrypted bytes that were peeked at.
     ahead: BytesMut,
     facts: Arc<ConnectionFacts>,
+    handler: Arc<dyn ConnectionHandler>,
+    /// Bytes that came while a head was awaited.
+    head_bytes: u64,
+    /// Whether the connection speaks HTTP/2, which bounds its heads itself.
+    http2: bool,
+    /// Whether a head was refused: nothing else is written any more.
+    refused: bool,
     socket_digest: Arc<SocketDigest>,
     ssl_digest: Option<Arc<SslDigest>>,
     proxy_digest: Arc<ProxyDigest>,
@@ -68,15 +75,27 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn plain(tcp: Tcp, facts: Arc<ConnectionFacts>) -> io::Result<Self> {
-        Self::new(Transport::Plain(tcp), facts)
+    pub(super) fn plain(
+        tcp: Tcp,
+        facts: Arc<ConnectionFacts>,
+        handler: Arc<dyn ConnectionHandler>,
+    ) -> io::Result<Self> {
+        Self::new(Transport::Plain(tcp), facts, handler)
     }
 
-    pub(super) fn tls(tls: TlsStream<Tcp>, facts: Arc<ConnectionFacts>) -> io::Result<Self> {
-        Self::new(Transport::Tls(Box::new(tls)), facts)
+    pub(super) fn tls(
+        tls: TlsStream<Tcp>,
+        facts: Arc<ConnectionFacts>,
+        handler: Arc<dyn ConnectionHandler>,
+    ) -> io::Result<Self> {
+        Self::new(Transport::Tls(Box::new(tls)), facts, handler)
     }
 
-    fn new(transport: Transport, facts: Arc<ConnectionFacts>) -> io::Result<Self> {
+    fn new(
+        transport: Transport,
+        facts: Arc<ConnectionFacts>,
+        handler: Arc<dyn ConnectionHandler>,
+    ) -> io::Result<Self> {
         let head = ResponseHeader::build(200, Some(0)).map_err(io::Error::other)?;
         let header_timeout = facts.settings.load().limits.header_timeout;
         let ssl_digest = facts.tls.as_ref().map(|tls| {
@@ -98,6 +117,10 @@ impl Stream {
             )),
             transport: BufWriter::with_capacity(WRITE_BUFFER, transport),
             ahead: BytesMut::new(),
+            http2: facts.tls.as_ref().is_some_and(|tls| tls.h2),
+            head_bytes: 0,
+            refused: false,
+            handler,
             facts,
             ssl_digest,
             accepted: std::time::SystemTime::now(),
@@ -106,6 +129,17 @@ impl Stream {
             sleep: None,
             header_timeout,
         })
+    }
+
+    /// Writes the answer to a head that cannot be read, in place of any other.
+    fn refuse_head(&mut self, cx: &mut Context<'_>, status: u16) -> io::Result<()> {
+        self.refused = true;
+        let answer = self.handler.refuse_head(&self.facts, status);
+        // Nothing is buffered before a head, so the answer fits in.
+        match Pin::new(&mut self.transport).poll_write(cx, &answer) {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Runs the clock for a request head; ready when it has run out.
@@ -146,9 +180,18 @@ impl AsyncRead for Stream {
         if !awaiting {
             self.deadline = None;
             self.head_began = false;
+            self.head_bytes = 0;
+        } else if !self.http2
+            && !self.facts.body_unread.load(Ordering::Relaxed)
+            && self.head_bytes > self.facts.settings.load().limits.max_header_size
+        {
+            // A head that is still not whole: it must not fill the memory first.
+            self.refuse_head(cx, 431)?;
+            return Poll::Ready(Err(io::Error::other("request head too large")));
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.transport).poll_read(cx, buf);
+        self.head_bytes += (buf.filled().len() - before) as u64;
         match &read {
             Poll::Ready(Ok(())) if awaiting && buf.filled().len() > before && !self.head_began => {
                 self.head_began = true;
@@ -177,6 +220,16 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.refused {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        // pingora's own answer to a head that it cannot read.
+        if self.facts.awaiting_head.load(Ordering::Relaxed)
+            && let Some(status) = status_of(bytes)
+        {
+            self.refuse_head(cx, status)?;
+            return Poll::Ready(Ok(bytes.len()));
+        }
         Pin::new(&mut self.transport).poll_write(cx, bytes)
     }
 
@@ -185,6 +238,9 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.refused {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
     }
 
@@ -199,6 +255,12 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.transport).poll_shutdown(cx)
     }
+}
+
+/// The status of an HTTP/1 response; HTTP/2 frames are none.
+fn status_of(bytes: &[u8]) -> Option<u16> {
+    let digits = bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 impl Transport {
@@ -386,6 +448,7 @@ impl Peek for Stream {
                 }
             }
         }
+        self.http2 |= seen.starts_with(b"PRI ");
         buf.fill(0);
         buf[..seen.len()].copy_from_slice(&seen);
         self.ahead = seen;

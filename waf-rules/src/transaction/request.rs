@@ -22,11 +22,7 @@ impl Transaction {
         let (authority, local) = split_target(uri);
         state.server_name = host(authority).to_vec();
         state.uri = local.to_vec();
-        let question = local.iter().position(|byte| *byte == b'?');
-        let (path, query) = match question {
-            Some(at) => (&local[..at], &local[at + 1..]),
-            None => (local, &local[local.len()..]),
-        };
+        let (path, query) = split_query(local);
         state.path = percent_decoded(path);
         state.query = query.to_vec();
         state.args_get.clear();
@@ -39,6 +35,16 @@ impl Transaction {
         ) {
             self.refuse(400, "too many arguments");
         }
+    }
+
+    /// Sets the target that the backend gets, where it is another than was received.
+    ///
+    /// `REQUEST_URI`, `REQUEST_FILENAME` and `REQUEST_BASENAME` tell this one: a
+    /// rule about a path must not be got around by another spelling of it.
+    /// `REQUEST_URI_RAW` and `REQUEST_LINE` keep what was received.
+    pub fn forwarded_target(&mut self, target: &[u8]) {
+        self.state.uri = target.to_vec();
+        self.state.path = percent_decoded(split_query(target).0);
     }
 
     /// Adds a header field of the request. For HTTP/2 and later the caller
@@ -216,6 +222,13 @@ fn percent_decoded(path: &[u8]) -> Vec<u8> {
         output.extend(decoded(piece));
     }
     output
+}
+
+fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
+    match target.iter().position(|byte| *byte == b'?') {
+        Some(at) => (&target[..at], &target[at + 1..]),
+        None => (target, &[]),
+    }
 }
 
 /// Splits a target into its authority, for the absolute form, and the rest.

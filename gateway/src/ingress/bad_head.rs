@@ -1,0 +1,79 @@
+//! Heads that pingora cannot read.
+//!
+//! pingora answers them itself, before any phase, without a reason or a line in
+//! a log. The stream sees that answer pass and puts ours in its place.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::Method;
+
+use super::{Ingress, Refusal, Stage, proxy::Services, request_id::new_request_id};
+use crate::{listen::ConnectionFacts, telemetry::RequestFacts};
+
+impl Ingress {
+    /// Refuses a head with this status: counts it, logs it and returns the whole answer.
+    pub(super) fn refuse_head(&self, facts: &ConnectionFacts, status: u16) -> Bytes {
+        let reason = match status {
+            405 => "connect-on-ingress",
+            431 => "head-too-large",
+            _ => "malformed",
+        };
+        let refusal = Refusal::new(status, Stage::Normalise, reason);
+        let id = new_request_id();
+        tell(self.services(), facts, &refusal, &id);
+        // Without an answer the connection is closed, which is what is left to say.
+        wire(&refusal, &id).unwrap_or_default()
+    }
+}
+
+fn tell(services: &Services, facts: &ConnectionFacts, refusal: &Refusal, id: &str) {
+    let stage = refusal.stage.name();
+    services.metrics.refusal(stage, refusal.reason);
+    let unknown = Method::from_bytes(b"UNKNOWN").unwrap_or_default();
+    services
+        .metrics
+        .unrouted(&facts.listener, &unknown, refusal.status, Duration::ZERO);
+    if !services.access_log.is_read() {
+        return;
+    }
+    let peer = facts.peer.ip().to_canonical();
+    let client = facts.client.ip().to_canonical();
+    services.access_log.write(&RequestFacts {
+        time: SystemTime::now(),
+        request_id: id,
+        listener: &facts.listener,
+        client: Some(client),
+        peer: Some(peer).filter(|peer| *peer != client),
+        protocol: "HTTP/1.1",
+        tls: facts.tls_facts(),
+        method: "",
+        host: "",
+        path: "",
+        query: None,
+        status: refusal.status,
+        bytes_in: 0,
+        bytes_out: 0,
+        duration: Duration::ZERO,
+        rule: None,
+        backend: None,
+        endpoint: None,
+        attempts: None,
+        upstream: None,
+        user_agent: None,
+        waf: None,
+        refused_by: Some(stage),
+        reason: Some(refusal.reason),
+        decided_by: None,
+    });
+}
+
+fn wire(refusal: &Refusal, id: &str) -> pingora::Result<Bytes> {
+    let (head, body) = refusal.response(id)?;
+    let mut bytes = BytesMut::with_capacity(512);
+    bytes.put_slice(format!("HTTP/1.1 {}\r\n", head.status).as_bytes());
+    head.header_to_h1_wire(&mut bytes);
+    bytes.put_slice(b"Connection: close\r\n\r\n");
+    bytes.put_slice(&body);
+    Ok(bytes.freeze())
+}
