@@ -21,6 +21,7 @@ use arc_swap::ArcSwap;
 use portcullis_config::{
     model::{AdminAddress, Process},
     problem::{Origin, Problem, Severity},
+    read::Origins,
 };
 use serde_json::{Value, json};
 
@@ -30,7 +31,7 @@ use crate::{
     files::{ConfigFiles, Watcher},
     ingress::{Ingress, IngressHandler, Services},
     inspect::BodyBudget,
-    listen::Listeners,
+    listen::{ListenError, Listeners},
     load::{Loaded, Refused, load},
     snapshot::{Live, Snapshot},
     telemetry::{AccessLog, AuditLog, Decisions, LogWriter, Metrics},
@@ -106,8 +107,10 @@ impl Gateway {
             snapshot,
             certificates,
             problems,
+            origins,
             named_files,
         } = load(&files, &live, &metrics, None)?;
+        let counts = severities(&problems);
         let process = snapshot.model.process.clone();
         let decisions = Decisions::default();
         let access = LogWriter::start("access-log", process.access_log.clone())
@@ -139,7 +142,6 @@ impl Gateway {
             decisions: decisions.clone(),
             test: options.egress_test,
         });
-        let warnings = problems.len();
         let gateway = Self {
             inner: Arc::new(Inner {
                 files,
@@ -172,27 +174,24 @@ impl Gateway {
             .listeners
             .plan(&serving.model.listeners)
             .map_err(|errors| Refused {
-                problems: errors
-                    .iter()
-                    .map(|error| bind_problem("listeners", error.index, error.to_string()))
-                    .collect(),
+                problems: placed(listener_problems(&errors), &origins),
                 named_files: Vec::new(),
             })?;
         let egress = inner
             .egress
             .plan(serving.model.egress.as_ref())
             .map_err(|problems| Refused {
-                problems,
+                problems: placed(problems, &origins),
                 named_files: Vec::new(),
             })?;
         gateway.bind_servers(&process).map_err(|problem| Refused {
-            problems: vec![*problem],
+            problems: placed(vec![*problem], &origins),
             named_files: Vec::new(),
         })?;
         inner.listeners.commit(plan);
         inner.egress.commit(egress);
         gateway.adopt(&serving);
-        inner.metrics.load_accepted(version, warnings);
+        inner.metrics.load_accepted(version, counts);
         gateway.tell_problems();
         gateway.write_bound();
         tokio::spawn(watch(gateway.clone()));
@@ -228,18 +227,17 @@ impl Gateway {
             mut snapshot,
             certificates,
             problems,
+            origins,
             named_files,
         } = loaded;
+        let counts = severities(&problems);
         let unchanged = inner.snapshot.load().hash == snapshot.hash;
         if !unchanged {
             let plan = match inner.listeners.plan(&snapshot.model.listeners) {
                 Ok(plan) => plan,
                 Err(errors) => {
-                    let problems = errors
-                        .iter()
-                        .map(|error| bind_problem("listeners", error.index, error.to_string()));
                     return self.refuse(Refused {
-                        problems: problems.collect(),
+                        problems: placed(listener_problems(&errors), &origins),
                         named_files,
                     });
                 }
@@ -248,14 +246,14 @@ impl Gateway {
                 Ok(plan) => plan,
                 Err(problems) => {
                     return self.refuse(Refused {
-                        problems,
+                        problems: placed(problems, &origins),
                         named_files,
                     });
                 }
             };
             if let Err(problem) = self.bind_servers(&snapshot.model.process) {
                 return self.refuse(Refused {
-                    problems: vec![*problem],
+                    problems: placed(vec![*problem], &origins),
                     named_files,
                 });
             }
@@ -266,39 +264,39 @@ impl Gateway {
             inner.listeners.commit(plan);
             inner.egress.commit(egress);
             self.adopt(&snapshot);
-            inner
-                .metrics
-                .load_accepted(snapshot.version, problems.len());
+            inner.metrics.load_accepted(snapshot.version, counts);
             tracing::info!(version = snapshot.version, "configuration reloaded");
         } else {
             let rotated = !certificates.facts().eq(inner.certificates.load().facts());
             inner.certificates.store(Arc::new(certificates));
             self.tell_certificates();
-            inner.metrics.load_unchanged();
+            inner.metrics.load_unchanged(counts);
             if rotated {
                 tracing::info!("certificates changed");
             }
         }
-        *lock(&inner.state) = LoadState {
+        let mut state = lock(&inner.state);
+        if unchanged && state.refused {
+            tracing::info!("configuration good again, as it was before");
+        }
+        let news = !unchanged || state.problems != problems;
+        *state = LoadState {
             at: Some(SystemTime::now()),
             refused: false,
             problems,
             named_files,
         };
-        self.tell_problems();
+        drop(state);
+        if news {
+            self.tell_problems();
+        }
         self.write_bound();
     }
 
     fn refuse(&self, refused: Refused) {
         let inner = &self.inner;
-        let errors = refused
-            .problems
-            .iter()
-            .filter(|problem| problem.severity == Severity::Error)
-            .count();
-        inner
-            .metrics
-            .load_refused(errors, refused.problems.len() - errors);
+        let (errors, warnings) = severities(&refused.problems);
+        inner.metrics.load_refused((errors, warnings));
         tracing::error!(errors, "configuration refused; the last good one serves");
         let mut state = lock(&inner.state);
         // What the refused one names is watched too, so that mending a file it names is noticed.
@@ -518,19 +516,45 @@ async fn watch(gateway: Gateway) {
     }
 }
 
-fn bind_problem(section: &str, index: usize, reason: String) -> Problem {
+fn listener_problems(errors: &[ListenError]) -> Vec<Problem> {
+    let problem =
+        |error: &ListenError| internal(format!("listeners[{}].address", error.index), error);
+    errors.iter().map(problem).collect()
+}
+
+fn internal(path: String, error: &dyn std::fmt::Display) -> Problem {
     Problem {
         origin: Origin::Internal,
-        path: format!("{section}[{index}].address"),
-        reason,
+        path,
+        reason: error.to_string(),
         hint: None,
         severity: Severity::Error,
     }
 }
 
+/// Finds where what could not be put in force is written.
+fn placed(mut problems: Vec<Problem>, origins: &Origins) -> Vec<Problem> {
+    for problem in &mut problems {
+        problem.origin = origins.locate(&problem.path);
+        if problem.reason.contains("in use") {
+            problem.hint = Some("another process has it; `ss -ltnp` tells which".into());
+        }
+    }
+    problems
+}
+
+/// How many errors and warnings there are.
+fn severities(problems: &[Problem]) -> (usize, usize) {
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
+    (errors, problems.len() - errors)
+}
+
 fn refused(error: &std::io::Error) -> Refused {
     Refused {
-        problems: vec![bind_problem("process", 0, error.to_string())],
+        problems: vec![internal("process".into(), error)],
         named_files: Vec::new(),
     }
 }

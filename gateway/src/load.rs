@@ -13,7 +13,7 @@ use portcullis_config::{
     document::Document,
     model::{Model, WafRules},
     problem::{Origin, Problem, Severity},
-    read::{SourceFile, read},
+    read::{Origins, SourceFile, read},
     validate::validate,
 };
 use sha2::{Digest, Sha256};
@@ -35,6 +35,8 @@ pub struct Loaded {
     /// Warnings, and certificates that could not be read: these are told, and
     /// hurt nobody but the hosts they are for.
     pub problems: Vec<Problem>,
+    /// Where everything stands, for problems that show only when it is put in force.
+    pub origins: Origins,
     /// Files that the configuration names, to be watched with it.
     pub named_files: Vec<PathBuf>,
 }
@@ -85,6 +87,7 @@ pub fn load(
             named_files,
         });
     }
+    let certificate_files = validated.model.certificates.clone();
     let reads = Reads::default();
     let compiled = compile(
         &read.document,
@@ -99,35 +102,37 @@ pub fn load(
     named_files.extend(seen.keys().cloned());
     named_files.sort();
     named_files.dedup();
+    // Told in either case: whoever mends a file wants to know of the others.
+    let (certificates, broken) = CertificateStore::load(&certificate_files, previous);
+    let broken = broken.into_iter().map(|broken| {
+        let index = certificate_files
+            .iter()
+            .position(|known| known.name == broken.name);
+        let path = format!("certificates[{}]", index.unwrap_or_default());
+        Problem {
+            origin: read.origins.locate(&path),
+            path,
+            reason: format!("certificate {:?}: {}", broken.name, broken.reason),
+            hint: None,
+            severity: broken.severity,
+        }
+    });
     match compiled {
-        Ok(mut snapshot) => {
+        Ok((mut snapshot, warnings)) => {
             snapshot.hash = content_hash(&sources, &seen);
-            let (certificates, broken) =
-                CertificateStore::load(&snapshot.model.certificates, previous);
-            problems.extend(broken.into_iter().map(|broken| {
-                let index = snapshot
-                    .model
-                    .certificates
-                    .iter()
-                    .position(|known| known.name == broken.name);
-                let path = format!("certificates[{}]", index.unwrap_or_default());
-                Problem {
-                    origin: read.origins.locate(&path),
-                    path,
-                    reason: format!("certificate {:?}: {}", broken.name, broken.reason),
-                    hint: None,
-                    severity: broken.severity,
-                }
-            }));
+            problems.extend(warnings);
+            problems.extend(broken);
             Ok(Loaded {
                 snapshot,
                 certificates,
                 problems,
+                origins: read.origins,
                 named_files,
             })
         }
         Err(more) => {
             problems.extend(more);
+            problems.extend(broken);
             Err(Refused {
                 problems,
                 named_files,

@@ -155,3 +155,81 @@ fn a_wrong_command_is_told_what_there_is() {
     );
     assert_eq!(run(&folder, &["--version"]).code, 0);
 }
+
+#[test]
+fn rules_that_switch_themselves_off_are_warned_of() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(
+        folder.path().join("own.conf"),
+        "SecRuleEngine DetectionOnly\n",
+    )
+    .expect("writable");
+    fs::write(
+        folder.path().join("waf.yaml"),
+        "listeners: [{name: web, protocol: http}]\nwafProfiles:\n- {name: w, rules: [{file: own.conf}, {builtin: baseline}]}\n",
+    )
+    .expect("writable");
+    let run = run(folder.path(), &["check", "waf.yaml"]);
+    assert_eq!(run.code, 0, "{}", run.out);
+    assert!(
+        run.out.contains("waf.yaml:3:") && run.out.contains("nothing is refused"),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn a_broken_file_does_not_hide_a_broken_certificate() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(
+        folder.path().join("a.yaml"),
+        "listeners: [{name: web, protocol: https}]\ncertificates: [{name: c, certificate: c.crt, key: c.key}]\nwafProfiles: [{name: w, rules: [{file: none.conf}]}]\n",
+    )
+    .expect("writable");
+    let run = run(folder.path(), &["check", "a.yaml"]);
+    assert_eq!(run.code, 1, "{}", run.out);
+    assert!(
+        run.out.contains("c.crt") && run.out.contains("none.conf"),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn an_address_in_use_is_told_with_its_place() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    for (name, yaml, place) in [
+        (
+            "listener.yaml",
+            format!(
+                "management: {{address: '127.0.0.1:0'}}\nadmin: {{address: '127.0.0.1:0'}}\nlisteners: [{{name: web, protocol: http, address: '{address}'}}]\n"
+            ),
+            "listener.yaml:3:",
+        ),
+        (
+            "management.yaml",
+            format!(
+                "management: {{address: '{address}'}}\nadmin: {{address: '127.0.0.1:0'}}\nlisteners: [{{name: web, protocol: http, address: '127.0.0.1:0'}}]\n"
+            ),
+            "management.yaml:1:",
+        ),
+        (
+            "egress.yaml",
+            format!(
+                "management: {{address: '127.0.0.1:0'}}\nadmin: {{address: '127.0.0.1:0'}}\negress: {{listeners: [{{name: out, address: '{address}'}}]}}\n"
+            ),
+            "egress.yaml:3:",
+        ),
+    ] {
+        fs::write(folder.path().join(name), yaml).expect("writable");
+        let run = run(folder.path(), &["run", "--config", name]);
+        assert_eq!(run.code, 1, "{}", run.err);
+        assert!(
+            run.err.contains(place) && run.err.contains("ss -ltnp"),
+            "{}",
+            run.err
+        );
+    }
+}

@@ -293,3 +293,44 @@ async fn a_web_socket_is_logged_and_refused_like_any_request() {
     assert_eq!(status_of(&raw.response()), 101);
     assert!(raw.finish().ends());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_of_an_old_version_does_not_lower_the_client() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).await.expect("a request");
+            // With a length for one path, ended by the close for the other.
+            let answer: &[u8] = if head[..read].starts_with(b"GET /length") {
+                b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody"
+            } else {
+                b"HTTP/1.0 200 OK\r\n\r\nbody"
+            };
+            stream.write_all(answer).await.expect("open");
+        }
+    });
+    let gateway = Gateway::start(&format!(
+        r"
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+backends: [{{name: one, endpoints: [{{address: '{address}'}}]}}]
+routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
+"
+    ));
+    for path in ["/length", "/close"] {
+        for mut client in [Client::h1(gateway.http()).await, h2c(gateway.http()).await] {
+            for _ in 0..2 {
+                let response = client.get("any.example", path).await.expect("an answer");
+                assert_eq!(response.body(), "body", "{path}");
+                assert_ne!(response.version(), http::Version::HTTP_10, "{path}");
+            }
+        }
+        let request = format!("GET {path} HTTP/1.0\r\nHost: any.example\r\n\r\n");
+        let answer = portcullis_tests::raw(gateway.http(), request.as_bytes());
+        assert!(answer.ends_with("\r\n\r\nbody"), "{path}: {answer}");
+    }
+}

@@ -278,6 +278,21 @@ async fn a_bad_file_under_load_is_refused_and_told_and_the_last_good_one_serves(
         gateway.metric("portcullis_config_stale_since_timestamp_seconds"),
         Some(0.0)
     );
+    let errors = r#"portcullis_config_problems{severity="error"}"#;
+    assert_eq!(
+        gateway.metric(errors),
+        Some(0.0),
+        "as /config/problems says"
+    );
+    let before = refused();
+    gateway.write_config("listeners: 1");
+    wait_for("the refusal", || refused() > before);
+    assert!(gateway.metric(errors) > Some(0.0));
+    gateway.write_config(&good);
+    wait_for("the last good one to be back", || {
+        gateway.log().contains("configuration good again")
+    });
+    assert_eq!(gateway.metric(errors), Some(0.0));
     load.stop.store(true, Ordering::Relaxed);
     client.await.expect("no panic");
     assert_eq!(

@@ -133,6 +133,9 @@ fn rule(
             "ports are numbers from 1 to 65535, at least one",
         );
     }
+    for (index, method) in entry.methods.iter().enumerate() {
+        report.ok(&format!("{path}.methods[{index}]"), text::method(method));
+    }
     let mut paths = Vec::new();
     for (index, prefix) in entry.paths.iter().enumerate() {
         let parsed = report.ok(&format!("{path}.paths[{index}]"), text::path(prefix));

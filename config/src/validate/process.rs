@@ -84,7 +84,12 @@ fn sink(path: &str, text: Option<&str>, default: LogSink, report: &mut Report<'_
             report.error_hint(path, "an empty log sink", "stdout, off, or a file");
             default
         }
-        Some(word) if matches!(word.to_ascii_lowercase().as_str(), "no" | "false" | "none") => {
+        Some(word)
+            if matches!(
+                word.to_ascii_lowercase().as_str(),
+                "no" | "off" | "false" | "none"
+            ) =>
+        {
             report.error_hint(
                 path,
                 format!("{word:?} is no log sink"),
@@ -92,7 +97,12 @@ fn sink(path: &str, text: Option<&str>, default: LogSink, report: &mut Report<'_
             );
             default
         }
-        Some(word) if matches!(word.to_ascii_lowercase().as_str(), "yes" | "true" | "on") => {
+        Some(word)
+            if matches!(
+                word.to_ascii_lowercase().as_str(),
+                "yes" | "true" | "on" | "stdout" | "stderr"
+            ) =>
+        {
             report.error_hint(
                 path,
                 format!("{word:?} is no log sink"),

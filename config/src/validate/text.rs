@@ -37,7 +37,15 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
         return Err(format!("{text:?} has a zone, which is not supported"));
     }
     text.parse().map_err(|_| {
-        format!("{text:?} is not an address with a port, as 10.0.0.7:8080 or [fd00::7]:8080")
+        let form = "an address with a port, as 10.0.0.7:8080 or [fd00::7]:8080";
+        match text.rsplit_once(':') {
+            Some((name, _))
+                if name.bytes().any(|byte| byte.is_ascii_alphabetic()) && !name.contains(':') =>
+            {
+                format!("{text:?} has a name, and names are not looked up here: write {form}")
+            }
+            _ => format!("{text:?} is not {form}"),
+        }
     })
 }
 

@@ -402,7 +402,15 @@ impl Ingress {
             protocol: inspect::protocol(request.version),
             tls: facts.and_then(ConnectionFacts::tls_facts),
             method: request.method.as_str(),
-            host: &ctx.view.host,
+            host: if ctx.view.host.is_empty() {
+                request
+                    .headers
+                    .get(header::HOST)
+                    .and_then(|host| host.to_str().ok())
+                    .unwrap_or_default()
+            } else {
+                &ctx.view.host
+            },
             path: if ctx.view.path.is_empty() {
                 path
             } else {
@@ -633,6 +641,15 @@ impl ProxyHttp for Ingress {
             session.set_read_timeout(None);
         }
         ctx.upstream_answered.get_or_insert_with(Instant::now);
+        // The version is that of a connection (RFC 9110 section 2.5): the client's, not
+        // that of a backend which speaks HTTP/1.0.
+        if response.version == http::Version::HTTP_10 {
+            response.set_version(http::Version::HTTP_11);
+        }
+        // HTTP/1.0 knows no chunks (RFC 9112 section 7.1): its body ends with the connection.
+        if session.req_header().version == http::Version::HTTP_10 {
+            response.remove_header(&header::TRANSFER_ENCODING);
+        }
         if let Some(transaction) = &mut ctx.waf {
             let verdict = inspect::response_head(transaction, response);
             if let Some(refusal) = inspect::refusal_of(verdict) {
@@ -668,6 +685,8 @@ impl ProxyHttp for Ingress {
         if let Some(backend) = &ctx.backend {
             backend.metrics.connect_failed();
         }
+        // Counted: no attempt is left open for the end of the request.
+        ctx.upstream_started = None;
         error
     }
 

@@ -11,7 +11,7 @@ use std::{
 use portcullis_config::{
     document::Document,
     dump::dump,
-    model::{Action, Backend, Model, Rule, WafMode},
+    model::{Action, Backend, Model, Rule, WafMode, WafProfile},
     problem::{Problem, Severity},
     read::Origins,
     route::RouteTable,
@@ -31,7 +31,8 @@ use crate::telemetry::Metrics;
 /// The snapshot is the first until its version is set.
 ///
 /// # Errors
-/// Every problem of those files, placed at the item that names them.
+/// Every problem of those files, placed at the item that names them. What is only
+/// to be warned of comes with the snapshot.
 pub fn compile(
     document: &Document,
     model: Model,
@@ -39,15 +40,15 @@ pub fn compile(
     live: &Live,
     metrics: &Metrics,
     reads: &Reads,
-) -> Result<Snapshot, Vec<Problem>> {
+) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
     let mut problems = Vec::new();
-    let mut error = |path: String, reason: String| {
+    let mut tell = |severity, path: String, reason: String| {
         problems.push(Problem {
             origin: origins.locate(&path),
             path,
             reason,
             hint: None,
-            severity: Severity::Error,
+            severity,
         });
     };
 
@@ -55,11 +56,24 @@ pub fn compile(
     for (index, profile) in model.waf_profiles.iter().enumerate() {
         match live.rule_sets.compile(profile, reads) {
             Ok(set) => {
+                for reason in warnings(profile, &set) {
+                    tell(
+                        Severity::Warning,
+                        format!("wafProfiles[{index}].rules"),
+                        reason,
+                    );
+                }
                 rule_sets.insert(profile.name.clone(), set);
             }
-            Err(reasons) => reasons
-                .into_iter()
-                .for_each(|reason| error(format!("wafProfiles[{index}].rules"), reason)),
+            Err(reasons) => {
+                for reason in reasons {
+                    tell(
+                        Severity::Error,
+                        format!("wafProfiles[{index}].rules"),
+                        reason,
+                    );
+                }
+            }
         }
     }
 
@@ -69,10 +83,13 @@ pub fn compile(
             Ok(compiled) => {
                 backends.insert(backend.name.clone(), Arc::new(compiled));
             }
-            Err(reason) => error(format!("backends[{index}].tls.ca"), reason),
+            Err(reason) => tell(Severity::Error, format!("backends[{index}].tls.ca"), reason),
         }
     }
-    if !problems.is_empty() {
+    if problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
         return Err(problems);
     }
 
@@ -114,7 +131,7 @@ pub fn compile(
         rules.insert(rule.id.clone(), Arc::new(compiled));
     }
 
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         version: 1,
         hash: String::new(),
         built: SystemTime::now(),
@@ -124,7 +141,24 @@ pub fn compile(
         model,
         rules,
         rule_sets: rule_sets.into_values().collect(),
-    })
+    };
+    Ok((snapshot, problems))
+}
+
+/// What rules do other than their text, or the profile, may make one think.
+fn warnings(profile: &WafProfile, set: &RuleSet) -> Vec<String> {
+    let mut warnings: Vec<String> = set.warnings().iter().map(ToString::to_string).collect();
+    let lowered = match set.declared_mode() {
+        Some(EngineMode::Off) => Some("SecRuleEngine Off: nothing is inspected"),
+        Some(EngineMode::DetectionOnly) if profile.mode == WafMode::Block => {
+            Some("SecRuleEngine DetectionOnly: nothing is refused")
+        }
+        _ => None,
+    };
+    warnings.extend(lowered.map(|what| {
+        format!("the rules say {what}, whatever `mode` is; take the line out of the rules to let `mode` decide")
+    }));
+    warnings
 }
 
 fn targets(

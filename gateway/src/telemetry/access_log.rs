@@ -31,7 +31,7 @@ pub struct RequestFacts<'a> {
     pub tls: Option<TlsFacts<'a>>,
     /// Method, as sent.
     pub method: &'a str,
-    /// Canonical host.
+    /// Canonical host; as sent where there is none.
     pub host: &'a str,
     /// Canonical path; the raw one where there is none.
     pub path: &'a str,
@@ -145,7 +145,7 @@ fn line(facts: &RequestFacts<'_>) -> String {
         });
     }
     line.text("method", facts.method)
-        .text("host", facts.host)
+        .text("host", cap(facts.host))
         .text("path", cap(facts.path))
         .text_or_none("query", facts.query.map(cap))
         .number("status", facts.status.into())

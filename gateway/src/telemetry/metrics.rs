@@ -270,32 +270,33 @@ impl Metrics {
     }
 
     /// Notes a load that serves now.
-    pub fn load_accepted(&self, version: u64, warnings: usize) {
+    pub fn load_accepted(&self, version: u64, problems: (usize, usize)) {
         self.reloads.with_label_values(&["accepted"]).inc();
         self.last_reload.set(now());
         self.snapshot
             .set(i64::try_from(version).unwrap_or(i64::MAX));
         self.stale_since.set(0.0);
-        self.set_problems(0, warnings);
+        self.set_problems(problems);
     }
 
     /// Notes a load that found nothing new.
-    pub fn load_unchanged(&self) {
+    pub fn load_unchanged(&self, problems: (usize, usize)) {
         self.reloads.with_label_values(&["unchanged"]).inc();
         self.stale_since.set(0.0);
+        self.set_problems(problems);
     }
 
     /// Notes a load that was refused.
-    pub fn load_refused(&self, errors: usize, warnings: usize) {
+    pub fn load_refused(&self, problems: (usize, usize)) {
         self.reloads.with_label_values(&["refused"]).inc();
         if self.stale_since.get() == 0.0 {
             self.stale_since.set(now());
         }
-        self.set_problems(errors, warnings);
+        self.set_problems(problems);
     }
 
-    /// Sets the number of problems there are now.
-    pub fn set_problems(&self, errors: usize, warnings: usize) {
+    /// Sets the number of errors and of warnings that there are now.
+    fn set_problems(&self, (errors, warnings): (usize, usize)) {
         self.problems
             .with_label_values(&["error"])
             .set(errors as i64);
@@ -452,12 +453,12 @@ mod tests {
     #[test]
     fn a_refused_load_is_stale_since_the_first_refusal() {
         let metrics = Metrics::new();
-        metrics.load_refused(2, 0);
+        metrics.load_refused((2, 0));
         let since = metrics.stale_since.get();
         assert!(since > 0.0);
-        metrics.load_refused(1, 0);
+        metrics.load_refused((1, 0));
         assert_eq!(metrics.stale_since.get(), since);
-        metrics.load_accepted(7, 0);
+        metrics.load_accepted(7, (0, 0));
         assert_eq!(metrics.stale_since.get(), 0.0);
         assert!(metrics.render().contains("portcullis_config_snapshot 7"));
     }
