@@ -81,6 +81,7 @@ async fn health_and_readiness_are_told_apart_from_admin() {
         assert_eq!(gateway.management(path).0, 200, "{path}");
         assert_eq!(gateway.admin(path).0, 404, "{path}");
     }
+    assert_eq!(gateway.admin("/audit?limit=many").0, 400);
     for path in ["/config", "/config/problems", "/audit"] {
         assert_eq!(gateway.admin(path).0, 200, "{path}");
         assert_eq!(

@@ -237,10 +237,14 @@ impl<'a> Builder<'a> {
     }
 
     fn syntax(&self, error: &ScanError) -> Box<Problem> {
-        let hint = error
-            .info()
-            .contains("tab")
-            .then_some("indent with spaces; YAML takes no tabs");
+        let hint = match error.info() {
+            info if info.contains("printable") => None,
+            info if info.contains("tab") => Some("indent with spaces; YAML takes no tabs"),
+            info if info.contains("anchor") => {
+                Some("a value that begins with `*` or `&` needs quotes, as \"*.example.com\"")
+            }
+            _ => None,
+        };
         self.problem(
             error.marker().line(),
             error.marker().col() + 1,

@@ -283,6 +283,18 @@ fn repeated_aliases_end_at_the_bound() {
 }
 
 #[test]
+fn slips_of_yaml_itself_come_with_what_to_do() {
+    for (text, hint) in [
+        ("routes:\n- hosts: [*.example.com]\n", "needs quotes"),
+        ("routes:\n\t- name: a\n", "takes no tabs"),
+    ] {
+        let found = problems(text);
+        assert!(found[0].contains(hint), "{found:?}");
+    }
+    assert!(!problems("a: \u{1}")[0].contains("tabs"));
+}
+
+#[test]
 fn what_is_written_reads_back_the_same() {
     let text = "listeners: [{name: a, protocol: https, tls: {minVersion: '1.3'}}]\nrateLimits: [{name: r, rate: 5/m, key: {header: x-api-key}}, {name: s, rate: 1/s, key: client}]\nwafProfiles: [{name: w, rules: [{builtin: baseline}, {inline: 'SecRuleEngine On'}]}]\nroutes: [{name: r, rules: [{matches: [{path: {prefix: /a}}], policies: {timeouts: {read: 1m30s}}}]}]\n";
     let first = read_text(text);

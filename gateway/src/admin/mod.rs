@@ -46,11 +46,13 @@ pub fn management(view: &dyn AdminView, path: &str) -> Answer {
 
 /// Answers a request to the admin listener.
 pub fn admin(view: &dyn AdminView, path: &str, query: Option<&str>) -> Answer {
-    let limit = query
+    let asked = query
         .into_iter()
         .flat_map(|query| query.split('&'))
-        .find_map(|pair| pair.strip_prefix("limit=")?.parse().ok())
-        .unwrap_or(100);
+        .find_map(|pair| pair.strip_prefix("limit="));
+    let Ok(limit) = asked.unwrap_or("100").parse() else {
+        return Answer::text(400, "limit is not a number\n");
+    };
     match path {
         "/" => Answer::text(
             200,

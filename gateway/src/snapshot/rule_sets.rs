@@ -55,12 +55,12 @@ impl RuleSets {
     ) -> Result<Arc<RuleSet>, Vec<String>> {
         let mut texts = vec![threshold(profile)];
         let mut errors = Vec::new();
-        for rules in &profile.rules {
+        for (index, rules) in profile.rules.iter().enumerate() {
             match rules {
                 WafRules::Builtin(BuiltinRules::Baseline) => texts.push(portcullis_waf::baseline()),
                 WafRules::Inline(text) => {
                     texts.push(RuleText {
-                        name: format!("wafProfiles[{}].inline", profile.name),
+                        name: format!("{}.rules[{index}].inline", profile.name),
                         text: text.clone(),
                     });
                 }

@@ -112,9 +112,15 @@ impl AccessLog {
             reason: match (facts.refused_by, facts.reason, facts.decided_by) {
                 (Some(stage), Some(reason), Some(by)) => format!("{stage}/{reason} ({by})"),
                 (Some(stage), Some(reason), None) => format!("{stage}/{reason}"),
-                _ => facts
-                    .backend
-                    .map_or_else(String::new, |backend| format!("to {backend}")),
+                _ => {
+                    let to = facts
+                        .backend
+                        .map_or_else(String::new, |backend| format!("to {backend}"));
+                    match facts.waf {
+                        Some("detected") => format!("{to}, the WAF would have refused it"),
+                        _ => to,
+                    }
+                }
             },
             request_id: facts.request_id.to_owned(),
         });
