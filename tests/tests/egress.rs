@@ -746,6 +746,30 @@ async fn an_open_tunnel_is_judged_again_by_all_that_it_was_opened_by() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_origin_gets_the_path_that_was_decided_on() {
+    let backend = Backend::start("one").await;
+    let public = format!("{PUBLIC}:80");
+    let site = Site::start(
+        &allow("[{host: a.example, paths: [/ok]}]"),
+        &[&format!("a.example={PUBLIC}")],
+        &[(&public, backend.address)],
+    );
+    for (target, status) in [
+        ("//ok/./x?q=/../y", 200),
+        ("/ok/../x", 403),
+        ("/x/../ok/%7Ea", 200),
+    ] {
+        let request = format!(
+            "GET http://a.example{target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"
+        );
+        let answer = portcullis_tests::raw(site.proxy(), request.as_bytes());
+        assert_eq!(status_of(&answer), status, "{target}: {answer}");
+    }
+    let seen: Vec<_> = backend.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(seen, ["/ok/x?q=/../y", "/ok/%7Ea"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_entry_of_deny_about_a_request_forbids_the_tunnel_that_may_carry_it() {
     let backend = Backend::start("one").await;
     let public = format!("{PUBLIC}:80");

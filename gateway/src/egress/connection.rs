@@ -103,10 +103,13 @@ pub(super) async fn serve(
                 target,
             } => {
                 describe(&mut record, &method, &authority);
-                let path = target.split('?').next().unwrap_or_default();
+                let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+                let mut forwarded = String::new();
                 let opened = match canonical_path(path.as_bytes()) {
                     Err(_) => Err(Refusal::new(400, "non_canonical_path")),
                     Ok(path) => {
+                        // The origin gets the path that was decided on.
+                        forwarded = format!("{}{query}", path.forward());
                         let request = Request {
                             authority: &authority,
                             http: Some((&method, path.canonical())),
@@ -128,7 +131,8 @@ pub(super) async fn serve(
                     }
                     Ok(opened) => {
                         plain(
-                            client, buffer, opened, &authority, &target, &egress, record, services,
+                            client, buffer, opened, &authority, &forwarded, &egress, record,
+                            services,
                         )
                         .await
                     }
