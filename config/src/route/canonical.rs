@@ -34,6 +34,10 @@ pub enum PathProblem {
     /// A space, or a byte beyond ASCII, that is not escaped.
     #[error("a space or a byte beyond ASCII, not escaped")]
     UnescapedByte,
+    /// A dot segment with a parameter, as `/..;x/`: Java servers drop the parameter and
+    /// go up, others see a name.
+    #[error("a dot segment with a parameter")]
+    DotParameter,
     /// Dot segments lead above the root.
     #[error("dot segments that lead above the root")]
     AboveRoot,
@@ -49,6 +53,7 @@ impl PathProblem {
             Self::EncodedSlash => "encoded-slash",
             Self::Backslash => "backslash",
             Self::UnescapedByte => "unescaped-byte",
+            Self::DotParameter => "dot-parameter",
             Self::AboveRoot => "above-root",
         }
     }
@@ -79,6 +84,9 @@ impl<'a> CanonicalPath<'a> {
 /// Paths that backends read in different ways; see [`PathProblem`].
 pub fn canonical_path(raw: &[u8]) -> Result<CanonicalPath<'_>, PathProblem> {
     let text = check(raw)?;
+    if text[1..].split('/').any(is_dot_with_parameter) {
+        return Err(PathProblem::DotParameter);
+    }
     if is_clean(raw) {
         return Ok(CanonicalPath {
             canonical: Cow::Borrowed(text),
@@ -144,6 +152,18 @@ fn check(raw: &[u8]) -> Result<&str, PathProblem> {
     }
     // Only ASCII is left.
     std::str::from_utf8(raw).map_err(|_| PathProblem::UnescapedByte)
+}
+
+fn is_dot_with_parameter(segment: &str) -> bool {
+    if !segment.starts_with(['.', '%']) {
+        return false;
+    }
+    let end = segment
+        .find(';')
+        .into_iter()
+        .chain(segment.to_ascii_lowercase().find("%3b"))
+        .min();
+    end.is_some_and(|end| matches!(decode_unreserved(&segment[..end]).as_str(), "." | ".."))
 }
 
 /// Whether nothing is escaped, doubled or a dot segment, so that both forms are the raw path.
@@ -219,6 +239,7 @@ mod tests {
             ("/.well-known/x", "/.well-known/x", "/.well-known/x"),
             ("/...", "/...", "/..."),
             ("/a;p=1/b", "/a;p=1/b", "/a;p=1/b"),
+            ("/...;p/.x;y", "/...;p/.x;y", "/...;p/.x;y"),
         ] {
             let path = canonical_path(raw.as_bytes()).unwrap();
             assert_eq!(
@@ -247,6 +268,9 @@ mod tests {
             (b"/a%5cb", PathProblem::Backslash),
             (b"/a b", PathProblem::UnescapedByte),
             (b"/\xc3\xa9", PathProblem::UnescapedByte),
+            (b"/p/..;/admin", PathProblem::DotParameter),
+            (b"/p/.;a=1/admin", PathProblem::DotParameter),
+            (b"/p/%2e.%3Bx/admin", PathProblem::DotParameter),
             (b"/..", PathProblem::AboveRoot),
             (b"/a/../../b", PathProblem::AboveRoot),
             (b"/%2e%2e/b", PathProblem::AboveRoot),
