@@ -774,11 +774,28 @@ async fn an_entry_of_deny_about_a_request_forbids_the_tunnel_that_may_carry_it()
     let backend = Backend::start("one").await;
     let public = format!("{PUBLIC}:80");
     let site = Site::start(
-        &allow("[a.example], deny: [{host: a.example, paths: [/admin], methods: [POST]}]"),
-        &[&format!("a.example={PUBLIC}")],
+        &allow(
+            "[a.example, {host: b.example, methods: [GET]}], deny: [{host: a.example, paths: [/admin], methods: [POST]}]",
+        ),
+        &[
+            &format!("a.example={PUBLIC}"),
+            &format!("b.example={PUBLIC}"),
+        ],
         &[(&public, backend.address)],
     );
     assert_eq!(status_of(&site.connect("a.example:80").1), 403);
+    // A method is case-sensitive (RFC 9110 section 9.1), but not every origin knows:
+    // what is allowed is allowed as written, what is denied in any spelling.
+    for (line, status) in [
+        ("GET http://a.example/admin", 200),
+        ("post http://a.example/admin", 403),
+        ("GET http://b.example/", 200),
+        ("get http://b.example/", 403),
+    ] {
+        let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = portcullis_tests::raw(site.proxy(), request.as_bytes());
+        assert_eq!(status_of(&answer), status, "{line}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

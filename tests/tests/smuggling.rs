@@ -277,10 +277,16 @@ async fn a_head_that_cannot_be_read_is_refused_and_told_like_any_other_request()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_without_end_is_refused_at_its_limit() {
     let (_backend, gateway) = site().await;
-    let mut client = Raw::connect(gateway.http());
-    client.send(b"GET / HTTP/1.1\r\nHost: any.example\r\nX: ");
-    client.send(&[b'a'; 80_000]);
-    let answer = client.response();
-    assert_eq!(status_of(&answer), 431, "{answer}");
-    assert!(client.ends());
+    // The second begins like HTTP/2, which counts its heads itself, and is none.
+    for start in ["GET / HTTP/1.1\r\n", "PRI / HTTP/1.1\r\n"] {
+        let mut client = Raw::connect(gateway.http());
+        client.send(format!("{start}Host: any.example\r\nX: ").as_bytes());
+        client
+            .send(&[b'a'; 80_000])
+            .pause(std::time::Duration::from_millis(100));
+        client.send(b"a");
+        let answer = client.response();
+        assert_eq!(status_of(&answer), 431, "{start}: {answer}");
+        assert!(client.ends());
+    }
 }

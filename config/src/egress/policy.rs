@@ -138,7 +138,7 @@ pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet)
         };
         return Decision::deny(reason, Some(rule));
     }
-    if let Some(rule) = policy.allow.iter().find(|rule| rule.matches(request)) {
+    if let Some(rule) = policy.allow.iter().find(|rule| rule.allows(request)) {
         return Decision {
             allowed: true,
             always: false,
@@ -213,18 +213,33 @@ pub fn judge_addresses(
 }
 
 impl EgressRule {
-    fn matches(&self, request: Request<'_>) -> bool {
-        self.names(&request.authority.host)
-            && self.has_port(request.authority.port)
-            && self.allows_http(request.http)
+    /// Whether it allows a request, as an entry of `allow`. One with methods or
+    /// paths is about requests that can be seen, and a tunnel hides them.
+    fn allows(&self, request: Request<'_>) -> bool {
+        self.covers(request.authority)
+            && match request.http {
+                Some((method, path)) => {
+                    self.has_path(path)
+                        && (self.methods.is_empty()
+                            || self.methods.iter().any(|known| known == method))
+                }
+                None => self.methods.is_empty() && self.paths.is_empty(),
+            }
     }
 
-    /// Whether it forbids a request, as an entry of `deny`. A tunnel may carry
-    /// just the request that the entry names, so it is forbidden too.
+    /// Whether it forbids a request, as an entry of `deny`. A tunnel may carry just
+    /// the request that the entry names, and an origin may take `post` for `POST`.
     fn denies(&self, request: Request<'_>) -> bool {
-        self.names(&request.authority.host)
-            && self.has_port(request.authority.port)
-            && (request.http.is_none() || self.allows_http(request.http))
+        self.covers(request.authority)
+            && request.http.is_none_or(|(method, path)| {
+                let is_method = |known: &String| known.eq_ignore_ascii_case(method);
+                self.has_path(path)
+                    && (self.methods.is_empty() || self.methods.iter().any(is_method))
+            })
+    }
+
+    fn covers(&self, authority: &Authority) -> bool {
+        self.names(&authority.host) && self.has_port(authority.port)
     }
 
     fn names(&self, host: &Host) -> bool {
@@ -246,20 +261,11 @@ impl EgressRule {
         self.ports.is_empty() || self.ports.contains(&port)
     }
 
-    /// A rule with methods or paths is about requests that can be seen; a tunnel hides them.
-    fn allows_http(&self, http: Option<(&str, &str)>) -> bool {
-        let Some((method, path)) = http else {
-            return self.methods.is_empty() && self.paths.is_empty();
-        };
+    fn has_path(&self, path: &str) -> bool {
         let under = |prefix: &String| {
             path.strip_prefix(prefix.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        (self.methods.is_empty()
-            || self
-                .methods
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(method)))
-            && (self.paths.is_empty() || self.paths.iter().any(under))
+        self.paths.is_empty() || self.paths.iter().any(under)
     }
 }

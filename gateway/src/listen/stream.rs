@@ -448,7 +448,7 @@ impl Peek for Stream {
                 }
             }
         }
-        self.http2 |= seen.starts_with(b"PRI ");
+        self.http2 |= seen.starts_with(PREFACE);
         buf.fill(0);
         buf[..seen.len()].copy_from_slice(&seen);
         self.ahead = seen;
