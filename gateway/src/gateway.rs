@@ -29,7 +29,7 @@ use crate::{
     admin::{self, AdminServer, AdminView},
     egress::{EgressServers, EgressServices, TestAnswers},
     files::{ConfigFiles, Watcher},
-    ingress::{Ingress, IngressHandler, Services},
+    ingress::{Ingress, Services},
     inspect::BodyBudget,
     listen::{ListenError, Listeners},
     load::{Loaded, Refused, load},
@@ -43,8 +43,6 @@ use crate::{
 pub struct GatewayOptions {
     /// Configuration files and folders.
     pub config: Vec<PathBuf>,
-    /// Worker threads of the runtime it runs on.
-    pub threads: usize,
     /// Where to write the bound addresses.
     pub bound_file: Option<PathBuf>,
     /// Answers of the egress proxy for tests.
@@ -68,7 +66,6 @@ struct Inner {
     access_log: Arc<AccessLog>,
     audit_log: Arc<AuditLog>,
     decisions: Decisions,
-    handler: Arc<IngressHandler>,
     listeners: Listeners,
     egress: EgressServers,
     servers: Mutex<Servers>,
@@ -133,8 +130,8 @@ impl Gateway {
             audit_log: Arc::clone(&audit_log),
             budget: Arc::clone(&budget),
         };
-        let handler = Arc::new(IngressHandler::new(Ingress::new(services), options.threads));
-        let listeners = Listeners::new(Arc::clone(&handler) as _, tls, Arc::clone(&metrics));
+        let ingress = Arc::new(Ingress::new(services));
+        let listeners = Listeners::new(ingress, tls, Arc::clone(&metrics));
         let egress = EgressServers::new(EgressServices {
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::clone(&metrics),
@@ -154,7 +151,6 @@ impl Gateway {
                 access_log,
                 audit_log,
                 decisions,
-                handler,
                 listeners,
                 egress,
                 servers: Mutex::default(),
@@ -443,7 +439,6 @@ impl Gateway {
         let limit = inner.snapshot.load().model.process.drain_timeout;
         inner.listeners.stop();
         inner.egress.stop();
-        inner.handler.close_idle().await;
         let (ingress, egress) = tokio::join!(
             inner.listeners.wait_closed(limit),
             inner.egress.wait_closed(limit)

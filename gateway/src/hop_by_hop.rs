@@ -2,42 +2,64 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-/// The fields that RFC 9110 section 7.6.1 names, and those that clients and
-/// proxies use alike.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
-/// Whether a field belongs to one connection.
-pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+/// Whether a field belongs to one connection: those that RFC 9110 section 7.6.1
+/// names, and those that clients and proxies use alike. The name is in lower case.
+pub(crate) fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
-/// Takes away the fields of one connection, those that `Connection` names
-/// included; it has no say over what is the message's own.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+/// The fields that `Connection` lists. It has no say over what is the message's
+/// own, or over what a proxy says for itself.
+pub(crate) fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    const OPTIONS: [&str; 3] = ["keep-alive", "close", "upgrade"];
+    headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .map(str::trim)
+        .filter(|token| {
+            !OPTIONS
+                .iter()
+                .any(|option| token.eq_ignore_ascii_case(option))
+        })
+        .filter_map(|token| HeaderName::try_from(token).ok())
         .filter(|name| {
             !matches!(
                 *name,
-                header::HOST | header::CONTENT_LENGTH | header::AUTHORIZATION | header::COOKIE
-            )
+                header::HOST
+                    | header::CONTENT_LENGTH
+                    | header::CONTENT_TYPE
+                    | header::CONTENT_ENCODING
+                    | header::AUTHORIZATION
+                    | header::COOKIE
+            ) && !name.as_str().starts_with("x-forwarded-")
         })
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
+        .collect()
+}
+
+/// Takes away the fields of one connection, those that `Connection` lists included.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let mut gone = listed_in_connection(headers);
+    gone.extend(
+        headers
+            .keys()
+            .filter(|name| is_hop_by_hop(name.as_str()))
+            .cloned(),
+    );
+    for name in &gone {
         headers.remove(name);
     }
 }

@@ -21,3 +21,4 @@ pub mod load;
 pub mod snapshot;
 pub mod telemetry;
 pub mod tls;
+mod upstream;

@@ -36,7 +36,7 @@ fn pingora_stays_in_its_rooms() {
     assert!(files.len() > 5, "{files:?}");
     for file in files {
         assert!(
-            ["ingress/", "inspect/", "listen/"]
+            ["ingress/", "inspect/", "listen/", "upstream/"]
                 .iter()
                 .any(|room| file.starts_with(room)),
             "{file} names pingora"

@@ -40,7 +40,6 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         .map_err(anyhow::Error::msg)?;
         let options = GatewayOptions {
             config: vec![config.clone()],
-            threads,
             bound_file: None,
             egress_test: test,
         };

@@ -23,7 +23,6 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(async {
         let options = GatewayOptions {
             config: args.config,
-            threads,
             bound_file: args.bound_file,
             egress_test: test,
         };

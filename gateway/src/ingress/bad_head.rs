@@ -1,29 +1,44 @@
-//! Heads that pingora cannot read.
-//!
-//! pingora answers them itself, before any phase, without a reason or a line in
-//! a log. The stream sees that answer pass and puts ours in its place.
+//! Heads that cannot be read: refused, counted and logged like any other.
 
 use std::time::{Duration, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::Method;
+use tokio::io::AsyncWriteExt;
 
-use super::{Ingress, Refusal, Stage, proxy::Services, request_id::new_request_id};
+use super::{Ingress, Refusal, Services, Session, Stage, client, request_id::new_request_id};
 use crate::{listen::ConnectionFacts, telemetry::RequestFacts};
 
+/// Time in which the client must take the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl Ingress {
-    /// Refuses a head with this status: counts it, logs it and returns the whole answer.
-    pub(super) fn refuse_head(&self, facts: &ConnectionFacts, status: u16) -> Bytes {
+    /// Refuses a head with this status and closes the connection.
+    pub(super) async fn refuse_head(&self, session: Session, facts: &ConnectionFacts, status: u16) {
         let reason = match status {
-            405 => "connect-on-ingress",
             431 => "head-too-large",
             _ => "malformed",
         };
         let refusal = Refusal::new(status, Stage::Normalise, reason);
         let id = new_request_id();
         tell(self.services(), facts, &refusal, &id);
-        // Without an answer the connection is closed, which is what is left to say.
-        wire(&refusal, &id).unwrap_or_default()
+        // Over HTTP/2 a head comes whole, or its stream is reset.
+        let Session::H1(session) = session else {
+            return;
+        };
+        let Ok(answer) = wire(&refusal, &id) else {
+            return;
+        };
+        let mut stream = session.into_inner();
+        // What comes now is not the head any more, and may be read away.
+        facts.head_complete();
+        let written = async {
+            stream.write_all(&answer).await?;
+            stream.flush().await
+        };
+        if let Ok(Ok(())) = tokio::time::timeout(PATIENCE, written).await {
+            client::linger(stream).await;
+        }
     }
 }
 

@@ -6,9 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderValue;
 use portcullis_waf::Transaction;
 
-use super::{Refusal, view::RequestView};
+use super::{Refusal, request_id::new_request_id, view::RequestView};
 use crate::{
     inspect::{Hold, WafOutcome},
     listen::ConnectionFacts,
@@ -16,51 +17,49 @@ use crate::{
 };
 
 /// The state of one request.
-pub struct RequestContext {
+pub(super) struct RequestContext {
     /// The snapshot that answers this request, from its first phase to its last.
-    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    pub(super) snapshot: Arc<Snapshot>,
     /// Facts of the connection.
-    pub(crate) facts: Option<Arc<ConnectionFacts>>,
+    pub(super) facts: Arc<ConnectionFacts>,
     /// The request's id.
-    pub(crate) request_id: String,
+    pub(super) request_id: String,
     /// When it began.
-    pub(crate) started: Instant,
+    pub(super) started: Instant,
     /// The same, by the wall clock.
-    pub(crate) time: SystemTime,
+    pub(super) time: SystemTime,
     /// The canonical view.
-    pub(crate) view: RequestView,
+    pub(super) view: RequestView,
     /// The rule it takes.
-    pub(crate) rule: Option<Arc<CompiledRule>>,
+    pub(super) rule: Option<Arc<CompiledRule>>,
     /// Bytes of the canonical path that the rule's prefix covered.
-    pub(crate) prefix_len: usize,
+    pub(super) prefix_len: usize,
     /// Why it was refused, where it was.
-    pub(crate) refusal: Option<Refusal>,
+    pub(super) refusal: Option<Refusal>,
     /// The backend it went to.
-    pub(crate) backend: Option<Arc<CompiledBackend>>,
+    pub(super) backend: Option<Arc<CompiledBackend>>,
     /// The endpoint it went to.
-    pub(crate) endpoint: Option<std::net::SocketAddr>,
+    pub(super) endpoint: Option<std::net::SocketAddr>,
     /// How often an endpoint was tried.
-    pub(crate) attempts: u32,
+    pub(super) attempts: u32,
     /// When the endpoint was chosen.
-    pub(crate) upstream_started: Option<Instant>,
+    pub(super) upstream_started: Option<Instant>,
     /// When the endpoint's response head came.
-    pub(crate) upstream_answered: Option<Instant>,
+    pub(super) upstream_answered: Option<Instant>,
     /// Bytes of request body seen.
-    pub(crate) body_bytes: u64,
-    /// Bytes to the client behind a 101.
-    pub(crate) upgraded_bytes: u64,
+    pub(super) body_bytes: u64,
     /// The body, or its first part, held back for inspection.
-    pub(crate) held: HeldBody,
+    pub(super) held: HeldBody,
     /// The WAF transaction, while it runs.
     /// Boxed: a request that no rule looks at must not carry its room about.
-    pub(crate) waf: Option<Box<Transaction>>,
+    pub(super) waf: Option<Box<Transaction>>,
     /// What the WAF decided, for the log.
-    pub(crate) waf_outcome: WafOutcome,
+    pub(super) waf_outcome: WafOutcome,
 }
 
 /// A request body that was read before the backend was asked.
 #[derive(Debug, Default)]
-pub(crate) enum HeldBody {
+pub(super) enum HeldBody {
     /// Nothing was read.
     #[default]
     None,
@@ -70,22 +69,19 @@ pub(crate) enum HeldBody {
         #[expect(dead_code, reason = "gives the memory back when the request ends")] Hold,
     ),
     /// The first part; the rest streams behind it.
-    Prefix {
-        /// What was read; empty once it has been sent.
-        bytes: Bytes,
-        /// Whether pingora holds some of it too, and will pass that on first.
-        repeated: bool,
-        #[expect(dead_code, reason = "gives the memory back when the request ends")]
-        hold: Hold,
-    },
+    Prefix(
+        Bytes,
+        #[expect(dead_code, reason = "gives the memory back when the request ends")] Hold,
+    ),
 }
 
 impl RequestContext {
-    pub(crate) fn new() -> Self {
+    /// Begins a request on a connection; from here on it is answered from this snapshot.
+    pub(super) fn new(snapshot: Arc<Snapshot>, facts: Arc<ConnectionFacts>) -> Self {
         Self {
-            snapshot: None,
-            facts: None,
-            request_id: String::new(),
+            snapshot,
+            facts,
+            request_id: new_request_id(),
             started: Instant::now(),
             time: SystemTime::now(),
             view: RequestView::default(),
@@ -98,10 +94,15 @@ impl RequestContext {
             upstream_started: None,
             upstream_answered: None,
             body_bytes: 0,
-            upgraded_bytes: 0,
             held: HeldBody::None,
             waf: None,
             waf_outcome: WafOutcome::None,
         }
+    }
+
+    /// The id as a field value.
+    pub(super) fn request_id_value(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.request_id)
+            .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 }

@@ -1,88 +1,166 @@
 //! The request as the backend gets it.
+//!
+//! It is written field by field from the client's own head: nothing is copied
+//! into a head in between, and a name keeps the spelling that the client gave it.
 
-use http::{HeaderName, HeaderValue, header};
-use pingora::{http::RequestHeader, proxy::Session};
+use std::io::Write;
 
-use super::{context::RequestContext, headers::change_request, request_id::REQUEST_ID};
-use crate::listen::address_value;
+use http::{HeaderMap, HeaderName, header};
+use pingora::http::RequestHeader;
 
-// Text, not `HeaderName`: pingora parses a name again, and copies what is not static.
-const X_FORWARDED_FOR: &str = "X-Forwarded-For";
-const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
-const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
-const X_FORWARDED_PORT: &str = "X-Forwarded-Port";
-const X_REAL_IP: &str = "X-Real-IP";
+use super::{RequestContext, Session, context::HeldBody, request_id::REQUEST_ID};
+use crate::{
+    hop_by_hop::{is_hop_by_hop, listed_in_connection},
+    inspect,
+    snapshot::CompiledRule,
+    upstream::{Connection, Fault, Fields, Framing, RequestLine},
+};
 
-/// Headers by which a client could claim to be somebody else, or to ask for
-/// another path; backends and frameworks read them, so only a trusted proxy may
-/// send them. CGI, WSGI and PHP take `_` for `-`, so both are looked for.
-fn only_from_trusted(name: &str) -> bool {
-    const NAMES: [&str; 18] = [
-        "forwarded",
-        "x-forwarded",
-        "x-original-forwarded-for",
-        "x-original-host",
-        "x-original-uri",
-        "x-original-url",
-        "x-rewrite-url",
-        "x-real-ip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "x-envoy-external-address",
-        "x-scheme",
-        "x-url-scheme",
-        "true-client-ip",
-        "client-ip",
-        "cf-connecting-ip",
-        "fastly-client-ip",
-        "front-end-https",
-    ];
-    const FAMILIES: [&str; 4] = [
-        "x-forwarded-",
-        "ssl-client-",
-        "x-ssl-client-",
-        "x-client-cert",
-    ];
-    let alike = |known: &str, name: &str| {
-        known.len() == name.len()
-            && known
-                .bytes()
-                .zip(name.bytes())
-                .all(|(known, byte)| known == byte || (known == b'-' && byte == b'_'))
-    };
-    NAMES.iter().any(|known| alike(known, name))
-        || FAMILIES.iter().any(|known| {
-            name.get(..known.len())
-                .is_some_and(|start| alike(known, start))
-        })
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How the request to the backend is framed; the same for each attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Framed {
+    /// The body.
+    pub(super) framing: Framing,
+    /// Whether an upgrade is asked for.
+    pub(super) upgrade: bool,
 }
 
-/// Prepares the request for the backend: facts that only the gateway knows, the
-/// path that was judged, and the rule's changes.
-pub(super) fn prepare(
-    session: &Session,
-    upstream: &mut RequestHeader,
-    ctx: &RequestContext,
-) -> pingora::Result<()> {
-    forwarded_headers(session, upstream, ctx)?;
-    upstream.insert_header(REQUEST_ID, &ctx.request_id)?;
-    upstream.remove_header(&header::EXPECT);
-    // CGI makes `HTTP_PROXY` of it, which many clients take for a setting (CVE-2016-5385).
-    upstream.remove_header("proxy");
+impl Framed {
+    /// Frames what the client sends, as far as it is known by now.
+    pub(super) fn of(session: &mut Session, ctx: &RequestContext, upgrade: bool) -> Self {
+        let announced = inspect::content_length(session);
+        let framing = match &ctx.held {
+            _ if upgrade => Framing::None,
+            // The length is known now, whatever the client's framing was.
+            HeldBody::Whole(body, _) => Framing::Length(body.len() as u64),
+            _ => match announced {
+                Some(length) => Framing::Length(length),
+                None if session.is_body_empty() => Framing::None,
+                None => Framing::Unknown,
+            },
+        };
+        Self { framing, upgrade }
+    }
+}
 
-    let Some(rule) = &ctx.rule else { return Ok(()) };
-    if let Some(target) = forward_target(ctx, upstream.raw_path()) {
-        upstream.set_raw_path(target.as_bytes())?;
+/// Queues the head of the request: the path that was judged, the client's fields
+/// without those of its connection, what only the gateway knows, and the rule's
+/// changes.
+///
+/// # Errors
+/// When the connection cannot carry it.
+pub(super) fn send_head(
+    connection: &mut Connection,
+    session: &Session,
+    ctx: &RequestContext,
+    rule: &CompiledRule,
+    framed: &Framed,
+) -> Result<(), Fault> {
+    let request = session.req_header();
+    let target = forward_target(ctx, request.raw_path());
+    let host = host_value(request);
+    // HTTP/1.1 wants a Host; a client that speaks HTTP/1.0 may have none.
+    let endpoint = ctx.endpoint.map(|endpoint| endpoint.to_string());
+    let host = match (&rule.rule.rewrite_host, host) {
+        (Some(host), _) => host.as_bytes(),
+        (None, Some(host)) => host,
+        (None, None) => endpoint.as_deref().unwrap_or_default().as_bytes(),
+    };
+    let line = RequestLine {
+        method: &request.method,
+        target: target.as_deref().map_or(request.raw_path(), str::as_bytes),
+        authority: host,
+        framing: framed.framing,
+        upgrade: framed.upgrade,
+    };
+    let to_http2 = matches!(connection, Connection::Http2(_));
+    connection.send_head(line, |out| {
+        out.put(&header::HOST, b"Host", host);
+        client_fields(request, ctx, rule, out);
+        forwarded_fields(request, ctx, rule, out);
+        if framed.upgrade {
+            out.put(&header::CONNECTION, b"Connection", b"Upgrade");
+            for protocol in request.headers.get_all(header::UPGRADE) {
+                out.put(&header::UPGRADE, b"Upgrade", protocol.as_bytes());
+            }
+        }
+        if to_http2 && accepts_trailers(&request.headers) {
+            out.put(&header::TE, b"TE", b"trailers");
+        }
+        let changes = &rule.rule.request_headers;
+        for (name, value) in changes.set.iter().chain(&changes.add) {
+            out.put(name, &spelled(name), value.as_bytes());
+        }
+    })
+}
+
+/// Passes on the fields of the client that are not of its connection, not the
+/// gateway's to say, and not for the rule to change.
+fn client_fields(
+    request: &RequestHeader,
+    ctx: &RequestContext,
+    rule: &CompiledRule,
+    out: &mut dyn Fields,
+) {
+    let changes = &rule.rule.request_headers;
+    let listed = listed_in_connection(&request.headers);
+    let stays = |name: &HeaderName| {
+        !is_ours(name.as_str())
+            && (ctx.view.trusted || !only_from_trusted(name.as_str()))
+            && !listed.contains(name)
+            && !changes.remove.contains(name)
+            && !changes.set.iter().any(|(set, _)| set == name)
+    };
+    if request.has_case() {
+        // Both iterate in the same order: pingora-http fills them side by side.
+        let spelled = request.case_header_iter();
+        for ((name, value), (spelled, _)) in request.headers.iter().zip(spelled) {
+            if stays(name) {
+                out.put(name, spelled.as_slice(), value.as_bytes());
+            }
+        }
+    } else {
+        for (name, value) in &request.headers {
+            if stays(name) {
+                out.put(name, name.as_str().as_bytes(), value.as_bytes());
+            }
+        }
     }
-    if let Some(host) = &rule.rule.rewrite_host {
-        upstream.insert_header(header::HOST, host.clone())?;
-        strip_authority(upstream);
+}
+
+/// Whether a field is of the connection, or one that the gateway writes itself.
+fn is_ours(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'c' | b'h' | b'k' | b't' | b'u') => {
+            is_hop_by_hop(name) || matches!(name, "content-length" | "host")
+        }
+        Some(b'e') => name == "expect",
+        // CGI makes `HTTP_PROXY` of `Proxy`, which many clients take for a setting
+        // (CVE-2016-5385).
+        Some(b'p') => is_hop_by_hop(name) || name == "proxy",
+        Some(b'x') => matches!(name, "x-forwarded-for" | "x-real-ip" | "x-request-id"),
+        _ => false,
     }
-    change_request(upstream, &rule.rule.request_headers)
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|line| {
+        line.to_str().is_ok_and(|line| {
+            line.split(',')
+                .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+        })
+    })
 }
 
 /// The target for the backend, where it is not what the client sent.
-pub(super) fn forward_target(ctx: &RequestContext, raw: &[u8]) -> Option<String> {
+fn forward_target(ctx: &RequestContext, raw: &[u8]) -> Option<String> {
     let rewrite = ctx
         .rule
         .as_ref()
@@ -133,79 +211,127 @@ fn replace_prefix(target: &str, matched: &str, replacement: &str) -> String {
 ///
 /// The port is the one that the client used: the listener's own is behind a
 /// Service or a load balancer, and a link made with it would lead nowhere.
-fn forwarded_headers(
-    session: &Session,
-    upstream: &mut RequestHeader,
+fn forwarded_fields(
+    request: &RequestHeader,
     ctx: &RequestContext,
-) -> pingora::Result<()> {
-    let (Some(facts), Some(client)) = (&ctx.facts, ctx.view.client) else {
-        return Ok(());
+    rule: &CompiledRule,
+    out: &mut dyn Fields,
+) {
+    let changes = &rule.rule.request_headers;
+    let mut tell = |name: &HeaderName, spelled: &str, value: &[u8]| {
+        // The rule has the last word.
+        if !changes.remove.contains(name) && !changes.set.iter().any(|(set, _)| set == name) {
+            out.put(name, spelled.as_bytes(), value);
+        }
+    };
+    tell(&X_REQUEST_ID, REQUEST_ID, ctx.request_id.as_bytes());
+    let (facts, Some(client)) = (&ctx.facts, ctx.view.client) else {
+        return;
     };
     let peer = facts.client.ip().to_canonical();
-    let client_request = session.req_header();
-    if !ctx.view.trusted {
-        let claimed: Vec<HeaderName> = client_request
-            .headers
-            .keys()
-            .filter(|name| only_from_trusted(name.as_str()))
-            .cloned()
-            .collect();
-        for name in &claimed {
-            upstream.remove_header(name);
+    if ctx.view.trusted {
+        let mut chain = Vec::new();
+        for line in request.headers.get_all(X_FORWARDED_FOR) {
+            chain.extend_from_slice(line.as_bytes());
+            chain.extend_from_slice(b", ");
         }
-        upstream.insert_header(X_FORWARDED_FOR, facts.client_value.clone())?;
+        // Writing into a Vec does not fail.
+        let _ = write!(chain, "{peer}");
+        tell(&X_FORWARDED_FOR, "X-Forwarded-For", &chain);
     } else {
-        let mut chain = String::new();
-        for line in client_request.headers.get_all(X_FORWARDED_FOR) {
-            chain.push_str(&String::from_utf8_lossy(line.as_bytes()));
-            chain.push_str(", ");
-        }
-        chain.push_str(&peer.to_string());
-        upstream.insert_header(X_FORWARDED_FOR, chain)?;
+        let peer = facts.client_value.as_bytes();
+        tell(&X_FORWARDED_FOR, "X-Forwarded-For", peer);
     }
-    let real = if client == peer {
-        facts.client_value.clone()
+    if client == peer {
+        tell(&X_REAL_IP, "X-Real-IP", facts.client_value.as_bytes());
     } else {
-        address_value(client)
-    };
-    upstream.insert_header(X_REAL_IP, real)?;
-    let missing = |name: &str| !ctx.view.trusted || !client_request.headers.contains_key(name);
-    if missing(X_FORWARDED_PROTO) {
-        let proto = if facts.tls.is_some() { "https" } else { "http" };
-        upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(proto))?;
+        tell(&X_REAL_IP, "X-Real-IP", client.to_string().as_bytes());
     }
-    if missing(X_FORWARDED_HOST)
-        && let Some(host) = host_value(client_request)
+    let missing = |name: &HeaderName| !ctx.view.trusted || !request.headers.contains_key(name);
+    let secure = facts.tls.is_some();
+    if missing(&X_FORWARDED_PROTO) {
+        let proto: &[u8] = if secure { b"https" } else { b"http" };
+        tell(&X_FORWARDED_PROTO, "X-Forwarded-Proto", proto);
+    }
+    if missing(&X_FORWARDED_HOST)
+        && let Some(host) = host_value(request)
     {
-        upstream.insert_header(X_FORWARDED_HOST, host)?;
+        tell(&X_FORWARDED_HOST, "X-Forwarded-Host", host);
     }
-    if missing(X_FORWARDED_PORT) {
-        let port = match (ctx.view.port, facts.tls.is_some()) {
-            (Some(port), _) => port.into(),
-            (None, true) => HeaderValue::from_static("443"),
-            (None, false) => HeaderValue::from_static("80"),
-        };
-        upstream.insert_header(X_FORWARDED_PORT, port)?;
+    if missing(&X_FORWARDED_PORT) {
+        let port = ctx.view.port.unwrap_or(if secure { 443 } else { 80 });
+        let port = itoa::Buffer::new().format(port).to_owned();
+        tell(&X_FORWARDED_PORT, "X-Forwarded-Port", port.as_bytes());
     }
-    Ok(())
 }
 
 /// The host that the client asked for, as it wrote it, its port included.
-fn host_value(request: &RequestHeader) -> Option<HeaderValue> {
+fn host_value(request: &RequestHeader) -> Option<&[u8]> {
     match request.headers.get(header::HOST) {
-        Some(host) => Some(host.clone()),
-        None => HeaderValue::from_str(request.uri.authority()?.as_str()).ok(),
+        Some(host) => Some(host.as_bytes()),
+        None => Some(request.uri.authority()?.as_str().as_bytes()),
     }
 }
 
-/// Leaves the authority to the Host header.
-fn strip_authority(upstream: &mut RequestHeader) {
-    let Some(target) = upstream.uri.path_and_query().cloned() else {
-        return;
-    };
-    if upstream.uri.authority().is_some() {
-        upstream.set_uri(http::Uri::from(target));
+/// A name as people write it: some backends compare names by their letters.
+fn spelled(name: &HeaderName) -> Vec<u8> {
+    let mut spelled = name.as_str().as_bytes().to_vec();
+    for word in spelled.split_mut(|&byte| byte == b'-') {
+        if let Some(first) = word.first_mut() {
+            first.make_ascii_uppercase();
+        }
     }
+    spelled
+}
+
+/// Headers by which a client could claim to be somebody else, or to ask for
+/// another path; backends and frameworks read them, so only a trusted proxy may
+/// send them. CGI, WSGI and PHP take `_` for `-`, so both are looked for.
+fn only_from_trusted(name: &str) -> bool {
+    if !matches!(
+        name.as_bytes().first(),
+        Some(b'c' | b'f' | b's' | b't' | b'x')
+    ) {
+        return false;
+    }
+    const NAMES: [&str; 18] = [
+        "forwarded",
+        "x-forwarded",
+        "x-original-forwarded-for",
+        "x-original-host",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-scheme",
+        "x-url-scheme",
+        "true-client-ip",
+        "client-ip",
+        "cf-connecting-ip",
+        "fastly-client-ip",
+        "front-end-https",
+    ];
+    const FAMILIES: [&str; 4] = [
+        "x-forwarded-",
+        "ssl-client-",
+        "x-ssl-client-",
+        "x-client-cert",
+    ];
+    let alike = |known: &str, name: &str| {
+        known.len() == name.len()
+            && known
+                .bytes()
+                .zip(name.bytes())
+                .all(|(known, byte)| known == byte || (known == b'-' && byte == b'_'))
+    };
+    NAMES.iter().any(|known| alike(known, name))
+        || FAMILIES.iter().any(|known| {
+            name.get(..known.len())
+                .is_some_and(|start| alike(known, start))
+        })
 }
 
 #[cfg(test)]

@@ -1,24 +1,7 @@
-//! Changes to headers.
+//! Changes to response headers.
 
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use portcullis_config::model::HeaderChanges;
-
-/// Applies a rule's changes to a request.
-pub(super) fn change_request(
-    request: &mut RequestHeader,
-    changes: &HeaderChanges,
-) -> pingora::Result<()> {
-    for name in &changes.remove {
-        request.remove_header(name);
-    }
-    for (name, value) in &changes.set {
-        request.insert_header(name.clone(), value.clone())?;
-    }
-    for (name, value) in &changes.add {
-        request.append_header(name.clone(), value.clone())?;
-    }
-    Ok(())
-}
 
 /// Applies a rule's changes to a response.
 pub(super) fn change_response(

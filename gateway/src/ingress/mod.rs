@@ -1,33 +1,35 @@
-//! The ingress data plane: what happens to a request, in pingora's phases.
+//! The ingress data plane: what happens to a request.
 //!
 //! ```text
-//! early_request_filter    pin the snapshot, request id, clock
-//! request_filter          1 normalise  2 route  3 access  4 limit  5 size  6 inspect
-//!                         7 WebSockets and redirects are answered here
-//! upstream_peer           choose an endpoint
-//! upstream_request_filter forwarded headers, route changes
-//! response_filter         WAF on the response head, route changes, request id
-//! logging                 WAF audit, access log, metrics
+//! connection   pingora-core reads the head
+//! serve        pin the snapshot, request id, clock
+//! decide       1 normalise  2 route  3 access  4 limit  5 size  6 inspect
+//! serve        7 redirects are answered here
+//! exchange     8 choose an endpoint, send, pass its response on; upgrades are relayed
+//! finish       WAF audit, metrics, access log
 //! ```
 //!
 //! Every step is a function of the snapshot and a view of the request; an early
 //! answer is one type, [`Refusal`], written, logged and counted in one place.
 
 mod bad_head;
+mod client;
+mod connection;
 mod context;
+mod decide;
+mod exchange;
+mod finish;
 mod forward;
-mod handler;
 mod headers;
-mod peer;
-mod proxy;
 mod redirect;
 mod refusal;
 mod request_id;
+mod serve;
 mod upgrade;
 mod view;
 
-pub use handler::IngressHandler;
-pub use proxy::{Ingress, Services};
 pub use refusal::{Refusal, Stage};
+pub use serve::{Ingress, Services};
 
-pub use context::RequestContext;
+use context::RequestContext;
+use pingora::protocols::http::ServerSession as Session;

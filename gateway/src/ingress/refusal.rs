@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use pingora::{http::ResponseHeader, proxy::Session};
+use pingora::http::ResponseHeader;
 
-use super::request_id::REQUEST_ID;
+use super::{
+    Session,
+    client::{self, Gone},
+    request_id::REQUEST_ID,
+};
 
 /// Header that names the part of Portcullis that answered, and why.
 const REASON: &str = "x-portcullis-reason";
-
-/// Bytes of an unread request body that are drained so that the client sees the
-/// status instead of a reset; more than this and the connection is closed on it.
-const MAX_DRAIN_BYTES: usize = 1 << 20;
-
-/// Time for that.
-const MAX_DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// The part of Portcullis that answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,40 +126,20 @@ impl Refusal {
     ///
     /// A request body that was not read is drained within bounds; where more is
     /// to come the connection closes after the answer.
-    pub(crate) async fn write(
-        &self,
-        session: &mut Session,
-        request_id: &str,
-    ) -> pingora::Result<()> {
+    pub(super) async fn write(&self, session: &mut Session, request_id: &str) -> Result<(), Gone> {
         let (head, body) = self.response(request_id)?;
-        let unread = !session.as_downstream_mut().is_body_done();
+        let unread = !session.is_body_done();
         if unread {
             session.set_keepalive(None);
         }
         let no_body = session.req_header().method == http::Method::HEAD;
-        session
-            .write_response_header(Box::new(head), no_body)
-            .await?;
+        client::write_head(session, Box::new(head), no_body).await?;
         if !no_body {
-            session.write_response_body(Some(body), true).await?;
+            client::write_body(session, body, true).await?;
         }
         if unread {
-            drain(session).await;
+            client::drain(session).await;
         }
         Ok(())
     }
-}
-
-async fn drain(session: &mut Session) {
-    let mut drained = 0;
-    let reading = async {
-        while drained < MAX_DRAIN_BYTES {
-            match session.as_downstream_mut().read_request_body().await {
-                Ok(Some(bytes)) => drained += bytes.len(),
-                Ok(None) | Err(_) => break,
-            }
-        }
-    };
-    // Running out of time only means that the client may see a reset.
-    let _ = tokio::time::timeout(MAX_DRAIN_TIME, reading).await;
 }

@@ -5,15 +5,15 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use http::{HeaderName, Method, Version, header};
-use pingora::{http::RequestHeader, proxy::Session};
+use http::{HeaderMap, HeaderName, Method, Version, header};
+use pingora::http::RequestHeader;
 use portcullis_config::{
     access::client_address,
     model::ListenerLimits,
     route::{canonical_host, canonical_path},
 };
 
-use super::{Refusal, Stage};
+use super::{Refusal, Session, Stage};
 use crate::{listen::ConnectionFacts, snapshot::Snapshot};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -86,7 +86,7 @@ fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal>
     if request.headers.len() > limits.max_headers as usize {
         return Err(Refusal::new(431, Stage::Normalise, "too-many-headers"));
     }
-    if let Some(h1) = session.as_downstream().as_http1() {
+    if let Some(h1) = session.as_http1() {
         let raw = h1.get_headers_raw_bytes();
         if raw.len() as u64 > limits.max_header_size {
             return Err(Refusal::new(431, Stage::Normalise, "head-too-large"));
@@ -105,6 +105,7 @@ fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal>
             return Err(Refusal::new(431, Stage::Normalise, "head-too-large"));
         }
     }
+    check_connection(&request.headers)?;
     if request.method == Method::CONNECT {
         return Err(Refusal::new(405, Stage::Normalise, "connect-on-ingress"));
     }
@@ -112,6 +113,30 @@ fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal>
         return Err(Refusal::new(405, Stage::Normalise, "trace"));
     }
     Ok(())
+}
+
+/// Refuses a `Connection` field that would have a field taken away which others
+/// rely on, or that names something which is no field (RFC 9110 section 7.6.1).
+fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
+    for line in headers.get_all(header::CONNECTION) {
+        for option in line.as_bytes().split(|&byte| byte == b',') {
+            let option = option.trim_ascii();
+            let name = match HeaderName::from_bytes(option) {
+                _ if option.is_empty() => continue,
+                Ok(name) if option.iter().all(is_token_byte) => name,
+                _ => return Err(refuse("bad-connection-option")),
+            };
+            if name == header::HOST || name.as_str().starts_with("x-forwarded-") {
+                return Err(refuse("bad-connection-option"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `tchar` of RFC 9110 section 5.6.2; the `http` crate takes a quote for one.
+fn is_token_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 /// Refuses a body whose end two parsers may see in different places (RFC 9112 section 6.3).

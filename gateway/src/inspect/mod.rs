@@ -9,13 +9,11 @@
 
 mod body;
 mod budget;
-mod replace;
 mod waf;
 
 pub(crate) use body::{BodyLimits, BodyRead, content_length, read_body};
 pub use budget::BodyBudget;
 pub(crate) use budget::Hold;
-pub(crate) use replace::{replace_session, take_stream};
 pub(crate) use waf::{
     WafOutcome, answer_expectation, begin, protocol, refusal_of, request_body_is_opaque,
     response_head,

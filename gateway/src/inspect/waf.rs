@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use http::{HeaderMap, Version, header};
 use pingora::{
     http::{RequestHeader, ResponseHeader},
-    proxy::Session,
+    protocols::http::ServerSession as Session,
 };
 use portcullis_config::model::BodyOverLimit;
 use portcullis_waf::{
@@ -139,7 +139,7 @@ pub(crate) fn request_body_is_opaque(session: &Session, grpc_backends: bool) -> 
         return !headers.contains_key(header::CONTENT_LENGTH)
             && !headers.contains_key(header::TRANSFER_ENCODING);
     }
-    grpc_backends && session.as_downstream().is_http2() && is_grpc(headers)
+    grpc_backends && session.is_http2() && is_grpc(headers)
 }
 
 /// Answers `Expect: 100-continue` (RFC 9110 section 10.1.1) in place of the
@@ -156,7 +156,7 @@ pub(crate) async fn answer_expectation(session: &mut Session) {
     // pingora gives up keepalive for any head written before the body has come,
     // this one included.
     let keepalive = session.get_keepalive();
-    if let Err(error) = session.as_downstream_mut().write_continue_response().await {
+    if let Err(error) = session.write_continue_response().await {
         tracing::debug!(%error, "100 Continue not written");
     }
     session.set_keepalive(keepalive);

@@ -82,9 +82,7 @@ impl AcceptLoop {
             match this.prepare(stream, peer, &settings, &name).await {
                 Ok((stream, facts)) => {
                     this.metrics.connection(&name, "served");
-                    Arc::clone(&this.handler)
-                        .handle(stream, facts, this.drain.clone())
-                        .await;
+                    this.handler.handle(stream, facts, this.drain.clone()).await;
                 }
                 Err((outcome, error)) => {
                     this.metrics.connection(&name, outcome);
@@ -127,13 +125,13 @@ impl AcceptLoop {
                 settings: Arc::clone(&self.settings),
                 awaiting_head: AtomicBool::new(true),
                 body_unread: AtomicBool::new(false),
+                head_too_large: AtomicBool::new(false),
                 client_value: address_value(client.ip().to_canonical()),
             })
         };
         if settings.protocol == ListenerProtocol::Http {
             let facts = facts(None);
-            let stream = Stream::plain(tcp, Arc::clone(&facts), Arc::clone(&self.handler))
-                .map_err(|error| ("failed", error))?;
+            let stream = Stream::plain(tcp, Arc::clone(&facts));
             return Ok((stream, facts));
         }
         let handshake = within(
@@ -144,8 +142,7 @@ impl AcceptLoop {
             .await
             .map_err(|error| ("handshake_failed", error))?;
         let facts = facts(Some(connection));
-        let stream = Stream::tls(tls, Arc::clone(&facts), Arc::clone(&self.handler))
-            .map_err(|error| ("failed", error))?;
+        let stream = Stream::tls(tls, Arc::clone(&facts));
         Ok((stream, facts))
     }
 

@@ -10,7 +10,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use pingora::proxy::Session;
 use portcullis_config::model::Listener;
 
 use crate::telemetry::TlsFacts;
@@ -34,6 +33,8 @@ pub struct ConnectionFacts {
     pub(super) awaiting_head: AtomicBool,
     /// Whether the rest of a body comes first, so that not all bytes are of the head.
     pub(super) body_unread: AtomicBool,
+    /// Whether a head went beyond its limit.
+    pub(super) head_too_large: AtomicBool,
     /// The address of [`Self::client`], made once for the headers of all its requests.
     pub client_value: HeaderValue,
 }
@@ -58,22 +59,17 @@ pub struct TlsConnection {
 }
 
 impl ConnectionFacts {
-    /// Finds the facts of the connection that a request came on, over HTTP/1 and HTTP/2.
-    pub fn of(session: &Session) -> Option<Arc<Self>> {
-        let digest = session.digest()?.proxy_digest.as_ref()?;
-        digest
-            .user_data
-            .as_ref()?
-            .downcast_ref::<Arc<Self>>()
-            .cloned()
-    }
-
     /// What the access log tells of the handshake.
     pub fn tls_facts(&self) -> Option<TlsFacts<'_>> {
         self.tls.as_ref().map(|tls| TlsFacts {
             version: tls.version,
             sni: tls.sni.as_deref(),
         })
+    }
+
+    /// Whether a request head was larger than the listener's `maxHeaderSize`.
+    pub fn head_is_too_large(&self) -> bool {
+        self.head_too_large.load(Ordering::Relaxed)
     }
 
     /// Tells the stream that a request head is complete.

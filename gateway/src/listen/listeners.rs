@@ -11,7 +11,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use bytes::Bytes;
 use portcullis_config::model::Listener;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -24,14 +23,11 @@ pub trait ConnectionHandler: Send + Sync {
     /// Serves one connection until it ends. When `drain` becomes true it should
     /// end after the request it is working on.
     async fn handle(
-        self: Arc<Self>,
+        &self,
         stream: Stream,
         facts: Arc<ConnectionFacts>,
         drain: watch::Receiver<bool>,
     );
-
-    /// Tells of a request head that cannot be read, and returns the whole answer to it.
-    fn refuse_head(&self, facts: &ConnectionFacts, status: u16) -> Bytes;
 }
 
 /// A listener that cannot be bound.

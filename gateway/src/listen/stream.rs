@@ -1,22 +1,20 @@
 //! The stream that is handed to pingora.
 
 use std::{
+    cell::RefCell,
     fmt, io,
     os::fd::AsRawFd,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use pingora::{
-    http::ResponseHeader,
-    protocols::{
-        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-        TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
-    },
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf},
@@ -25,10 +23,13 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{ConnectionFacts, ConnectionHandler};
+use super::ConnectionFacts;
 
 /// Response bytes gathered before a write; a small answer leaves in one packet.
 const WRITE_BUFFER: usize = 4096;
+
+/// Bytes that one system call reads at most where the reader has less room.
+const SCRATCH: usize = 16 << 10;
 
 /// A TCP stream with bytes that were read ahead.
 #[derive(Debug)]
@@ -53,16 +54,12 @@ pub struct Stream {
     /// Decrypted bytes that were peeked at.
     ahead: BytesMut,
     facts: Arc<ConnectionFacts>,
-    handler: Arc<dyn ConnectionHandler>,
     /// Bytes that came while a head was awaited.
     head_bytes: u64,
     /// Whether the connection speaks HTTP/2, which bounds its heads itself.
     http2: bool,
-    /// Whether a head was refused: nothing else is written any more.
-    refused: bool,
     socket_digest: Arc<SocketDigest>,
     ssl_digest: Option<Arc<SslDigest>>,
-    proxy_digest: Arc<ProxyDigest>,
     accepted: std::time::SystemTime,
     /// When the head that is awaited is late; `None` where none is.
     deadline: Option<Instant>,
@@ -75,28 +72,15 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn plain(
-        tcp: Tcp,
-        facts: Arc<ConnectionFacts>,
-        handler: Arc<dyn ConnectionHandler>,
-    ) -> io::Result<Self> {
-        Self::new(Transport::Plain(tcp), facts, handler)
+    pub(super) fn plain(tcp: Tcp, facts: Arc<ConnectionFacts>) -> Self {
+        Self::new(Transport::Plain(tcp), facts)
     }
 
-    pub(super) fn tls(
-        tls: TlsStream<Tcp>,
-        facts: Arc<ConnectionFacts>,
-        handler: Arc<dyn ConnectionHandler>,
-    ) -> io::Result<Self> {
-        Self::new(Transport::Tls(Box::new(tls)), facts, handler)
+    pub(super) fn tls(tls: TlsStream<Tcp>, facts: Arc<ConnectionFacts>) -> Self {
+        Self::new(Transport::Tls(Box::new(tls)), facts)
     }
 
-    fn new(
-        transport: Transport,
-        facts: Arc<ConnectionFacts>,
-        handler: Arc<dyn ConnectionHandler>,
-    ) -> io::Result<Self> {
-        let head = ResponseHeader::build(200, Some(0)).map_err(io::Error::other)?;
+    fn new(transport: Transport, facts: Arc<ConnectionFacts>) -> Self {
         let header_timeout = facts.settings.load().limits.header_timeout;
         let ssl_digest = facts.tls.as_ref().map(|tls| {
             Arc::new(SslDigest::new(
@@ -107,20 +91,14 @@ impl Stream {
                 Vec::new(),
             ))
         });
-        Ok(Self {
+        Self {
             socket_digest: Arc::new(SocketDigest::from_raw_fd(
                 transport.tcp().socket.as_raw_fd(),
-            )),
-            proxy_digest: Arc::new(ProxyDigest::new(
-                Box::new(head),
-                Some(Box::new(Arc::clone(&facts))),
             )),
             transport: BufWriter::with_capacity(WRITE_BUFFER, transport),
             ahead: BytesMut::new(),
             http2: facts.tls.as_ref().is_some_and(|tls| tls.h2),
             head_bytes: 0,
-            refused: false,
-            handler,
             facts,
             ssl_digest,
             accepted: std::time::SystemTime::now(),
@@ -128,17 +106,6 @@ impl Stream {
             head_began: true,
             sleep: None,
             header_timeout,
-        })
-    }
-
-    /// Writes the answer to a head that cannot be read, in place of any other.
-    fn refuse_head(&mut self, cx: &mut Context<'_>, status: u16) -> io::Result<()> {
-        self.refused = true;
-        let answer = self.handler.refuse_head(&self.facts, status);
-        // Nothing is buffered before a head, so the answer fits in.
-        match Pin::new(&mut self.transport).poll_write(cx, &answer) {
-            Poll::Ready(Err(error)) => Err(error),
-            _ => Ok(()),
         }
     }
 
@@ -186,7 +153,7 @@ impl AsyncRead for Stream {
             && self.head_bytes > self.facts.settings.load().limits.max_header_size
         {
             // A head that is still not whole: it must not fill the memory first.
-            self.refuse_head(cx, 431)?;
+            self.facts.head_too_large.store(true, Ordering::Relaxed);
             return Poll::Ready(Err(io::Error::other("request head too large")));
         }
         let before = buf.filled().len();
@@ -220,16 +187,6 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.refused {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        // pingora's own answer to a head that it cannot read.
-        if self.facts.awaiting_head.load(Ordering::Relaxed)
-            && let Some(status) = status_of(bytes)
-        {
-            self.refuse_head(cx, status)?;
-            return Poll::Ready(Ok(bytes.len()));
-        }
         Pin::new(&mut self.transport).poll_write(cx, bytes)
     }
 
@@ -238,9 +195,6 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.refused {
-            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
-        }
         Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
     }
 
@@ -255,12 +209,6 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.transport).poll_shutdown(cx)
     }
-}
-
-/// The status of an HTTP/1 response; HTTP/2 frames are none.
-fn status_of(bytes: &[u8]) -> Option<u16> {
-    let digits = bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 impl Transport {
@@ -279,12 +227,42 @@ impl AsyncRead for Tcp {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buf);
+            if buf.remaining() >= SCRATCH {
+                return Pin::new(&mut self.socket).poll_read(cx, buf);
+            }
+            ready!(self.read_ahead(cx, buf))?;
+        } else {
+            let length = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..length]);
+            self.ahead.advance(length);
         }
-        let length = self.ahead.len().min(buf.remaining());
-        buf.put_slice(&self.ahead[..length]);
-        self.ahead.advance(length);
         Poll::Ready(Ok(()))
+    }
+}
+
+thread_local! {
+    /// What a small read is made into: a head and its body come with one system
+    /// call, and an idle connection holds no memory for it.
+    static SCRATCH_BYTES: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+}
+
+impl Tcp {
+    /// Reads as much as there is, and keeps what does not fit.
+    fn read_ahead(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        SCRATCH_BYTES.with_borrow_mut(|scratch| {
+            let mut scratch = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut scratch))?;
+            let read = scratch.filled();
+            let (now, later) = read.split_at(read.len().min(buf.remaining()));
+            buf.put_slice(now);
+            if later.is_empty() {
+                // Memory that an earlier read took is not kept for an idle connection.
+                self.ahead = BytesMut::new();
+            } else {
+                self.ahead.extend_from_slice(later);
+            }
+            Poll::Ready(Ok(()))
+        })
     }
 }
 
@@ -419,7 +397,7 @@ impl GetTimingDigest for Stream {
 
 impl GetProxyDigest for Stream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        Some(Arc::clone(&self.proxy_digest))
+        None
     }
 }
 

@@ -1,0 +1,250 @@
+//! Everything that is decided before a backend is asked.
+
+use std::sync::Arc;
+
+use portcullis_config::{
+    access::AccessVerdict,
+    model::{Action, BackendProtocol, BodyOverLimit, LimitMode},
+    route::RouteRequest,
+};
+use portcullis_waf::Verdict;
+
+use super::{
+    Ingress, Refusal, RequestContext, Session, Stage,
+    context::HeldBody,
+    request_id::{REQUEST_ID, accept_request_id},
+    view,
+};
+use crate::{
+    inspect::{self, BodyLimits, BodyRead, WafOutcome},
+    snapshot::{CompiledRule, CompiledWaf, LimitDecision, LimitSubject, RuleLimiter},
+};
+
+impl Ingress {
+    /// Takes a request up to the point where a backend is to be asked, or its
+    /// rule answers by itself.
+    ///
+    /// # Errors
+    /// The answer, where the request ends here.
+    pub(super) async fn decide(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<Arc<CompiledRule>, Refusal> {
+        ctx.view = view::normalise(session, &ctx.snapshot, &ctx.facts)?;
+        if ctx.view.trusted
+            && let Some(id) = session
+                .req_header()
+                .headers
+                .get(REQUEST_ID)
+                .and_then(accept_request_id)
+        {
+            ctx.request_id = id;
+        }
+
+        let request = session.req_header();
+        let found = ctx
+            .snapshot
+            .routes
+            .find(RouteRequest {
+                listener: &ctx.facts.listener,
+                host: &ctx.view.host,
+                path: &ctx.view.path,
+                method: &request.method,
+                headers: &request.headers,
+            })
+            .ok_or_else(|| Refusal::new(404, Stage::Route, "no-route"))?;
+        let rule = Arc::clone(
+            ctx.snapshot
+                .rule(&found.rule.id)
+                .ok_or_else(|| Refusal::new(503, Stage::Route, "no-rule"))?,
+        );
+        ctx.prefix_len = found.prefix_len;
+        ctx.rule = Some(Arc::clone(&rule));
+
+        access(&rule, ctx)?;
+        self.limit(&rule, session, ctx)?;
+        if matches!(rule.rule.action, Action::Redirect(_)) {
+            return Ok(rule);
+        }
+        let policies = &rule.rule.policies;
+        // Reading is timed where it is done, over HTTP/1 and HTTP/2 alike.
+        session.set_read_timeout(None);
+        session.set_write_timeout(Some(policies.timeouts.client_write));
+        if let (Some(max), Some(length)) =
+            (policies.max_body_size, inspect::content_length(session))
+            && length > max
+        {
+            return Err(Refusal::new(413, Stage::Body, "body-too-large"));
+        }
+        if let Some(waf) = &rule.waf {
+            // Boxed: most requests of a plain proxy never need its room.
+            Box::pin(self.inspect(waf, &rule, session, ctx)).await?;
+        }
+        Ok(rule)
+    }
+
+    fn limit(
+        &self,
+        rule: &CompiledRule,
+        session: &Session,
+        ctx: &RequestContext,
+    ) -> Result<(), Refusal> {
+        let Some(client) = ctx.view.client else {
+            return Ok(());
+        };
+        let subject = LimitSubject {
+            client,
+            route: &rule.rule.route,
+            headers: &session.req_header().headers,
+        };
+        for RuleLimiter { limiter, allowed } in &rule.limiters {
+            let name = &limiter.limit().name;
+            match (limiter.check(subject), limiter.mode()) {
+                (LimitDecision::Allow, _) => allowed.inc(),
+                (LimitDecision::Deny { .. }, LimitMode::Report) => {
+                    self.services().metrics.rate_limit(name, "would_deny");
+                }
+                (LimitDecision::Deny { retry_after }, LimitMode::Enforce) => {
+                    self.services().metrics.rate_limit(name, "deny");
+                    let mut refusal = Refusal::new(429, Stage::Limit, "rate-limit").by(name);
+                    refusal.retry_after = Some(retry_after);
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// WAF phases 1 and 2; the body is held until phase 2 has decided.
+    async fn inspect(
+        &self,
+        waf: &CompiledWaf,
+        rule: &CompiledRule,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<(), Refusal> {
+        let Some(client) = ctx.view.client else {
+            return Err(Refusal::new(403, Stage::Waf, "no-client-address"));
+        };
+        let mut transaction = Box::new(inspect::begin(
+            waf,
+            session,
+            &ctx.facts,
+            client,
+            ctx.view.forward_target.as_deref(),
+            &ctx.request_id,
+            ctx.time,
+        ));
+        ctx.waf_outcome = WafOutcome::Pass;
+        let verdict = transaction.request_headers_end();
+        let wants_body = transaction.wants_request_body();
+        ctx.waf = Some(transaction);
+        stop_on(verdict)?;
+
+        let held = if wants_body && !body_is_opaque(rule, session) {
+            self.hold_body(waf, rule, session, ctx).await?
+        } else {
+            HeldBody::None
+        };
+        let Some(transaction) = &mut ctx.waf else {
+            return Ok(());
+        };
+        match &held {
+            HeldBody::Whole(body, _) => transaction.request_body(body),
+            HeldBody::Prefix(bytes, _)
+                if waf.profile.over_limit == BodyOverLimit::InspectPrefix =>
+            {
+                let inspected = bytes
+                    .len()
+                    .min(usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX));
+                transaction.request_body(&bytes[..inspected]);
+            }
+            HeldBody::Prefix(..) | HeldBody::None => {}
+        }
+        ctx.held = held;
+        let verdict = transaction.request_body_end();
+        stop_on(verdict)
+    }
+
+    async fn hold_body(
+        &self,
+        waf: &CompiledWaf,
+        rule: &CompiledRule,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<HeldBody, Refusal> {
+        if session.is_body_empty() {
+            return Ok(HeldBody::None);
+        }
+        let over = |length: u64| length > waf.profile.body_limit;
+        match (inspect::content_length(session), waf.profile.over_limit) {
+            (Some(length), BodyOverLimit::Refuse) if over(length) => {
+                return Err(Refusal::new(413, Stage::Waf, "body-over-inspection-limit")
+                    .by(&waf.profile.name));
+            }
+            (Some(length), BodyOverLimit::Skip) if over(length) => return Ok(HeldBody::None),
+            _ => {}
+        }
+        inspect::answer_expectation(session).await;
+        let limits = BodyLimits {
+            hold: waf.profile.body_limit,
+            max: rule.rule.policies.max_body_size,
+            timeout: rule.rule.policies.timeouts.client_read,
+        };
+        let mut hold = self.services().budget.hold();
+        match inspect::read_body(session, limits, &mut hold).await? {
+            BodyRead::Whole(body) => {
+                ctx.body_bytes = body.len() as u64;
+                Ok(HeldBody::Whole(body, hold))
+            }
+            BodyRead::Prefix(_) if waf.profile.over_limit == BodyOverLimit::Refuse => {
+                Err(Refusal::new(413, Stage::Waf, "body-over-inspection-limit")
+                    .by(&waf.profile.name))
+            }
+            BodyRead::Prefix(body) => {
+                ctx.body_bytes = body.len() as u64;
+                Ok(HeldBody::Prefix(body, hold))
+            }
+        }
+    }
+}
+
+fn access(rule: &CompiledRule, ctx: &RequestContext) -> Result<(), Refusal> {
+    let (Some(client), Some(peer)) = (ctx.view.client, ctx.view.peer) else {
+        return Err(Refusal::new(403, Stage::Access, "no-client-address"));
+    };
+    for list in &rule.rule.policies.access {
+        let reason = match list.judge(client, peer) {
+            AccessVerdict::Allow => continue,
+            AccessVerdict::Denied => "denied",
+            AccessVerdict::NotAllowed => "not-allowed",
+        };
+        return Err(Refusal::new(403, Stage::Access, reason).by(&list.name));
+    }
+    Ok(())
+}
+
+fn stop_on(verdict: Verdict) -> Result<(), Refusal> {
+    inspect::refusal_of(verdict).map_or(Ok(()), Err)
+}
+
+/// gRPC streams have no end to wait for. Only a route whose backends all
+/// speak HTTP/2 is taken at the client's word, or the content type would be
+/// a way around the WAF.
+fn body_is_opaque(rule: &CompiledRule, session: &Session) -> bool {
+    inspect::request_body_is_opaque(session, speaks(rule, BackendProtocol::Http2))
+}
+
+/// Whether a rule forwards, to backends of this protocol alone.
+pub(super) fn speaks(rule: &CompiledRule, protocol: BackendProtocol) -> bool {
+    match &rule.rule.action {
+        Action::Forward(backends) => {
+            !backends.is_empty()
+                && backends
+                    .iter()
+                    .all(|(backend, _)| backend.protocol == protocol)
+        }
+        Action::Redirect(_) => false,
+    }
+}

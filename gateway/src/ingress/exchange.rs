@@ -1,0 +1,412 @@
+//! A request to a backend, and its response to the client.
+//!
+//! ```text
+//! choose an endpoint -> connect -> head, body -->
+//!      ^                                         <-- head -> phase 3, changes -> client
+//!      |                                         <-- body -----------------------> client
+//!      +-- again, where nothing can have happened yet
+//! ```
+//!
+//! Both directions move at once, in one task: a backend that answers before it
+//! has the whole request is heard, and a client that goes away ends the request.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderValue, StatusCode, Version, header};
+use pingora::http::ResponseHeader;
+use portcullis_config::model::BackendProtocol;
+
+use super::{
+    Ingress, Refusal, RequestContext, Session, Stage,
+    client::{self, Gone},
+    context::HeldBody,
+    decide::speaks,
+    forward::{self, Framed},
+    headers,
+    request_id::REQUEST_ID,
+    serve::Stop,
+    upgrade,
+};
+use crate::{
+    inspect,
+    snapshot::{CompiledBackend, CompiledRule},
+    upstream::{Connection, Event, Fault, FaultKind, Patience, Reuse, Target},
+};
+
+/// Endpoints tried for one request.
+const MAX_TRIES: u32 = 3;
+
+/// Bytes of a streamed body that are kept until the response begins, so that the
+/// request can be sent again.
+const MAX_REPLAY: usize = 64 << 10;
+
+/// Bytes of a body that has come already which are passed on at once.
+const TOGETHER: u64 = 64 << 10;
+
+/// How an exchange ended.
+pub(super) enum Exchanged {
+    /// Both sides have ended.
+    Whole,
+    /// The response has ended, and the client is still sending.
+    Early,
+    /// The backend has taken the connection over.
+    Upgraded(Connection),
+}
+
+/// How an attempt ended.
+enum Conversed {
+    /// The response has.
+    Ended,
+    /// With a 101.
+    Upgraded,
+}
+
+/// Why an attempt failed.
+enum Failed {
+    Endpoint(Fault),
+    Stop(Stop),
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self::Endpoint(fault)
+    }
+}
+
+impl<T: Into<Stop>> From<T> for Failed {
+    fn from(stop: T) -> Self {
+        Self::Stop(stop.into())
+    }
+}
+
+/// What is left to send of a request body that is not held.
+#[derive(Debug)]
+struct Upload {
+    /// Whether the client has sent all.
+    done: bool,
+    /// What was sent; `None` once it is too much to send again.
+    sent: Option<Vec<Bytes>>,
+    sent_bytes: usize,
+}
+
+impl Ingress {
+    /// Asks a backend of the rule and passes its response on.
+    ///
+    /// # Errors
+    /// The answer where there is no response, or one that was cut.
+    pub(super) async fn exchange(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        rule: &CompiledRule,
+    ) -> Result<Exchanged, Stop> {
+        let upgrade = upgrade::is_asked(session) && speaks(rule, BackendProtocol::Http1);
+        let idempotent = session.req_header().method.is_idempotent();
+        let mut upload = Upload {
+            done: upgrade || matches!(ctx.held, HeldBody::Whole(..)) || session.is_body_empty(),
+            sent: Some(Vec::new()),
+            sent_bytes: 0,
+        };
+        let framed = Framed::of(session, ctx, upgrade);
+        let mut stale = false;
+        loop {
+            let (backend, target) = choose(ctx, rule)?;
+            let reuse = if upgrade || stale {
+                Reuse::Never
+            } else {
+                Reuse::Pooled
+            };
+            let (mut connection, reused) = match self.connector().open(&target, reuse).await {
+                Ok(opened) => opened,
+                Err(fault) => {
+                    backend.metrics.connect_failed();
+                    // Counted: no attempt is left open for the end of the request.
+                    ctx.upstream_started = None;
+                    // Nothing was sent yet, so another endpoint may be asked whatever the method is.
+                    let endpoints = backend.backend.endpoints.len() as u32;
+                    if ctx.attempts < MAX_TRIES.min(endpoints) {
+                        continue;
+                    }
+                    return Err(refusal_of(&fault, &backend).into());
+                }
+            };
+            let failed = match self
+                .converse(session, ctx, rule, &mut connection, &framed, &mut upload)
+                .await
+            {
+                Ok(Conversed::Upgraded) => return Ok(Exchanged::Upgraded(connection)),
+                Ok(Conversed::Ended) => {
+                    self.connector().release(connection, &target).await;
+                    return Ok(if upload.done {
+                        Exchanged::Whole
+                    } else {
+                        Exchanged::Early
+                    });
+                }
+                Err(failed) => failed,
+            };
+            let fault = match failed {
+                Failed::Stop(stop) => return Err(stop),
+                Failed::Endpoint(fault) => fault,
+            };
+            tracing::debug!(%fault, request_id = %ctx.request_id, "attempt failed");
+            // A pooled connection may have been closed as the request was on its way.
+            let again =
+                fault.untouched || (idempotent && reused && fault.kind == FaultKind::Closed);
+            if again
+                && ctx.upstream_answered.is_none()
+                && ctx.attempts < MAX_TRIES
+                && upload.sent.is_some()
+            {
+                stale = reused;
+                continue;
+            }
+            return Err(refusal_of(&fault, &backend).into());
+        }
+    }
+
+    /// One attempt, on one connection.
+    async fn converse(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        rule: &CompiledRule,
+        connection: &mut Connection,
+        framed: &Framed,
+        upload: &mut Upload,
+    ) -> Result<Conversed, Failed> {
+        let timeouts = &rule.rule.policies.timeouts;
+        let patience = Patience {
+            read: timeouts.read,
+            write: timeouts.write,
+        };
+        forward::send_head(connection, session, ctx, rule, framed)?;
+        match &ctx.held {
+            HeldBody::Whole(body, _) => connection.send_body(body.clone(), true),
+            HeldBody::Prefix(bytes, _) => connection.send_body(bytes.clone(), false),
+            // A backend that answers late keeps its client waiting: the gateway
+            // asks for the body, once there is a connection.
+            HeldBody::None if !upload.done => inspect::answer_expectation(session).await,
+            HeldBody::None => {}
+        }
+        for part in upload.sent.iter().flatten() {
+            connection.send_body(part.clone(), false);
+        }
+        if upload.done {
+            connection.send_body(Bytes::new(), true);
+        } else if !framed.upgrade {
+            upload.pass_ready(session, ctx, rule, connection)?;
+        }
+        loop {
+            tokio::select! {
+                biased;
+                event = connection.next(patience) => match event? {
+                    Event::Progress => {}
+                    Event::Head { head, end } => {
+                        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                            self.pass_upgrade(session, ctx, rule, head).await?;
+                            return Ok(Conversed::Upgraded);
+                        }
+                        if head.status.is_informational() {
+                            pass_informational(session, head).await?;
+                            continue;
+                        }
+                        self.pass_head(session, ctx, rule, head, end).await?;
+                        // No way back from here.
+                        upload.sent = None;
+                        if end {
+                            break;
+                        }
+                    }
+                    Event::Data { bytes, end } => {
+                        client::write_body(session, bytes, end).await?;
+                        if end {
+                            break;
+                        }
+                    }
+                    Event::Trailers(trailers) => {
+                        client::write_trailers(session, trailers).await?;
+                        break;
+                    }
+                },
+                part = client::next_part(session, upload.done, timeouts.client_read),
+                    if !framed.upgrade && (upload.done || connection.has_room()) =>
+                {
+                    upload.pass(part?, session, ctx, rule, connection)?;
+                    upload.pass_ready(session, ctx, rule, connection)?;
+                }
+            }
+        }
+        Ok(Conversed::Ended)
+    }
+
+    async fn pass_head(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        rule: &CompiledRule,
+        mut head: Box<ResponseHeader>,
+        end: bool,
+    ) -> Result<(), Failed> {
+        ctx.upstream_answered = Some(Instant::now());
+        if let Some(transaction) = &mut ctx.waf {
+            let verdict = inspect::response_head(transaction, &head);
+            if let Some(refusal) = inspect::refusal_of(verdict) {
+                return Err(refusal.into());
+            }
+        }
+        change_head(session, ctx, rule, &mut head, end)
+            .map_err(|error| Fault::new(FaultKind::Malformed, error))?;
+        client::write_head(session, head, end).await?;
+        Ok(())
+    }
+
+    async fn pass_upgrade(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        rule: &CompiledRule,
+        mut head: Box<ResponseHeader>,
+    ) -> Result<(), Failed> {
+        let connection = HeaderValue::from_static("Upgrade");
+        head.insert_header(header::CONNECTION, connection)
+            .map_err(|error| Fault::new(FaultKind::Malformed, error))?;
+        self.pass_head(session, ctx, rule, head, false).await
+    }
+}
+
+impl Upload {
+    /// Passes on a part of the body, or its end.
+    fn pass(
+        &mut self,
+        part: Option<Bytes>,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        rule: &CompiledRule,
+        connection: &mut Connection,
+    ) -> Result<(), Failed> {
+        self.done = part.is_none() || session.is_body_done();
+        let part = part.unwrap_or_default();
+        ctx.body_bytes += part.len() as u64;
+        let max = rule.rule.policies.max_body_size;
+        if max.is_some_and(|max| ctx.body_bytes > max) {
+            return Err(Refusal::new(413, Stage::Body, "body-too-large").into());
+        }
+        self.keep(&part, session.req_header().method.is_idempotent());
+        connection.send_body(part, self.done);
+        Ok(())
+    }
+
+    /// Passes on what has come already, so that it leaves together.
+    fn pass_ready(
+        &mut self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        rule: &CompiledRule,
+        connection: &mut Connection,
+    ) -> Result<(), Failed> {
+        let enough = ctx.body_bytes + TOGETHER;
+        while !self.done && ctx.body_bytes < enough {
+            let Some(part) = session.read_request_body().now_or_never() else {
+                break;
+            };
+            self.pass(part.map_err(Gone::from)?, session, ctx, rule, connection)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a part, as long as the request may be sent again.
+    fn keep(&mut self, part: &Bytes, idempotent: bool) {
+        let Some(sent) = &mut self.sent else {
+            return;
+        };
+        self.sent_bytes += part.len();
+        if part.is_empty() {
+            return;
+        }
+        if idempotent && self.sent_bytes <= MAX_REPLAY {
+            sent.push(part.clone());
+        } else {
+            self.sent = None;
+        }
+    }
+}
+
+/// Chooses the endpoint of the next attempt; a later one stays with the backend
+/// that was chosen by weight and takes its next endpoint.
+fn choose(
+    ctx: &mut RequestContext,
+    rule: &CompiledRule,
+) -> Result<(Arc<CompiledBackend>, Target), Refusal> {
+    let unavailable = || Refusal::new(503, Stage::Upstream, "no-endpoint");
+    let chosen = ctx
+        .backend
+        .clone()
+        .or_else(|| rule.targets.as_ref()?.next().cloned());
+    let backend = chosen.ok_or_else(unavailable)?;
+    ctx.backend = Some(Arc::clone(&backend));
+    let Some(endpoint) = backend.next() else {
+        return Err(unavailable().by(&backend.backend.name));
+    };
+    ctx.attempts += 1;
+    ctx.endpoint = Some(endpoint.address);
+    ctx.upstream_started = Some(Instant::now());
+    let target = Target::new(&backend, endpoint, &rule.rule.policies.timeouts);
+    Ok((backend, target))
+}
+
+/// The answer to a failure of an endpoint.
+fn refusal_of(fault: &Fault, backend: &CompiledBackend) -> Refusal {
+    let (status, reason) = match fault.kind {
+        FaultKind::ConnectTimeout => (504, "connect-timeout"),
+        FaultKind::Connect => (502, "connect-failed"),
+        FaultKind::Tls => (502, "tls-failed"),
+        FaultKind::Timeout => (504, "timeout"),
+        FaultKind::Closed | FaultKind::Malformed => (502, "failed"),
+    };
+    Refusal::new(status, Stage::Upstream, reason).by(&backend.backend.name)
+}
+
+/// The response head as the client gets it.
+fn change_head(
+    session: &Session,
+    ctx: &RequestContext,
+    rule: &CompiledRule,
+    head: &mut ResponseHeader,
+    end: bool,
+) -> pingora::Result<()> {
+    // The version is that of a connection (RFC 9110 section 2.5): the client's.
+    head.set_version(Version::HTTP_11);
+    head.insert_header(REQUEST_ID, ctx.request_id_value())?;
+    headers::change_response(head, &rule.rule.response_headers)?;
+    let request = session.req_header();
+    let bodiless =
+        request.method == http::Method::HEAD || matches!(head.status.as_u16(), 101 | 204 | 304);
+    if session.is_http2() || bodiless || head.headers.contains_key(header::CONTENT_LENGTH) {
+        return Ok(());
+    }
+    if end {
+        head.insert_header(header::CONTENT_LENGTH, 0)?;
+    } else if request.version != Version::HTTP_10 {
+        // HTTP/1.0 knows no chunks (RFC 9112 section 7.1): its body ends with the connection.
+        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
+}
+
+/// Passes on what comes before a response, to those who know of such (RFC 9110
+/// section 15.2). A 100 has been sent already, where one was asked for.
+async fn pass_informational(session: &mut Session, head: Box<ResponseHeader>) -> Result<(), Gone> {
+    let known = session.req_header().version == Version::HTTP_11;
+    if head.status == StatusCode::CONTINUE || !known {
+        return Ok(());
+    }
+    // pingora gives up keepalive for any head written before the body has come,
+    // this one included.
+    let keepalive = session.get_keepalive();
+    client::write_head(session, head, false).await?;
+    session.set_keepalive(keepalive);
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! The life of a request.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{HeaderValue, header};
+use pingora::{
+    ErrorType,
+    apps::{HttpPersistentSettings, ReusedHttpStream},
+    http::ResponseHeader,
+};
+use portcullis_config::model::{Action, Redirect, Timeouts};
+use tokio::sync::watch;
+
+use super::{
+    Refusal, RequestContext, Session, Stage,
+    client::{self, Gone},
+    exchange::Exchanged,
+    finish::Answer,
+    headers,
+    redirect::{RedirectFrom, location},
+    request_id::REQUEST_ID,
+    upgrade,
+};
+use crate::{
+    inspect::{BodyBudget, WafOutcome},
+    listen::ConnectionFacts,
+    snapshot::{CompiledRule, Snapshot},
+    telemetry::{AccessLog, AuditLog, Metrics},
+    upstream::{Connection, Connector},
+};
+
+/// What the ingress works with.
+pub struct Services {
+    /// The snapshot that new requests pin.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// One line for each request.
+    pub access_log: Arc<AccessLog>,
+    /// One line for each request that a WAF rule matched.
+    pub audit_log: Arc<AuditLog>,
+    /// Memory for held bodies.
+    pub budget: Arc<BodyBudget>,
+}
+
+/// The ingress: serves the connections of every ingress listener.
+#[derive(Clone)]
+pub struct Ingress {
+    shared: Arc<(Services, Connector)>,
+}
+
+/// How a request ended.
+pub(super) enum Ended {
+    /// Another may follow on the connection.
+    Whole,
+    /// The answer was cut, or nobody is there to be answered: the connection closes.
+    Cut,
+    /// The connection is the backend's now.
+    Upgraded(Connection),
+}
+
+/// Why a request ends before its answer has come from a backend.
+pub(super) enum Stop {
+    /// It is answered with this.
+    Refused(Refusal),
+    /// There is nobody to answer; the reason is logged, where it is worth a name.
+    Gone(Option<Refusal>),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Gone> for Stop {
+    fn from(gone: Gone) -> Self {
+        let slow = || Refusal::new(408, Stage::Body, "client-too-slow");
+        match gone {
+            Gone::Closed => Self::Gone(None),
+            Gone::Slow => slow().into(),
+            Gone::Stuck => Self::Gone(Some(slow())),
+            Gone::Malformed => Refusal::new(400, Stage::Body, "broken-body").into(),
+        }
+    }
+}
+
+impl Ingress {
+    /// Makes the ingress.
+    pub fn new(services: Services) -> Self {
+        Self {
+            shared: Arc::new((services, Connector::new())),
+        }
+    }
+
+    pub(super) fn services(&self) -> &Services {
+        &self.shared.0
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.shared.1
+    }
+
+    /// Serves one request, and gives the connection back for the next.
+    pub(super) async fn serve(
+        &self,
+        mut session: Session,
+        facts: &Arc<ConnectionFacts>,
+        drain: &watch::Receiver<bool>,
+    ) -> Option<ReusedHttpStream> {
+        if let Err(status) = read_head(&mut session, facts, drain).await {
+            self.refuse_head(session, facts, status?).await;
+            return None;
+        }
+        facts.head_complete();
+        self.services().metrics.request_started();
+        let mut ctx = RequestContext::new(self.services().snapshot.load_full(), Arc::clone(facts));
+        // Until there is a rule that says: an answer of our own waits no longer.
+        session.set_write_timeout(Some(Timeouts::default().client_write));
+        if *drain.borrow() {
+            session.set_keepalive(None);
+        }
+
+        let ended = match self.answer(&mut session, &mut ctx).await {
+            Ok(ended) => ended,
+            Err(Stop::Gone(reason)) => {
+                if let Some(refusal) = reason {
+                    self.note(&mut ctx, refusal);
+                }
+                Ended::Cut
+            }
+            Err(Stop::Refused(refusal)) => self.refuse(&mut session, &mut ctx, refusal).await,
+        };
+        match ended {
+            Ended::Upgraded(backend) => {
+                let request = session.req_header().clone();
+                let answer = upgrade::relay(session, backend, &mut ctx).await;
+                self.finish(&request, &mut ctx, answer);
+                None
+            }
+            Ended::Cut => {
+                self.finish(session.req_header(), &mut ctx, Answer::of(&session));
+                client::cut(&mut session).await;
+                None
+            }
+            Ended::Whole => {
+                self.finish(session.req_header(), &mut ctx, Answer::of(&session));
+                if !session.is_http2() {
+                    facts.awaits_head(!session.is_body_done());
+                }
+                let settings = HttpPersistentSettings::for_session(&session);
+                let stream = session.finish().await.ok().flatten()?;
+                Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+            }
+        }
+    }
+
+    async fn answer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Ended, Stop> {
+        let rule = self.decide(session, ctx).await?;
+        if let Action::Redirect(redirect) = &rule.rule.action {
+            self.redirect(session, ctx, &rule, redirect).await?;
+            return Ok(Ended::Whole);
+        }
+        match self.exchange(session, ctx, &rule).await? {
+            Exchanged::Whole => Ok(Ended::Whole),
+            Exchanged::Upgraded(backend) => Ok(Ended::Upgraded(backend)),
+            Exchanged::Early => {
+                // The backend needed no more of the request; the client is still sending.
+                session.set_keepalive(None);
+                client::drain(session).await;
+                Ok(Ended::Whole)
+            }
+        }
+    }
+
+    /// Answers with a refusal, where an answer has not begun.
+    async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        refusal: Refusal,
+    ) -> Ended {
+        let begun = session
+            .response_written()
+            .is_some_and(|head| !head.status.is_informational());
+        let ended = if begun || refusal.reason == "dropped" {
+            Ended::Cut
+        } else {
+            match refusal.write(session, &ctx.request_id).await {
+                Ok(()) => Ended::Whole,
+                Err(error) => {
+                    tracing::debug!(?error, request_id = %ctx.request_id, "refusal not written");
+                    Ended::Cut
+                }
+            }
+        };
+        self.note(ctx, refusal);
+        ended
+    }
+
+    /// Counts a refusal and keeps it for the log.
+    fn note(&self, ctx: &mut RequestContext, refusal: Refusal) {
+        self.services()
+            .metrics
+            .refusal(refusal.stage.name(), refusal.reason);
+        if refusal.stage == Stage::Waf {
+            ctx.waf_outcome = WafOutcome::Blocked;
+        }
+        ctx.refusal = Some(refusal);
+    }
+
+    async fn redirect(
+        &self,
+        session: &mut Session,
+        ctx: &RequestContext,
+        rule: &CompiledRule,
+        redirect: &Redirect,
+    ) -> Result<(), Stop> {
+        let raw = String::from_utf8_lossy(session.req_header().raw_path()).into_owned();
+        let to = location(
+            redirect,
+            RedirectFrom {
+                secure: ctx.facts.tls.is_some(),
+                host: &ctx.view.host,
+                port: ctx.view.port,
+                target: ctx.view.forward_target.as_deref().unwrap_or(&raw),
+            },
+        );
+        let internal = |_| Refusal::new(500, Stage::Route, "bad-redirect");
+        let to = HeaderValue::try_from(to).map_err(|_| internal(()))?;
+        let head = || -> pingora::Result<ResponseHeader> {
+            let mut response = ResponseHeader::build(redirect.status, Some(8))?;
+            response.insert_header(header::LOCATION, to)?;
+            response.insert_header(header::CONTENT_LENGTH, 0)?;
+            response.insert_header(REQUEST_ID, &ctx.request_id)?;
+            headers::change_response(&mut response, &rule.rule.response_headers)?;
+            Ok(response)
+        };
+        let response = head().map_err(|_| internal(()))?;
+        if !session.is_body_done() {
+            session.set_keepalive(None);
+        }
+        client::write_head(session, Box::new(response), true).await?;
+        Ok(())
+    }
+}
+
+/// Reads a request head; the error is the status of a refusal, or nothing where
+/// the connection ends.
+async fn read_head(
+    session: &mut Session,
+    facts: &ConnectionFacts,
+    drain: &watch::Receiver<bool>,
+) -> Result<(), Option<u16>> {
+    if let Session::H1(session) = session {
+        // A client need not wait for an answer before it asks again (RFC 9112 section 9.3.2).
+        session.set_pipelining_enabled(true);
+    }
+    let mut drain = drain.clone();
+    let read = tokio::select! {
+        // What has come already is answered.
+        biased;
+        read = session.read_request() => read,
+        _ = drain.wait_for(|drain| *drain) => return Err(None),
+    };
+    match read {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(None),
+        Err(_) if facts.head_is_too_large() => Err(Some(431)),
+        Err(error) => {
+            tracing::debug!(%error, "request head not read");
+            let malformed = matches!(error.etype(), ErrorType::InvalidHTTPHeader);
+            Err(malformed.then_some(400))
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What goes wrong with an endpoint.
+
+use std::error::Error;
+
+use pingora::ErrorType;
+
+/// A failure of an endpoint, or of the way to it.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind:?}: {source}")]
+pub(crate) struct Fault {
+    /// What kind it is.
+    pub kind: FaultKind,
+    /// The endpoint cannot have acted on the request, so that any may be sent again.
+    pub untouched: bool,
+    #[source]
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// Kinds of failure, as far as they are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// No connection in time.
+    ConnectTimeout,
+    /// No connection.
+    Connect,
+    /// No TLS, or a certificate that is not right.
+    Tls,
+    /// Silence for too long.
+    Timeout,
+    /// The connection ended.
+    Closed,
+    /// It does not speak HTTP as it should.
+    Malformed,
+}
+
+impl Fault {
+    /// Makes a fault.
+    pub(crate) fn new(kind: FaultKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            untouched: false,
+            source: source.into(),
+        }
+    }
+
+    /// A connection that was not made.
+    pub(crate) fn connecting(error: Box<pingora::Error>) -> Self {
+        let kind = match error.etype() {
+            ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
+                FaultKind::ConnectTimeout
+            }
+            ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert => FaultKind::Tls,
+            _ => FaultKind::Connect,
+        };
+        Self {
+            kind,
+            untouched: true,
+            source: error,
+        }
+    }
+
+    /// Says that the endpoint has not acted.
+    #[must_use]
+    pub(crate) fn untouched(mut self) -> Self {
+        self.untouched = true;
+        self
+    }
+}
