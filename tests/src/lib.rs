@@ -10,6 +10,7 @@ mod certificates;
 mod client;
 mod gateway;
 mod raw;
+mod scripted;
 
 pub use backend::{Backend, Recorder, Seen};
 pub use binary::portcullis;
@@ -17,6 +18,7 @@ pub use certificates::Authority;
 pub use client::{Client, h2c, https_client};
 pub use gateway::{Gateway, swap_config_map, wait_for};
 pub use raw::{Raw, raw, status_of};
+pub use scripted::{Line, Scripted};
 
 /// SHA-256 in hex.
 pub fn sha256(bytes: &[u8]) -> String {

@@ -68,6 +68,12 @@ impl Raw {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Reads to the end of the connection; the error that it ends with, where it is not closed.
+    pub fn end(&mut self) -> Option<std::io::ErrorKind> {
+        let read = self.stream.read_to_end(&mut Vec::new());
+        read.err().map(|error| error.kind())
+    }
+
     /// Waits for the peer to close the connection; `false` when it stays open.
     pub fn ends(&mut self) -> bool {
         let mut bytes = [0; 4096];

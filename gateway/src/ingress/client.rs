@@ -3,11 +3,17 @@
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use pingora::{ErrorType, http::ResponseHeader, protocols::Stream};
+use http::{HeaderMap, Version, header};
+use pingora::{
+    ErrorType,
+    apps::{HttpPersistentSettings, ReusedHttpStream},
+    http::ResponseHeader,
+    protocols::Stream,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Session;
+use crate::{hop_by_hop::strip_hop_by_hop, listen::ConnectionFacts};
 
 /// Bytes of an unread request body that are drained so that the client sees the
 /// status instead of a reset; more than this and the connection is closed on it.
@@ -54,12 +60,19 @@ impl From<Box<pingora::Error>> for Gone {
 pub(super) async fn next_part(
     session: &mut Session,
     done: bool,
-    patience: Duration,
+    patience: Option<Duration>,
 ) -> Result<Option<Bytes>, Gone> {
     if done {
         return session.read_body_or_idle(true).await.map_err(Gone::from);
     }
-    within(Some(patience), Gone::Slow, session.read_request_body()).await
+    let read = session.read_request_body();
+    let Some(patience) = patience else {
+        return read.await.map_err(Gone::from);
+    };
+    match pingora_timeout::timeout(patience, read).await {
+        Ok(read) => read.map_err(Gone::from),
+        Err(_) => Err(Gone::Slow),
+    }
 }
 
 /// Writes a response head; `end` where no body follows.
@@ -69,7 +82,9 @@ pub(super) async fn write_head(
     end: bool,
 ) -> Result<(), Gone> {
     if let Session::H2(session) = session {
-        return session.write_response_header(head, end).map_err(Gone::from);
+        return session
+            .write_response_header(head, end)
+            .map_err(|_| Gone::Closed);
     }
     let patience = session.get_write_timeout();
     let written = async {
@@ -79,32 +94,72 @@ pub(super) async fn write_head(
         }
         Ok(())
     };
-    within(patience, Gone::Stuck, written).await
+    writing(patience, written).await
 }
 
 /// Writes a part of a response body, and its end with the last.
 pub(super) async fn write_body(session: &mut Session, bytes: Bytes, end: bool) -> Result<(), Gone> {
     let patience = session.get_write_timeout();
-    let written = session.write_response_body(bytes, end);
-    within(patience, Gone::Stuck, written).await
+    writing(patience, session.write_response_body(bytes, end)).await
 }
 
 /// Ends a response with trailers; HTTP/1 clients get the end alone, since
 /// pingora-core writes no trailers there.
-pub(super) async fn write_trailers(session: &mut Session, trailers: HeaderMap) -> Result<(), Gone> {
-    if session.is_http2() {
-        session
-            .write_response_trailers(trailers)
-            .await
-            .map_err(Gone::from)
-    } else {
-        write_body(session, Bytes::new(), true).await
+pub(super) async fn write_trailers(
+    session: &mut Session,
+    mut trailers: HeaderMap,
+) -> Result<(), Gone> {
+    if !session.is_http2() {
+        return write_body(session, Bytes::new(), true).await;
     }
+    // RFC 9110 section 6.5.1: they may neither frame the message nor route it.
+    strip_hop_by_hop(&mut trailers);
+    trailers.remove(header::CONTENT_LENGTH);
+    trailers.remove(header::HOST);
+    let patience = session.get_write_timeout();
+    writing(patience, session.write_response_trailers(trailers)).await
 }
 
-/// Ends a connection whose answer was cut: no end of a body is written.
-pub(super) async fn cut(session: &mut Session) {
-    // Sends what is buffered still, where the client takes it.
+/// Answers `Expect: 100-continue` (RFC 9110 section 10.1.1) in place of the
+/// backend, which never sees the expectation. Once for each HTTP/1 session.
+pub(super) async fn answer_expectation(session: &mut Session) -> Result<(), Gone> {
+    let request = session.req_header();
+    let expects = request.version == Version::HTTP_11
+        && request
+            .headers
+            .get(header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if !expects {
+        return Ok(());
+    }
+    // pingora gives up keepalive for any head written before the body has come,
+    // this one included.
+    let keepalive = session.get_keepalive();
+    let patience = session.get_write_timeout();
+    writing(patience, session.write_continue_response()).await?;
+    session.set_keepalive(keepalive);
+    Ok(())
+}
+
+/// Ends a request and gives its connection back, where another may follow.
+pub(super) async fn finish(session: Session) -> Option<ReusedHttpStream> {
+    let settings = HttpPersistentSettings::for_session(&session);
+    let patience = session.get_write_timeout();
+    let stream = writing(patience, session.finish()).await.ok().flatten()?;
+    Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+}
+
+/// Ends a connection whose answer was cut, so that it does not look complete.
+pub(super) async fn cut(session: &mut Session, facts: &ConnectionFacts) {
+    let to_the_end = session.req_header().version == Version::HTTP_10
+        && session
+            .response_written()
+            .is_some_and(|head| !head.headers.contains_key(header::CONTENT_LENGTH));
+    if to_the_end {
+        // Its body ends with the connection: only a reset tells a cut from that.
+        facts.reset_on_close();
+    }
+    // Sends what is buffered still, where the client takes it; no end of the body.
     let _ = tokio::time::timeout(MAX_CUT_TIME, session.shutdown()).await;
 }
 
@@ -140,16 +195,19 @@ pub(super) async fn linger(mut stream: Stream) {
     let _ = tokio::time::timeout(MAX_DRAIN_TIME, reading).await;
 }
 
-async fn within<T>(
+async fn writing<T>(
     patience: Option<Duration>,
-    late: Gone,
     work: impl Future<Output = pingora::Result<T>>,
 ) -> Result<T, Gone> {
+    let gone = |error: Box<pingora::Error>| match Gone::from(error) {
+        Gone::Stuck => Gone::Stuck,
+        _ => Gone::Closed,
+    };
     match patience {
-        None => work.await.map_err(Gone::from),
+        None => work.await.map_err(gone),
         Some(patience) => match pingora_timeout::timeout(patience, work).await {
-            Ok(done) => done.map_err(Gone::from),
-            Err(_) => Err(late),
+            Ok(done) => done.map_err(gone),
+            Err(_) => Err(Gone::Stuck),
         },
     }
 }

@@ -32,12 +32,16 @@ impl ConnectionHandler for Ingress {
         facts: Arc<ConnectionFacts>,
         drain: watch::Receiver<bool>,
     ) {
-        let limits = &facts.settings.load().limits;
+        // Copied: the settings must not be held for as long as the connection lasts.
+        let (max_streams, idle) = {
+            let settings = facts.settings.load();
+            (settings.limits.max_streams, settings.limits.idle_timeout)
+        };
         let connection = Arc::new(Connection {
             ingress: self.clone(),
-            max_streams: limits.max_streams,
-            options: options(limits.idle_timeout),
-            facts: Arc::clone(&facts),
+            max_streams,
+            options: options(idle),
+            facts,
         });
         connection.process_new(Box::new(stream), &drain).await;
     }

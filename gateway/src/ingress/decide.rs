@@ -10,9 +10,10 @@ use portcullis_config::{
 use portcullis_waf::Verdict;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage,
+    Ingress, Refusal, RequestContext, Session, Stage, client,
     context::HeldBody,
     request_id::{REQUEST_ID, accept_request_id},
+    serve::Stop,
     view,
 };
 use crate::{
@@ -30,7 +31,7 @@ impl Ingress {
         &self,
         session: &mut Session,
         ctx: &mut RequestContext,
-    ) -> Result<Arc<CompiledRule>, Refusal> {
+    ) -> Result<Arc<CompiledRule>, Stop> {
         ctx.view = view::normalise(session, &ctx.snapshot, &ctx.facts)?;
         if ctx.view.trusted
             && let Some(id) = session
@@ -75,7 +76,7 @@ impl Ingress {
             (policies.max_body_size, inspect::content_length(session))
             && length > max
         {
-            return Err(Refusal::new(413, Stage::Body, "body-too-large"));
+            return Err(Refusal::new(413, Stage::Body, "body-too-large").into());
         }
         if let Some(waf) = &rule.waf {
             // Boxed: most requests of a plain proxy never need its room.
@@ -123,9 +124,9 @@ impl Ingress {
         rule: &CompiledRule,
         session: &mut Session,
         ctx: &mut RequestContext,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stop> {
         let Some(client) = ctx.view.client else {
-            return Err(Refusal::new(403, Stage::Waf, "no-client-address"));
+            return Err(Refusal::new(403, Stage::Waf, "no-client-address").into());
         };
         let mut transaction = Box::new(inspect::begin(
             waf,
@@ -164,7 +165,7 @@ impl Ingress {
         }
         ctx.held = held;
         let verdict = transaction.request_body_end();
-        stop_on(verdict)
+        Ok(stop_on(verdict)?)
     }
 
     async fn hold_body(
@@ -173,20 +174,19 @@ impl Ingress {
         rule: &CompiledRule,
         session: &mut Session,
         ctx: &mut RequestContext,
-    ) -> Result<HeldBody, Refusal> {
+    ) -> Result<HeldBody, Stop> {
         if session.is_body_empty() {
             return Ok(HeldBody::None);
         }
         let over = |length: u64| length > waf.profile.body_limit;
         match (inspect::content_length(session), waf.profile.over_limit) {
             (Some(length), BodyOverLimit::Refuse) if over(length) => {
-                return Err(Refusal::new(413, Stage::Waf, "body-over-inspection-limit")
-                    .by(&waf.profile.name));
+                return Err(over_limit(waf).into());
             }
             (Some(length), BodyOverLimit::Skip) if over(length) => return Ok(HeldBody::None),
             _ => {}
         }
-        inspect::answer_expectation(session).await;
+        client::answer_expectation(session).await?;
         let limits = BodyLimits {
             hold: waf.profile.body_limit,
             max: rule.rule.policies.max_body_size,
@@ -199,8 +199,7 @@ impl Ingress {
                 Ok(HeldBody::Whole(body, hold))
             }
             BodyRead::Prefix(_) if waf.profile.over_limit == BodyOverLimit::Refuse => {
-                Err(Refusal::new(413, Stage::Waf, "body-over-inspection-limit")
-                    .by(&waf.profile.name))
+                Err(over_limit(waf).into())
             }
             BodyRead::Prefix(body) => {
                 ctx.body_bytes = body.len() as u64;
@@ -208,6 +207,10 @@ impl Ingress {
             }
         }
     }
+}
+
+fn over_limit(waf: &CompiledWaf) -> Refusal {
+    Refusal::new(413, Stage::Waf, "body-over-inspection-limit").by(&waf.profile.name)
 }
 
 fn access(rule: &CompiledRule, ctx: &RequestContext) -> Result<(), Refusal> {

@@ -10,9 +10,9 @@
 //! Both directions move at once, in one task: a backend that answers before it
 //! has the whole request is heard, and a client that goes away ends the request.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
@@ -45,12 +45,13 @@ const MAX_REPLAY: usize = 64 << 10;
 /// Bytes of a body that has come already which are passed on at once.
 const TOGETHER: u64 = 64 << 10;
 
+/// Parts of it: a client may make them as small as it likes.
+const PARTS_TOGETHER: usize = 64;
+
 /// How an exchange ended.
 pub(super) enum Exchanged {
-    /// Both sides have ended.
+    /// The response has ended; the client may be sending still.
     Whole,
-    /// The response has ended, and the client is still sending.
-    Early,
     /// The backend has taken the connection over.
     Upgraded(Connection),
 }
@@ -87,8 +88,7 @@ struct Upload {
     /// Whether the client has sent all.
     done: bool,
     /// What was sent; `None` once it is too much to send again.
-    sent: Option<Vec<Bytes>>,
-    sent_bytes: usize,
+    sent: Option<BytesMut>,
 }
 
 impl Ingress {
@@ -106,13 +106,17 @@ impl Ingress {
         let idempotent = session.req_header().method.is_idempotent();
         let mut upload = Upload {
             done: upgrade || matches!(ctx.held, HeldBody::Whole(..)) || session.is_body_empty(),
-            sent: Some(Vec::new()),
-            sent_bytes: 0,
+            sent: Some(BytesMut::new()),
         };
         let framed = Framed::of(session, ctx, upgrade);
         let mut stale = false;
         loop {
-            let (backend, target) = choose(ctx, rule)?;
+            let (backend, endpoint) = choose(ctx, rule)?;
+            let target = Target {
+                backend: &backend,
+                endpoint,
+                connect: rule.rule.policies.timeouts.connect,
+            };
             let reuse = if upgrade || stale {
                 Reuse::Never
             } else {
@@ -132,24 +136,18 @@ impl Ingress {
                     return Err(refusal_of(&fault, &backend).into());
                 }
             };
-            let failed = match self
+            let conversed = self
                 .converse(session, ctx, rule, &mut connection, &framed, &mut upload)
-                .await
-            {
-                Ok(Conversed::Upgraded) => return Ok(Exchanged::Upgraded(connection)),
-                Ok(Conversed::Ended) => {
-                    self.connector().release(connection, &target).await;
-                    return Ok(if upload.done {
-                        Exchanged::Whole
-                    } else {
-                        Exchanged::Early
-                    });
-                }
-                Err(failed) => failed,
-            };
-            let fault = match failed {
-                Failed::Stop(stop) => return Err(stop),
-                Failed::Endpoint(fault) => fault,
+                .await;
+            if let Ok(Conversed::Upgraded) = conversed {
+                return Ok(Exchanged::Upgraded(connection));
+            }
+            // In any case: a connection that cannot be used again is closed.
+            self.connector().release(connection, &target).await;
+            let fault = match conversed {
+                Ok(_) => return Ok(Exchanged::Whole),
+                Err(Failed::Stop(stop)) => return Err(stop),
+                Err(Failed::Endpoint(fault)) => fault,
             };
             tracing::debug!(%fault, request_id = %ctx.request_id, "attempt failed");
             // A pooled connection may have been closed as the request was on its way.
@@ -178,21 +176,17 @@ impl Ingress {
         upload: &mut Upload,
     ) -> Result<Conversed, Failed> {
         let timeouts = &rule.rule.policies.timeouts;
-        let patience = Patience {
-            read: timeouts.read,
-            write: timeouts.write,
-        };
         forward::send_head(connection, session, ctx, rule, framed)?;
         match &ctx.held {
             HeldBody::Whole(body, _) => connection.send_body(body.clone(), true),
             HeldBody::Prefix(bytes, _) => connection.send_body(bytes.clone(), false),
             // A backend that answers late keeps its client waiting: the gateway
             // asks for the body, once there is a connection.
-            HeldBody::None if !upload.done => inspect::answer_expectation(session).await,
+            HeldBody::None if !upload.done => client::answer_expectation(session).await?,
             HeldBody::None => {}
         }
-        for part in upload.sent.iter().flatten() {
-            connection.send_body(part.clone(), false);
+        if let Some(sent) = upload.sent.as_ref().filter(|sent| !sent.is_empty()) {
+            connection.send_body(Bytes::copy_from_slice(sent), false);
         }
         if upload.done {
             connection.send_body(Bytes::new(), true);
@@ -200,8 +194,15 @@ impl Ingress {
             upload.pass_ready(session, ctx, rule, connection)?;
         }
         loop {
+            // Before the response a silent client is a slow one, and the endpoint is
+            // not to blame. After it both may be silent, but not together for long.
+            let answered = ctx.upstream_answered.is_some();
+            let patience = Patience {
+                read: (answered || upload.done).then_some(timeouts.read),
+                write: timeouts.write,
+            };
+            let client_patience = (!answered).then_some(timeouts.client_read);
             tokio::select! {
-                biased;
                 event = connection.next(patience) => match event? {
                     Event::Progress => {}
                     Event::Head { head, end } => {
@@ -214,8 +215,9 @@ impl Ingress {
                             continue;
                         }
                         self.pass_head(session, ctx, rule, head, end).await?;
-                        // No way back from here.
+                        // No way back from here: what was held has served its purpose.
                         upload.sent = None;
+                        ctx.held = HeldBody::None;
                         if end {
                             break;
                         }
@@ -231,7 +233,7 @@ impl Ingress {
                         break;
                     }
                 },
-                part = client::next_part(session, upload.done, timeouts.client_read),
+                part = client::next_part(session, upload.done, client_patience),
                     if !framed.upgrade && (upload.done || connection.has_room()) =>
                 {
                     upload.pass(part?, session, ctx, rule, connection)?;
@@ -259,6 +261,9 @@ impl Ingress {
         }
         change_head(session, ctx, rule, &mut head, end)
             .map_err(|error| Fault::new(FaultKind::Malformed, error))?;
+        if ends_with_connection(session, &head, end) {
+            session.set_keepalive(None);
+        }
         client::write_head(session, head, end).await?;
         Ok(())
     }
@@ -308,7 +313,10 @@ impl Upload {
         connection: &mut Connection,
     ) -> Result<(), Failed> {
         let enough = ctx.body_bytes + TOGETHER;
-        while !self.done && ctx.body_bytes < enough {
+        for _ in 0..PARTS_TOGETHER {
+            if self.done || ctx.body_bytes >= enough {
+                break;
+            }
             let Some(part) = session.read_request_body().now_or_never() else {
                 break;
             };
@@ -322,12 +330,11 @@ impl Upload {
         let Some(sent) = &mut self.sent else {
             return;
         };
-        self.sent_bytes += part.len();
         if part.is_empty() {
             return;
         }
-        if idempotent && self.sent_bytes <= MAX_REPLAY {
-            sent.push(part.clone());
+        if idempotent && sent.len() + part.len() <= MAX_REPLAY {
+            sent.extend_from_slice(part);
         } else {
             self.sent = None;
         }
@@ -339,7 +346,7 @@ impl Upload {
 fn choose(
     ctx: &mut RequestContext,
     rule: &CompiledRule,
-) -> Result<(Arc<CompiledBackend>, Target), Refusal> {
+) -> Result<(Arc<CompiledBackend>, SocketAddr), Refusal> {
     let unavailable = || Refusal::new(503, Stage::Upstream, "no-endpoint");
     let chosen = ctx
         .backend
@@ -353,8 +360,8 @@ fn choose(
     ctx.attempts += 1;
     ctx.endpoint = Some(endpoint.address);
     ctx.upstream_started = Some(Instant::now());
-    let target = Target::new(&backend, endpoint, &rule.rule.policies.timeouts);
-    Ok((backend, target))
+    let address = endpoint.address;
+    Ok((backend, address))
 }
 
 /// The answer to a failure of an endpoint.
@@ -365,6 +372,7 @@ fn refusal_of(fault: &Fault, backend: &CompiledBackend) -> Refusal {
         FaultKind::Tls => (502, "tls-failed"),
         FaultKind::Timeout => (504, "timeout"),
         FaultKind::Closed | FaultKind::Malformed => (502, "failed"),
+        FaultKind::Unsendable => return Refusal::new(400, Stage::Normalise, "bad-target"),
     };
     Refusal::new(status, Stage::Upstream, reason).by(&backend.backend.name)
 }
@@ -394,6 +402,12 @@ fn change_head(
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     Ok(())
+}
+
+/// Whether the client finds the end of a body by the end of the connection.
+fn ends_with_connection(session: &Session, head: &ResponseHeader, end: bool) -> bool {
+    !end && session.req_header().version == Version::HTTP_10
+        && !head.headers.contains_key(header::CONTENT_LENGTH)
 }
 
 /// Passes on what comes before a response, to those who know of such (RFC 9110

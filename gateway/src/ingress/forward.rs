@@ -11,7 +11,7 @@ use pingora::http::RequestHeader;
 use super::{RequestContext, Session, context::HeldBody, request_id::REQUEST_ID};
 use crate::{
     hop_by_hop::{is_hop_by_hop, listed_in_connection},
-    inspect,
+    inspect::{self, joined_cookies},
     snapshot::CompiledRule,
     upstream::{Connection, Fault, Fields, Framing, RequestLine},
 };
@@ -66,12 +66,15 @@ pub(super) fn send_head(
     let request = session.req_header();
     let target = forward_target(ctx, request.raw_path());
     let host = host_value(request);
-    // HTTP/1.1 wants a Host; a client that speaks HTTP/1.0 may have none.
-    let endpoint = ctx.endpoint.map(|endpoint| endpoint.to_string());
+    let fallback;
     let host = match (&rule.rule.rewrite_host, host) {
         (Some(host), _) => host.as_bytes(),
         (None, Some(host)) => host,
-        (None, None) => endpoint.as_deref().unwrap_or_default().as_bytes(),
+        // HTTP/1.1 wants a Host; a client that speaks HTTP/1.0 may have none.
+        (None, None) => {
+            fallback = host_without_field(ctx);
+            fallback.as_bytes()
+        }
     };
     let line = RequestLine {
         method: &request.method,
@@ -111,27 +114,35 @@ fn client_fields(
 ) {
     let changes = &rule.rule.request_headers;
     let listed = listed_in_connection(&request.headers);
-    let stays = |name: &HeaderName| {
-        !is_ours(name.as_str())
-            && (ctx.view.trusted || !only_from_trusted(name.as_str()))
-            && !listed.contains(name)
-            && !changes.remove.contains(name)
-            && !changes.set.iter().any(|(set, _)| set == name)
+    let cookies = joined_cookies(&request.headers);
+    let crumbled = cookies.is_some();
+    let ends_here = |name: &HeaderName| {
+        is_ours(name.as_str())
+            || (!ctx.view.trusted && only_from_trusted(name.as_str()))
+            || (crumbled && name == header::COOKIE)
+            || listed.contains(name)
+            || changes.remove.contains(name)
+            || changes.set.iter().any(|(set, _)| set == name)
     };
     if request.has_case() {
         // Both iterate in the same order: pingora-http fills them side by side.
         let spelled = request.case_header_iter();
         for ((name, value), (spelled, _)) in request.headers.iter().zip(spelled) {
-            if stays(name) {
+            if !ends_here(name) {
                 out.put(name, spelled.as_slice(), value.as_bytes());
             }
         }
     } else {
         for (name, value) in &request.headers {
-            if stays(name) {
+            if !ends_here(name) {
                 out.put(name, name.as_str().as_bytes(), value.as_bytes());
             }
         }
+    }
+    let changed = changes.remove.contains(&header::COOKIE)
+        || changes.set.iter().any(|(set, _)| set == header::COOKIE);
+    if let Some(cookies) = cookies.filter(|_| !changed) {
+        out.put(&header::COOKIE, b"Cookie", &cookies);
     }
 }
 
@@ -262,6 +273,16 @@ fn forwarded_fields(
         let port = ctx.view.port.unwrap_or(if secure { 443 } else { 80 });
         let port = itoa::Buffer::new().format(port).to_owned();
         tell(&X_FORWARDED_PORT, "X-Forwarded-Port", port.as_bytes());
+    }
+}
+
+/// The host of a request that has no field for it: that of its target, or the
+/// endpoint's own.
+fn host_without_field(ctx: &RequestContext) -> String {
+    match (ctx.view.host.as_str(), ctx.view.port, ctx.endpoint) {
+        ("", _, Some(endpoint)) => endpoint.to_string(),
+        (host, Some(port), _) => format!("{host}:{port}"),
+        (host, None, _) => host.to_owned(),
     }
 }
 

@@ -124,21 +124,16 @@ impl Refusal {
 
     /// Writes the refusal to the client.
     ///
-    /// A request body that was not read is drained within bounds; where more is
-    /// to come the connection closes after the answer.
+    /// Where more of the request is to come the connection closes after the answer.
     pub(super) async fn write(&self, session: &mut Session, request_id: &str) -> Result<(), Gone> {
         let (head, body) = self.response(request_id)?;
-        let unread = !session.is_body_done();
-        if unread {
+        if !session.is_body_done() {
             session.set_keepalive(None);
         }
         let no_body = session.req_header().method == http::Method::HEAD;
         client::write_head(session, Box::new(head), no_body).await?;
         if !no_body {
             client::write_body(session, body, true).await?;
-        }
-        if unread {
-            client::drain(session).await;
         }
         Ok(())
     }

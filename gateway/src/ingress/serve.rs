@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{HeaderValue, header};
-use pingora::{
-    ErrorType,
-    apps::{HttpPersistentSettings, ReusedHttpStream},
-    http::ResponseHeader,
-};
+use pingora::{ErrorType, apps::ReusedHttpStream, http::ResponseHeader};
 use portcullis_config::model::{Action, Redirect, Timeouts};
 use tokio::sync::watch;
 
@@ -141,17 +137,20 @@ impl Ingress {
             }
             Ended::Cut => {
                 self.finish(session.req_header(), &mut ctx, Answer::of(&session));
-                client::cut(&mut session).await;
+                client::cut(&mut session, facts).await;
                 None
             }
             Ended::Whole => {
                 self.finish(session.req_header(), &mut ctx, Answer::of(&session));
-                if !session.is_http2() {
-                    facts.awaits_head(!session.is_body_done());
+                if !session.is_body_done() {
+                    // Nobody needs the rest; the client sees its answer, and no reset.
+                    session.set_keepalive(None);
+                    client::drain(&mut session).await;
                 }
-                let settings = HttpPersistentSettings::for_session(&session);
-                let stream = session.finish().await.ok().flatten()?;
-                Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+                if !session.is_http2() {
+                    facts.awaits_head();
+                }
+                client::finish(session).await
             }
         }
     }
@@ -165,12 +164,6 @@ impl Ingress {
         match self.exchange(session, ctx, &rule).await? {
             Exchanged::Whole => Ok(Ended::Whole),
             Exchanged::Upgraded(backend) => Ok(Ended::Upgraded(backend)),
-            Exchanged::Early => {
-                // The backend needed no more of the request; the client is still sending.
-                session.set_keepalive(None);
-                client::drain(session).await;
-                Ok(Ended::Whole)
-            }
         }
     }
 
@@ -181,6 +174,10 @@ impl Ingress {
         ctx: &mut RequestContext,
         refusal: Refusal,
     ) -> Ended {
+        if refusal.stage == Stage::Body {
+            // Where a body is broken nobody knows where the next request begins.
+            session.set_keepalive(None);
+        }
         let begun = session
             .response_written()
             .is_some_and(|head| !head.status.is_informational());

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header;
+use http::{HeaderMap, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{RequestContext, Session, finish::Answer};
@@ -38,9 +38,20 @@ pub(super) fn is_asked(session: &Session) -> bool {
         })
     };
     session.is_upgrade_req()
+        && named_in_connection(headers)
         && headers.get_all(header::UPGRADE).iter().all(one)
         && !headers.contains_key(header::CONTENT_LENGTH)
         && !headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Whether `Connection` names the upgrade; without that the field is meant for
+/// somebody else (RFC 9110 section 7.8).
+fn named_in_connection(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|line| {
+        line.as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    })
 }
 
 /// Relays until both sides have ended, or both are silent for the rule's

@@ -239,6 +239,10 @@ fn host_of<'a>(
         (Some(authority), Some(line)) if !authority.eq_ignore_ascii_case(line) => {
             return Err(refuse("host-mismatch"));
         }
+        // HTTP/1.1 wants it beside a target in absolute form too (RFC 9112 section 3.2).
+        (Some(_), None) if request.version == Version::HTTP_11 => {
+            return Err(refuse("missing-host"));
+        }
         (Some(authority), _) => authority,
         (None, Some(line)) => line,
         (None, None) if request.version == Version::HTTP_10 => {

@@ -94,9 +94,28 @@ fn request_headers(transaction: &mut Transaction, request: &RequestHeader) {
     {
         transaction.request_header(b"host", authority.as_str().as_bytes());
     }
+    let cookies = joined_cookies(&request.headers);
     for (name, value) in &request.headers {
-        transaction.request_header(name.as_str().as_bytes(), value.as_bytes());
+        if cookies.is_none() || name != header::COOKIE {
+            transaction.request_header(name.as_str().as_bytes(), value.as_bytes());
+        }
     }
+    if let Some(cookies) = cookies {
+        transaction.request_header(b"cookie", &cookies);
+    }
+}
+
+/// The cookies of a request that has them in several fields, as one: HTTP/2
+/// clients send them so, and who has only HTTP/1 reads one (RFC 9113 section 8.2.3).
+pub(crate) fn joined_cookies(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut lines = headers.get_all(header::COOKIE).iter();
+    let (first, second) = (lines.next()?, lines.next()?);
+    let mut joined = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    Some(joined)
 }
 
 /// Gives a transaction the response head and runs phase 3.
@@ -140,26 +159,6 @@ pub(crate) fn request_body_is_opaque(session: &Session, grpc_backends: bool) -> 
             && !headers.contains_key(header::TRANSFER_ENCODING);
     }
     grpc_backends && session.is_http2() && is_grpc(headers)
-}
-
-/// Answers `Expect: 100-continue` (RFC 9110 section 10.1.1) in place of the
-/// backend, which never sees the expectation. Once for each HTTP/1 session.
-pub(crate) async fn answer_expectation(session: &mut Session) {
-    let expects = session
-        .req_header()
-        .headers
-        .get(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if !expects {
-        return;
-    }
-    // pingora gives up keepalive for any head written before the body has come,
-    // this one included.
-    let keepalive = session.get_keepalive();
-    if let Err(error) = session.write_continue_response().await {
-        tracing::debug!(%error, "100 Continue not written");
-    }
-    session.set_keepalive(keepalive);
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

@@ -124,7 +124,8 @@ impl AcceptLoop {
                 tls,
                 settings: Arc::clone(&self.settings),
                 awaiting_head: AtomicBool::new(true),
-                body_unread: AtomicBool::new(false),
+                new_head: AtomicBool::new(false),
+                reset: AtomicBool::new(false),
                 head_too_large: AtomicBool::new(false),
                 client_value: address_value(client.ip().to_canonical()),
             })

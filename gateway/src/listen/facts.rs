@@ -31,8 +31,10 @@ pub struct ConnectionFacts {
     pub settings: Arc<ArcSwap<Listener>>,
     /// Whether a request head is awaited; the stream's deadline for it runs then.
     pub(super) awaiting_head: AtomicBool,
-    /// Whether the rest of a body comes first, so that not all bytes are of the head.
-    pub(super) body_unread: AtomicBool,
+    /// Whether the head that is awaited is a new one, to be timed and counted anew.
+    pub(super) new_head: AtomicBool,
+    /// Whether the connection is to be reset rather than closed.
+    pub(super) reset: AtomicBool,
     /// Whether a head went beyond its limit.
     pub(super) head_too_large: AtomicBool,
     /// The address of [`Self::client`], made once for the headers of all its requests.
@@ -77,10 +79,14 @@ impl ConnectionFacts {
         self.awaiting_head.store(false, Ordering::Relaxed);
     }
 
-    /// Tells the stream of an HTTP/1 connection that the next head is awaited, and
-    /// whether the body before it is still to be read away.
-    pub fn awaits_head(&self, body_unread: bool) {
-        self.body_unread.store(body_unread, Ordering::Relaxed);
+    /// Tells the stream of an HTTP/1 connection that the next head is awaited.
+    pub fn awaits_head(&self) {
+        self.new_head.store(true, Ordering::Relaxed);
         self.awaiting_head.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the stream reset its connection where it would be closed.
+    pub fn reset_on_close(&self) {
+        self.reset.store(true, Ordering::Relaxed);
     }
 }

@@ -16,6 +16,7 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
 };
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf},
     net::TcpStream,
@@ -144,13 +145,15 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         let awaiting = self.facts.awaiting_head.load(Ordering::Relaxed);
-        if !awaiting {
+        let new = self.facts.new_head.load(Ordering::Relaxed);
+        if new {
+            self.facts.new_head.store(false, Ordering::Relaxed);
+        }
+        if new || !awaiting {
             self.deadline = None;
             self.head_began = false;
             self.head_bytes = 0;
-        } else if !self.http2
-            && !self.facts.body_unread.load(Ordering::Relaxed)
-            && self.head_bytes > self.facts.settings.load().limits.max_header_size
+        } else if !self.http2 && self.head_bytes > self.facts.settings.load().limits.max_header_size
         {
             // A head that is still not whole: it must not fill the memory first.
             self.facts.head_too_large.store(true, Ordering::Relaxed);
@@ -207,6 +210,12 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.facts.reset.load(Ordering::Relaxed) {
+            // The socket is reset when it is dropped.
+            let socket = SockRef::from(&self.transport.get_ref().tcp().socket)
+                .set_linger(Some(Duration::ZERO));
+            return Poll::Ready(socket);
+        }
         Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }

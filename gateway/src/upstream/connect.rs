@@ -1,21 +1,25 @@
 //! Making connections, and keeping them for the next request.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pingora::{
     connectors::{ConnectorOptions, TransportConnector, http::Connector as HttpConnector},
     protocols::{ALPN, http::client::HttpSession},
-    upstreams::peer::{HttpPeer, Peer},
+    upstreams::peer::HttpPeer,
     utils::tls::{WrappedX509, parse_x509},
 };
-use portcullis_config::model::{BackendProtocol, Endpoint, Timeouts};
+use portcullis_config::model::BackendProtocol;
 use rustls_pki_types::CertificateDer;
 
-use super::{Connection, Fault, FaultKind, h1, h2};
+use super::{
+    Connection, Fault, FaultKind, h1, h2,
+    pool::{self, Pool},
+};
 use crate::snapshot::CompiledBackend;
 
-/// Idle connections that are kept for all endpoints together.
-const POOL: usize = 1024;
+/// Idle HTTP/1 connections that are kept for each endpoint, and idle HTTP/2
+/// connections for all together.
+const MAX_IDLE: usize = 1024;
 
 /// Streams that share one HTTP/2 connection to an endpoint.
 ///
@@ -24,7 +28,8 @@ const MAX_STREAMS: usize = 100;
 
 /// Makes connections to endpoints and keeps those that may be used again.
 pub(crate) struct Connector {
-    http1: TransportConnector,
+    transport: TransportConnector,
+    pool: Arc<Pool>,
     http2: HttpConnector,
 }
 
@@ -38,18 +43,23 @@ pub(crate) enum Reuse {
 }
 
 /// An endpoint, and how to reach it.
-pub(crate) struct Target {
-    peer: HttpPeer,
-    protocol: BackendProtocol,
-    keepalive: Duration,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    /// The backend.
+    pub backend: &'a CompiledBackend,
+    /// Its endpoint.
+    pub endpoint: SocketAddr,
+    /// Time to connect.
+    pub connect: Duration,
 }
 
 impl Connector {
-    /// Makes a connector without connections.
+    /// Makes a connector without connections; to be called on a runtime.
     pub(crate) fn new() -> Self {
-        let options = || Some(ConnectorOptions::new(POOL));
+        let options = || Some(ConnectorOptions::new(MAX_IDLE));
         Self {
-            http1: TransportConnector::new(options()),
+            transport: TransportConnector::new(options()),
+            pool: Pool::new(MAX_IDLE),
             http2: HttpConnector::new(options()),
         }
     }
@@ -61,24 +71,26 @@ impl Connector {
     /// When none can be made.
     pub(crate) async fn open(
         &self,
-        target: &Target,
+        target: &Target<'_>,
         reuse: Reuse,
     ) -> Result<(Connection, bool), Fault> {
-        match target.protocol {
+        match target.backend.backend.protocol {
             BackendProtocol::Http1 => {
                 if reuse == Reuse::Pooled
-                    && let Some(stream) = self.http1.reused_stream(&target.peer).await
+                    && let Some(stream) = self.pool.take(target.key())
                 {
                     return Ok((Connection::http1(stream), true));
                 }
                 // Boxed: the state of making a connection is large and rarely needed.
-                let stream = Box::pin(self.http1.new_stream(&target.peer))
+                let peer = target.peer();
+                let stream = Box::pin(self.transport.new_stream(&peer))
                     .await
                     .map_err(Fault::connecting)?;
                 Ok((Connection::http1(stream), false))
             }
             BackendProtocol::Http2 => {
-                let (session, reused) = Box::pin(self.http2.get_http_session(&target.peer))
+                let peer = target.peer();
+                let (session, reused) = Box::pin(self.http2.get_http_session(&peer))
                     .await
                     .map_err(Fault::connecting)?;
                 match session {
@@ -97,19 +109,20 @@ impl Connector {
 
     /// Gives a connection back after its request: it is kept where it can be
     /// used again, and closed where it cannot.
-    pub(crate) async fn release(&self, connection: Connection, target: &Target) {
+    pub(crate) async fn release(&self, connection: Connection, target: &Target<'_>) {
+        let keepalive = target.backend.backend.keepalive;
         match connection {
             Connection::Http1(connection) => {
                 if let Some((stream, idle)) = connection.into_reusable() {
-                    let idle = idle.map_or(target.keepalive, |idle| idle.min(target.keepalive));
-                    let key = target.peer.reuse_hash();
-                    self.http1.release_stream(stream, key, Some(idle));
+                    let keep = idle.map_or(keepalive, |idle| idle.min(keepalive));
+                    self.pool.put(target.key(), stream, keep);
                 }
             }
             Connection::Http2(connection) => {
                 let session = HttpSession::H2(connection.into_session());
+                let peer = target.peer();
                 self.http2
-                    .release_http_session(session, &target.peer, Some(target.keepalive))
+                    .release_http_session(session, &peer, Some(keepalive))
                     .await;
             }
         }
@@ -122,17 +135,22 @@ impl Connection {
     }
 }
 
-impl Target {
-    /// Describes the connection to an endpoint: where, how, how long, and with
-    /// which pool key.
-    pub(crate) fn new(backend: &CompiledBackend, endpoint: &Endpoint, timeouts: &Timeouts) -> Self {
+impl Target<'_> {
+    fn key(&self) -> pool::Key {
+        (self.backend.pool_key, self.endpoint)
+    }
+
+    /// Describes the connection to pingora: where, how, how long, and with which
+    /// key of its own pool.
+    fn peer(&self) -> HttpPeer {
+        let backend = self.backend;
         let tls = backend.backend.tls.as_ref();
         let server_name = tls.map(|tls| tls.server_name.clone()).unwrap_or_default();
-        let mut peer = HttpPeer::new(endpoint.address, tls.is_some(), server_name);
+        let mut peer = HttpPeer::new(self.endpoint, tls.is_some(), server_name);
         peer.group_key = backend.pool_key;
         let options = &mut peer.options;
-        options.connection_timeout = Some(timeouts.connect);
-        options.total_connection_timeout = Some(timeouts.connect);
+        options.connection_timeout = Some(self.connect);
+        options.total_connection_timeout = Some(self.connect);
         match backend.backend.protocol {
             BackendProtocol::Http1 => options.alpn = ALPN::H1,
             BackendProtocol::Http2 => {
@@ -147,11 +165,7 @@ impl Target {
                 .get_or_init(|| Arc::new(trust(authorities)));
             options.ca = derived.downcast_ref::<Arc<[WrappedX509]>>().cloned();
         }
-        Self {
-            peer,
-            protocol: backend.backend.protocol,
-            keepalive: backend.backend.keepalive,
-        }
+        peer
     }
 }
 

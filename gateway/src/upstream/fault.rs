@@ -31,6 +31,8 @@ pub(crate) enum FaultKind {
     Closed,
     /// It does not speak HTTP as it should.
     Malformed,
+    /// The request cannot be said in its protocol.
+    Unsendable,
 }
 
 impl Fault {

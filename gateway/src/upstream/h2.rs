@@ -9,9 +9,13 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, uri::PathAndQuery};
-use pingora::{http::RequestHeader, protocols::http::v2::client::Http2Session};
+use pingora::{
+    http::{RequestHeader, ResponseHeader},
+    protocols::http::v2::client::Http2Session,
+};
 
 use super::{Event, Fault, FaultKind, Fields, Framing, RequestLine};
+use crate::hop_by_hop::strip_hop_by_hop;
 
 /// A stream of an HTTP/2 connection.
 pub(crate) struct Connection {
@@ -83,12 +87,14 @@ impl Connection {
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Fault>> {
         let mut moved = false;
+        let waiting = !self.has_room();
         // An endpoint that takes no more of the body may still answer: it is listened to.
         if self.poll_send(cx, &mut moved).is_err() {
             self.queue.clear();
             self.ending = true;
             self.ended = true;
         }
+        moved |= waiting && self.has_room();
         match self.poll_receive(cx) {
             Poll::Pending if moved => Poll::Ready(Ok(Event::Progress)),
             event => event,
@@ -131,9 +137,12 @@ impl Connection {
         if !self.answered {
             ready!(self.session.poll_read_response_header(cx)).map_err(awaiting_head)?;
             self.answered = true;
-            let Some(head) = self.session.response_header().cloned() else {
+            let Some(head) = self.session.response_header() else {
                 return Poll::Ready(Err(Fault::new(FaultKind::Malformed, "no response head")));
             };
+            let mut parts = head.as_owned_parts();
+            strip_hop_by_hop(&mut parts.headers);
+            let head = ResponseHeader::from(parts);
             let end = self.ends()?;
             return Poll::Ready(Ok(Event::Head {
                 head: Box::new(head),
@@ -146,7 +155,6 @@ impl Connection {
                     let end = self.ends()?;
                     return Poll::Ready(Ok(Event::Data { bytes, end }));
                 }
-                Some(Err(error)) if is_graceful_reset(&error) => {}
                 Some(Err(error)) => {
                     return Poll::Ready(Err(Fault::new(FaultKind::Closed, error)));
                 }
@@ -181,7 +189,7 @@ impl Connection {
 }
 
 fn uri(line: &RequestLine<'_>) -> Result<Uri, Fault> {
-    let bad = |error: http::Error| Fault::new(FaultKind::Malformed, error).untouched();
+    let bad = |error: http::Error| Fault::new(FaultKind::Unsendable, error);
     let path = PathAndQuery::try_from(line.target).map_err(|error| bad(error.into()))?;
     Uri::builder()
         .scheme("https")
@@ -189,12 +197,6 @@ fn uri(line: &RequestLine<'_>) -> Result<Uri, Fault> {
         .path_and_query(path)
         .build()
         .map_err(bad)
-}
-
-/// An endpoint that has answered and wants no more of the request says so with
-/// this (RFC 9113 section 8.1).
-fn is_graceful_reset(error: &h2::Error) -> bool {
-    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
 fn awaiting_head(error: h2::Error) -> Fault {

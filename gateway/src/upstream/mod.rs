@@ -11,8 +11,8 @@
 //! reading, is heard all the same. Nothing is lost when `next` is dropped before
 //! it is ready, so it can stand in a `select!`.
 //!
-//! TCP, TLS, pools and HTTP/2 are pingora-core's. HTTP/1 is spoken here
-//! ([`h1`]): a request is written from the client's own head, without a copy of
+//! TCP, TLS and HTTP/2 are pingora-core's. HTTP/1 is spoken and pooled here
+//! ([`h1`], [`pool`]): a request is written from the client's own head, without a copy of
 //! it in between, and a response can be held back before its head is sent on.
 
 mod connect;
@@ -20,6 +20,7 @@ mod fault;
 mod h1;
 mod h2;
 mod outbox;
+mod pool;
 
 pub(crate) use connect::{Connector, Reuse, Target};
 pub(crate) use fault::{Fault, FaultKind};
@@ -97,8 +98,8 @@ pub(crate) trait Fields {
 /// Longest silences of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// While its response is awaited.
-    pub read: Duration,
+    /// While its response is awaited; `None` while others must act first.
+    pub read: Option<Duration>,
     /// While it takes none of the bytes that are to be sent.
     pub write: Duration,
 }
@@ -146,15 +147,18 @@ impl Connection {
         let limit = if self.has_room() {
             patience.read
         } else {
-            patience.write
+            Some(patience.write)
         };
         let next = poll_fn(|cx| match self {
             Self::Http1(connection) => connection.poll_next(cx),
             Self::Http2(connection) => connection.poll_next(cx),
         });
-        match pingora_timeout::timeout(limit, next).await {
-            Ok(event) => event,
-            Err(_) => Err(Fault::new(FaultKind::Timeout, "the endpoint is silent")),
+        match limit {
+            None => next.await,
+            Some(limit) => match pingora_timeout::timeout(limit, next).await {
+                Ok(event) => event,
+                Err(_) => Err(Fault::new(FaultKind::Timeout, "the endpoint is silent")),
+            },
         }
     }
 

@@ -140,13 +140,16 @@ impl Connection {
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Fault>> {
         let mut moved = false;
-        if !self.outbox.is_empty()
+        let waiting = !self.outbox.is_empty();
+        if waiting
             && let Poll::Ready(Err(error)) = self.outbox.poll_send(&mut self.stream, cx, &mut moved)
         {
             // It may have answered before it closed: its answer is read all the same.
             self.send_fault = Some(error);
             self.outbox.clear();
         }
+        // A flush that ends makes room as well, and whoever waits for that is told.
+        moved |= waiting && self.outbox.is_empty();
         loop {
             if let Some(event) = self.decode()? {
                 return Poll::Ready(Ok(event));
