@@ -21,12 +21,32 @@ pub struct Policies {
     /// Largest request body; larger gets 413. Default `10MiB`; `0` lifts the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<ByteSize>,
+    /// What is done with `%2F` and `%5C` in a path. Default `refuse`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoded_slashes: Option<EncodedSlashes>,
     /// WAF profile to apply. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waf: Option<RouteWaf>,
     /// How long things may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+}
+
+/// What is done with an escaped slash or backslash in a path.
+///
+/// Some backends take `%2F` for a separator after they have decoded it, others
+/// for a part of a name: what one path says to the gateway and another to the
+/// backend gets around its policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodedSlashes {
+    /// The request is refused with 400.
+    #[default]
+    Refuse,
+    /// It stays escaped, as a part of its segment, for the gateway and for the
+    /// backend: object stores and GitLab have names with slashes. A part between
+    /// two of them that is `.` or `..` is refused all the same.
+    Keep,
 }
 
 /// The WAF on a route.

@@ -132,6 +132,7 @@ fn policies(meant: &model::Policies) -> Policies {
         access: names(&mut meant.access.iter().map(|list| &list.name)),
         rate_limits: names(&mut meant.rate_limits.iter().map(|limit| &limit.name)),
         max_body_size: Some(ByteSize(meant.max_body_size.unwrap_or(0))),
+        encoded_slashes: Some(meant.encoded_slashes),
         waf: Some(RouteWaf {
             profile: meant.waf.as_ref().map(|(profile, _)| profile.clone()),
             mode: meant.waf.as_ref().map(|(_, mode)| *mode),

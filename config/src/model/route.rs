@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{AccessList, Backend, RateLimit, WafMode};
+pub use crate::document::EncodedSlashes;
 
 /// Rules for some hosts.
 #[derive(Clone, Debug)]
@@ -137,6 +138,8 @@ pub struct Policies {
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// Largest request body in bytes; `None` means no limit.
     pub max_body_size: Option<u64>,
+    /// What is done with `%2F` and `%5C` in a path.
+    pub encoded_slashes: EncodedSlashes,
     /// WAF profile by name, and the mode here.
     pub waf: Option<(String, WafMode)>,
     /// How long things may take.

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 pub struct CanonicalPath<'a> {
     canonical: Cow<'a, str>,
     forward: Cow<'a, str>,
+    escaped_separator: Option<PathProblem>,
 }
 
 /// Why a path is refused.
@@ -28,9 +29,13 @@ pub enum PathProblem {
     /// An escaped slash, which some backends take for a separator.
     #[error("an escaped slash")]
     EncodedSlash,
-    /// A backslash, which some backends take for a separator.
+    /// A backslash, escaped or not, which some backends take for a separator.
     #[error("a backslash")]
     Backslash,
+    /// `.` or `..` beside an escaped slash or backslash: who takes that for a
+    /// separator goes up.
+    #[error("a dot segment beside an escaped slash")]
+    EncodedDotSegment,
     /// A space, or a byte beyond ASCII, that is not escaped.
     #[error("a space or a byte beyond ASCII, not escaped")]
     UnescapedByte,
@@ -52,6 +57,7 @@ impl PathProblem {
             Self::ControlByte => "control-byte",
             Self::EncodedSlash => "encoded-slash",
             Self::Backslash => "backslash",
+            Self::EncodedDotSegment => "encoded-dot-segment",
             Self::UnescapedByte => "unescaped-byte",
             Self::DotParameter => "dot-parameter",
             Self::AboveRoot => "above-root",
@@ -72,6 +78,23 @@ impl<'a> CanonicalPath<'a> {
         &self.forward
     }
 
+    /// An escaped slash or backslash, where one is in the path. It stays escaped in
+    /// both forms, and is a part of its segment; a route may refuse it.
+    pub fn escaped_separator(&self) -> Option<PathProblem> {
+        self.escaped_separator
+    }
+
+    /// The path, where no slash or backslash is escaped in it.
+    ///
+    /// # Errors
+    /// [`PathProblem::EncodedSlash`] or [`PathProblem::Backslash`].
+    pub fn without_escaped_separator(self) -> Result<Self, PathProblem> {
+        match self.escaped_separator {
+            None => Ok(self),
+            Some(problem) => Err(problem),
+        }
+    }
+
     /// Both forms.
     pub fn into_parts(self) -> (Cow<'a, str>, Cow<'a, str>) {
         (self.canonical, self.forward)
@@ -83,7 +106,10 @@ impl<'a> CanonicalPath<'a> {
 /// # Errors
 /// Paths that backends read in different ways; see [`PathProblem`].
 pub fn canonical_path(raw: &[u8]) -> Result<CanonicalPath<'_>, PathProblem> {
-    let text = check(raw)?;
+    let (text, escaped_separator) = check(raw)?;
+    if escaped_separator.is_some() && text[1..].split('/').any(has_encoded_dot_segment) {
+        return Err(PathProblem::EncodedDotSegment);
+    }
     if text[1..].split('/').any(is_dot_with_parameter) {
         return Err(PathProblem::DotParameter);
     }
@@ -91,6 +117,7 @@ pub fn canonical_path(raw: &[u8]) -> Result<CanonicalPath<'_>, PathProblem> {
         return Ok(CanonicalPath {
             canonical: Cow::Borrowed(text),
             forward: Cow::Borrowed(text),
+            escaped_separator,
         });
     }
     let mut canonical: Vec<String> = Vec::new();
@@ -120,10 +147,13 @@ pub fn canonical_path(raw: &[u8]) -> Result<CanonicalPath<'_>, PathProblem> {
     Ok(CanonicalPath {
         canonical: Cow::Owned(format!("/{}{end}", canonical.join("/"))),
         forward: Cow::Owned(format!("/{}{end}", forward.join("/"))),
+        escaped_separator,
     })
 }
 
-fn check(raw: &[u8]) -> Result<&str, PathProblem> {
+/// Checks every byte; the second value is an escaped separator, where there is one.
+fn check(raw: &[u8]) -> Result<(&str, Option<PathProblem>), PathProblem> {
+    let mut escaped_separator = None;
     if raw.first() != Some(&b'/') {
         return Err(PathProblem::Relative);
     }
@@ -138,8 +168,8 @@ fn check(raw: &[u8]) -> Result<&str, PathProblem> {
                 let value = hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low);
                 match value.ok_or(PathProblem::MalformedEscape)? {
                     0..0x20 | 0x7f => return Err(PathProblem::ControlByte),
-                    b'/' => return Err(PathProblem::EncodedSlash),
-                    b'\\' => return Err(PathProblem::Backslash),
+                    b'/' => escaped_separator = Some(PathProblem::EncodedSlash),
+                    b'\\' => escaped_separator = Some(PathProblem::Backslash),
                     _ => {}
                 }
                 rest = after;
@@ -151,7 +181,21 @@ fn check(raw: &[u8]) -> Result<&str, PathProblem> {
         }
     }
     // Only ASCII is left.
-    std::str::from_utf8(raw).map_err(|_| PathProblem::UnescapedByte)
+    let text = std::str::from_utf8(raw).map_err(|_| PathProblem::UnescapedByte)?;
+    Ok((text, escaped_separator))
+}
+
+/// Whether a segment, read with its escaped slashes as separators, has a dot segment.
+fn has_encoded_dot_segment(segment: &str) -> bool {
+    let decoded = decode_unreserved(segment)
+        .replace("%2F", "/")
+        .replace("%5C", "/");
+    decoded.contains('/')
+        && decoded.split('/').any(|part| {
+            let name = part.split([';']).next().unwrap_or_default();
+            let name = name.split("%3B").next().unwrap_or_default();
+            matches!(name, "." | "..")
+        })
 }
 
 fn is_dot_with_parameter(segment: &str) -> bool {
@@ -262,10 +306,12 @@ mod tests {
             (b"/a%00", PathProblem::ControlByte),
             (b"/a%0d%0a", PathProblem::ControlByte),
             (b"/a\x01", PathProblem::ControlByte),
-            (b"/a%2fb", PathProblem::EncodedSlash),
-            (b"/a%2Fb", PathProblem::EncodedSlash),
             (b"/a\\b", PathProblem::Backslash),
-            (b"/a%5cb", PathProblem::Backslash),
+            (b"/a/..%2fadmin", PathProblem::EncodedDotSegment),
+            (b"/a/x%2F%2e%2E", PathProblem::EncodedDotSegment),
+            (b"/a%5c..%5cadmin", PathProblem::EncodedDotSegment),
+            (b"/a%2f..;p=1%2fadmin", PathProblem::EncodedDotSegment),
+            (b"/a%2f.%3bp/admin", PathProblem::EncodedDotSegment),
             (b"/a b", PathProblem::UnescapedByte),
             (b"/\xc3\xa9", PathProblem::UnescapedByte),
             (b"/p/..;/admin", PathProblem::DotParameter),
@@ -281,6 +327,46 @@ mod tests {
                 "{}",
                 String::from_utf8_lossy(raw)
             );
+        }
+    }
+
+    #[test]
+    fn an_escaped_separator_is_a_part_of_its_segment_and_told() {
+        for (raw, canonical, forward, problem) in [
+            (
+                "/a%2fb",
+                "/a%2Fb",
+                "/a%2fb",
+                Some(PathProblem::EncodedSlash),
+            ),
+            (
+                "/a%5Cb/../c%2Fd",
+                "/c%2Fd",
+                "/c%2Fd",
+                Some(PathProblem::EncodedSlash),
+            ),
+            ("/a%5cb", "/a%5Cb", "/a%5cb", Some(PathProblem::Backslash)),
+            (
+                "/a%252fb/..c%2Fd..",
+                "/a%252fb/..c%2Fd..",
+                "/a%252fb/..c%2Fd..",
+                Some(PathProblem::EncodedSlash),
+            ),
+            (
+                "/a%252f..%252fb",
+                "/a%252f..%252fb",
+                "/a%252f..%252fb",
+                None,
+            ),
+        ] {
+            let path = canonical_path(raw.as_bytes()).unwrap();
+            assert_eq!(
+                (path.canonical(), path.forward()),
+                (canonical, forward),
+                "{raw}"
+            );
+            assert_eq!(path.escaped_separator(), problem, "{raw}");
+            assert_eq!(path.without_escaped_separator().err(), problem, "{raw}");
         }
     }
 

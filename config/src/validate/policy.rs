@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Known, Names, report::Report};
 use crate::{
     document,
-    model::{AccessList, Policies, RateLimit, Timeouts, WafMode},
+    model::{AccessList, EncodedSlashes, Policies, RateLimit, Timeouts, WafMode},
 };
 
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
@@ -16,6 +16,7 @@ pub(super) struct Level {
     access: Option<Control<Vec<Arc<AccessList>>>>,
     rate_limits: Option<Control<Vec<Arc<RateLimit>>>>,
     max_body_size: Option<u64>,
+    encoded_slashes: Option<EncodedSlashes>,
     waf: Option<Control<Option<(String, WafMode)>>>,
     timeouts: document::Timeouts,
 }
@@ -71,6 +72,7 @@ pub(super) fn level(
             )
         }),
         max_body_size: policies.max_body_size.map(|size| size.0),
+        encoded_slashes: policies.encoded_slashes,
         waf: policies
             .waf
             .as_ref()
@@ -104,6 +106,10 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
             Some(0) => None,
             size => Some(size.unwrap_or(DEFAULT_MAX_BODY)),
         },
+        encoded_slashes: levels
+            .iter()
+            .find_map(|level| level.encoded_slashes)
+            .unwrap_or_default(),
         waf: waf.unwrap_or_default(),
         timeouts: Timeouts {
             connect: time(|times| times.connect, default.connect),

@@ -9,7 +9,7 @@ use super::report::Report;
 use crate::{
     access::{AddressSet, parse_network},
     model::HostPattern,
-    route::canonical_path,
+    route::{CanonicalPath, canonical_path},
 };
 
 /// Longest name of an item.
@@ -126,8 +126,9 @@ pub(super) fn path(text: &str) -> Result<String, String> {
             "{text:?} has a query or fragment; a path is compared without them"
         ));
     }
-    let canonical =
-        canonical_path(text.as_bytes()).map_err(|problem| match text.starts_with('/') {
+    let canonical = canonical_path(text.as_bytes())
+        .and_then(CanonicalPath::without_escaped_separator)
+        .map_err(|problem| match text.starts_with('/') {
             true => format!("{text:?} is not a path: {problem}"),
             false => format!("{text:?} is not a path: it must start with /"),
         })?;

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use portcullis_config::{
     egress::{Authority, Request},
     model::Egress,
-    route::canonical_path,
+    route::{CanonicalPath, canonical_path},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -105,7 +105,9 @@ pub(super) async fn serve(
                 describe(&mut record, &method, &authority);
                 let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
                 let mut forwarded = String::new();
-                let opened = match canonical_path(path.as_bytes()) {
+                let opened = match canonical_path(path.as_bytes())
+                    .and_then(CanonicalPath::without_escaped_separator)
+                {
                     Err(_) => Err(Refusal::new(400, "non_canonical_path")),
                     Ok(path) => {
                         // The origin gets the path that was decided on.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_config::{
     access::AccessVerdict,
-    model::{Action, BackendProtocol, BodyOverLimit, LimitMode},
+    model::{Action, BackendProtocol, BodyOverLimit, EncodedSlashes, LimitMode},
     route::RouteRequest,
 };
 use portcullis_waf::Verdict;
@@ -54,7 +54,10 @@ impl Ingress {
                 method: &request.method,
                 headers: &request.headers,
             })
-            .ok_or_else(|| Refusal::new(404, Stage::Route, "no-route"))?;
+            .ok_or_else(|| match ctx.view.escaped_separator {
+                Some(reason) => Refusal::new(400, Stage::Normalise, reason),
+                None => Refusal::new(404, Stage::Route, "no-route"),
+            })?;
         let rule = Arc::clone(
             ctx.snapshot
                 .rule(&found.rule.id)
@@ -62,6 +65,11 @@ impl Ingress {
         );
         ctx.prefix_len = found.prefix_len;
         ctx.rule = Some(Arc::clone(&rule));
+        if let Some(reason) = ctx.view.escaped_separator
+            && rule.rule.policies.encoded_slashes == EncodedSlashes::Refuse
+        {
+            return Err(Refusal::new(400, Stage::Normalise, reason).into());
+        }
 
         access(&rule, ctx)?;
         self.limit(&rule, session, ctx)?;

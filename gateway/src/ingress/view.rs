@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 use portcullis_config::{
     access::client_address,
     model::ListenerLimits,
-    route::{canonical_host, canonical_path},
+    route::{PathProblem, canonical_host, canonical_path},
 };
 
 use super::{Refusal, Session, Stage};
@@ -27,6 +27,8 @@ pub(crate) struct RequestView {
     pub port: Option<u16>,
     /// Canonical path, for every decision.
     pub path: String,
+    /// A slash or backslash that is escaped in the path, where there is one.
+    pub escaped_separator: Option<&'static str>,
     /// Target for the backend, with the client's own escapes, where it differs
     /// from what the client sent; else the raw target is forwarded.
     pub forward_target: Option<String>,
@@ -69,6 +71,7 @@ pub(super) fn normalise(
         host: host.into_owned(),
         port,
         path: canonical.canonical().to_owned(),
+        escaped_separator: canonical.escaped_separator().map(PathProblem::reason),
         forward_target,
         client: Some(client),
         peer: Some(facts.peer.ip().to_canonical()),
