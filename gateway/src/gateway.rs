@@ -66,6 +66,7 @@ struct Inner {
     access_log: Arc<AccessLog>,
     audit_log: Arc<AuditLog>,
     decisions: Decisions,
+    ingress: Arc<Ingress>,
     listeners: Listeners,
     egress: EgressServers,
     servers: Mutex<Servers>,
@@ -131,7 +132,7 @@ impl Gateway {
             budget: Arc::clone(&budget),
         };
         let ingress = Arc::new(Ingress::new(services));
-        let listeners = Listeners::new(ingress, tls, Arc::clone(&metrics));
+        let listeners = Listeners::new(Arc::clone(&ingress) as _, tls, Arc::clone(&metrics));
         let egress = EgressServers::new(EgressServices {
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::clone(&metrics),
@@ -151,6 +152,7 @@ impl Gateway {
                 access_log,
                 audit_log,
                 decisions,
+                ingress,
                 listeners,
                 egress,
                 servers: Mutex::default(),
@@ -313,7 +315,9 @@ impl Gateway {
     /// Brings everything beside the snapshot in line with it.
     fn adopt(&self, snapshot: &Snapshot) {
         let inner = &self.inner;
-        inner.live.adopt(&snapshot.model, snapshot.limiters());
+        inner
+            .live
+            .adopt(&snapshot.model, snapshot.limiters(), &inner.metrics);
         inner
             .metrics
             .keep_rules(|rule| snapshot.rule(rule).is_some());
@@ -325,6 +329,7 @@ impl Gateway {
         inner.audit_log.writer().set_sink(process.audit_log.clone());
         inner.audit_log.set_capacity(process.audit_records as usize);
         inner.budget.set_limit(process.max_buffered_bytes);
+        inner.ingress.adopt(snapshot);
         self.tell_certificates();
     }
 

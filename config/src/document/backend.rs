@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Duration;
 
-/// A named group of endpoints, chosen in weighted round robin.
+/// A named group of endpoints.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backend {
@@ -16,6 +16,16 @@ pub struct Backend {
     pub protocol: Option<BackendProtocol>,
     /// The endpoints; none means that every request gets 503.
     pub endpoints: Vec<Endpoint>,
+    /// How an endpoint is chosen. Default `round-robin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
+    /// Endpoints that fail requests are left out for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejection: Option<Ejection>,
+    /// Endpoints are asked whether they are well, and left out while they are
+    /// not. Default: they are not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// TLS towards the endpoints. Default: none, in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
@@ -34,6 +44,60 @@ pub enum BackendProtocol {
     Http1,
     /// HTTP/2: with prior knowledge in clear, by ALPN over TLS. gRPC needs it.
     Http2,
+}
+
+/// How an endpoint is chosen; each way goes by weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// Of the next two in turn, the one with fewer requests in flight.
+    LeastRequests,
+}
+
+/// Leaving out endpoints whose requests fail: no connection, or one that ends
+/// before there is an answer. A slow answer, or one of status 500, does not
+/// count: a client could bring them about.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Ejection {
+    /// Failures in a row that make it be left out. Default 5; 0 leaves out none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+    /// For how long, the first time; doubled each time it fails again, ten times
+    /// this at most. Default `10s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Duration>,
+    /// Endpoints of the backend that may be left out at once, in percent. Default 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_ejected: Option<u32>,
+}
+
+/// Asking endpoints whether they are well.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Health {
+    /// Path that is asked for with GET; a status of 200 to 399 is well. Default:
+    /// none, a TCP connection is enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Host of the question. Default: the endpoint's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Time between two questions. Default `5s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+    /// Time for the answer. Default `2s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Failures in a row after which an endpoint is left out. Default 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unhealthy_after: Option<u32>,
+    /// Good answers in a row after which it takes requests again. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthy_after: Option<u32>,
 }
 
 /// One endpoint.

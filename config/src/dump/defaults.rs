@@ -98,6 +98,19 @@ fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
         endpoint.weight.get_or_insert(meant.weight);
     }
     backend.keepalive.get_or_insert(Duration(meant.keepalive));
+    backend.balance.get_or_insert(meant.balance);
+    let ejection = backend.ejection.get_or_insert_default();
+    ejection.failures.get_or_insert(meant.ejection.failures);
+    ejection.time.get_or_insert(Duration(meant.ejection.time));
+    ejection
+        .max_ejected
+        .get_or_insert(meant.ejection.max_ejected);
+    if let (Some(health), Some(meant)) = (&mut backend.health, &meant.health) {
+        health.interval.get_or_insert(Duration(meant.interval));
+        health.timeout.get_or_insert(Duration(meant.timeout));
+        health.unhealthy_after.get_or_insert(meant.unhealthy_after);
+        health.healthy_after.get_or_insert(meant.healthy_after);
+    }
 }
 
 fn fill_rule(rule: &mut Rule, meant: &model::Rule) {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use crate::document::BackendProtocol;
+pub use crate::document::{BackendProtocol, Balance};
 
 /// A group of endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,10 +13,67 @@ pub struct Backend {
     pub protocol: BackendProtocol,
     /// The endpoints; weight 0 takes no requests.
     pub endpoints: Vec<Endpoint>,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// When endpoints that fail are left out.
+    pub ejection: Ejection,
+    /// How endpoints are asked whether they are well; `None` means not at all.
+    pub health: Option<Health>,
     /// TLS towards the endpoints.
     pub tls: Option<BackendTls>,
     /// Idle time of a pooled connection; zero closes after each request.
     pub keepalive: Duration,
+}
+
+/// When endpoints that fail are left out. The document's defaults are [`Default`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row; 0 means never.
+    pub failures: u32,
+    /// For how long, the first time.
+    pub time: Duration,
+    /// Share of the endpoints that may be left out, in percent.
+    pub max_ejected: u32,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            time: Duration::from_secs(10),
+            max_ejected: 50,
+        }
+    }
+}
+
+/// How endpoints are asked whether they are well. The document's defaults are [`Default`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Path for GET; `None` means that a connection is enough.
+    pub path: Option<String>,
+    /// Host of the question; `None` means the endpoint's address.
+    pub host: Option<String>,
+    /// Time between two questions.
+    pub interval: Duration,
+    /// Time for the answer.
+    pub timeout: Duration,
+    /// Failures in a row that make it unwell.
+    pub unhealthy_after: u32,
+    /// Good answers in a row that make it well again.
+    pub healthy_after: u32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            path: None,
+            host: None,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            unhealthy_after: 3,
+            healthy_after: 1,
+        }
+    }
 }
 
 /// One endpoint.

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::{report::Report, text};
 use crate::{
     document,
-    model::{Backend, BackendProtocol, BackendTls, Endpoint, HostPattern},
+    model::{
+        Backend, BackendProtocol, BackendTls, Balance, Ejection, Endpoint, Health, HostPattern,
+    },
 };
 
 /// Below the idle time of common backends (Node: 5 s), so that a pooled
@@ -19,6 +21,9 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
         name: name.to_owned(),
         protocol: BackendProtocol::default(),
         endpoints: Vec::new(),
+        balance: Balance::default(),
+        ejection: Ejection::default(),
+        health: None,
         tls: None,
         keepalive: DEFAULT_KEEPALIVE,
     })
@@ -52,12 +57,123 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
         name: backend.name.clone(),
         protocol: backend.protocol.unwrap_or_default(),
         endpoints,
+        balance: backend.balance.unwrap_or_default(),
+        ejection: ejection(
+            &format!("{path}.ejection"),
+            backend.ejection.as_ref(),
+            report,
+        ),
+        health: backend
+            .health
+            .as_ref()
+            .map(|settings| health(&format!("{path}.health"), settings, report)),
         tls: backend
             .tls
             .as_ref()
             .and_then(|settings| tls(&format!("{path}.tls"), settings, report)),
         keepalive: backend.keepalive.map_or(DEFAULT_KEEPALIVE, |time| time.0),
     }
+}
+
+fn ejection(
+    path: &str,
+    settings: Option<&document::Ejection>,
+    report: &mut Report<'_>,
+) -> Ejection {
+    let default = Ejection::default();
+    let Some(settings) = settings else {
+        return default;
+    };
+    let max_ejected = settings.max_ejected.unwrap_or(default.max_ejected);
+    if max_ejected > 100 {
+        report.error(
+            format!("{path}.maxEjected"),
+            "a share is at most 100 percent",
+        );
+    }
+    Ejection {
+        failures: settings.failures.unwrap_or(default.failures),
+        time: positive_time(path, "time", settings.time, default.time, report),
+        max_ejected,
+    }
+}
+
+fn health(path: &str, settings: &document::Health, report: &mut Report<'_>) -> Health {
+    let default = Health::default();
+    let count = |field: &str, wanted: Option<u32>, default: u32, report: &mut Report<'_>| {
+        if wanted == Some(0) {
+            report.error(format!("{path}.{field}"), "a count must be more than 0");
+        }
+        wanted.unwrap_or(default)
+    };
+    let asked = settings.path.as_ref().and_then(|asked| {
+        let place = format!("{path}.path");
+        let right = asked.starts_with('/') && asked.bytes().all(|byte| byte.is_ascii_graphic());
+        if !right {
+            report.error(
+                place,
+                format!("{asked:?} is no path: it must start with / and have no spaces"),
+            );
+        }
+        right.then(|| asked.clone())
+    });
+    if settings.path.is_none() && settings.host.is_some() {
+        report.error_hint(
+            format!("{path}.host"),
+            "a host without a path is never sent",
+            "add `path:`",
+        );
+    }
+    let host = settings.host.as_ref().and_then(|host| {
+        let named = report.ok(&format!("{path}.host"), text::host_pattern(host))?;
+        match named {
+            HostPattern::Exact(host) => Some(host),
+            HostPattern::Suffix(_) => {
+                report.error(
+                    format!("{path}.host"),
+                    format!("{host:?} is a pattern, not a name"),
+                );
+                None
+            }
+        }
+    });
+    Health {
+        path: asked,
+        host,
+        interval: positive_time(
+            path,
+            "interval",
+            settings.interval,
+            default.interval,
+            report,
+        ),
+        timeout: positive_time(path, "timeout", settings.timeout, default.timeout, report),
+        unhealthy_after: count(
+            "unhealthyAfter",
+            settings.unhealthy_after,
+            default.unhealthy_after,
+            report,
+        ),
+        healthy_after: count(
+            "healthyAfter",
+            settings.healthy_after,
+            default.healthy_after,
+            report,
+        ),
+    }
+}
+
+fn positive_time(
+    path: &str,
+    field: &str,
+    wanted: Option<document::Duration>,
+    default: Duration,
+    report: &mut Report<'_>,
+) -> Duration {
+    if wanted.is_some_and(|time| time.0.is_zero()) {
+        report.error(format!("{path}.{field}"), "a time must be more than 0");
+    }
+    wanted.map_or(default, |time| time.0)
 }
 
 fn tls(path: &str, tls: &document::BackendTls, report: &mut Report<'_>) -> Option<BackendTls> {

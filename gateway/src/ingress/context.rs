@@ -13,7 +13,7 @@ use super::{Refusal, request_id::new_request_id, view::RequestView};
 use crate::{
     inspect::{Hold, WafOutcome},
     listen::ConnectionFacts,
-    snapshot::{CompiledBackend, CompiledRule, Snapshot},
+    snapshot::{CompiledBackend, CompiledRule, InFlight, Snapshot},
 };
 
 /// The state of one request.
@@ -40,6 +40,10 @@ pub(super) struct RequestContext {
     pub(super) backend: Option<Arc<CompiledBackend>>,
     /// The endpoint it went to.
     pub(super) endpoint: Option<std::net::SocketAddr>,
+    /// Its position in the backend, and that it is at work.
+    pub(super) at_work: Option<(usize, InFlight)>,
+    /// Positions of endpoints that failed this request.
+    pub(super) tried: Vec<usize>,
     /// How often an endpoint was tried.
     pub(super) attempts: u32,
     /// When the endpoint was chosen.
@@ -90,6 +94,8 @@ impl RequestContext {
             refusal: None,
             backend: None,
             endpoint: None,
+            at_work: None,
+            tried: Vec::new(),
             attempts: 0,
             upstream_started: None,
             upstream_answered: None,

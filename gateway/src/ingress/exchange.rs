@@ -126,6 +126,7 @@ impl Ingress {
                 Ok(opened) => opened,
                 Err(fault) => {
                     backend.metrics.connect_failed();
+                    note_failure(ctx, &backend);
                     // Counted: no attempt is left open for the end of the request.
                     ctx.upstream_started = None;
                     // Nothing was sent yet, so another endpoint may be asked whatever the method is.
@@ -150,6 +151,12 @@ impl Ingress {
                 Err(Failed::Endpoint(fault)) => fault,
             };
             tracing::debug!(%fault, request_id = %ctx.request_id, "attempt failed");
+            // Neither silence nor the end of a connection that was kept says that the
+            // endpoint is broken.
+            let broken = matches!(fault.kind, FaultKind::Closed | FaultKind::Malformed);
+            if broken && !reused && ctx.upstream_answered.is_none() {
+                note_failure(ctx, &backend);
+            }
             // A pooled connection may have been closed as the request was on its way.
             let again =
                 fault.untouched || (idempotent && reused && fault.kind == FaultKind::Closed);
@@ -253,6 +260,9 @@ impl Ingress {
         end: bool,
     ) -> Result<(), Failed> {
         ctx.upstream_answered = Some(Instant::now());
+        if let (Some(backend), Some((index, _))) = (&ctx.backend, &ctx.at_work) {
+            backend.endpoint(*index).answered();
+        }
         if let Some(transaction) = &mut ctx.waf {
             let verdict = inspect::response_head(transaction, &head);
             if let Some(refusal) = inspect::refusal_of(verdict) {
@@ -354,14 +364,31 @@ fn choose(
         .or_else(|| rule.targets.as_ref()?.next().cloned());
     let backend = chosen.ok_or_else(unavailable)?;
     ctx.backend = Some(Arc::clone(&backend));
-    let Some(endpoint) = backend.next() else {
+    let Some(index) = backend.choose(&ctx.tried) else {
         return Err(unavailable().by(&backend.backend.name));
     };
+    let address = backend.backend.endpoints[index].address;
+    ctx.at_work = Some((index, backend.endpoint(index).begin()));
     ctx.attempts += 1;
-    ctx.endpoint = Some(endpoint.address);
+    ctx.endpoint = Some(address);
     ctx.upstream_started = Some(Instant::now());
-    let address = endpoint.address;
     Ok((backend, address))
+}
+
+/// Notes that the endpoint of this attempt failed it.
+fn note_failure(ctx: &mut RequestContext, backend: &CompiledBackend) {
+    let Some((index, _)) = ctx.at_work.take() else {
+        return;
+    };
+    ctx.tried.push(index);
+    if let Some(time) = backend.failed(index) {
+        tracing::warn!(
+            backend = %backend.backend.name,
+            endpoint = %backend.backend.endpoints[index].address,
+            seconds = time.as_secs_f64(),
+            "endpoint left out for its failures"
+        );
+    }
 }
 
 /// The answer to a failure of an endpoint.
@@ -371,7 +398,7 @@ fn refusal_of(fault: &Fault, backend: &CompiledBackend) -> Refusal {
         FaultKind::Connect => (502, "connect-failed"),
         FaultKind::Tls => (502, "tls-failed"),
         FaultKind::Timeout => (504, "timeout"),
-        FaultKind::Closed | FaultKind::Malformed => (502, "failed"),
+        FaultKind::Closed | FaultKind::Malformed | FaultKind::Unwell => (502, "failed"),
         FaultKind::Unsendable => return Refusal::new(400, Stage::Normalise, "bad-target"),
     };
     Refusal::new(status, Stage::Upstream, reason).by(&backend.backend.name)

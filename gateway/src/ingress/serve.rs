@@ -23,7 +23,7 @@ use crate::{
     listen::ConnectionFacts,
     snapshot::{CompiledRule, Snapshot},
     telemetry::{AccessLog, AuditLog, Metrics},
-    upstream::{Connection, Connector},
+    upstream::{Connection, Connector, HealthChecks},
 };
 
 /// What the ingress works with.
@@ -43,7 +43,13 @@ pub struct Services {
 /// The ingress: serves the connections of every ingress listener.
 #[derive(Clone)]
 pub struct Ingress {
-    shared: Arc<(Services, Connector)>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    services: Services,
+    connector: Arc<Connector>,
+    checks: HealthChecks,
 }
 
 /// How a request ended.
@@ -85,17 +91,27 @@ impl From<Gone> for Stop {
 impl Ingress {
     /// Makes the ingress.
     pub fn new(services: Services) -> Self {
+        let connector = Arc::new(Connector::new());
         Self {
-            shared: Arc::new((services, Connector::new())),
+            shared: Arc::new(Shared {
+                services,
+                checks: HealthChecks::new(Arc::clone(&connector)),
+                connector,
+            }),
         }
     }
 
+    /// Has the endpoints of a snapshot that serves asked whether they are well.
+    pub fn adopt(&self, snapshot: &Snapshot) {
+        self.shared.checks.adopt(snapshot.backends());
+    }
+
     pub(super) fn services(&self) -> &Services {
-        &self.shared.0
+        &self.shared.services
     }
 
     pub(super) fn connector(&self) -> &Connector {
-        &self.shared.1
+        &self.shared.connector
     }
 
     /// Serves one request, and gives the connection back for the next.

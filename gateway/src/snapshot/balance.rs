@@ -62,6 +62,18 @@ impl Schedule {
         Self { turns }
     }
 
+    /// Takes the next turn of an item that will do; `None` when there is none.
+    pub fn pick_where(
+        &self,
+        balancer: &Balancer,
+        will_do: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        // Weights are folded into the turns: each item has had one after a whole round.
+        (0..self.turns.len())
+            .filter_map(|_| self.pick(balancer))
+            .find(|&index| will_do(index))
+    }
+
     /// Takes the next turn; `None` when no item has a weight.
     pub fn pick(&self, balancer: &Balancer) -> Option<usize> {
         match self.turns.as_slice() {

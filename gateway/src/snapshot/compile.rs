@@ -140,6 +140,7 @@ pub fn compile(
         egress: model.egress.clone().map(Arc::new),
         model,
         rules,
+        backends: backends.into_values().collect(),
         rule_sets: rule_sets.into_values().collect(),
     };
     Ok((snapshot, problems))
@@ -209,6 +210,11 @@ fn compile_backend(
         .map(|endpoint| endpoint.weight)
         .collect();
     Ok(CompiledBackend {
+        endpoints: backend
+            .endpoints
+            .iter()
+            .map(|endpoint| live.endpoint(&backend.name, endpoint.address, metrics))
+            .collect(),
         balancer: live.balancer(format!("backend:{}", backend.name)),
         schedule: Schedule::new(&weights),
         authorities,

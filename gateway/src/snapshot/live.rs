@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use portcullis_config::model::{Model, RateLimit};
 
-use super::{Balancer, Limiter, rule_sets::RuleSets};
+use super::{Balancer, EndpointState, Limiter, rule_sets::RuleSets};
+use crate::telemetry::Metrics;
 
-/// Rate limit counters, balancer positions and compiled rule sets.
+/// Rate limit counters, balancer positions, the state of endpoints and compiled rule sets.
 ///
 /// A reload must not reset a limiter, or reloading would be a way around it: a
 /// limit keeps its counters as long as a configuration defines it the same way.
@@ -17,6 +19,7 @@ use super::{Balancer, Limiter, rule_sets::RuleSets};
 pub struct Live {
     limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
     balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
+    endpoints: Mutex<BTreeMap<(String, SocketAddr), Arc<EndpointState>>>,
     pub(super) rule_sets: RuleSets,
 }
 
@@ -39,10 +42,35 @@ impl Live {
         Arc::clone(balancers.entry(id).or_default())
     }
 
+    /// The state of an endpoint of a backend.
+    pub(super) fn endpoint(
+        &self,
+        backend: &str,
+        address: SocketAddr,
+        metrics: &Metrics,
+    ) -> Arc<EndpointState> {
+        let mut endpoints = self
+            .endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let state = endpoints
+            .entry((backend.to_owned(), address))
+            .or_insert_with(|| {
+                let up = metrics.endpoint_up(backend, &address.to_string());
+                Arc::new(EndpointState::new(up))
+            });
+        Arc::clone(state)
+    }
+
     /// Keeps what the accepted snapshot uses, and forgets the rest.
     ///
     /// Called once a snapshot serves; one that was refused changes nothing here.
-    pub fn adopt(&self, model: &Model, limiters: impl IntoIterator<Item = Arc<Limiter>>) {
+    pub fn adopt(
+        &self,
+        model: &Model,
+        limiters: impl IntoIterator<Item = Arc<Limiter>>,
+        metrics: &Metrics,
+    ) {
         let kept = limiters
             .into_iter()
             .map(|limiter| (limiter.limit().name.clone(), limiter))
@@ -60,6 +88,22 @@ impl Live {
             }
             _ => false,
         });
+        self.endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(name, address), _| {
+                let kept = model.backends.iter().any(|backend| {
+                    backend.name == *name
+                        && backend
+                            .endpoints
+                            .iter()
+                            .any(|endpoint| endpoint.address == *address)
+                });
+                if !kept {
+                    metrics.forget_endpoint(name, &address.to_string());
+                }
+                kept
+            });
         self.rule_sets.forget_unused();
     }
 }

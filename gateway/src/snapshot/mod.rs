@@ -12,6 +12,7 @@
 
 mod balance;
 mod compile;
+mod endpoint;
 mod limiter;
 mod live;
 mod reads;
@@ -19,6 +20,7 @@ mod rule_sets;
 
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
+pub use endpoint::{EndpointState, InFlight};
 pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
 pub use reads::{ContentHash, Reads};
@@ -27,7 +29,7 @@ use std::{
     any::Any,
     collections::HashMap,
     sync::{Arc, OnceLock},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use portcullis_config::{access::AddressSet, model, route::RouteTable};
@@ -56,6 +58,7 @@ pub struct Snapshot {
     pub routes: RouteTable,
     /// The compiled rules by id.
     rules: HashMap<String, Arc<CompiledRule>>,
+    backends: Vec<Arc<CompiledBackend>>,
     /// The rule set of every profile. Those that no rule uses are held too, or
     /// each reload would compile them again.
     #[expect(dead_code, reason = "held, not read")]
@@ -66,6 +69,11 @@ impl Snapshot {
     /// Finds what was compiled for a rule of this snapshot's route table.
     pub fn rule(&self, id: &str) -> Option<&Arc<CompiledRule>> {
         self.rules.get(id)
+    }
+
+    /// Every backend.
+    pub fn backends(&self) -> &[Arc<CompiledBackend>] {
+        &self.backends
     }
 
     /// Every rate limiter that a rule of this snapshot uses.
@@ -141,16 +149,56 @@ pub struct CompiledBackend {
     pub connector: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Metrics with the backend's label.
     pub metrics: BackendMetrics,
+    /// What is known of each endpoint, in their order.
+    endpoints: Vec<Arc<EndpointState>>,
     balancer: Arc<Balancer>,
     schedule: Schedule,
 }
 
 impl CompiledBackend {
-    /// Chooses the next endpoint; `None` when none takes requests.
-    pub fn next(&self) -> Option<&model::Endpoint> {
-        self.schedule
-            .pick(&self.balancer)
-            .map(|index| &self.backend.endpoints[index])
+    /// Chooses an endpoint, by its position; `None` when none takes requests.
+    ///
+    /// One that is down, or was `tried` for this request, is taken only where
+    /// there is no other: an endpoint that may fail is better than none.
+    pub fn choose(&self, tried: &[usize]) -> Option<usize> {
+        let fresh = |index: usize| !tried.contains(&index);
+        self.turn(|index| fresh(index) && self.endpoints[index].is_up())
+            .or_else(|| self.turn(fresh))
+            .or_else(|| self.turn(|index| self.endpoints[index].is_up()))
+            .or_else(|| self.schedule.pick(&self.balancer))
+    }
+
+    /// The state of an endpoint.
+    pub fn endpoint(&self, index: usize) -> &Arc<EndpointState> {
+        &self.endpoints[index]
+    }
+
+    /// Notes a failure of an endpoint; tells for how long it is left out now.
+    pub fn failed(&self, index: usize) -> Option<Duration> {
+        let settings = &self.backend.ejection;
+        self.endpoints[index].failed(settings, || {
+            let ejected = self.endpoints.iter().filter(|e| e.is_ejected()).count();
+            (ejected + 1) * 100 <= self.endpoints.len() * settings.max_ejected as usize
+        })
+    }
+
+    /// The next endpoint in turn that will do.
+    fn turn(&self, will_do: impl Fn(usize) -> bool) -> Option<usize> {
+        let first = self.schedule.pick_where(&self.balancer, &will_do)?;
+        if self.backend.balance != model::Balance::LeastRequests {
+            return Some(first);
+        }
+        let other = self
+            .schedule
+            .pick_where(&self.balancer, |index| index != first && will_do(index));
+        Some(match other {
+            Some(other)
+                if self.endpoints[other].in_flight() < self.endpoints[first].in_flight() =>
+            {
+                other
+            }
+            _ => first,
+        })
     }
 }
 

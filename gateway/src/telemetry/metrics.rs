@@ -40,6 +40,7 @@ pub struct Metrics {
     refusals: IntCounterVec,
     upstream: IntCounterVec,
     upstream_seconds: HistogramVec,
+    endpoint_up: GaugeVec,
     rate_limit: IntCounterVec,
     waf: IntCounterVec,
     egress: IntCounterVec,
@@ -106,6 +107,7 @@ impl Metrics {
             refusals: counters(&registry, names::REFUSALS, &["stage", "reason"]),
             upstream: counters(&registry, names::UPSTREAM, &["backend", "outcome"]),
             upstream_seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
+            endpoint_up: gauges(&registry, names::ENDPOINT_UP, &["backend", "endpoint"]),
             rate_limit: counters(&registry, names::RATE_LIMIT, &["limit", "verdict"]),
             waf: counters(&registry, names::WAF, &["profile", "verdict"]),
             egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
@@ -210,6 +212,17 @@ impl Metrics {
             connect_failed: outcome("connect_failed"),
             seconds: self.upstream_seconds.with_label_values(&[backend]),
         }
+    }
+
+    /// Whether an endpoint of a backend takes requests.
+    pub fn endpoint_up(&self, backend: &str, endpoint: &str) -> Gauge {
+        self.endpoint_up.with_label_values(&[backend, endpoint])
+    }
+
+    /// Forgets an endpoint that is not there any more.
+    pub fn forget_endpoint(&self, backend: &str, endpoint: &str) {
+        // It may never have been told of; then there is nothing to forget.
+        let _ = self.endpoint_up.remove_label_values(&[backend, endpoint]);
     }
 
     /// Counts a rate limit decision.

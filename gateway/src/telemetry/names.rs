@@ -30,6 +30,11 @@ pub const UPSTREAM: Name = Name(
     "portcullis_upstream_requests_total",
     "Attempts at backends, by backend and outcome.",
 );
+/// Whether an endpoint takes requests, by `backend` and `endpoint`.
+pub const ENDPOINT_UP: Name = Name(
+    "portcullis_endpoint_up",
+    "1 where an endpoint takes requests, 0 where it is left out, by backend and endpoint.",
+);
 /// Seconds until a backend's response head, by `backend`.
 pub const UPSTREAM_SECONDS: Name = Name(
     "portcullis_upstream_response_seconds",

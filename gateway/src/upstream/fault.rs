@@ -31,6 +31,8 @@ pub(crate) enum FaultKind {
     Closed,
     /// It does not speak HTTP as it should.
     Malformed,
+    /// It says of itself that it is not well.
+    Unwell,
     /// The request cannot be said in its protocol.
     Unsendable,
 }

@@ -19,11 +19,13 @@ mod connect;
 mod fault;
 mod h1;
 mod h2;
+mod health;
 mod outbox;
 mod pool;
 
 pub(crate) use connect::{Connector, Reuse, Target};
 pub(crate) use fault::{Fault, FaultKind};
+pub(crate) use health::HealthChecks;
 
 use std::{future::poll_fn, time::Duration};
 

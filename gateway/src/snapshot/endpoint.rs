@@ -1,0 +1,207 @@
+//! What is known of an endpoint while the gateway runs; it outlives a reload.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use portcullis_config::model::Ejection;
+use prometheus::Gauge;
+
+/// Times an ejection is doubled at most, as a factor.
+const MAX_FACTOR: u32 = 10;
+
+/// The state of one endpoint of one backend.
+#[derive(Debug)]
+pub struct EndpointState {
+    in_flight: AtomicU32,
+    /// Failures in a row.
+    failures: AtomicU32,
+    /// Ejections since the last success.
+    ejections: AtomicU32,
+    /// Milliseconds since [`Self::start`]; 0 when it is not left out.
+    ejected_until: AtomicU64,
+    /// What the health check says.
+    unhealthy: AtomicBool,
+    start: Instant,
+    up: Gauge,
+}
+
+/// A request that an endpoint is working on, until it is dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<EndpointState>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl EndpointState {
+    /// Makes the state of an endpoint that nothing is known of; `up` tells of it.
+    pub fn new(up: Gauge) -> Self {
+        up.set(1.0);
+        Self {
+            in_flight: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            ejections: AtomicU32::new(0),
+            ejected_until: AtomicU64::new(0),
+            unhealthy: AtomicBool::new(false),
+            start: Instant::now(),
+            up,
+        }
+    }
+
+    /// Notes that a request goes to it.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Requests that it is working on.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether it takes requests.
+    pub fn is_up(&self) -> bool {
+        !self.unhealthy.load(Ordering::Relaxed) && !self.is_ejected()
+    }
+
+    /// Whether it is left out for its failures.
+    pub fn is_ejected(&self) -> bool {
+        match self.ejected_until.load(Ordering::Relaxed) {
+            0 => false,
+            until if self.now() < until => true,
+            _ => {
+                // Its time is over; one more failure and it goes again.
+                self.ejected_until.store(0, Ordering::Relaxed);
+                self.tell();
+                false
+            }
+        }
+    }
+
+    /// Notes that it answered.
+    pub fn answered(&self) {
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+            self.ejections.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a failure; tells for how long the endpoint is left out now, where
+    /// `may_eject` allows one more.
+    pub fn failed(
+        &self,
+        settings: &Ejection,
+        may_eject: impl FnOnce() -> bool,
+    ) -> Option<Duration> {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if settings.failures == 0
+            || failures < settings.failures
+            || self.is_ejected()
+            || !may_eject()
+        {
+            return None;
+        }
+        let again = self.ejections.fetch_add(1, Ordering::Relaxed).min(4);
+        let time = settings.time * (1 << again).min(MAX_FACTOR);
+        let until = self.now() + u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2);
+        self.ejected_until.store(until.max(1), Ordering::Relaxed);
+        self.tell();
+        Some(time)
+    }
+
+    /// Notes what a health check found; tells whether that is news.
+    pub fn checked(&self, healthy: bool) -> bool {
+        let news = self.unhealthy.swap(!healthy, Ordering::Relaxed) == healthy;
+        if news {
+            self.tell();
+        }
+        news
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn tell(&self) {
+        let up = !self.unhealthy.load(Ordering::Relaxed)
+            && self.ejected_until.load(Ordering::Relaxed) == 0;
+        self.up.set(f64::from(u8::from(up)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> Arc<EndpointState> {
+        Arc::new(EndpointState::new(Gauge::new("up", "up").expect("a name")))
+    }
+
+    fn ejection(failures: u32, millis: u64) -> Ejection {
+        Ejection {
+            failures,
+            time: Duration::from_millis(millis),
+            max_ejected: 100,
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_eject_and_an_answer_forgives() {
+        let (state, settings) = (state(), ejection(3, 60_000));
+        for _ in 0..5 {
+            assert_eq!(state.failed(&settings, || true), None);
+            assert_eq!(state.failed(&settings, || true), None);
+            state.answered();
+        }
+        assert!(state.is_up());
+        for _ in 0..2 {
+            assert_eq!(state.failed(&settings, || true), None);
+        }
+        assert_eq!(state.failed(&settings, || false), None);
+        assert!(state.is_up());
+        assert_eq!(state.failed(&settings, || true), Some(settings.time));
+        assert!(!state.is_up());
+        assert_eq!(state.failed(&ejection(0, 1), || true), None);
+    }
+
+    #[test]
+    fn an_ejection_ends_and_the_next_is_longer_up_to_a_bound() {
+        let (state, settings) = (state(), ejection(1, 1));
+        let mut times = Vec::new();
+        for _ in 0..8 {
+            let time = state.failed(&settings, || true).expect("left out");
+            times.push(time.as_millis());
+            std::thread::sleep(time + Duration::from_millis(2));
+            assert!(state.is_up());
+        }
+        assert_eq!(times, [1, 2, 4, 8, 10, 10, 10, 10]);
+    }
+
+    #[test]
+    fn a_check_takes_an_endpoint_out_and_back() {
+        let state = state();
+        assert!(!state.checked(true));
+        assert!(state.checked(false));
+        assert!(!state.checked(false));
+        assert!(!state.is_up());
+        assert!(state.checked(true));
+        assert!(state.is_up());
+    }
+
+    #[test]
+    fn requests_in_flight_are_counted_until_they_end() {
+        let state = state();
+        let (one, two) = (state.begin(), state.begin());
+        assert_eq!(state.in_flight(), 2);
+        drop(one);
+        drop(two);
+        assert_eq!(state.in_flight(), 0);
+    }
+}

@@ -1,0 +1,199 @@
+//! Asking endpoints whether they are well.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::future::join_all;
+use http::{Method, header};
+use portcullis_config::model::Health;
+use tokio::task::AbortHandle;
+
+use super::{
+    Connection, Connector, Event, Fault, FaultKind, Framing, Patience, RequestLine, Reuse, Target,
+};
+use crate::snapshot::CompiledBackend;
+
+/// What the question says of who asks.
+const USER_AGENT: &[u8] = b"portcullis-health";
+
+/// The checks that run, one task for each backend that has one.
+pub(crate) struct HealthChecks {
+    connector: Arc<Connector>,
+    running: Mutex<BTreeMap<String, Running>>,
+}
+
+struct Running {
+    backend: Arc<CompiledBackend>,
+    task: AbortHandle,
+}
+
+impl HealthChecks {
+    /// Makes checks of nothing.
+    pub(crate) fn new(connector: Arc<Connector>) -> Self {
+        Self {
+            connector,
+            running: Mutex::default(),
+        }
+    }
+
+    /// Checks these backends from now on. A check that is the same goes on; to be
+    /// called on a runtime.
+    pub(crate) fn adopt(&self, backends: &[Arc<CompiledBackend>]) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *running);
+        for backend in backends {
+            let name = &backend.backend.name;
+            let old = before.remove(name);
+            let Some(health) = backend.backend.health.clone() else {
+                // Nobody says any more that an endpoint is unwell.
+                for index in 0..backend.backend.endpoints.len() {
+                    backend.endpoint(index).checked(true);
+                }
+                if let Some(old) = old {
+                    old.task.abort();
+                }
+                continue;
+            };
+            let task = match old {
+                Some(old) if is_same(&old.backend, backend) => old.task,
+                old => {
+                    if let Some(old) = old {
+                        old.task.abort();
+                    }
+                    let check = run(Arc::clone(&self.connector), Arc::clone(backend), health);
+                    tokio::spawn(check).abort_handle()
+                }
+            };
+            let backend = Arc::clone(backend);
+            running.insert(name.clone(), Running { backend, task });
+        }
+        for gone in before.into_values() {
+            gone.task.abort();
+        }
+    }
+}
+
+impl Drop for HealthChecks {
+    fn drop(&mut self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for check in running.values() {
+            check.task.abort();
+        }
+    }
+}
+
+fn is_same(one: &CompiledBackend, other: &CompiledBackend) -> bool {
+    one.backend == other.backend && one.pool_key == other.pool_key
+}
+
+/// What the last answers of an endpoint were.
+#[derive(Clone, Copy, Default)]
+struct Streak {
+    good: u32,
+    bad: u32,
+}
+
+async fn run(connector: Arc<Connector>, backend: Arc<CompiledBackend>, health: Health) {
+    let endpoints = &backend.backend.endpoints;
+    let mut streaks = vec![Streak::default(); endpoints.len()];
+    loop {
+        let asked = endpoints
+            .iter()
+            .map(|endpoint| check(&connector, &backend, &health, endpoint.address));
+        let answers = join_all(asked).await;
+        for (index, (answer, streak)) in answers.into_iter().zip(&mut streaks).enumerate() {
+            match &answer {
+                Ok(()) => (streak.good, streak.bad) = (streak.good.saturating_add(1), 0),
+                Err(_) => (streak.good, streak.bad) = (0, streak.bad.saturating_add(1)),
+            }
+            let state = backend.endpoint(index);
+            let healthy = if streak.good >= health.healthy_after {
+                true
+            } else if streak.bad >= health.unhealthy_after {
+                false
+            } else {
+                continue;
+            };
+            if state.checked(healthy) {
+                tell(&backend, endpoints[index].address, answer);
+            }
+        }
+        tokio::time::sleep(health.interval).await;
+    }
+}
+
+fn tell(backend: &CompiledBackend, endpoint: SocketAddr, answer: Result<(), Fault>) {
+    let backend = &backend.backend.name;
+    match answer {
+        Ok(()) => tracing::info!(%backend, %endpoint, "endpoint is well again"),
+        Err(fault) => tracing::warn!(%backend, %endpoint, %fault, "endpoint is unwell"),
+    }
+}
+
+async fn check(
+    connector: &Connector,
+    backend: &CompiledBackend,
+    health: &Health,
+    endpoint: SocketAddr,
+) -> Result<(), Fault> {
+    let target = Target {
+        backend,
+        endpoint,
+        connect: health.timeout,
+    };
+    match tokio::time::timeout(health.timeout, ask(connector, target, health)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Fault::new(FaultKind::Timeout, "no answer in time")),
+    }
+}
+
+async fn ask(connector: &Connector, target: Target<'_>, health: &Health) -> Result<(), Fault> {
+    let (mut connection, _) = connector.open(&target, Reuse::Never).await?;
+    let answer = match &health.path {
+        None => Ok(()),
+        Some(path) => get(&mut connection, path, &target, health).await,
+    };
+    connector.release(connection, &target).await;
+    answer
+}
+
+async fn get(
+    connection: &mut Connection,
+    path: &str,
+    target: &Target<'_>,
+    health: &Health,
+) -> Result<(), Fault> {
+    let address = target.endpoint.to_string();
+    let host = health.host.as_deref().unwrap_or(&address).as_bytes();
+    let line = RequestLine {
+        method: &Method::GET,
+        target: path.as_bytes(),
+        authority: host,
+        framing: Framing::None,
+        upgrade: false,
+    };
+    connection.send_head(line, |out| {
+        out.put(&header::HOST, b"Host", host);
+        out.put(&header::USER_AGENT, b"User-Agent", USER_AGENT);
+    })?;
+    let patience = Patience {
+        read: Some(health.timeout),
+        write: health.timeout,
+    };
+    loop {
+        if let Event::Head { head, .. } = connection.next(patience).await?
+            && !head.status.is_informational()
+        {
+            return match head.status.as_u16() {
+                200..400 => Ok(()),
+                status => Err(Fault::new(
+                    FaultKind::Unwell,
+                    format!("it answers {status}"),
+                )),
+            };
+        }
+    }
+}
