@@ -9,6 +9,7 @@ mod binary;
 mod certificates;
 mod client;
 mod gateway;
+mod peers;
 mod raw;
 mod scripted;
 
@@ -17,6 +18,7 @@ pub use binary::portcullis;
 pub use certificates::Authority;
 pub use client::{Client, h2c, https_client};
 pub use gateway::{Gateway, swap_config_map, wait_for};
+pub use peers::{Peer, PeerSeen};
 pub use raw::{Raw, raw, status_of};
 pub use scripted::{Line, Scripted};
 

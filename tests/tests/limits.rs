@@ -202,3 +202,34 @@ async fn heads_and_connections_are_bounded() {
         status_of(&answer(gateway.http(), "first.example", "")) == 200
     });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_may_not_take_every_connection() {
+    let backend = Backend::start("one").await;
+    let yaml = config(&backend, "rate: 1000/s").replace(
+        "protocol: http,",
+        "protocol: http, proxyProtocol: true, limits: {maxConnectionsPerAddress: 2},",
+    );
+    let gateway = Gateway::start(&yaml);
+    let connect = |client: &str| {
+        let mut connection = Raw::connect(gateway.http());
+        let head = format!(
+            "PROXY TCP4 {client} 192.0.2.250 1000 80\r\nGET / HTTP/1.1\r\nHost: first.example\r\n\r\n"
+        );
+        connection.send(head.as_bytes());
+        let status = status_of(&connection.response());
+        (connection, status)
+    };
+    let mut held = vec![connect("192.0.2.1"), connect("192.0.2.1")];
+    assert!(held.iter().all(|(_, status)| *status == 200));
+    assert_eq!(connect("192.0.2.1").1, 0, "a third of one client");
+    assert_eq!(connect("192.0.2.2").1, 200, "another client");
+    assert_eq!(
+        gateway.metric(
+            r#"portcullis_connections_total{listener="http",outcome="over_address_limit"}"#
+        ),
+        Some(1.0)
+    );
+    held.clear();
+    portcullis_tests::wait_for("a free place", || connect("192.0.2.1").1 == 200);
+}

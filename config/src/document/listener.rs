@@ -72,6 +72,11 @@ pub struct ListenerLimits {
     /// Connections open at once; a further one is closed at once. Default 20000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
+    /// Connections open at once from one client address, an IPv6 client by its /64;
+    /// a further one is closed at once. Behind a load balancer without PROXY
+    /// protocol every client has the same address. Default 0, which is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_address: Option<u32>,
     /// Time for the PROXY protocol header. Default `3s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_header_timeout: Option<Duration>,

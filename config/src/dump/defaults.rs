@@ -52,6 +52,7 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
     let limits = &meant.limits;
     let ListenerLimits {
         max_connections,
+        max_connections_per_address,
         proxy_header_timeout,
         handshake_timeout,
         header_timeout,
@@ -61,6 +62,7 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
         max_streams,
     } = listener.limits.get_or_insert_default();
     max_connections.get_or_insert(limits.max_connections);
+    max_connections_per_address.get_or_insert(limits.max_connections_per_address);
     proxy_header_timeout.get_or_insert(Duration(limits.proxy_header_timeout));
     handshake_timeout.get_or_insert(Duration(limits.handshake_timeout));
     header_timeout.get_or_insert(Duration(limits.header_timeout));

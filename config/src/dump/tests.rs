@@ -51,6 +51,7 @@ listeners:
     minVersion: \"1.2\"
   limits:
     maxConnections: 20000
+    maxConnectionsPerAddress: 0
     proxyHeaderTimeout: 3s
     handshakeTimeout: 10s
     headerTimeout: 15s
@@ -70,6 +71,10 @@ listeners:
         "overLimit: refuse",
         "protocol: http1",
         "keepalive: 4s",
+        "balance: round-robin",
+        "failures: 5",
+        "maxEjected: 50",
+        "encodedSlashes: refuse",
         "status: 302",
         "weight: 1",
         "prefix: /",

@@ -44,6 +44,8 @@ impl Default for ListenerTls {
 pub struct ListenerLimits {
     /// Connections open at once.
     pub max_connections: u32,
+    /// Connections open at once from one client address; 0 is no limit.
+    pub max_connections_per_address: u32,
     /// Time for the PROXY protocol header.
     pub proxy_header_timeout: Duration,
     /// Time for the TLS handshake.
@@ -64,6 +66,7 @@ impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
             max_connections: 20_000,
+            max_connections_per_address: 0,
             proxy_header_timeout: Duration::from_secs(3),
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(15),

@@ -248,6 +248,9 @@ fn limits(
     }
     ListenerLimits {
         max_connections: limits.max_connections.unwrap_or(default.max_connections),
+        max_connections_per_address: limits
+            .max_connections_per_address
+            .unwrap_or(default.max_connections_per_address),
         proxy_header_timeout: limits
             .proxy_header_timeout
             .map_or(default.proxy_header_timeout, |time| time.0),

@@ -43,6 +43,7 @@ impl From<Box<pingora::Error>> for Gone {
         tracing::debug!(%error, "client");
         match error.etype() {
             ErrorType::ReadTimedout => Self::Slow,
+            _ if is_malformed(&error) => Self::Malformed,
             ErrorType::WriteTimedout => Self::Stuck,
             ErrorType::ReadError
             | ErrorType::WriteError
@@ -51,6 +52,14 @@ impl From<Box<pingora::Error>> for Gone {
             _ => Self::Malformed,
         }
     }
+}
+
+/// Whether the stream found that the client does not keep to the framing.
+fn is_malformed(error: &pingora::Error) -> bool {
+    error
+        .root_cause()
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData)
 }
 
 /// Waits for the next part of the request body; `None` at its end. Once it has

@@ -148,6 +148,10 @@ fn client_fields(
 
 /// Whether a field is of the connection, or one that the gateway writes itself.
 fn is_ours(name: &str) -> bool {
+    if name.contains('_') {
+        // CGI, WSGI and PHP take `_` for `-`: `content_length` is another length to them.
+        return is_ours(&name.replace('_', "-"));
+    }
     match name.as_bytes().first() {
         Some(b'c' | b'h' | b'k' | b't' | b'u') => {
             is_hop_by_hop(name) || matches!(name, "content-length" | "host")

@@ -19,8 +19,8 @@ use super::{
     upgrade,
 };
 use crate::{
-    inspect::{BodyBudget, WafOutcome},
-    listen::ConnectionFacts,
+    inspect::{self, BodyBudget, WafOutcome},
+    listen::{Body, ConnectionFacts},
     snapshot::{CompiledRule, Snapshot},
     telemetry::{AccessLog, AuditLog, Metrics},
     upstream::{Connection, Connector, HealthChecks},
@@ -124,6 +124,9 @@ impl Ingress {
         if let Err(status) = read_head(&mut session, facts, drain).await {
             self.refuse_head(session, facts, status?).await;
             return None;
+        }
+        if !session.is_http2() {
+            facts.body_follows(announced_body(&session));
         }
         facts.head_complete();
         self.services().metrics.request_started();
@@ -259,6 +262,16 @@ impl Ingress {
     }
 }
 
+/// The body that a head announces.
+fn announced_body(session: &Session) -> Body {
+    let headers = &session.req_header().headers;
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        Body::Chunked
+    } else {
+        Body::Length(inspect::content_length(session).unwrap_or(0))
+    }
+}
+
 /// Reads a request head; the error is the status of a refusal, or nothing where
 /// the connection ends.
 async fn read_head(
@@ -279,8 +292,9 @@ async fn read_head(
     };
     match read {
         Ok(true) => Ok(()),
+        // The stream may have stopped at the first byte, which pingora takes for an end.
+        Ok(false) | Err(_) if facts.bad_head().is_some() => Err(facts.bad_head()),
         Ok(false) => Err(None),
-        Err(_) if facts.head_is_too_large() => Err(Some(431)),
         Err(error) => {
             tracing::debug!(%error, "request head not read");
             let malformed = matches!(error.etype(), ErrorType::InvalidHTTPHeader);

@@ -73,16 +73,13 @@ pub(crate) async fn read_body(
     Ok(BodyRead::Whole(body.freeze()))
 }
 
-/// The length that the head announces.
+/// The length that the head announces. A list of equal lengths counts as one (RFC
+/// 9110 section 8.6); pingora-core has refused any other.
 pub(crate) fn content_length(session: &Session) -> Option<u64> {
     let headers = &session.req_header().headers;
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return None;
     }
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    let line = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    line.split(',').next()?.trim().parse().ok()
 }

@@ -4,8 +4,8 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -24,7 +24,9 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     ConnectionFacts, ConnectionHandler, Stream, TlsConnection, address_value,
-    proxy_header::read_proxy_header, stream::Tcp,
+    per_address::{Counted, PerAddress},
+    proxy_header::read_proxy_header,
+    stream::Tcp,
 };
 use crate::{telemetry::Metrics, tls::ServerConfigs};
 
@@ -42,6 +44,7 @@ pub(super) struct AcceptLoop {
     pub(super) metrics: Arc<Metrics>,
     pub(super) open: Arc<AtomicU32>,
     pub(super) all_open: Arc<AtomicU32>,
+    pub(super) per_address: Arc<PerAddress>,
     /// Becomes true when the listener is removed or the process drains.
     pub(super) drain: watch::Receiver<bool>,
 }
@@ -80,7 +83,7 @@ impl AcceptLoop {
         tokio::spawn(async move {
             let _guard = guard;
             match this.prepare(stream, peer, &settings, &name).await {
-                Ok((stream, facts)) => {
+                Ok((stream, facts, _counted)) => {
                     this.metrics.connection(&name, "served");
                     this.handler.handle(stream, facts, this.drain.clone()).await;
                 }
@@ -99,7 +102,7 @@ impl AcceptLoop {
         peer: SocketAddr,
         settings: &Listener,
         name: &Arc<str>,
-    ) -> Result<(Stream, Arc<ConnectionFacts>), (&'static str, io::Error)> {
+    ) -> Result<(Stream, Arc<ConnectionFacts>, Option<Counted>), (&'static str, io::Error)> {
         let local = socket.local_addr().map_err(|error| ("failed", error))?;
         tune(&socket).map_err(|error| ("failed", error))?;
         let mut tcp = Tcp {
@@ -115,6 +118,15 @@ impl AcceptLoop {
             client = claimed.unwrap_or(peer);
             tcp.ahead = ahead;
         }
+        let max = settings.limits.max_connections_per_address;
+        let counted = (max > 0).then(|| self.per_address.enter(client.ip(), max));
+        if let Some(None) = counted {
+            return Err((
+                "over_address_limit",
+                io::Error::other("the client has as many connections as it may"),
+            ));
+        }
+        let counted = counted.flatten();
         let facts = |tls| {
             Arc::new(ConnectionFacts {
                 listener: Arc::clone(name),
@@ -126,14 +138,15 @@ impl AcceptLoop {
                 awaiting_head: AtomicBool::new(true),
                 new_head: AtomicBool::new(false),
                 reset: AtomicBool::new(false),
-                head_too_large: AtomicBool::new(false),
+                bad_head: AtomicU16::new(0),
+                body: Mutex::default(),
                 client_value: address_value(client.ip().to_canonical()),
             })
         };
         if settings.protocol == ListenerProtocol::Http {
             let facts = facts(None);
             let stream = Stream::plain(tcp, Arc::clone(&facts));
-            return Ok((stream, facts));
+            return Ok((stream, facts, counted));
         }
         let handshake = within(
             settings.limits.handshake_timeout,
@@ -144,7 +157,7 @@ impl AcceptLoop {
             .map_err(|error| ("handshake_failed", error))?;
         let facts = facts(Some(connection));
         let stream = Stream::tls(tls, Arc::clone(&facts));
-        Ok((stream, facts))
+        Ok((stream, facts, counted))
     }
 
     async fn handshake(

@@ -3,8 +3,8 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
 };
 
@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use portcullis_config::model::Listener;
 
+use super::Body;
 use crate::telemetry::TlsFacts;
 
 /// Facts of one connection; they travel with its stream.
@@ -35,8 +36,10 @@ pub struct ConnectionFacts {
     pub(super) new_head: AtomicBool,
     /// Whether the connection is to be reset rather than closed.
     pub(super) reset: AtomicBool,
-    /// Whether a head went beyond its limit.
-    pub(super) head_too_large: AtomicBool,
+    /// The status of a refusal of the head, where the stream found it wrong; else 0.
+    pub(super) bad_head: AtomicU16,
+    /// The body that follows the head, until the stream has taken note.
+    pub(super) body: Mutex<Option<Body>>,
     /// The address of [`Self::client`], made once for the headers of all its requests.
     pub client_value: HeaderValue,
 }
@@ -69,9 +72,16 @@ impl ConnectionFacts {
         })
     }
 
-    /// Whether a request head was larger than the listener's `maxHeaderSize`.
-    pub fn head_is_too_large(&self) -> bool {
-        self.head_too_large.load(Ordering::Relaxed)
+    /// The status for a head that the stream did not let pass: 431 where it was
+    /// larger than the listener's `maxHeaderSize`, 400 where its request line is malformed.
+    pub fn bad_head(&self) -> Option<u16> {
+        Some(self.bad_head.load(Ordering::Relaxed)).filter(|status| *status != 0)
+    }
+
+    /// Tells the stream of an HTTP/1 connection what body its request has; to be
+    /// told before [`Self::head_complete`].
+    pub fn body_follows(&self, body: Body) {
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 
     /// Tells the stream that a request head is complete.

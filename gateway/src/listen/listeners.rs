@@ -160,6 +160,7 @@ impl Listeners {
             metrics: Arc::clone(&self.metrics),
             open: Arc::clone(&open),
             all_open: Arc::clone(&self.open),
+            per_address: Arc::default(),
             drain: draining,
         });
         tokio::spawn(accept.run(socket));

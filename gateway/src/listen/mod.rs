@@ -11,12 +11,15 @@
 
 mod accept;
 mod facts;
+mod framing;
 mod listeners;
+mod per_address;
 mod proxy_header;
 mod socket;
 mod stream;
 
 pub use facts::{ConnectionFacts, TlsConnection, address_value};
+pub use framing::Body;
 pub use listeners::{ConnectionHandler, ListenError, Listeners, Plan};
 pub use socket::bind;
 pub use stream::Stream;

@@ -5,7 +5,7 @@ use std::{
     fmt, io,
     os::fd::AsRawFd,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -24,7 +24,10 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::ConnectionFacts;
+use super::{
+    ConnectionFacts,
+    framing::{Framing, Malformed},
+};
 
 /// Response bytes gathered before a write; a small answer leaves in one packet.
 const WRITE_BUFFER: usize = 4096;
@@ -55,6 +58,7 @@ pub struct Stream {
     /// Decrypted bytes that were peeked at.
     ahead: BytesMut,
     facts: Arc<ConnectionFacts>,
+    framing: Framing,
     /// Bytes that came while a head was awaited.
     head_bytes: u64,
     /// Whether the connection speaks HTTP/2, which bounds its heads itself.
@@ -100,6 +104,7 @@ impl Stream {
             ahead: BytesMut::new(),
             http2: facts.tls.as_ref().is_some_and(|tls| tls.h2),
             head_bytes: 0,
+            framing: Framing::head(),
             facts,
             ssl_digest,
             accepted: std::time::SystemTime::now(),
@@ -108,6 +113,68 @@ impl Stream {
             sleep: None,
             header_timeout,
         }
+    }
+
+    /// Learns what body the request has that was read.
+    fn take_note_of_body(&mut self) {
+        let mut body = self
+            .facts
+            .body
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(body) = body.take() {
+            self.framing = Framing::body(body);
+        }
+    }
+
+    /// Reads bytes of the message that is read now, and none of the next.
+    fn poll_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buf.remaining());
+            let taken = self.accept(length)?;
+            buf.put_slice(&self.ahead[..taken]);
+            self.ahead.advance(taken);
+            return Poll::Ready(Ok(()));
+        }
+        if self.http2 {
+            return Pin::new(&mut self.transport).poll_read(cx, buf);
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+        let taken = match self.framing.accept(&buf.filled()[before..]) {
+            Ok(taken) => taken,
+            Err(malformed) => {
+                buf.set_filled(before);
+                return Poll::Ready(Err(self.malformed(malformed)));
+            }
+        };
+        let next = &buf.filled()[before + taken..];
+        if !next.is_empty() {
+            self.ahead.extend_from_slice(next);
+            buf.set_filled(before + taken);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells how many of the first bytes that were read ahead are of the message.
+    fn accept(&mut self, length: usize) -> io::Result<usize> {
+        if self.http2 {
+            return Ok(length);
+        }
+        self.framing
+            .accept(&self.ahead[..length])
+            .map_err(|malformed| self.malformed(malformed))
+    }
+
+    fn malformed(&self, malformed: Malformed) -> io::Error {
+        if self.facts.awaiting_head.load(Ordering::Relaxed) {
+            self.facts.bad_head.store(400, Ordering::Relaxed);
+        }
+        io::Error::new(io::ErrorKind::InvalidData, malformed)
     }
 
     /// Runs the clock for a request head; ready when it has run out.
@@ -138,12 +205,6 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.ahead.is_empty() {
-            let length = self.ahead.len().min(buf.remaining());
-            buf.put_slice(&self.ahead[..length]);
-            self.ahead.advance(length);
-            return Poll::Ready(Ok(()));
-        }
         let awaiting = self.facts.awaiting_head.load(Ordering::Relaxed);
         let new = self.facts.new_head.load(Ordering::Relaxed);
         if new {
@@ -153,14 +214,19 @@ impl AsyncRead for Stream {
             self.deadline = None;
             self.head_began = false;
             self.head_bytes = 0;
+        }
+        if new {
+            self.framing = Framing::head();
+        } else if !awaiting {
+            self.take_note_of_body();
         } else if !self.http2 && self.head_bytes > self.facts.settings.load().limits.max_header_size
         {
             // A head that is still not whole: it must not fill the memory first.
-            self.facts.head_too_large.store(true, Ordering::Relaxed);
+            self.facts.bad_head.store(431, Ordering::Relaxed);
             return Poll::Ready(Err(io::Error::other("request head too large")));
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.transport).poll_read(cx, buf);
+        let read = self.poll_message(cx, buf);
         self.head_bytes += (buf.filled().len() - before) as u64;
         match &read {
             Poll::Ready(Ok(())) if awaiting && buf.filled().len() > before && !self.head_began => {
@@ -423,6 +489,8 @@ impl Peek for Stream {
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         let mut seen = BytesMut::with_capacity(buf.len());
+        // What is only looked at is judged when it is read.
+        self.framing = Framing::Open;
         while seen.len() < buf.len() && PREFACE.starts_with(&seen) {
             let mut chunk = [0; 32];
             let want = (buf.len() - seen.len()).min(chunk.len());
@@ -436,6 +504,9 @@ impl Peek for Stream {
             }
         }
         self.http2 |= seen.starts_with(PREFACE);
+        // It is read again.
+        self.framing = Framing::head();
+        self.head_bytes = 0;
         buf.fill(0);
         buf[..seen.len()].copy_from_slice(&seen);
         self.ahead = seen;
