@@ -246,3 +246,26 @@ routes: []
         assert!(text.contains(said), "{said}: {text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_load_least_requests_goes_by_turn_and_weight() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let one = Scripted::answering(answer).await;
+    let two = Scripted::answering(answer).await;
+    let gateway = gateway(&[one.address, two.address], ", balance: least-requests");
+    for _ in 0..20 {
+        assert_eq!(status_of(&raw(gateway.http(), GET)), 200);
+    }
+    assert_eq!((one.heads().len(), two.heads().len()), (10, 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_without_keepalive_gets_a_connection_for_each_request() {
+    let backend = Scripted::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let gateway = gateway(&[backend.address], ", keepalive: 0s");
+    for _ in 0..3 {
+        assert_eq!(status_of(&raw(gateway.http(), GET)), 200);
+    }
+    assert_eq!(backend.connections(), 3);
+    assert!(backend.heads()[0].contains("\r\nConnection: close\r\n"));
+}

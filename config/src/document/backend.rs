@@ -58,8 +58,8 @@ pub enum Balance {
 }
 
 /// Leaving out endpoints whose requests fail: no connection, or one that ends
-/// before there is an answer. A slow answer, or one of status 500, does not
-/// count: a client could bring them about.
+/// before there is an answer. A slow answer, one of status 500, and an end while
+/// the client is still sending do not count, since a client could bring them about.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Ejection {

@@ -10,7 +10,11 @@
 //! Both directions move at once, in one task: a backend that answers before it
 //! has the whole request is heard, and a client that goes away ends the request.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -130,8 +134,8 @@ impl Ingress {
                     // Counted: no attempt is left open for the end of the request.
                     ctx.upstream_started = None;
                     // Nothing was sent yet, so another endpoint may be asked whatever the method is.
-                    let endpoints = backend.backend.endpoints.len() as u32;
-                    if ctx.attempts < MAX_TRIES.min(endpoints) {
+                    let endpoints = backend.backend.endpoints.len();
+                    if ctx.attempts < MAX_TRIES && ctx.tried.len() < endpoints {
                         continue;
                     }
                     return Err(refusal_of(&fault, &backend).into());
@@ -146,15 +150,18 @@ impl Ingress {
             // In any case: a connection that cannot be used again is closed.
             self.connector().release(connection, &target).await;
             let fault = match conversed {
-                Ok(_) => return Ok(Exchanged::Whole),
+                Ok(_) => {
+                    ctx.at_work = None;
+                    return Ok(Exchanged::Whole);
+                }
                 Err(Failed::Stop(stop)) => return Err(stop),
                 Err(Failed::Endpoint(fault)) => fault,
             };
             tracing::debug!(%fault, request_id = %ctx.request_id, "attempt failed");
-            // Neither silence nor the end of a connection that was kept says that the
-            // endpoint is broken.
+            // Neither silence, nor the end of a connection that was kept, nor one while the
+            // client was late says that the endpoint is broken.
             let broken = matches!(fault.kind, FaultKind::Closed | FaultKind::Malformed);
-            if broken && !reused && ctx.upstream_answered.is_none() {
+            if broken && !reused && upload.done && ctx.upstream_answered.is_none() {
                 note_failure(ctx, &backend);
             }
             // A pooled connection may have been closed as the request was on its way.
@@ -388,6 +395,12 @@ fn note_failure(ctx: &mut RequestContext, backend: &CompiledBackend) {
             seconds = time.as_secs_f64(),
             "endpoint left out for its failures"
         );
+        let endpoint = Arc::clone(backend.endpoint(index));
+        tokio::spawn(async move {
+            tokio::time::sleep(time + Duration::from_millis(1)).await;
+            // Its metric tells of the end, also where nobody asks for it.
+            endpoint.is_ejected();
+        });
     }
 }
 

@@ -88,6 +88,9 @@ pub(super) fn send_head(
         out.put(&header::HOST, b"Host", host);
         client_fields(request, ctx, rule, out);
         forwarded_fields(request, ctx, rule, out);
+        if !framed.upgrade && !to_http2 && closes(ctx) {
+            out.put(&header::CONNECTION, b"Connection", b"close");
+        }
         if framed.upgrade {
             out.put(&header::CONNECTION, b"Connection", b"Upgrade");
             for protocol in request.headers.get_all(header::UPGRADE) {
@@ -165,6 +168,12 @@ fn is_ours(name: &str) -> bool {
     }
 }
 
+/// Whether the backend's connections are for one request each.
+fn closes(ctx: &RequestContext) -> bool {
+    let backend = ctx.backend.as_ref();
+    backend.is_some_and(|backend| backend.backend.keepalive.is_zero())
+}
+
 fn accepts_trailers(headers: &HeaderMap) -> bool {
     headers.get_all(header::TE).iter().any(|line| {
         line.to_str().is_ok_and(|line| {
@@ -176,6 +185,10 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 
 /// The target for the backend, where it is not what the client sent.
 fn forward_target(ctx: &RequestContext, raw: &[u8]) -> Option<String> {
+    if raw == b"*" {
+        // It has no path that could be rewritten.
+        return None;
+    }
     let rewrite = ctx
         .rule
         .as_ref()
@@ -201,7 +214,7 @@ fn forward_target(ctx: &RequestContext, raw: &[u8]) -> Option<String> {
 /// Replaces the leading segments that a prefix matched.
 ///
 /// The prefix is canonical and the target keeps the client's escapes, so whole
-/// segments are counted, not bytes: an encoded slash never gets here.
+/// segments are counted, not bytes. An escaped slash ends no segment.
 fn replace_prefix(target: &str, matched: &str, replacement: &str) -> String {
     let (path, query) = match target.find('?') {
         Some(at) => target.split_at(at),

@@ -193,8 +193,10 @@ impl Ingress {
         ctx: &mut RequestContext,
         refusal: Refusal,
     ) -> Ended {
-        if refusal.stage == Stage::Body {
-            // Where a body is broken nobody knows where the next request begins.
+        if refusal.stage == Stage::Body
+            || (refusal.stage == Stage::Normalise && refusal.status == 400)
+        {
+            // Where a message is broken nobody knows where the next begins.
             session.set_keepalive(None);
         }
         let begun = session

@@ -137,7 +137,7 @@ impl Stream {
             let length = self.ahead.len().min(buf.remaining());
             let taken = self.accept(length)?;
             buf.put_slice(&self.ahead[..taken]);
-            self.ahead.advance(taken);
+            take(&mut self.ahead, taken);
             return Poll::Ready(Ok(()));
         }
         if self.http2 {
@@ -165,12 +165,15 @@ impl Stream {
         if self.http2 {
             return Ok(length);
         }
-        self.framing
-            .accept(&self.ahead[..length])
-            .map_err(|malformed| self.malformed(malformed))
+        match self.framing.accept(&self.ahead[..length]) {
+            Ok(taken) => Ok(taken),
+            Err(malformed) => Err(self.malformed(malformed)),
+        }
     }
 
-    fn malformed(&self, malformed: Malformed) -> io::Error {
+    fn malformed(&mut self, malformed: Malformed) -> io::Error {
+        // What follows is read away at the most.
+        self.framing = Framing::Open;
         if self.facts.awaiting_head.load(Ordering::Relaxed) {
             self.facts.bad_head.store(400, Ordering::Relaxed);
         }
@@ -309,9 +312,18 @@ impl AsyncRead for Tcp {
         } else {
             let length = self.ahead.len().min(buf.remaining());
             buf.put_slice(&self.ahead[..length]);
-            self.ahead.advance(length);
+            take(&mut self.ahead, length);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Takes bytes away; the memory of the last goes too, or an idle connection kept it.
+fn take(ahead: &mut BytesMut, length: usize) {
+    if length == ahead.len() {
+        *ahead = BytesMut::new();
+    } else {
+        ahead.advance(length);
     }
 }
 
@@ -330,10 +342,7 @@ impl Tcp {
             let read = scratch.filled();
             let (now, later) = read.split_at(read.len().min(buf.remaining()));
             buf.put_slice(now);
-            if later.is_empty() {
-                // Memory that an earlier read took is not kept for an idle connection.
-                self.ahead = BytesMut::new();
-            } else {
+            if !later.is_empty() {
                 self.ahead.extend_from_slice(later);
             }
             Poll::Ready(Ok(()))

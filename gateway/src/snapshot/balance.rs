@@ -74,6 +74,22 @@ impl Schedule {
             .find(|&index| will_do(index))
     }
 
+    /// Takes the next turn, and tells the first two different items from there on
+    /// that will do; `None` when there is none.
+    pub fn pick_two(
+        &self,
+        balancer: &Balancer,
+        will_do: impl Fn(usize) -> bool,
+    ) -> Option<(usize, Option<usize>)> {
+        let count = self.turns.len();
+        let start = balancer.turn.fetch_add(1, Ordering::Relaxed);
+        let mut following = (0..count)
+            .map(|ahead| self.turns[start.wrapping_add(ahead) % count] as usize)
+            .filter(|&index| will_do(index));
+        let first = following.next()?;
+        Some((first, following.find(|&index| index != first)))
+    }
+
     /// Takes the next turn; `None` when no item has a weight.
     pub fn pick(&self, balancer: &Balancer) -> Option<usize> {
         match self.turns.as_slice() {
@@ -123,6 +139,23 @@ mod tests {
     #[test]
     fn turns_alternate_smoothly() {
         assert_eq!(Schedule::new(&[2, 1]).turns, [0, 1, 0]);
+    }
+
+    #[test]
+    fn two_in_turn_are_different_and_begin_with_each() {
+        let (schedule, balancer) = (Schedule::new(&[1, 1, 1]), Balancer::default());
+        let two: Vec<_> = (0..4)
+            .map(|_| schedule.pick_two(&balancer, |index| index != 1))
+            .collect();
+        let expected = [(0, Some(2)), (2, Some(0)), (2, Some(0)), (0, Some(2))];
+        assert_eq!(two, expected.map(Some));
+        assert_eq!(
+            schedule.pick_two(&balancer, |index| index == 1),
+            Some((1, None))
+        );
+        assert_eq!(schedule.pick_two(&balancer, |_| false), None);
+        let none = Schedule::new(&[]);
+        assert_eq!(none.pick_two(&balancer, |_| true), None);
     }
 
     #[test]

@@ -76,11 +76,18 @@ impl EndpointState {
         match self.ejected_until.load(Ordering::Relaxed) {
             0 => false,
             until if self.now() < until => true,
-            _ => {
+            until => {
                 // Its time is over; one more failure and it goes again.
-                self.ejected_until.store(0, Ordering::Relaxed);
-                self.tell();
-                false
+                let ended = self.ejected_until.compare_exchange(
+                    until,
+                    0,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                if ended.is_ok() {
+                    self.tell();
+                }
+                ended.is_err()
             }
         }
     }

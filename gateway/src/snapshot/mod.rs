@@ -162,10 +162,20 @@ impl CompiledBackend {
     /// there is no other: an endpoint that may fail is better than none.
     pub fn choose(&self, tried: &[usize]) -> Option<usize> {
         let fresh = |index: usize| !tried.contains(&index);
-        self.turn(|index| fresh(index) && self.endpoints[index].is_up())
+        self.turn(|index| fresh(index) && self.is_up(index))
             .or_else(|| self.turn(fresh))
-            .or_else(|| self.turn(|index| self.endpoints[index].is_up()))
+            .or_else(|| self.turn(|index| self.is_up(index)))
             .or_else(|| self.schedule.pick(&self.balancer))
+    }
+
+    /// Whether an endpoint takes requests. What a health check said of it counts
+    /// only where there is one.
+    fn is_up(&self, index: usize) -> bool {
+        let endpoint = &self.endpoints[index];
+        match self.backend.health {
+            Some(_) => endpoint.is_up(),
+            None => !endpoint.is_ejected(),
+        }
     }
 
     /// The state of an endpoint.
@@ -184,19 +194,21 @@ impl CompiledBackend {
 
     /// The next endpoint in turn that will do.
     fn turn(&self, will_do: impl Fn(usize) -> bool) -> Option<usize> {
-        let first = self.schedule.pick_where(&self.balancer, &will_do)?;
-        if self.backend.balance != model::Balance::LeastRequests {
-            return Some(first);
+        // A turn is a step on a counter that all share: none is taken in vain.
+        if !(0..self.endpoints.len()).any(&will_do) {
+            return None;
         }
-        let other = self
-            .schedule
-            .pick_where(&self.balancer, |index| index != first && will_do(index));
+        if self.backend.balance != model::Balance::LeastRequests {
+            return self.schedule.pick_where(&self.balancer, will_do);
+        }
+        let (first, other) = self.schedule.pick_two(&self.balancer, will_do)?;
+        let load = |index: usize, weight_of: usize| {
+            u64::from(self.endpoints[index].in_flight())
+                * u64::from(self.backend.endpoints[weight_of].weight)
+        };
         Some(match other {
-            Some(other)
-                if self.endpoints[other].in_flight() < self.endpoints[first].in_flight() =>
-            {
-                other
-            }
+            // Requests for each unit of weight, compared crosswise.
+            Some(other) if load(other, first) < load(first, other) => other,
             _ => first,
         })
     }

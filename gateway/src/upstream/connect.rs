@@ -107,6 +107,15 @@ impl Connector {
         }
     }
 
+    /// Makes a connection, its TLS included, and closes it.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub(crate) async fn connect(&self, target: &Target<'_>) -> Result<(), Fault> {
+        let made = Box::pin(self.transport.new_stream(&target.peer())).await;
+        made.map(drop).map_err(Fault::connecting)
+    }
+
     /// Gives a connection back after its request: it is kept where it can be
     /// used again, and closed where it cannot.
     pub(crate) async fn release(&self, connection: Connection, target: &Target<'_>) {
@@ -115,7 +124,9 @@ impl Connector {
             Connection::Http1(connection) => {
                 if let Some((stream, idle)) = connection.into_reusable() {
                     let keep = idle.map_or(keepalive, |idle| idle.min(keepalive));
-                    self.pool.put(target.key(), stream, keep);
+                    if !keep.is_zero() {
+                        self.pool.put(target.key(), stream, keep);
+                    }
                 }
             }
             Connection::Http2(connection) => {

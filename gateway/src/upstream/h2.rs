@@ -10,6 +10,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, uri::PathAndQuery};
 use pingora::{
+    ErrorType,
     http::{RequestHeader, ResponseHeader},
     protocols::http::v2::client::Http2Session,
 };
@@ -64,7 +65,10 @@ impl Connection {
         let end = matches!(line.framing, Framing::None | Framing::Length(0));
         self.session
             .write_request_header(Box::new(request), end)
-            .map_err(|error| Fault::new(FaultKind::Closed, error).untouched())?;
+            .map_err(|error| match error.etype() {
+                ErrorType::InvalidHTTPHeader => Fault::new(FaultKind::Unsendable, error),
+                _ => Fault::new(FaultKind::Closed, error).untouched(),
+            })?;
         self.sender = self.session.take_request_body_writer();
         self.ending = end;
         self.ended = end;

@@ -48,17 +48,17 @@ impl HealthChecks {
             let name = &backend.backend.name;
             let old = before.remove(name);
             let Some(health) = backend.backend.health.clone() else {
+                if let Some(old) = old {
+                    old.task.abort();
+                }
                 // Nobody says any more that an endpoint is unwell.
                 for index in 0..backend.backend.endpoints.len() {
                     backend.endpoint(index).checked(true);
                 }
-                if let Some(old) = old {
-                    old.task.abort();
-                }
                 continue;
             };
             let task = match old {
-                Some(old) if is_same(&old.backend, backend) => old.task,
+                Some(old) if is_same(&old.backend, backend) && !old.task.is_finished() => old.task,
                 old => {
                     if let Some(old) = old {
                         old.task.abort();
@@ -151,11 +151,11 @@ async fn check(
 }
 
 async fn ask(connector: &Connector, target: Target<'_>, health: &Health) -> Result<(), Fault> {
-    let (mut connection, _) = connector.open(&target, Reuse::Never).await?;
-    let answer = match &health.path {
-        None => Ok(()),
-        Some(path) => get(&mut connection, path, &target, health).await,
+    let Some(path) = &health.path else {
+        return connector.connect(&target).await;
     };
+    let (mut connection, _) = connector.open(&target, Reuse::Never).await?;
+    let answer = get(&mut connection, path, &target, health).await;
     connector.release(connection, &target).await;
     answer
 }
