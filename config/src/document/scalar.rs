@@ -97,6 +97,12 @@ impl FromStr for ByteSize {
         let (number, unit) =
             split_digits(text).ok_or_else(|| format!("{text:?} is not a size: {USE}"))?;
         let factor = match unit.trim_start() {
+            // Whoever comes from `20m` and writes 20 does not mean 20 bytes.
+            "" if number != 0 => {
+                return Err(format!(
+                    "{text:?} has no unit: write {number}MiB, or {number}B if bytes are meant"
+                ));
+            }
             "" | "B" => 1,
             "KiB" | "Ki" => 1 << 10,
             "MiB" | "Mi" => 1 << 20,
@@ -253,7 +259,8 @@ mod tests {
     #[test]
     fn sizes_read_and_print() {
         for (text, bytes) in [
-            ("512", 512),
+            ("0", 0),
+            ("512B", 512),
             ("64KiB", 65_536),
             ("1MB", 1_000_000),
             ("1 GiB", 1 << 30),
@@ -262,7 +269,7 @@ mod tests {
             assert_eq!(size.0, bytes, "{text}");
             assert_eq!(size.to_string().parse::<ByteSize>().unwrap(), size);
         }
-        for text in ["", "KiB", "64kib", "1.5MiB", "-1", "99999999999GiB"] {
+        for text in ["", "20", "KiB", "64kib", "1.5MiB", "-1", "99999999999GiB"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
     }

@@ -50,6 +50,16 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
                     "an endpoint needs a port above 0",
                 );
             }
+            if endpoints
+                .iter()
+                .any(|known: &Endpoint| known.address == address)
+            {
+                report.error_hint(
+                    format!("{place}.address"),
+                    format!("{address} stands here twice"),
+                    "give it a `weight` for a larger share",
+                );
+            }
             endpoints.push(Endpoint { address, weight });
         }
     }
@@ -108,11 +118,14 @@ fn health(path: &str, settings: &document::Health, report: &mut Report<'_>) -> H
     };
     let asked = settings.path.as_ref().and_then(|asked| {
         let place = format!("{path}.path");
-        let right = asked.starts_with('/') && asked.bytes().all(|byte| byte.is_ascii_graphic());
+        let right = asked.starts_with('/')
+            && asked
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'#');
         if !right {
             report.error(
                 place,
-                format!("{asked:?} is no path: it must start with / and have no spaces"),
+                format!("{asked:?} is no path: it must start with / and have no spaces and no #"),
             );
         }
         right.then(|| asked.clone())
@@ -137,6 +150,14 @@ fn health(path: &str, settings: &document::Health, report: &mut Report<'_>) -> H
             }
         }
     });
+    let interval = settings.interval.map_or(default.interval, |time| time.0);
+    let timeout = settings.timeout.map_or(default.timeout, |time| time.0);
+    if timeout > interval {
+        report.warn(
+            format!("{path}.timeout"),
+            "the timeout is longer than the interval: an endpoint has one question at a time, so a silent one is asked less often",
+        );
+    }
     Health {
         path: asked,
         host,

@@ -164,9 +164,11 @@ impl Ingress {
             if broken && !reused && upload.done && ctx.upstream_answered.is_none() {
                 note_failure(ctx, &backend);
             }
-            // A pooled connection may have been closed as the request was on its way.
-            let again =
-                fault.untouched || (idempotent && reused && fault.kind == FaultKind::Closed);
+            // An idempotent request may be made again (RFC 9110 section 9.2.2): on a new
+            // connection where a pooled one was closed under it, else at another endpoint.
+            let other = ctx.tried.len() < backend.backend.endpoints.len();
+            let again = fault.untouched
+                || (idempotent && fault.kind == FaultKind::Closed && (reused || other));
             if again
                 && ctx.upstream_answered.is_none()
                 && ctx.attempts < MAX_TRIES
@@ -411,7 +413,8 @@ fn refusal_of(fault: &Fault, backend: &CompiledBackend) -> Refusal {
         FaultKind::Connect => (502, "connect-failed"),
         FaultKind::Tls => (502, "tls-failed"),
         FaultKind::Timeout => (504, "timeout"),
-        FaultKind::Closed | FaultKind::Malformed | FaultKind::Unwell => (502, "failed"),
+        FaultKind::Closed | FaultKind::Unwell => (502, "closed"),
+        FaultKind::Malformed => (502, "bad-response"),
         FaultKind::Unsendable => return Refusal::new(400, Stage::Normalise, "bad-target"),
     };
     Refusal::new(status, Stage::Upstream, reason).by(&backend.backend.name)

@@ -127,6 +127,11 @@ impl EndpointState {
     pub fn checked(&self, healthy: bool) -> bool {
         let news = self.unhealthy.swap(!healthy, Ordering::Relaxed) == healthy;
         if news {
+            if healthy {
+                // It is another one, as it were: what the old one did does not count.
+                self.ejected_until.store(0, Ordering::Relaxed);
+                self.answered();
+            }
             self.tell();
         }
         news
@@ -199,6 +204,15 @@ mod tests {
         assert!(!state.checked(false));
         assert!(!state.is_up());
         assert!(state.checked(true));
+        assert!(state.is_up());
+    }
+
+    #[test]
+    fn one_that_is_well_again_is_not_left_out_for_what_was_before() {
+        let state = state();
+        state.checked(false);
+        assert!(state.failed(&ejection(1, 60_000), || true).is_some());
+        state.checked(true);
         assert!(state.is_up());
     }
 

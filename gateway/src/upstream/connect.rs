@@ -85,14 +85,14 @@ impl Connector {
                 let peer = target.peer();
                 let stream = Box::pin(self.transport.new_stream(&peer))
                     .await
-                    .map_err(Fault::connecting)?;
+                    .map_err(|error| Fault::connecting(&error))?;
                 Ok((Connection::http1(stream), false))
             }
             BackendProtocol::Http2 => {
                 let peer = target.peer();
                 let (session, reused) = Box::pin(self.http2.get_http_session(&peer))
                     .await
-                    .map_err(Fault::connecting)?;
+                    .map_err(|error| Fault::connecting(&error))?;
                 match session {
                     HttpSession::H2(session) => Ok((
                         Connection::Http2(Box::new(h2::Connection::new(session))),
@@ -113,7 +113,7 @@ impl Connector {
     /// When none can be made.
     pub(crate) async fn connect(&self, target: &Target<'_>) -> Result<(), Fault> {
         let made = Box::pin(self.transport.new_stream(&target.peer())).await;
-        made.map(drop).map_err(Fault::connecting)
+        made.map(drop).map_err(|error| Fault::connecting(&error))
     }
 
     /// Gives a connection back after its request: it is kept where it can be

@@ -6,7 +6,7 @@ use pingora::ErrorType;
 
 /// A failure of an endpoint, or of the way to it.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind:?}: {source}")]
+#[error("{kind}: {source}")]
 pub(crate) struct Fault {
     /// What kind it is.
     pub kind: FaultKind,
@@ -17,23 +17,31 @@ pub(crate) struct Fault {
 }
 
 /// Kinds of failure, as far as they are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FaultKind {
     /// No connection in time.
+    #[error("no connection in time")]
     ConnectTimeout,
     /// No connection.
+    #[error("no connection")]
     Connect,
     /// No TLS, or a certificate that is not right.
+    #[error("no TLS")]
     Tls,
     /// Silence for too long.
+    #[error("silent for too long")]
     Timeout,
     /// The connection ended.
+    #[error("closed before its answer was whole")]
     Closed,
     /// It does not speak HTTP as it should.
+    #[error("not HTTP as it should be")]
     Malformed,
     /// It says of itself that it is not well.
+    #[error("not well")]
     Unwell,
     /// The request cannot be said in its protocol.
+    #[error("the request cannot be sent to it")]
     Unsendable,
 }
 
@@ -48,7 +56,7 @@ impl Fault {
     }
 
     /// A connection that was not made.
-    pub(crate) fn connecting(error: Box<pingora::Error>) -> Self {
+    pub(crate) fn connecting(error: &pingora::Error) -> Self {
         let kind = match error.etype() {
             ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
                 FaultKind::ConnectTimeout
@@ -59,7 +67,8 @@ impl Fault {
         Self {
             kind,
             untouched: true,
-            source: error,
+            // pingora's own text has the address three times; the cause is what matters.
+            source: error.root_cause().to_string().into(),
         }
     }
 

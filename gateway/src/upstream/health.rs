@@ -128,8 +128,10 @@ async fn run(connector: Arc<Connector>, backend: Arc<CompiledBackend>, health: H
 fn tell(backend: &CompiledBackend, endpoint: SocketAddr, answer: Result<(), Fault>) {
     let backend = &backend.backend.name;
     match answer {
-        Ok(()) => tracing::info!(%backend, %endpoint, "endpoint is well again"),
-        Err(fault) => tracing::warn!(%backend, %endpoint, %fault, "endpoint is unwell"),
+        Ok(()) => tracing::info!(%backend, %endpoint, "endpoint passes its health check again"),
+        Err(fault) => {
+            tracing::warn!(%backend, %endpoint, %fault, "endpoint fails its health check and gets no requests");
+        }
     }
 }
 
