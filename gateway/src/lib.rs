@@ -21,4 +21,5 @@ pub mod load;
 pub mod snapshot;
 pub mod telemetry;
 pub mod tls;
+mod token;
 mod upstream;

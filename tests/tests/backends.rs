@@ -98,10 +98,6 @@ async fn an_endpoint_that_fails_is_left_out_and_taken_back() {
         assert_eq!(status_of(&raw(gateway.http(), GET)), 200);
     }
     assert_eq!(flaky.heads().len(), 3, "three, and then it is left out");
-    // What may have been acted upon is not.
-    let post =
-        b"POST / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    assert_eq!(status_of(&raw(gateway.http(), post)), 200);
     assert_eq!(up(&gateway, flaky.address), Some(0.0));
     assert_eq!(up(&gateway, good.address), Some(1.0));
     broken.store(false, Ordering::Relaxed);
@@ -271,4 +267,22 @@ async fn a_backend_without_keepalive_gets_a_connection_for_each_request() {
     }
     assert_eq!(backend.connections(), 3);
     assert!(backend.heads()[0].contains("\r\nConnection: close\r\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_been_acted_upon_is_not_sent_again() {
+    let broken = Scripted::start(|mut line| async move {
+        line.head().await;
+    })
+    .await;
+    let good = Backend::start("good").await;
+    let gateway = gateway(&[broken.address, good.address], ", ejection: {failures: 0}");
+    let post =
+        b"POST / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let mut statuses: Vec<_> = (0..4)
+        .map(|_| status_of(&raw(gateway.http(), post)))
+        .collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 502, 502]);
+    assert_eq!((broken.heads().len(), good.requests()), (2, 2));
 }

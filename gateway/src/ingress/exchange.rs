@@ -30,7 +30,7 @@ use super::{
     forward::{self, Framed},
     headers,
     request_id::REQUEST_ID,
-    serve::Stop,
+    serve::{Ended, Stop},
     upgrade,
 };
 use crate::{
@@ -51,14 +51,6 @@ const TOGETHER: u64 = 64 << 10;
 
 /// Parts of it: a client may make them as small as it likes.
 const PARTS_TOGETHER: usize = 64;
-
-/// How an exchange ended.
-pub(super) enum Exchanged {
-    /// The response has ended; the client may be sending still.
-    Whole,
-    /// The backend has taken the connection over.
-    Upgraded(Connection),
-}
 
 /// How an attempt ended.
 enum Conversed {
@@ -105,7 +97,7 @@ impl Ingress {
         session: &mut Session,
         ctx: &mut RequestContext,
         rule: &CompiledRule,
-    ) -> Result<Exchanged, Stop> {
+    ) -> Result<Ended, Stop> {
         let upgrade = upgrade::is_asked(session) && speaks(rule, BackendProtocol::Http1);
         let idempotent = session.req_header().method.is_idempotent();
         let mut upload = Upload {
@@ -145,14 +137,14 @@ impl Ingress {
                 .converse(session, ctx, rule, &mut connection, &framed, &mut upload)
                 .await;
             if let Ok(Conversed::Upgraded) = conversed {
-                return Ok(Exchanged::Upgraded(connection));
+                return Ok(Ended::Upgraded(connection));
             }
             // In any case: a connection that cannot be used again is closed.
             self.connector().release(connection, &target).await;
             let fault = match conversed {
                 Ok(_) => {
                     ctx.at_work = None;
-                    return Ok(Exchanged::Whole);
+                    return Ok(Ended::Whole);
                 }
                 Err(Failed::Stop(stop)) => return Err(stop),
                 Err(Failed::Endpoint(fault)) => fault,

@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use super::{
     Refusal, RequestContext, Session, Stage,
     client::{self, Gone},
-    exchange::Exchanged,
     finish::Answer,
     headers,
     redirect::{RedirectFrom, location},
@@ -180,10 +179,7 @@ impl Ingress {
             self.redirect(session, ctx, &rule, redirect).await?;
             return Ok(Ended::Whole);
         }
-        match self.exchange(session, ctx, &rule).await? {
-            Exchanged::Whole => Ok(Ended::Whole),
-            Exchanged::Upgraded(backend) => Ok(Ended::Upgraded(backend)),
-        }
+        self.exchange(session, ctx, &rule).await
     }
 
     /// Answers with a refusal, where an answer has not begun.

@@ -14,7 +14,7 @@ use portcullis_config::{
 };
 
 use super::{Refusal, Session, Stage};
-use crate::{listen::ConnectionFacts, snapshot::Snapshot};
+use crate::{listen::ConnectionFacts, snapshot::Snapshot, token::is_token_byte};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -126,7 +126,7 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
             let option = option.trim_ascii();
             let name = match HeaderName::from_bytes(option) {
                 _ if option.is_empty() => continue,
-                Ok(name) if option.iter().all(is_token_byte) => name,
+                Ok(name) if option.iter().copied().all(is_token_byte) => name,
                 _ => return Err(refuse("bad-connection-option")),
             };
             if name == header::HOST || name.as_str().starts_with("x-forwarded-") {
@@ -135,11 +135,6 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-/// `tchar` of RFC 9110 section 5.6.2; the `http` crate takes a quote for one.
-fn is_token_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 /// Refuses a body whose end two parsers may see in different places (RFC 9112 section 6.3).

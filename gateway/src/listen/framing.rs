@@ -10,6 +10,8 @@
 //! Head --end of head--> Gap --body announced--> Body (length, chunks) --end--> Gap --next--> Head
 //! ```
 
+use crate::token::is_token_byte;
+
 /// Bytes of chunk extensions and trailers of one body.
 const MAX_EXTRA: u64 = 64 << 10;
 
@@ -248,7 +250,7 @@ impl Chunked {
             (At::DataReturn, b'\r') => At::DataFeed,
             (At::DataFeed, b'\n') => At::Size,
             (At::Trailer, b'\r') => At::LastFeed,
-            (At::Trailer, _) if is_token(byte) => {
+            (At::Trailer, _) if is_token_byte(byte) => {
                 self.more()?;
                 self.colon = false;
                 At::InTrailer
@@ -258,7 +260,7 @@ impl Chunked {
                 At::InTrailer
             }
             (At::InTrailer, b'\r') if self.colon => At::TrailerFeed,
-            (At::InTrailer, _) if is_token(byte) || (self.colon && text(byte)) => {
+            (At::InTrailer, _) if is_token_byte(byte) || (self.colon && text(byte)) => {
                 self.more()?;
                 At::InTrailer
             }
@@ -275,11 +277,6 @@ impl Chunked {
         }
         Ok(())
     }
-}
-
-/// `tchar` of RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
