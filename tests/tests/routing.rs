@@ -301,3 +301,177 @@ routes:
         assert_eq!(response.status(), 200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_and_query_parameters_choose_a_rule() {
+    let backend = Backend::start("one").await;
+    let gateway = Gateway::start(&format!(
+        r"
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+backends: [{{name: one, endpoints: [{{address: {}}}]}}]
+routes:
+- name: any
+  rules:
+  - {{matches: [{{cookies: [{{name: beta, exact: 'yes'}}]}}], respond: {{body: cookie}}}}
+  - {{matches: [{{query: [{{name: v, regex: '[0-9]+'}}]}}], respond: {{body: query}}}}
+  - {{backends: [{{name: one}}]}}
+",
+        backend.address
+    ));
+    for mut client in [Client::h1(gateway.http()).await, h2c(gateway.http()).await] {
+        for (path, cookies, expected) in [
+            ("/", vec![], "one"),
+            ("/", vec!["a=1; beta=yes"], "cookie"),
+            // HTTP/2 clients may send each cookie in a field of its own.
+            ("/", vec!["a=1", "beta=yes"], "cookie"),
+            ("/", vec!["beta=no"], "one"),
+            ("/?v=12", vec![], "query"),
+            ("/?v=x", vec![], "one"),
+            ("/?v=12", vec!["beta=yes"], "cookie"),
+        ] {
+            let mut request = Request::get(client.uri("any.example", path));
+            if matches!(client, Client::H1(_)) {
+                request = request.header("host", "any.example");
+            }
+            for cookie in &cookies {
+                request = request.header("cookie", *cookie);
+            }
+            let request = request.body(Full::default()).expect("a request");
+            let response = client.send(request).await.expect("an answer");
+            let body = String::from_utf8_lossy(response.body()).into_owned();
+            assert!(body.starts_with(expected), "{path} {cookies:?}: {body}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rewritten_paths_keep_the_escapes_of_the_client_and_are_judged_again() {
+    let backend = Backend::start("one").await;
+    let gateway = Gateway::start(&format!(
+        r"
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+backends: [{{name: one, endpoints: [{{address: {}}}]}}]
+routes:
+- name: svc
+  rules:
+  - {{matches: [{{path: {{regex: '/svc(/|$)(.*)'}}}}], rewrite: {{path: /$2}}, backends: [{{name: one}}]}}
+  - {{matches: [{{path: {{regex: '/mgmt/(.*)'}}}}], rewrite: {{path: /$1}}, policies: {{encodedSlashes: keep}}, backends: [{{name: one}}]}}
+  - {{matches: [{{path: {{regex: '/glue/a(.*)/b(.*)'}}}}], rewrite: {{path: /$1$2/x}}, backends: [{{name: one}}]}}
+  - {{matches: [{{path: {{exact: /whole}}}}], rewrite: {{path: /other/$$1}}, backends: [{{name: one}}]}}
+",
+        backend.address
+    ));
+    let mut client = Client::h1(gateway.http()).await;
+    for (path, expected) in [
+        ("/svc", "/"),
+        ("/svc/", "/"),
+        ("/svc/a/b?x=1&y=%20", "/a/b?x=1&y=%20"),
+        ("/svc//double", "/double"),
+        ("/%73vc/%61", "/%61"),
+        ("/mgmt/k%24v%2Fz%20q", "/k%24v%2Fz%20q"),
+        ("/whole?q", "/other/$1?q"),
+        ("/svcx", "404"),
+        ("/glue/ac/bd?q", "/cd/x?q"),
+        // Put together they would lead above the root, or be an escaped slash.
+        ("/glue/a./b.", "400"),
+        ("/glue/a%2e/b.", "400"),
+        ("/glue/a%252/bf", "/%252f/x"),
+    ] {
+        let before = backend.requests();
+        let response = client.get("any.example", path).await.expect("an answer");
+        match expected.parse::<u16>() {
+            Ok(status) => {
+                assert_eq!(response.status(), status, "{path}");
+                assert_eq!(backend.requests(), before, "{path}");
+                if status == 400 {
+                    let reason = &response.headers()["x-portcullis-reason"];
+                    assert_eq!(reason, "route/bad-rewrite", "{path}");
+                }
+            }
+            Err(_) => assert_eq!(backend.last().target, expected, "{path}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fixed_answers_and_redirects_need_no_backend() {
+    let gateway = Gateway::start(
+        r#"
+listeners: [{name: http, protocol: http, address: '127.0.0.1:0'}]
+accessLists: [{name: nobody, allow: []}]
+routes:
+- name: any
+  rules:
+  - {matches: [{path: {exact: /robots.txt}}], respond: {body: "User-agent: *"}, responseHeaders: {set: {Cache-Control: max-age=60}}}
+  - {matches: [{path: {exact: /down}}], respond: {status: 503, contentType: application/json, body: '{"down":true}'}}
+  - {matches: [{path: {exact: /empty}}], respond: {status: 204}}
+  - {matches: [{path: {exact: /closed}}], policies: {access: [nobody]}, respond: {}}
+  - {matches: [{path: {prefix: /old}}], redirect: {prefix: /new, status: 301}}
+  - {matches: [{path: {regex: '/u/([a-z]+)/(.*)'}}], redirect: {path: '/users/$1/$2', status: 308}}
+"#,
+    );
+    for mut client in [Client::h1(gateway.http()).await, h2c(gateway.http()).await] {
+        for (path, status, field, value, body) in [
+            (
+                "/robots.txt",
+                200,
+                "content-type",
+                "text/plain; charset=utf-8",
+                "User-agent: *",
+            ),
+            (
+                "/robots.txt",
+                200,
+                "cache-control",
+                "max-age=60",
+                "User-agent: *",
+            ),
+            (
+                "/down",
+                503,
+                "content-type",
+                "application/json",
+                "{\"down\":true}",
+            ),
+            ("/down", 503, "content-length", "13", "{\"down\":true}"),
+            (
+                "/old/a%20b?q=1",
+                301,
+                "location",
+                "http://any.example/new/a%20b?q=1",
+                "",
+            ),
+            (
+                "/u/ann/%61?q",
+                308,
+                "location",
+                "http://any.example/users/ann/%61?q",
+                "",
+            ),
+        ] {
+            let response = client.get("any.example", path).await.expect("an answer");
+            assert_eq!(response.status(), status, "{path}");
+            assert_eq!(response.headers()[field], value, "{path}");
+            assert_eq!(response.body(), body, "{path}");
+        }
+        let response = client
+            .get("any.example", "/empty")
+            .await
+            .expect("an answer");
+        assert_eq!(response.status(), 204);
+        assert!(!response.headers().contains_key("content-length"));
+        let response = client
+            .get("any.example", "/closed")
+            .await
+            .expect("an answer");
+        assert_eq!(response.status(), 403);
+        let mut request = Request::head(client.uri("any.example", "/down"));
+        if matches!(client, Client::H1(_)) {
+            request = request.header("host", "any.example");
+        }
+        let request = request.body(Full::default()).expect("a request");
+        let response = client.send(request).await.expect("an answer");
+        assert_eq!(response.headers()["content-length"], "13");
+        assert!(response.body().is_empty());
+    }
+}

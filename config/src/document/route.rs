@@ -12,7 +12,8 @@ use super::Policies;
 /// A host is matched exactly before by wildcard, longer wildcards first. Rules
 /// of one host are then ordered as in the Gateway API (HTTPRouteRule): exact
 /// path, regular expression (longest first), longest prefix, method, number of
-/// headers; ties go to the route and rule that stand first.
+/// headers and cookies, number of query parameters; ties go to the route and rule
+/// that stand first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Route {
@@ -45,6 +46,9 @@ pub struct Rule {
     /// Answer with a redirect instead of asking a backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+    /// Answer with this instead of asking a backend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub respond: Option<Respond>,
     /// Change the path or host before the backend sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
@@ -54,7 +58,7 @@ pub struct Rule {
     /// Change response headers before the client sees them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_headers: Option<HeaderChanges>,
-    /// Backends, by weight. None, without a redirect, means 503.
+    /// Backends, by weight. None, where the rule does not answer by itself, means 503.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<RouteBackend>,
 }
@@ -72,6 +76,12 @@ pub struct Match {
     /// Conditions on headers; all must hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<HeaderMatch>,
+    /// Conditions on cookies; all must hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cookies: Vec<ParameterMatch>,
+    /// Conditions on query parameters; all must hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<ParameterMatch>,
 }
 
 /// A condition on the canonical path.
@@ -103,6 +113,24 @@ pub struct HeaderMatch {
     pub present: Option<bool>,
 }
 
+/// A condition on one cookie or query parameter. Of several with the name the
+/// first counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParameterMatch {
+    /// Its name, in this case; of a query parameter after decoding.
+    pub name: String,
+    /// The value must be this; that of a query parameter is decoded first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<String>,
+    /// The whole value must match this regular expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// It must be there (`true`) or must not (`false`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<bool>,
+}
+
 /// A redirect.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -116,12 +144,30 @@ pub struct Redirect {
     /// Port. Default: the scheme's own where `scheme` is given, else that of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Whole new path. Default: that of the request. The query is kept.
+    /// Whole new path, as that of `rewrite`. Default: that of the request. The query is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Replaces the matched prefix; the rule's matches must all be prefixes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
     /// 301, 302, 303, 307 or 308. Default 302.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+}
+
+/// An answer of the gateway's own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Respond {
+    /// Status, 200 to 599. Default 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Content type of the body. Default `text/plain; charset=utf-8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// The body, up to 64 KiB. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
 }
 
 /// A change of the request's target.
@@ -131,6 +177,11 @@ pub struct Rewrite {
     /// Replaces the matched prefix; the rule's matches must all be prefixes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// Whole new path; the query is kept. Where the matches are regular expressions `$1` to
+    /// `$9`, `${10}` and `${name}` stand for what their groups matched, in the client's own
+    /// escapes, or for nothing where a group took no part; `$$` is a dollar sign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// The Host header that the backend sees. Default: the client's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,

@@ -131,6 +131,11 @@ fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
                 redirect.status.get_or_insert(meant.status);
             }
         }
+        model::Action::Respond(meant) => {
+            if let Some(respond) = &mut rule.respond {
+                respond.status.get_or_insert(meant.status);
+            }
+        }
         model::Action::Forward(meant) => {
             for (backend, (_, weight)) in rule.backends.iter_mut().zip(meant) {
                 backend.weight.get_or_insert(*weight);

@@ -1,12 +1,12 @@
 //! What a dump must not show: a configuration may carry the credentials of a
 //! backend, or tell callers apart by theirs, in the values of headers.
 
-use crate::document::{Document, HeaderChanges, HeaderMatch};
+use crate::document::{Document, HeaderChanges};
 
 /// What stands for a secret.
 const MASK: &str = "***";
 
-/// Parts of header names whose values are taken for secrets.
+/// Parts of names whose values are taken for secrets.
 const SECRET: [&str; 14] = [
     "auth",
     "cookie",
@@ -31,8 +31,21 @@ pub(super) fn mask(document: &mut Document) {
         .iter_mut()
         .flat_map(|route| &mut route.rules)
     {
-        for condition in rule.matches.iter_mut().flat_map(|found| &mut found.headers) {
-            mask_condition(condition);
+        for found in &mut rule.matches {
+            for condition in &mut found.headers {
+                if is_secret(&condition.name) {
+                    mask_values([&mut condition.exact, &mut condition.regex]);
+                }
+            }
+            // A cookie's name tells little of what it is.
+            for condition in &mut found.cookies {
+                mask_values([&mut condition.exact, &mut condition.regex]);
+            }
+            for condition in &mut found.query {
+                if is_secret(&condition.name) {
+                    mask_values([&mut condition.exact, &mut condition.regex]);
+                }
+            }
         }
         for changes in [&mut rule.request_headers, &mut rule.response_headers] {
             changes.iter_mut().for_each(mask_changes);
@@ -40,11 +53,9 @@ pub(super) fn mask(document: &mut Document) {
     }
 }
 
-fn mask_condition(condition: &mut HeaderMatch) {
-    if is_secret(&condition.name) {
-        for value in [&mut condition.exact, &mut condition.regex] {
-            value.iter_mut().for_each(|value| MASK.clone_into(value));
-        }
+fn mask_values(values: [&mut Option<String>; 2]) {
+    for value in values.into_iter().flatten() {
+        MASK.clone_into(value);
     }
 }
 
@@ -58,7 +69,7 @@ fn mask_changes(changes: &mut HeaderChanges) {
     }
 }
 
-fn is_secret(header: &str) -> bool {
-    let header = header.to_ascii_lowercase();
-    SECRET.iter().any(|part| header.contains(part))
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET.iter().any(|part| name.contains(part))
 }

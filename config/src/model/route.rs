@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{AccessList, Backend, RateLimit, WafMode};
 pub use crate::document::EncodedSlashes;
+use crate::route::PathTemplate;
 
 /// Rules for some hosts.
 #[derive(Clone, Debug)]
@@ -38,6 +39,10 @@ pub struct Match {
     pub method: Option<Method>,
     /// Conditions on headers.
     pub headers: Vec<HeaderMatch>,
+    /// Conditions on cookies.
+    pub cookies: Vec<ParameterMatch>,
+    /// Conditions on query parameters.
+    pub query: Vec<ParameterMatch>,
 }
 
 /// A condition on the canonical path.
@@ -48,7 +53,7 @@ pub enum PathMatch {
     /// Whole leading segments; no trailing slash, so `/` is the empty text.
     Prefix(String),
     /// Matches the whole path; anchored at both ends.
-    Regex(regex::Regex),
+    Regex(Arc<regex::Regex>),
 }
 
 /// A condition on one header.
@@ -57,19 +62,28 @@ pub struct HeaderMatch {
     /// The header.
     pub name: HeaderName,
     /// What its value must be.
-    pub value: HeaderValueMatch,
+    pub value: ValueMatch,
 }
 
-/// A condition on a header value.
+/// A condition on one cookie or query parameter.
 #[derive(Clone, Debug)]
-pub enum HeaderValueMatch {
+pub struct ParameterMatch {
+    /// Its name.
+    pub name: String,
+    /// What its value must be.
+    pub value: ValueMatch,
+}
+
+/// A condition on a value.
+#[derive(Clone, Debug)]
+pub enum ValueMatch {
     /// Equal.
     Exact(String),
     /// The whole value matches.
     Regex(regex::Regex),
-    /// The header is there.
+    /// There is one.
     Present,
-    /// The header is not there.
+    /// There is none.
     Absent,
 }
 
@@ -84,8 +98,8 @@ pub struct Rule {
     pub action: Action,
     /// Host header for the backend.
     pub rewrite_host: Option<HeaderValue>,
-    /// Replacement for the matched prefix; no trailing slash.
-    pub rewrite_prefix: Option<String>,
+    /// Change of the path for the backend.
+    pub rewrite_path: Option<PathRewrite>,
     /// Changes to request headers.
     pub request_headers: HeaderChanges,
     /// Changes to response headers.
@@ -101,6 +115,28 @@ pub enum Action {
     Forward(Vec<(Arc<Backend>, u32)>),
     /// Answer with a redirect.
     Redirect(Redirect),
+    /// Answer with this.
+    Respond(Respond),
+}
+
+/// A change of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// Replacement for the matched prefix; no trailing slash.
+    Prefix(String),
+    /// Replacement for the whole path.
+    Whole(PathTemplate),
+}
+
+/// An answer of the gateway's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// Status.
+    pub status: u16,
+    /// Content type of the body; there where the body is.
+    pub content_type: Option<HeaderValue>,
+    /// The body.
+    pub body: String,
 }
 
 /// A redirect; `None` keeps the request's part.
@@ -112,8 +148,8 @@ pub struct Redirect {
     pub host: Option<String>,
     /// Port.
     pub port: Option<u16>,
-    /// Whole path.
-    pub path: Option<String>,
+    /// Path.
+    pub path: Option<PathRewrite>,
     /// Status.
     pub status: u16,
 }

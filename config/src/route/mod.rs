@@ -1,9 +1,16 @@
 //! Which rule a request takes, and the one form of path and host that decides it.
 
 mod canonical;
+mod condition;
+mod cookie;
 mod host;
+mod rewrite;
 mod table;
+mod template;
 
 pub use canonical::{CanonicalPath, PathProblem, canonical_path};
+pub use cookie::{cookie, cookies};
 pub use host::canonical_host;
-pub use table::{RouteMatch, RouteRequest, RouteTable};
+pub use rewrite::{RewriteFrom, rewrite_path};
+pub use table::{Reached, RouteMatch, RouteRequest, RouteTable};
+pub use template::{Group, PathTemplate};

@@ -1,17 +1,19 @@
 //! The route table.
 //!
 //! ```text
-//! listener -> host (exact, then the longest suffix, then any) -> path -> method, headers
+//! listener -> host (exact, then the longest suffix, then any) -> path -> method, headers, cookies, query
 //! ```
 //!
 //! A host that is found is the only one that is looked at: a request that none
 //! of its rules takes is not handed to a broader host.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use http::{HeaderMap, Method};
+use regex::Regex;
 
-use crate::model::{HeaderMatch, HeaderValueMatch, HostPattern, Match, PathMatch, Route, Rule};
+use super::condition;
+use crate::model::{HeaderMatch, HostPattern, Match, ParameterMatch, PathMatch, Route, Rule};
 
 /// What the route table looks at.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,8 @@ pub struct RouteRequest<'a> {
     pub method: &'a Method,
     /// Headers.
     pub headers: &'a HeaderMap,
+    /// The query as it was sent, without its `?`.
+    pub query: Option<&'a [u8]>,
 }
 
 /// A rule and how it was reached.
@@ -33,8 +37,20 @@ pub struct RouteRequest<'a> {
 pub struct RouteMatch {
     /// The rule.
     pub rule: Arc<Rule>,
-    /// Bytes of the canonical path that a prefix match covered; 0 for other matches.
-    pub prefix_len: usize,
+    /// By which kind of path.
+    pub reached: Reached,
+}
+
+/// The kind of path by which a rule was found.
+#[derive(Clone, Debug, Default)]
+pub enum Reached {
+    /// The whole path.
+    #[default]
+    Exact,
+    /// A prefix, of so many bytes of the canonical path.
+    Prefix(usize),
+    /// A regular expression.
+    Regex(Arc<Regex>),
 }
 
 /// All routes, ordered for look-up.
@@ -59,7 +75,7 @@ struct Hosts {
 struct Paths {
     exact: HashMap<String, Vec<Candidate>>,
     /// Longest pattern first, each with one candidate.
-    regex: Vec<(regex::Regex, Candidate)>,
+    regex: Vec<(Arc<Regex>, Candidate)>,
     prefix: HashMap<String, Vec<Candidate>>,
 }
 
@@ -68,6 +84,8 @@ struct Paths {
 struct Candidate {
     method: Option<Method>,
     headers: Vec<HeaderMatch>,
+    cookies: Vec<ParameterMatch>,
+    query: Vec<ParameterMatch>,
     rule: Arc<Rule>,
 }
 
@@ -153,11 +171,15 @@ impl Paths {
                 path,
                 method,
                 headers,
+                cookies,
+                query,
             } in matches
             {
                 let candidate = Candidate {
                     method: method.clone(),
                     headers: headers.clone(),
+                    cookies: cookies.clone(),
+                    query: query.clone(),
                     rule: Arc::clone(rule),
                 };
                 match path {
@@ -191,19 +213,19 @@ impl Paths {
 
     fn find(&self, request: RouteRequest<'_>) -> Option<RouteMatch> {
         let path = request.path;
-        let matched = |candidates: &Vec<Candidate>, prefix_len| {
+        let matched = |candidates: &Vec<Candidate>, reached| {
             let candidate = candidates
                 .iter()
                 .find(|candidate| candidate.matches(request))?;
             Some(RouteMatch {
                 rule: Arc::clone(&candidate.rule),
-                prefix_len,
+                reached,
             })
         };
         if let Some(found) = self
             .exact
             .get(path)
-            .and_then(|candidates| matched(candidates, 0))
+            .and_then(|candidates| matched(candidates, Reached::Exact))
         {
             return Some(found);
         }
@@ -212,10 +234,10 @@ impl Paths {
             .regex
             .iter()
             .find(|(regex, candidate)| candidate.matches(request) && regex.is_match(path));
-        if let Some((_, candidate)) = regex {
+        if let Some((regex, candidate)) = regex {
             return Some(RouteMatch {
                 rule: Arc::clone(&candidate.rule),
-                prefix_len: 0,
+                reached: Reached::Regex(Arc::clone(regex)),
             });
         }
         // Whole segments, the longest first: "/a/b", "/a", "".
@@ -225,7 +247,7 @@ impl Paths {
             if let Some(found) = self
                 .prefix
                 .get(prefix)
-                .and_then(|candidates| matched(candidates, end))
+                .and_then(|candidates| matched(candidates, Reached::Prefix(end)))
             {
                 return Some(found);
             }
@@ -235,9 +257,15 @@ impl Paths {
 }
 
 impl Candidate {
-    /// Sorts the more specific first: with a method, then with more headers.
-    fn precedence(&self) -> (bool, std::cmp::Reverse<usize>) {
-        (self.method.is_none(), std::cmp::Reverse(self.headers.len()))
+    /// Sorts the more specific first: with a method, then with more headers (a cookie
+    /// is a part of one), then with more query parameters (Gateway API HTTPRouteRule).
+    fn precedence(&self) -> (bool, Reverse<usize>, Reverse<usize>) {
+        let headers = self.headers.len() + self.cookies.len();
+        (
+            self.method.is_none(),
+            Reverse(headers),
+            Reverse(self.query.len()),
+        )
     }
 
     fn matches(&self, request: RouteRequest<'_>) -> bool {
@@ -247,19 +275,15 @@ impl Candidate {
             && self
                 .headers
                 .iter()
-                .all(|header| header_matches(header, request.headers))
-    }
-}
-
-fn header_matches(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(&wanted.name).iter();
-    match &wanted.value {
-        HeaderValueMatch::Present => values.next().is_some(),
-        HeaderValueMatch::Absent => values.next().is_none(),
-        HeaderValueMatch::Exact(text) => values.any(|value| value.as_bytes() == text.as_bytes()),
-        HeaderValueMatch::Regex(regex) => {
-            values.any(|value| value.to_str().is_ok_and(|text| regex.is_match(text)))
-        }
+                .all(|header| condition::header(header, request.headers))
+            && self
+                .cookies
+                .iter()
+                .all(|cookie| condition::cookie(cookie, request.headers))
+            && self
+                .query
+                .iter()
+                .all(|parameter| condition::query(parameter, request.query))
     }
 }
 

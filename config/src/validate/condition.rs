@@ -1,9 +1,11 @@
 //! Conditions on a request.
 
+use std::sync::Arc;
+
 use super::{report::Report, text};
 use crate::{
     document,
-    model::{HeaderMatch, HeaderValueMatch, Match, PathMatch},
+    model::{HeaderMatch, Match, ParameterMatch, PathMatch, ValueMatch},
 };
 
 /// The matches of a rule with their paths. One with an error matches nothing:
@@ -18,6 +20,8 @@ pub(super) fn matches(
             path: PathMatch::Prefix(String::new()),
             method: None,
             headers: Vec::new(),
+            cookies: Vec::new(),
+            query: Vec::new(),
         };
         return vec![(path.to_owned(), every)];
     }
@@ -40,7 +44,7 @@ fn one_match(path: &str, wanted: &document::Match, report: &mut Report<'_>) -> O
             .map(|prefix| PathMatch::Prefix(text::without_slash(&prefix))),
         Some(document::PathMatch::Regex(pattern)) => report
             .ok(&format!("{path}.path.regex"), text::whole_regex(pattern))
-            .map(PathMatch::Regex),
+            .map(|regex| PathMatch::Regex(Arc::new(regex))),
     };
     let method = match &wanted.method {
         None => Some(None),
@@ -48,40 +52,89 @@ fn one_match(path: &str, wanted: &document::Match, report: &mut Report<'_>) -> O
             .ok(&format!("{path}.method"), text::method(method))
             .map(Some),
     };
-    let headers: Vec<_> = wanted
-        .headers
-        .iter()
-        .enumerate()
-        .map(|(index, header)| header_match(&format!("{path}.headers[{index}]"), header, report))
-        .collect();
-    let headers = headers.into_iter().collect::<Option<Vec<_>>>();
+    let headers = all(&format!("{path}.headers"), &wanted.headers, report, header);
+    let cookies = all(&format!("{path}.cookies"), &wanted.cookies, report, cookie);
+    let query = all(&format!("{path}.query"), &wanted.query, report, parameter);
     Some(Match {
         path: path_match?,
         method: method?,
         headers: headers?,
+        cookies: cookies?,
+        query: query?,
     })
 }
 
-fn header_match(
+/// Every condition of a list, or none where one has an error.
+fn all<D, T>(
+    path: &str,
+    wanted: &[D],
+    report: &mut Report<'_>,
+    build: impl Fn(&str, &D, &mut Report<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let built: Vec<_> = wanted
+        .iter()
+        .enumerate()
+        .map(|(index, wanted)| build(&format!("{path}[{index}]"), wanted, report))
+        .collect();
+    built.into_iter().collect()
+}
+
+fn header(
     path: &str,
     wanted: &document::HeaderMatch,
     report: &mut Report<'_>,
 ) -> Option<HeaderMatch> {
     let name = report.ok(&format!("{path}.name"), text::header_name(&wanted.name))?;
-    let value = match (&wanted.exact, &wanted.regex, wanted.present) {
-        (Some(exact), None, None) => {
-            report.ok(&format!("{path}.exact"), text::header_value(exact))?;
-            HeaderValueMatch::Exact(exact.clone())
-        }
-        (None, Some(pattern), None) => HeaderValueMatch::Regex(
-            report.ok(&format!("{path}.regex"), text::whole_regex(pattern))?,
-        ),
-        (None, None, Some(true)) => HeaderValueMatch::Present,
-        (None, None, Some(false)) => HeaderValueMatch::Absent,
+    if let Some(exact) = &wanted.exact {
+        report.ok(&format!("{path}.exact"), text::header_value(exact))?;
+    }
+    let (exact, regex) = (wanted.exact.as_ref(), wanted.regex.as_ref());
+    let value = value(path, exact, regex, wanted.present, report)?;
+    Some(HeaderMatch { name, value })
+}
+
+fn cookie(
+    path: &str,
+    wanted: &document::ParameterMatch,
+    report: &mut Report<'_>,
+) -> Option<ParameterMatch> {
+    report.ok(&format!("{path}.name"), text::cookie_name(&wanted.name))?;
+    if let Some(exact) = &wanted.exact {
+        report.ok(&format!("{path}.exact"), text::cookie_value(exact))?;
+    }
+    parameter(path, wanted, report)
+}
+
+fn parameter(
+    path: &str,
+    wanted: &document::ParameterMatch,
+    report: &mut Report<'_>,
+) -> Option<ParameterMatch> {
+    let (exact, regex) = (wanted.exact.as_ref(), wanted.regex.as_ref());
+    let value = value(path, exact, regex, wanted.present, report)?;
+    Some(ParameterMatch {
+        name: wanted.name.clone(),
+        value,
+    })
+}
+
+fn value(
+    path: &str,
+    exact: Option<&String>,
+    regex: Option<&String>,
+    present: Option<bool>,
+    report: &mut Report<'_>,
+) -> Option<ValueMatch> {
+    match (exact, regex, present) {
+        (Some(exact), None, None) => Some(ValueMatch::Exact(exact.clone())),
+        (None, Some(pattern), None) => report
+            .ok(&format!("{path}.regex"), text::whole_regex(pattern))
+            .map(ValueMatch::Regex),
+        (None, None, Some(true)) => Some(ValueMatch::Present),
+        (None, None, Some(false)) => Some(ValueMatch::Absent),
         _ => {
             report.error(path, "exactly one of exact, regex and present is expected");
-            return None;
+            None
         }
-    };
-    Some(HeaderMatch { name, value })
+    }
 }

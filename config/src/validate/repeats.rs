@@ -68,13 +68,21 @@ impl Repeats {
     }
 }
 
-/// A condition as text; the order of its headers does not matter.
+/// A condition as text; the order of its headers, cookies and parameters does not matter.
 fn text_of(wanted: &Match) -> String {
-    let mut headers: Vec<String> = wanted
-        .headers
+    let headers = sorted(&wanted.headers);
+    let (cookies, query) = (sorted(&wanted.cookies), sorted(&wanted.query));
+    format!(
+        "{:?} {:?} {headers:?} {cookies:?} {query:?}",
+        wanted.path, wanted.method
+    )
+}
+
+fn sorted(conditions: &[impl std::fmt::Debug]) -> Vec<String> {
+    let mut texts: Vec<String> = conditions
         .iter()
-        .map(|header| format!("{header:?}"))
+        .map(|condition| format!("{condition:?}"))
         .collect();
-    headers.sort_unstable();
-    format!("{:?} {:?} {headers:?}", wanted.path, wanted.method)
+    texts.sort_unstable();
+    texts
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     document::{self, Document},
-    model::{Action, HostPattern, Match, PathMatch, Route, Rule},
+    model::{Action, HostPattern, Match, PathRewrite, Route, Rule},
     route::canonical_host,
 };
 
@@ -144,11 +144,23 @@ fn rule(
     let (policies, complete) = inherit([&own, route_policies, &context.defaults]);
     let backends = action::backends(path, rule, context.names, report);
     let (mut compiled, clean) = report.counted(|report| {
-        let redirect = rule
-            .redirect
-            .as_ref()
-            .map(|redirect| action::redirect(&format!("{path}.redirect"), rule, redirect, report));
-        let (rewrite_host, rewrite_prefix) = match &rule.rewrite {
+        let action = match (&rule.redirect, &rule.respond) {
+            (Some(redirect), None) => Action::Redirect(action::redirect(
+                &format!("{path}.redirect"),
+                rule,
+                redirect,
+                matches,
+                report,
+            )),
+            (_, Some(respond)) => Action::Respond(action::respond(
+                &format!("{path}.respond"),
+                rule,
+                respond,
+                report,
+            )),
+            (None, None) => Action::Forward(backends),
+        };
+        let (rewrite_host, rewrite_path) = match &rule.rewrite {
             Some(rewrite) => self::rewrite(&format!("{path}.rewrite"), rewrite, matches, report),
             None => (None, None),
         };
@@ -158,9 +170,9 @@ fn rule(
         Rule {
             id: format!("{route}/{index}"),
             route: route.to_owned(),
-            action: redirect.map_or(Action::Forward(backends), Action::Redirect),
+            action,
             rewrite_host,
-            rewrite_prefix,
+            rewrite_path,
             request_headers: changes("requestHeaders", &rule.request_headers),
             response_headers: changes("responseHeaders", &rule.response_headers),
             policies,
@@ -177,24 +189,19 @@ fn rewrite(
     rewrite: &document::Rewrite,
     matches: &[Match],
     report: &mut Report<'_>,
-) -> (Option<HeaderValue>, Option<String>) {
+) -> (Option<HeaderValue>, Option<PathRewrite>) {
     let host = rewrite.host.as_ref().and_then(|host| {
         let judged = canonical_host(host)
             .map_err(|reason| format!("{host:?} is not a host: {reason}"))
             .and_then(|_| text::header_value(host));
         report.ok(&format!("{path}.host"), judged)
     });
-    let prefix = rewrite.prefix.as_ref().and_then(|prefix| {
-        let place = format!("{path}.prefix");
-        let is_prefix = |wanted: &Match| matches!(wanted.path, PathMatch::Prefix(_));
-        if !matches.iter().all(is_prefix) {
-            report.error(
-                &place,
-                "a prefix is rewritten only where all matches are prefixes",
-            );
-        }
-        let prefix = report.ok(&place, text::path(prefix))?;
-        Some(text::without_slash(&prefix))
-    });
-    (host, prefix)
+    let to = action::path_rewrite(
+        path,
+        rewrite.prefix.as_deref(),
+        rewrite.path.as_deref(),
+        matches,
+        report,
+    );
+    (host, to)
 }

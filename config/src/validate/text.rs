@@ -9,7 +9,7 @@ use super::report::Report;
 use crate::{
     access::{AddressSet, parse_network},
     model::HostPattern,
-    route::{CanonicalPath, canonical_path},
+    route::{CanonicalPath, PathTemplate, canonical_path},
 };
 
 /// Longest name of an item.
@@ -141,6 +141,17 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Reads a path with places for groups of a regular expression.
+pub(super) fn path_template(text: &str) -> Result<PathTemplate, String> {
+    let template = PathTemplate::parse(text)?;
+    // A group may be anything that was in a path; a plain letter stands for it.
+    path(&template.with("x")).map_err(|reason| match template.groups().next() {
+        None => reason,
+        Some(_) => format!("with x for each group: {reason}"),
+    })?;
+    Ok(template)
+}
+
 /// Drops the slash at the end of a prefix, so that `/` is the empty text.
 pub(super) fn without_slash(prefix: &str) -> String {
     prefix.strip_suffix('/').unwrap_or(prefix).to_owned()
@@ -199,6 +210,28 @@ pub(super) fn changeable_header(text: &str) -> Result<HeaderName, String> {
             "{text} belongs to the connection and cannot be changed"
         )),
         _ => Ok(name),
+    }
+}
+
+/// Judges the name of a cookie: a token (RFC 6265 section 4.1.1).
+pub(super) fn cookie_name(text: &str) -> Result<(), String> {
+    // Names of fields are tokens too, in any case.
+    match HeaderName::from_bytes(text.as_bytes()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!(
+            "{text:?} is not a cookie name: it has no blanks, quotes, `;`, `,` or `=`"
+        )),
+    }
+}
+
+/// Judges the value of a cookie: what it may hold according to RFC 6265 section 4.1.1.
+pub(super) fn cookie_value(text: &str) -> Result<(), String> {
+    let good = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b';' | b'\\');
+    match text.bytes().all(good) {
+        true => Ok(()),
+        false => Err(format!(
+            "{text:?} is not a cookie value: it has no blanks, `;`, `,` or `\\`"
+        )),
     }
 }
 

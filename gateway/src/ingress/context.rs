@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderValue;
+use portcullis_config::route::Reached;
 use portcullis_waf::Transaction;
 
 use super::{Refusal, request_id::new_request_id, view::RequestView};
@@ -32,8 +33,10 @@ pub(super) struct RequestContext {
     pub(super) view: RequestView,
     /// The rule it takes.
     pub(super) rule: Option<Arc<CompiledRule>>,
-    /// Bytes of the canonical path that the rule's prefix covered.
-    pub(super) prefix_len: usize,
+    /// By which kind of path its rule was found.
+    pub(super) reached: Reached,
+    /// Target for the backend, where a rule rewrites it.
+    pub(super) rewritten: Option<String>,
     /// Why it was refused, where it was.
     pub(super) refusal: Option<Refusal>,
     /// The backend it went to.
@@ -90,7 +93,8 @@ impl RequestContext {
             time: SystemTime::now(),
             view: RequestView::default(),
             rule: None,
-            prefix_len: 0,
+            reached: Reached::default(),
+            rewritten: None,
             refusal: None,
             backend: None,
             endpoint: None,

@@ -13,6 +13,7 @@ use super::{
     Ingress, Refusal, RequestContext, Session, Stage, client,
     context::HeldBody,
     request_id::{REQUEST_ID, accept_request_id},
+    rewrite::{query_of, rewritten_target},
     serve::Stop,
     view,
 };
@@ -53,6 +54,7 @@ impl Ingress {
                 path: &ctx.view.path,
                 method: &request.method,
                 headers: &request.headers,
+                query: query_of(request.raw_path()),
             })
             .ok_or_else(|| match ctx.view.escaped_separator {
                 Some(reason) => Refusal::new(400, Stage::Normalise, reason),
@@ -63,7 +65,7 @@ impl Ingress {
                 .rule(&found.rule.id)
                 .ok_or_else(|| Refusal::new(503, Stage::Route, "no-rule"))?,
         );
-        ctx.prefix_len = found.prefix_len;
+        ctx.reached = found.reached;
         ctx.rule = Some(Arc::clone(&rule));
         if let Some(reason) = ctx.view.escaped_separator
             && rule.rule.policies.encoded_slashes == EncodedSlashes::Refuse
@@ -73,8 +75,15 @@ impl Ingress {
 
         access(&rule, ctx)?;
         self.limit(&rule, session, ctx)?;
-        if matches!(rule.rule.action, Action::Redirect(_)) {
+        if !matches!(rule.rule.action, Action::Forward(_)) {
             return Ok(rule);
+        }
+        if let Some(rewrite) = &rule.rule.rewrite_path {
+            ctx.rewritten = match session.req_header().raw_path() {
+                // It has no path that could be rewritten.
+                b"*" => None,
+                _ => Some(rewritten_target(rewrite, &rule.rule, session, ctx)?),
+            };
         }
         let policies = &rule.rule.policies;
         // Reading is timed where it is done, over HTTP/1 and HTTP/2 alike.
@@ -256,6 +265,6 @@ pub(super) fn speaks(rule: &CompiledRule, protocol: BackendProtocol) -> bool {
                     .iter()
                     .all(|(backend, _)| backend.protocol == protocol)
         }
-        Action::Redirect(_) => false,
+        Action::Redirect(_) | Action::Respond(_) => false,
     }
 }

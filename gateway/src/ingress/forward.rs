@@ -64,7 +64,7 @@ pub(super) fn send_head(
     framed: &Framed,
 ) -> Result<(), Fault> {
     let request = session.req_header();
-    let target = forward_target(ctx, request.raw_path());
+    let target = ctx.rewritten.as_ref().or(ctx.view.forward_target.as_ref());
     let host = host_value(request);
     let fallback;
     let host = match (&rule.rule.rewrite_host, host) {
@@ -78,7 +78,7 @@ pub(super) fn send_head(
     };
     let line = RequestLine {
         method: &request.method,
-        target: target.as_deref().map_or(request.raw_path(), str::as_bytes),
+        target: target.map_or(request.raw_path(), String::as_bytes),
         authority: host,
         framing: framed.framing,
         upgrade: framed.upgrade,
@@ -181,58 +181,6 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
                 .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
         })
     })
-}
-
-/// The target for the backend, where it is not what the client sent.
-fn forward_target(ctx: &RequestContext, raw: &[u8]) -> Option<String> {
-    if raw == b"*" {
-        // It has no path that could be rewritten.
-        return None;
-    }
-    let rewrite = ctx
-        .rule
-        .as_ref()
-        .and_then(|rule| rule.rule.rewrite_prefix.as_deref());
-    match (rewrite, &ctx.view.forward_target) {
-        (None, forward) => forward.clone(),
-        (Some(prefix), Some(target)) => Some(replace_prefix(
-            target,
-            &ctx.view.path[..ctx.prefix_len],
-            prefix,
-        )),
-        (Some(prefix), None) => {
-            let target = String::from_utf8_lossy(raw);
-            Some(replace_prefix(
-                &target,
-                &ctx.view.path[..ctx.prefix_len],
-                prefix,
-            ))
-        }
-    }
-}
-
-/// Replaces the leading segments that a prefix matched.
-///
-/// The prefix is canonical and the target keeps the client's escapes, so whole
-/// segments are counted, not bytes. An escaped slash ends no segment.
-fn replace_prefix(target: &str, matched: &str, replacement: &str) -> String {
-    let (path, query) = match target.find('?') {
-        Some(at) => target.split_at(at),
-        None => (target, ""),
-    };
-    let segments = matched.bytes().filter(|&byte| byte == b'/').count();
-    let mut rest = path;
-    for _ in 0..segments {
-        rest = rest[1..].find('/').map_or("", |at| &rest[at + 1..]);
-    }
-    let mut out = String::with_capacity(replacement.len() + rest.len() + query.len() + 1);
-    out.push_str(replacement);
-    out.push_str(rest);
-    if out.is_empty() {
-        out.push('/');
-    }
-    out.push_str(query);
-    out
 }
 
 /// Tells the backend who asked for what, as far as no trusted proxy told it before.
@@ -400,27 +348,6 @@ mod tests {
             "",
         ] {
             assert!(!only_from_trusted(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn prefixes_are_replaced_by_whole_segments() {
-        let cases = [
-            ("/api/x?y=%20", "/api", "/v2", "/v2/x?y=%20"),
-            ("/api", "/api", "/v2", "/v2"),
-            ("/api", "/api", "", "/"),
-            ("/api/", "/api", "", "/"),
-            ("/api?a=/b", "/api", "", "/?a=/b"),
-            ("/a%70i/k%24v", "/api", "/v2", "/v2/k%24v"),
-            ("/x/y", "", "/v2", "/v2/x/y"),
-            ("/a/b/c", "/a/b", "", "/c"),
-        ];
-        for (target, matched, replacement, expected) in cases {
-            assert_eq!(
-                replace_prefix(target, matched, replacement),
-                expected,
-                "{target} {matched} {replacement}"
-            );
         }
     }
 }

@@ -4,7 +4,7 @@
 //! connection   pingora-core reads the head
 //! serve        pin the snapshot, request id, clock
 //! decide       1 normalise  2 route  3 access  4 limit  5 size  6 inspect
-//! serve        7 redirects are answered here
+//! serve        7 redirects and fixed responses are answered here
 //! exchange     8 choose an endpoint, send, pass its response on; upgrades are relayed
 //! finish       WAF audit, metrics, access log
 //! ```
@@ -12,6 +12,7 @@
 //! Every step is a function of the snapshot and a view of the request; an early
 //! answer is one type, [`Refusal`], written, logged and counted in one place.
 
+mod answer;
 mod bad_head;
 mod client;
 mod connection;
@@ -24,6 +25,7 @@ mod headers;
 mod redirect;
 mod refusal;
 mod request_id;
+mod rewrite;
 mod serve;
 mod upgrade;
 mod view;

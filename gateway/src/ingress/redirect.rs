@@ -11,7 +11,7 @@ pub(super) struct RedirectFrom<'a> {
     pub host: &'a str,
     /// Port of the Host header, where it names one.
     pub port: Option<u16>,
-    /// Path as it would be forwarded, with its query.
+    /// Path, rewritten where the redirect says so, with its query.
     pub target: &'a str,
 }
 
@@ -35,17 +35,7 @@ pub(super) fn location(redirect: &Redirect, from: RedirectFrom<'_>) -> String {
         .filter(|&port| port != well_known)
         .map(|port| format!(":{port}"))
         .unwrap_or_default();
-    match &redirect.path {
-        None => format!("{scheme}://{host}{port}{}", from.target),
-        Some(path) => {
-            let query = from
-                .target
-                .split_once('?')
-                .map(|(_, query)| format!("?{query}"))
-                .unwrap_or_default();
-            format!("{scheme}://{host}{port}{path}{query}")
-        }
-    }
+    format!("{scheme}://{host}{port}{}", from.target)
 }
 
 #[cfg(test)]
@@ -91,13 +81,6 @@ mod tests {
                     ..KEEP
                 },
                 "http://b.test/x?y=1",
-            ),
-            (
-                Redirect {
-                    path: Some("/z".into()),
-                    ..KEEP
-                },
-                "http://a.test:8080/z?y=1",
             ),
             (
                 Redirect {

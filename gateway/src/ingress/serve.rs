@@ -3,24 +3,21 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, header};
-use pingora::{ErrorType, apps::ReusedHttpStream, http::ResponseHeader};
-use portcullis_config::model::{Action, Redirect, Timeouts};
+use http::header;
+use pingora::{ErrorType, apps::ReusedHttpStream};
+use portcullis_config::model::{Action, Timeouts};
 use tokio::sync::watch;
 
 use super::{
-    Refusal, RequestContext, Session, Stage,
+    Refusal, RequestContext, Session, Stage, answer,
     client::{self, Gone},
     finish::Answer,
-    headers,
-    redirect::{RedirectFrom, location},
-    request_id::REQUEST_ID,
     upgrade,
 };
 use crate::{
     inspect::{self, BodyBudget, WafOutcome},
     listen::{Body, ConnectionFacts},
-    snapshot::{CompiledRule, Snapshot},
+    snapshot::Snapshot,
     telemetry::{AccessLog, AuditLog, Metrics},
     upstream::{Connection, Connector, HealthChecks},
 };
@@ -175,11 +172,17 @@ impl Ingress {
 
     async fn answer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Ended, Stop> {
         let rule = self.decide(session, ctx).await?;
-        if let Action::Redirect(redirect) = &rule.rule.action {
-            self.redirect(session, ctx, &rule, redirect).await?;
-            return Ok(Ended::Whole);
+        match &rule.rule.action {
+            Action::Redirect(redirect) => {
+                answer::redirect(session, ctx, &rule, redirect).await?;
+                Ok(Ended::Whole)
+            }
+            Action::Respond(respond) => {
+                answer::respond(session, ctx, &rule, respond).await?;
+                Ok(Ended::Whole)
+            }
+            Action::Forward(_) => self.exchange(session, ctx, &rule).await,
         }
-        self.exchange(session, ctx, &rule).await
     }
 
     /// Answers with a refusal, where an answer has not begun.
@@ -222,41 +225,6 @@ impl Ingress {
             ctx.waf_outcome = WafOutcome::Blocked;
         }
         ctx.refusal = Some(refusal);
-    }
-
-    async fn redirect(
-        &self,
-        session: &mut Session,
-        ctx: &RequestContext,
-        rule: &CompiledRule,
-        redirect: &Redirect,
-    ) -> Result<(), Stop> {
-        let raw = String::from_utf8_lossy(session.req_header().raw_path()).into_owned();
-        let to = location(
-            redirect,
-            RedirectFrom {
-                secure: ctx.facts.tls.is_some(),
-                host: &ctx.view.host,
-                port: ctx.view.port,
-                target: ctx.view.forward_target.as_deref().unwrap_or(&raw),
-            },
-        );
-        let internal = |_| Refusal::new(500, Stage::Route, "bad-redirect");
-        let to = HeaderValue::try_from(to).map_err(|_| internal(()))?;
-        let head = || -> pingora::Result<ResponseHeader> {
-            let mut response = ResponseHeader::build(redirect.status, Some(8))?;
-            response.insert_header(header::LOCATION, to)?;
-            response.insert_header(header::CONTENT_LENGTH, 0)?;
-            response.insert_header(REQUEST_ID, &ctx.request_id)?;
-            headers::change_response(&mut response, &rule.rule.response_headers)?;
-            Ok(response)
-        };
-        let response = head().map_err(|_| internal(()))?;
-        if !session.is_body_done() {
-            session.set_keepalive(None);
-        }
-        client::write_head(session, Box::new(response), true).await?;
-        Ok(())
     }
 }
 

@@ -54,6 +54,10 @@ fn find(table: &RouteTable, listener: &str, request: &str) -> Option<(String, us
         "" => String::new(),
         host => canonical_host(host).unwrap().0.into_owned(),
     };
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query.as_bytes())),
+        None => (path, None),
+    };
     let path = canonical_path(path.as_bytes()).unwrap();
     let request = RouteRequest {
         listener,
@@ -61,9 +65,14 @@ fn find(table: &RouteTable, listener: &str, request: &str) -> Option<(String, us
         path: path.canonical(),
         method: &method,
         headers: &headers,
+        query,
     };
     let found = table.find(request)?;
-    Some((found.rule.id.clone(), found.prefix_len))
+    let prefix_len = match found.reached {
+        Reached::Prefix(length) => length,
+        Reached::Exact | Reached::Regex(_) => 0,
+    };
+    Some((found.rule.id.clone(), prefix_len))
 }
 
 /// Asserts what requests find, whatever the order of the routes.
@@ -380,4 +389,34 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn cookies_and_query_parameters_choose_and_count_as_in_the_gateway_api() {
+    check(
+        "
+  - {name: plain, hosts: [a.test], rules: [{}]}
+  - {name: query, hosts: [a.test], rules: [{matches: [{query: [{name: v, exact: a b}]}]}]}
+  - {name: two, hosts: [a.test], rules: [{matches: [{query: [{name: v, exact: a b}, {name: w, present: true}]}]}]}
+  - {name: cookie, hosts: [a.test], rules: [{matches: [{cookies: [{name: beta, regex: 'yes|on'}]}]}]}
+  - {name: absent, hosts: [b.test], rules: [{matches: [{query: [{name: v, present: false}]}]}]}
+",
+        &[
+            ("a.test/", "plain/0"),
+            ("a.test/?v=a+b", "query/0"),
+            ("a.test/?v=a%20b", "query/0"),
+            ("a.test/?%76=a+b&v=c", "query/0"),
+            ("a.test/?v=c&v=a+b", "plain/0"),
+            ("a.test/?V=a+b", "plain/0"),
+            ("a.test/?v=a+b&w", "two/0"),
+            // A cookie is a part of a header, which goes before any number of parameters.
+            ("a.test/?v=a+b&w cookie=beta=yes", "cookie/0"),
+            ("a.test/ cookie=x=1;beta=on", "cookie/0"),
+            ("a.test/ cookie=beta=yes!", "plain/0"),
+            ("a.test/ cookie=beta=no;beta=yes", "plain/0"),
+            ("b.test/", "absent/0"),
+            ("b.test/?w=1", "absent/0"),
+            ("b.test/?v", "404"),
+        ],
+    );
 }
