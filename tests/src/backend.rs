@@ -62,7 +62,7 @@ impl Seen {
 ///
 /// Its answer names it, in `Server` too, and the target. Some paths do more: `/status/N` answers
 /// with N and never upgrades, `/sleep/MS` waits, `/sse` streams three events 100 ms apart,
-/// `/trailers` ends with trailers, as gRPC does.
+/// `/trailers` ends with trailers, as gRPC does. `?type=` is the content type of the answer.
 #[derive(Clone)]
 pub struct Backend {
     /// Where it listens.
@@ -228,6 +228,10 @@ async fn answer(
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/event-stream"),
         );
+    }
+    if let Some((_, kind)) = target.split_once("?type=") {
+        let kind = HeaderValue::from_str(kind).expect("a type is a header value");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
     }
     if let Some(status) = path
         .strip_prefix("/status/")

@@ -26,6 +26,29 @@ pub struct WafProfile {
     /// What happens to a body over `bodyLimit`. Default `refuse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<BodyOverLimit>,
+    /// How much of a response body is inspected, where the rules say
+    /// `SecResponseBodyAccess On`. Default `512KiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_body_limit: Option<ByteSize>,
+    /// What happens to a response body over `responseBodyLimit`, or in a coding that
+    /// cannot be read. Default `inspect-prefix`: refused answers break downloads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_over_limit: Option<BodyOverLimit>,
+    /// What happens to a body that is to be held while `process.maxBufferedBytes`
+    /// is in use. Default `refuse`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffers_spent: Option<BuffersSpent>,
+}
+
+/// What happens to a body for which there is no memory left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuffersSpent {
+    /// Refuse the request with 503.
+    #[default]
+    Refuse,
+    /// Pass the body on without inspecting it.
+    Skip,
 }
 
 /// Whether a WAF profile blocks.
@@ -63,10 +86,10 @@ pub enum BuiltinRules {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BodyOverLimit {
-    /// Refuse the request with 413.
+    /// Refuse a request with 413, a response with 502.
     #[default]
     Refuse,
-    /// Inspect the first `bodyLimit` bytes and stream the rest.
+    /// Inspect the bytes up to the limit and stream the rest.
     InspectPrefix,
     /// Do not inspect the body.
     Skip,

@@ -92,6 +92,13 @@ fn fill_waf_profile(profile: &mut WafProfile, meant: &model::WafProfile) {
     profile.threshold.get_or_insert(meant.threshold);
     profile.body_limit.get_or_insert(ByteSize(meant.body_limit));
     profile.over_limit.get_or_insert(meant.over_limit);
+    profile
+        .response_body_limit
+        .get_or_insert(ByteSize(meant.response_body_limit));
+    profile
+        .response_over_limit
+        .get_or_insert(meant.response_over_limit);
+    profile.buffers_spent.get_or_insert(meant.buffers_spent);
 }
 
 fn fill_backend(backend: &mut Backend, meant: &model::Backend) {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-pub use crate::document::{BodyOverLimit, BuiltinRules, WafMode};
+pub use crate::document::{BodyOverLimit, BuffersSpent, BuiltinRules, WafMode};
 
 /// A WAF profile; the gateway compiles its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,12 @@ pub struct WafProfile {
     pub body_limit: u64,
     /// What happens to a larger body.
     pub over_limit: BodyOverLimit,
+    /// Bytes of a response body that are inspected.
+    pub response_body_limit: u64,
+    /// What happens to a larger response body.
+    pub response_over_limit: BodyOverLimit,
+    /// What happens to a body for which there is no memory left.
+    pub buffers_spent: BuffersSpent,
 }
 
 /// Where rules come from.

@@ -321,6 +321,9 @@ proptest::proptest! {
             threshold: None,
             body_limit: None,
             over_limit: None,
+            response_body_limit: None,
+            response_over_limit: None,
+            buffers_spent: None,
         });
         let printed = to_yaml(&document);
         let again = read_text(&printed);

@@ -3,11 +3,12 @@
 use super::report::Report;
 use crate::{
     document,
-    model::{BuiltinRules, WafProfile, WafRules},
+    model::{BodyOverLimit, BuiltinRules, WafProfile, WafRules},
 };
 
 const DEFAULT_THRESHOLD: u32 = 5;
 const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
+const DEFAULT_RESPONSE_BODY_LIMIT: u64 = 512 << 10;
 
 pub(super) fn profile(
     path: &str,
@@ -21,12 +22,17 @@ pub(super) fn profile(
             "use 1 or more",
         );
     }
-    if profile.body_limit.is_some_and(|size| size.0 == 0) {
-        report.error_hint(
-            format!("{path}.bodyLimit"),
-            "a limit of 0 inspects no body",
-            "use 1B or more",
-        );
+    for (field, size) in [
+        ("bodyLimit", profile.body_limit),
+        ("responseBodyLimit", profile.response_body_limit),
+    ] {
+        if size.is_some_and(|size| size.0 == 0) {
+            report.error_hint(
+                format!("{path}.{field}"),
+                "a limit of 0 inspects no body",
+                "use 1B or more",
+            );
+        }
     }
     let mut rules: Vec<WafRules> = Vec::new();
     for (index, source) in profile.rules.iter().enumerate() {
@@ -52,5 +58,12 @@ pub(super) fn profile(
         threshold: profile.threshold.unwrap_or(DEFAULT_THRESHOLD),
         body_limit: profile.body_limit.map_or(DEFAULT_BODY_LIMIT, |size| size.0),
         over_limit: profile.over_limit.unwrap_or_default(),
+        response_body_limit: profile
+            .response_body_limit
+            .map_or(DEFAULT_RESPONSE_BODY_LIMIT, |size| size.0),
+        response_over_limit: profile
+            .response_over_limit
+            .unwrap_or(BodyOverLimit::InspectPrefix),
+        buffers_spent: profile.buffers_spent.unwrap_or_default(),
     }
 }

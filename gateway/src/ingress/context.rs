@@ -10,7 +10,7 @@ use http::HeaderValue;
 use portcullis_config::route::Reached;
 use portcullis_waf::Transaction;
 
-use super::{Refusal, request_id::new_request_id, view::RequestView};
+use super::{Refusal, request_id::new_request_id, response::Passage, view::RequestView};
 use crate::{
     inspect::{Hold, WafOutcome},
     listen::ConnectionFacts,
@@ -57,6 +57,8 @@ pub(super) struct RequestContext {
     pub(super) body_bytes: u64,
     /// The body, or its first part, held back for inspection.
     pub(super) held: HeldBody,
+    /// How the response goes to the client.
+    pub(super) passage: Passage,
     /// The WAF transaction, while it runs.
     /// Boxed: a request that no rule looks at must not carry its room about.
     pub(super) waf: Option<Box<Transaction>>,
@@ -77,6 +79,12 @@ pub(super) enum HeldBody {
     ),
     /// The first part; the rest streams behind it.
     Prefix(
+        Bytes,
+        #[expect(dead_code, reason = "gives the memory back when the request ends")] Hold,
+    ),
+    /// The first part, which there was no memory to hold; no rule sees it, and the rest
+    /// streams behind it.
+    Unseen(
         Bytes,
         #[expect(dead_code, reason = "gives the memory back when the request ends")] Hold,
     ),
@@ -105,6 +113,7 @@ impl RequestContext {
             upstream_answered: None,
             body_bytes: 0,
             held: HeldBody::None,
+            passage: Passage::Stream,
             waf: None,
             waf_outcome: WafOutcome::None,
         }

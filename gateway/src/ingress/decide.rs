@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_config::{
     access::AccessVerdict,
-    model::{Action, BackendProtocol, BodyOverLimit, EncodedSlashes, LimitMode},
+    model::{Action, BackendProtocol, BodyOverLimit, BuffersSpent, EncodedSlashes, LimitMode},
     route::RouteRequest,
 };
 use portcullis_waf::Verdict;
@@ -178,7 +178,7 @@ impl Ingress {
                     .min(usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX));
                 transaction.request_body(&bytes[..inspected]);
             }
-            HeldBody::Prefix(..) | HeldBody::None => {}
+            HeldBody::Prefix(..) | HeldBody::Unseen(..) | HeldBody::None => {}
         }
         ctx.held = held;
         let verdict = transaction.request_body_end();
@@ -217,6 +217,13 @@ impl Ingress {
             }
             BodyRead::Prefix(_) if waf.profile.over_limit == BodyOverLimit::Refuse => {
                 Err(over_limit(waf).into())
+            }
+            BodyRead::Spent(_) if waf.profile.buffers_spent == BuffersSpent::Refuse => {
+                Err(Refusal::new(503, Stage::Body, "buffers-spent").into())
+            }
+            BodyRead::Spent(body) => {
+                ctx.body_bytes = body.len() as u64;
+                Ok(HeldBody::Unseen(body, hold))
             }
             BodyRead::Prefix(body) => {
                 ctx.body_bytes = body.len() as u64;

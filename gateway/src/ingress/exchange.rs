@@ -28,13 +28,11 @@ use super::{
     context::HeldBody,
     decide::speaks,
     forward::{self, Framed},
-    headers,
-    request_id::REQUEST_ID,
+    response::has_no_body,
     serve::{Ended, Stop},
     upgrade,
 };
 use crate::{
-    inspect,
     snapshot::{CompiledBackend, CompiledRule},
     upstream::{Connection, Event, Fault, FaultKind, Patience, Reuse, Target},
 };
@@ -61,8 +59,10 @@ enum Conversed {
 }
 
 /// Why an attempt failed.
-enum Failed {
+pub(super) enum Failed {
+    /// The endpoint did.
     Endpoint(Fault),
+    /// The request ends, whatever the endpoint does.
     Stop(Stop),
 }
 
@@ -187,7 +187,9 @@ impl Ingress {
         forward::send_head(connection, session, ctx, rule, framed)?;
         match &ctx.held {
             HeldBody::Whole(body, _) => connection.send_body(body.clone(), true),
-            HeldBody::Prefix(bytes, _) => connection.send_body(bytes.clone(), false),
+            HeldBody::Prefix(bytes, _) | HeldBody::Unseen(bytes, _) => {
+                connection.send_body(bytes.clone(), false);
+            }
             // A backend that answers late keeps its client waiting: the gateway
             // asks for the body, once there is a connection.
             HeldBody::None if !upload.done => client::answer_expectation(session).await?,
@@ -222,6 +224,8 @@ impl Ingress {
                             pass_informational(session, head).await?;
                             continue;
                         }
+                        // HTTP/2 endpoints may send one all the same; nobody may see it.
+                        let end = end || has_no_body(session, &head);
                         self.pass_head(session, ctx, rule, head, end).await?;
                         // No way back from here: what was held has served its purpose.
                         upload.sent = None;
@@ -231,13 +235,13 @@ impl Ingress {
                         }
                     }
                     Event::Data { bytes, end } => {
-                        client::write_body(session, bytes, end).await?;
+                        self.pass_body(session, ctx, rule, bytes, end).await?;
                         if end {
                             break;
                         }
                     }
                     Event::Trailers(trailers) => {
-                        client::write_trailers(session, trailers).await?;
+                        self.pass_trailers(session, ctx, rule, trailers).await?;
                         break;
                     }
                 },
@@ -257,26 +261,14 @@ impl Ingress {
         session: &mut Session,
         ctx: &mut RequestContext,
         rule: &CompiledRule,
-        mut head: Box<ResponseHeader>,
+        head: Box<ResponseHeader>,
         end: bool,
     ) -> Result<(), Failed> {
         ctx.upstream_answered = Some(Instant::now());
         if let (Some(backend), Some((index, _))) = (&ctx.backend, &ctx.at_work) {
             backend.endpoint(*index).answered();
         }
-        if let Some(transaction) = &mut ctx.waf {
-            let verdict = inspect::response_head(transaction, &head);
-            if let Some(refusal) = inspect::refusal_of(verdict) {
-                return Err(refusal.into());
-            }
-        }
-        change_head(session, ctx, rule, &mut head, end)
-            .map_err(|error| Fault::new(FaultKind::Malformed, error))?;
-        if ends_with_connection(session, &head, end) {
-            session.set_keepalive(None);
-        }
-        client::write_head(session, head, end).await?;
-        Ok(())
+        self.begin_response(session, ctx, rule, head, end).await
     }
 
     async fn pass_upgrade(
@@ -410,39 +402,6 @@ fn refusal_of(fault: &Fault, backend: &CompiledBackend) -> Refusal {
         FaultKind::Unsendable => return Refusal::new(400, Stage::Normalise, "bad-target"),
     };
     Refusal::new(status, Stage::Upstream, reason).by(&backend.backend.name)
-}
-
-/// The response head as the client gets it.
-fn change_head(
-    session: &Session,
-    ctx: &RequestContext,
-    rule: &CompiledRule,
-    head: &mut ResponseHeader,
-    end: bool,
-) -> pingora::Result<()> {
-    // The version is that of a connection (RFC 9110 section 2.5): the client's.
-    head.set_version(Version::HTTP_11);
-    head.insert_header(REQUEST_ID, ctx.request_id_value())?;
-    headers::change_response(head, &rule.rule.response_headers)?;
-    let request = session.req_header();
-    let bodiless =
-        request.method == http::Method::HEAD || matches!(head.status.as_u16(), 101 | 204 | 304);
-    if session.is_http2() || bodiless || head.headers.contains_key(header::CONTENT_LENGTH) {
-        return Ok(());
-    }
-    if end {
-        head.insert_header(header::CONTENT_LENGTH, 0)?;
-    } else if request.version != Version::HTTP_10 {
-        // HTTP/1.0 knows no chunks (RFC 9112 section 7.1): its body ends with the connection.
-        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-    }
-    Ok(())
-}
-
-/// Whether the client finds the end of a body by the end of the connection.
-fn ends_with_connection(session: &Session, head: &ResponseHeader, end: bool) -> bool {
-    !end && session.req_header().version == Version::HTTP_10
-        && !head.headers.contains_key(header::CONTENT_LENGTH)
 }
 
 /// Passes on what comes before a response, to those who know of such (RFC 9110

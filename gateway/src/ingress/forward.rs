@@ -119,10 +119,16 @@ fn client_fields(
     let listed = listed_in_connection(&request.headers);
     let cookies = joined_cookies(&request.headers);
     let crumbled = cookies.is_some();
+    // What is coded cannot be read by rules.
+    let plain = ctx
+        .waf
+        .as_ref()
+        .is_some_and(|transaction| transaction.inspects_response_body());
     let ends_here = |name: &HeaderName| {
         is_ours(name.as_str())
             || (!ctx.view.trusted && only_from_trusted(name.as_str()))
             || (crumbled && name == header::COOKIE)
+            || (plain && name == header::ACCEPT_ENCODING)
             || listed.contains(name)
             || changes.remove.contains(name)
             || changes.set.iter().any(|(set, _)| set == name)

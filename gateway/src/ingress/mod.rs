@@ -25,6 +25,7 @@ mod headers;
 mod redirect;
 mod refusal;
 mod request_id;
+mod response;
 mod rewrite;
 mod serve;
 mod upgrade;

@@ -31,13 +31,14 @@ pub(crate) enum BodyRead {
     Whole(Bytes),
     /// More than [`BodyLimits::hold`]; the rest is still to come.
     Prefix(Bytes),
+    /// What came before the memory for bodies was spent; the rest is still to come.
+    Spent(Bytes),
 }
 
 /// Reads the request body into memory.
 ///
 /// # Errors
-/// A refusal: 413 over [`BodyLimits::max`], 408 for a silent client, 503 when
-/// the memory for bodies is spent, 400 for broken framing.
+/// A refusal: 413 over [`BodyLimits::max`], 408 for a silent client, 400 for broken framing.
 pub(crate) async fn read_body(
     session: &mut Session,
     limits: BodyLimits,
@@ -53,10 +54,11 @@ pub(crate) async fn read_body(
             Ok(Ok(None)) => break,
             Ok(Ok(Some(chunk))) => chunk,
         };
-        if !hold.grow(chunk.len() as u64) {
-            return Err(Refusal::new(503, Stage::Body, "buffers-spent"));
-        }
+        let fits = hold.grow(chunk.len() as u64);
         body.extend_from_slice(&chunk);
+        if !fits {
+            return Ok(BodyRead::Spent(body.freeze()));
+        }
         if since.0.elapsed() >= limits.timeout {
             if body.len() - since.1 < MIN_BYTES {
                 return Err(Refusal::new(408, Stage::Body, "client-too-slow"));

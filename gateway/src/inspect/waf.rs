@@ -61,10 +61,10 @@ pub(crate) fn begin(
     options.limits = Limits {
         max_request_body_bytes: body_limit,
         max_request_text_bytes: body_limit,
-        request_over_limit: match waf.profile.over_limit {
-            BodyOverLimit::Refuse => EngineOverLimit::Reject,
-            BodyOverLimit::InspectPrefix | BodyOverLimit::Skip => EngineOverLimit::InspectPrefix,
-        },
+        request_over_limit: over_limit(waf.profile.over_limit),
+        max_response_body_bytes: usize::try_from(waf.profile.response_body_limit)
+            .unwrap_or(usize::MAX),
+        response_over_limit: over_limit(waf.profile.response_over_limit),
         ..Limits::default()
     };
     let mut transaction = Transaction::begin(Arc::clone(&waf.rules), options);
@@ -85,6 +85,13 @@ pub(crate) fn begin(
     }
     request_headers(&mut transaction, request);
     transaction
+}
+
+fn over_limit(wanted: BodyOverLimit) -> EngineOverLimit {
+    match wanted {
+        BodyOverLimit::Refuse => EngineOverLimit::Reject,
+        BodyOverLimit::InspectPrefix | BodyOverLimit::Skip => EngineOverLimit::InspectPrefix,
+    }
 }
 
 fn request_headers(transaction: &mut Transaction, request: &RequestHeader) {

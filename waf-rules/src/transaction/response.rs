@@ -30,15 +30,20 @@ impl Transaction {
         self.run(3)
     }
 
+    /// Tells, after phase 2, whether bodies of responses are looked at; a backend
+    /// should then be asked for an answer without a content coding.
+    pub fn inspects_response_body(&self) -> bool {
+        let control = &self.state.control;
+        control.mode != EngineMode::Off && control.response_body_access
+    }
+
     /// Tells, after phase 3, whether the response body should be given to
     /// [`Self::response_body`] and held back until phase 4.
     ///
-    /// Never for 101, for an event stream, or for a type that
+    /// Never for 101, for an event stream, for gRPC, or for a type that
     /// `SecResponseBodyMimeType` does not name.
     pub fn wants_response_body(&self) -> bool {
-        let control = &self.state.control;
-        if control.mode == EngineMode::Off
-            || !control.response_body_access
+        if !self.inspects_response_body()
             || self.interruption.is_some()
             || self.state.response_status == Some(101)
         {
@@ -52,7 +57,9 @@ impl Transaction {
             .unwrap_or_default();
         let essence = ContentType::parse(&header).essence;
         let is = |known: &str| known.as_bytes() == essence;
+        // These have no end that could be waited for.
         essence != b"text/event-stream"
+            && !essence.starts_with(b"application/grpc")
             && match &self.rules.settings().response_types {
                 Some(types) => types.iter().any(|known| is(known)),
                 None => DEFAULT_TYPES.into_iter().any(is),
