@@ -24,6 +24,12 @@ fn folder() -> tempfile::TempDir {
     fs::write(certs.join("internal-ca.crt"), authority.pem()).expect("writable");
     fs::create_dir(folder.path().join("rules")).expect("writable");
     fs::create_dir(folder.path().join("logs")).expect("writable");
+    fs::create_dir(folder.path().join("pages")).expect("writable");
+    fs::write(
+        folder.path().join("pages/error.html"),
+        "<h1>${status} ${error}</h1>",
+    )
+    .expect("writable");
     fs::write(
         folder.path().join("rules/shop.conf"),
         "SecRule REQUEST_HEADERS:X-Shop \"@streq closed\" \"id:10002,phase:1,deny,status:403\"\n",

@@ -12,6 +12,7 @@
 mod access;
 mod backend;
 mod egress;
+mod error_page;
 mod listener;
 mod policy;
 mod process;
@@ -22,6 +23,7 @@ mod waf;
 pub use access::*;
 pub use backend::*;
 pub use egress::*;
+pub use error_page::*;
 pub use listener::*;
 pub use policy::*;
 pub use process::*;
@@ -58,6 +60,9 @@ pub struct Document {
     /// Named WAF profiles, used by `policies.waf`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waf_profiles: Vec<WafProfile>,
+    /// Named sets of error pages, used by `policies.errorPages`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub error_pages: Vec<ErrorPages>,
     /// Where requests go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<Backend>,

@@ -27,6 +27,10 @@ pub struct Policies {
     /// WAF profile to apply. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waf: Option<RouteWaf>,
+    /// Names of sets of error pages; the first with a page is taken. Those of `defaults`
+    /// also serve requests that no rule takes. Default: none, a short JSON text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_pages: Option<Vec<String>>,
     /// How long things may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,

@@ -23,6 +23,15 @@ pub struct Rate {
     pub per: time::Duration,
 }
 
+/// A status, or some in a row, written as `404` or `500-504`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StatusRange {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
 /// Longest duration, ten years: far below what clocks can add without an overflow.
 const MAX_MILLIS: u64 = 3_650 * 86_400_000;
 
@@ -171,6 +180,33 @@ impl fmt::Display for Rate {
     }
 }
 
+impl FromStr for StatusRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let status = |text: &str| match text.as_bytes() {
+            [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9'] => text.parse().ok(),
+            _ => None,
+        };
+        match (status(first), status(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(format!(
+                "{text:?} is not a status: write one, as 404, or the first and last of some, as 500-504"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
+    }
+}
+
 /// Splits leading ASCII digits, as a number, from what follows.
 fn split_digits(text: &str) -> Option<(u64, &str)> {
     let end = text
@@ -181,7 +217,7 @@ fn split_digits(text: &str) -> Option<(u64, &str)> {
 }
 
 macro_rules! text_scalar {
-    ($name:ident, $pattern:literal, $description:literal) => {
+    ($name:ident, $type:tt, $pattern:literal, $description:literal) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -201,7 +237,7 @@ macro_rules! text_scalar {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "description": $description })
+                json_schema!({ "type": $type, "pattern": $pattern, "description": $description })
             }
         }
     };
@@ -209,18 +245,27 @@ macro_rules! text_scalar {
 
 text_scalar!(
     Duration,
+    "string",
     "^(0|([0-9]+(ms|s|m|h|d))+)$",
     "A length of time: 500ms, 10s, 5m, 1h30m, 2d."
 );
 text_scalar!(
     ByteSize,
+    "string",
     "^[0-9]+ ?(B|KiB|MiB|GiB|Ki|Mi|Gi|kB|KB|MB|GB)?$",
     "A number of bytes: 512B, 64KiB, 10MiB, 1GiB."
 );
 text_scalar!(
     Rate,
+    "string",
     "^[0-9]+/(s|m|h|d)$",
     "Events in a unit of time: 10/s, 300/m, 1000/h."
+);
+text_scalar!(
+    StatusRange,
+    ["string", "integer"],
+    "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$",
+    "A status or some in a row: 404, 500-504."
 );
 
 #[cfg(test)]
@@ -271,6 +316,16 @@ mod tests {
         }
         for text in ["", "20", "KiB", "64kib", "1.5MiB", "-1", "99999999999GiB"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn statuses_read_and_print() {
+        for text in ["404", "500-504", "400-599"] {
+            assert_eq!(text.parse::<StatusRange>().unwrap().to_string(), text);
+        }
+        for text in ["", "4", "4xx", "504-500", "500-", "-500", "600", "0404"] {
+            assert!(text.parse::<StatusRange>().is_err(), "{text}");
         }
     }
 

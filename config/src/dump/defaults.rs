@@ -27,6 +27,14 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
     for (profile, meant) in document.waf_profiles.iter_mut().zip(&model.waf_profiles) {
         fill_waf_profile(profile, meant);
     }
+    for page in document
+        .error_pages
+        .iter_mut()
+        .flat_map(|set| &mut set.pages)
+    {
+        page.content_type
+            .get_or_insert_with(|| "text/html; charset=utf-8".into());
+    }
     for (backend, meant) in document.backends.iter_mut().zip(&model.backends) {
         fill_backend(backend, meant);
     }
@@ -164,6 +172,7 @@ fn policies(meant: &model::Policies) -> Policies {
             profile: meant.waf.as_ref().map(|(profile, _)| profile.clone()),
             mode: meant.waf.as_ref().map(|(_, mode)| *mode),
         }),
+        error_pages: names(&mut meant.error_pages.iter().map(|set| &set.name)),
         timeouts: Some(Timeouts {
             connect: Some(Duration(timeouts.connect)),
             read: Some(Duration(timeouts.read)),

@@ -7,6 +7,7 @@
 mod access;
 mod backend;
 mod egress;
+mod error_page;
 mod listener;
 mod process;
 mod route;
@@ -15,6 +16,7 @@ mod waf;
 pub use access::*;
 pub use backend::*;
 pub use egress::*;
+pub use error_page::*;
 pub use listener::*;
 pub use process::*;
 pub use route::*;
@@ -39,6 +41,10 @@ pub struct Model {
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// Access lists, in document order.
     pub access_lists: Vec<Arc<AccessList>>,
+    /// Sets of error pages, in document order.
+    pub error_pages: Vec<Arc<ErrorPages>>,
+    /// Those for requests that no rule takes.
+    pub default_error_pages: Vec<Arc<ErrorPages>>,
     /// Routes; compile them with [`crate::route::RouteTable::new`].
     pub routes: Vec<Route>,
     /// The egress proxy; `None` where the document has no such section.

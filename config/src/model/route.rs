@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{AccessList, Backend, RateLimit, WafMode};
+use super::{AccessList, Backend, ErrorPages, RateLimit, WafMode};
 pub use crate::document::EncodedSlashes;
 use crate::route::PathTemplate;
 
@@ -178,6 +178,8 @@ pub struct Policies {
     pub encoded_slashes: EncodedSlashes,
     /// WAF profile by name, and the mode here.
     pub waf: Option<(String, WafMode)>,
+    /// Error pages; the first set with a page is taken.
+    pub error_pages: Vec<Arc<ErrorPages>>,
     /// How long things may take.
     pub timeouts: Timeouts,
 }

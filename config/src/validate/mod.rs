@@ -15,6 +15,7 @@ mod action;
 mod backend;
 mod condition;
 mod egress;
+mod error_page;
 mod headers;
 mod listener;
 mod policy;
@@ -32,7 +33,7 @@ use std::{
 
 use crate::{
     document::Document,
-    model::{AccessList, Action, Backend, Model, RateLimit, WafProfile},
+    model::{AccessList, Action, Backend, ErrorPages, Model, RateLimit, WafProfile},
     problem::Problem,
     read::Origins,
 };
@@ -57,6 +58,7 @@ struct Names {
     access_lists: Known<AccessList>,
     rate_limits: Known<RateLimit>,
     waf_profiles: Known<WafProfile>,
+    error_pages: Known<ErrorPages>,
     backends: Known<Backend>,
 }
 
@@ -90,6 +92,13 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         waf::profile,
         &mut report,
     );
+    (model.error_pages, names.error_pages) = build(
+        "errorPages",
+        &document.error_pages,
+        |set| &set.name,
+        error_page::error_pages,
+        &mut report,
+    );
     (model.backends, names.backends) = build(
         "backends",
         &document.backends,
@@ -106,7 +115,7 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
     );
     model.certificates = certificates.into_iter().map(Arc::unwrap_or_clone).collect();
     model.listeners = listener::listeners(document, &model, &mut report);
-    model.routes = route::routes(document, &names, &mut report);
+    (model.routes, model.default_error_pages) = route::routes(document, &names, &mut report);
     add_empty_backends(&mut model);
     model.egress = document
         .egress

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Known, Names, report::Report};
 use crate::{
     document,
-    model::{AccessList, EncodedSlashes, Policies, RateLimit, Timeouts, WafMode},
+    model::{AccessList, EncodedSlashes, ErrorPages, Policies, RateLimit, Timeouts, WafMode},
 };
 
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
@@ -18,6 +18,7 @@ pub(super) struct Level {
     max_body_size: Option<u64>,
     encoded_slashes: Option<EncodedSlashes>,
     waf: Option<Control<Option<(String, WafMode)>>>,
+    pub(super) error_pages: Option<Vec<Arc<ErrorPages>>>,
     timeouts: document::Timeouts,
 }
 
@@ -77,6 +78,12 @@ pub(super) fn level(
             .waf
             .as_ref()
             .map(|wanted| waf(&format!("{path}.waf"), wanted, names, report)),
+        // No security hangs on these: where one is missing the gateway's own text serves.
+        error_pages: policies.error_pages.as_ref().map(|wanted| {
+            let list = ("errorPages", "set of error pages");
+            let place = format!("{path}.errorPages");
+            resolve_all(&place, list, wanted, &names.error_pages, report).unwrap_or_default()
+        }),
         timeouts: policies
             .timeouts
             .as_ref()
@@ -111,6 +118,10 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
             .find_map(|level| level.encoded_slashes)
             .unwrap_or_default(),
         waf: waf.unwrap_or_default(),
+        error_pages: levels
+            .iter()
+            .find_map(|level| level.error_pages.clone())
+            .unwrap_or_default(),
         timeouts: Timeouts {
             connect: time(|times| times.connect, default.connect),
             read: time(|times| times.read, default.read),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     document::{self, Document},
-    model::{Action, HostPattern, Match, PathRewrite, Route, Rule},
+    model::{Action, ErrorPages, HostPattern, Match, PathRewrite, Route, Rule},
     route::canonical_host,
 };
 
@@ -25,7 +25,12 @@ struct Context<'a> {
     repeats: Repeats,
 }
 
-pub(super) fn routes(document: &Document, names: &Names, report: &mut Report<'_>) -> Vec<Route> {
+/// The routes, and the error pages of requests that none of them takes.
+pub(super) fn routes(
+    document: &Document,
+    names: &Names,
+    report: &mut Report<'_>,
+) -> (Vec<Route>, Vec<Arc<ErrorPages>>) {
     let mut context = Context {
         document,
         names,
@@ -46,7 +51,8 @@ pub(super) fn routes(document: &Document, names: &Names, report: &mut Report<'_>
         }
         routes.extend(self::route(&path, route, &mut context, report));
     }
-    routes
+    let default_error_pages = context.defaults.error_pages.unwrap_or_default();
+    (routes, default_error_pages)
 }
 
 fn route(

@@ -18,6 +18,7 @@ mod client;
 mod connection;
 mod context;
 mod decide;
+mod error_page;
 mod exchange;
 mod finish;
 mod forward;

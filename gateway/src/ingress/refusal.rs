@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 
 use super::{
@@ -64,6 +64,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// For a redirection by a WAF rule.
     pub location: Option<String>,
+    /// What the client is told beside: how to authenticate, cookies.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
@@ -76,6 +78,7 @@ impl Refusal {
             rule: None,
             retry_after: None,
             location: None,
+            headers: Vec::new(),
         }
     }
 
@@ -119,14 +122,28 @@ impl Refusal {
         {
             head.insert_header(header::LOCATION, location)?;
         }
+        for (name, value) in &self.headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
         Ok((head, body))
     }
 
     /// Writes the refusal to the client.
     ///
     /// Where more of the request is to come the connection closes after the answer.
-    pub(super) async fn write(&self, session: &mut Session, request_id: &str) -> Result<(), Gone> {
-        let (head, body) = self.response(request_id)?;
+    /// A page, with its content type, takes the place of the gateway's own text.
+    pub(super) async fn write(
+        &self,
+        session: &mut Session,
+        request_id: &str,
+        page: Option<(HeaderValue, Bytes)>,
+    ) -> Result<(), Gone> {
+        let (mut head, mut body) = self.response(request_id)?;
+        if let Some((content_type, page)) = page {
+            head.insert_header(header::CONTENT_TYPE, content_type)?;
+            head.insert_header(header::CONTENT_LENGTH, page.len())?;
+            body = page;
+        }
         if !session.is_body_done() {
             session.set_keepalive(None);
         }

@@ -18,8 +18,8 @@ use portcullis_config::model::{BodyOverLimit, BuffersSpent};
 use portcullis_waf::EngineMode;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage, client, exchange::Failed, headers,
-    request_id::REQUEST_ID,
+    Ingress, Refusal, RequestContext, Session, Stage, client, error_page, exchange::Failed,
+    headers, request_id::REQUEST_ID,
 };
 use crate::{
     inspect::{self, Hold},
@@ -60,9 +60,14 @@ impl Ingress {
         head: Box<ResponseHeader>,
         end: bool,
     ) -> Result<(), Failed> {
-        if let (Some(transaction), Some(waf)) = (&mut ctx.waf, &rule.waf) {
+        if let Some(transaction) = &mut ctx.waf {
             let verdict = inspect::response_head(transaction, &head);
             stop_on(inspect::refusal_of(verdict))?;
+        }
+        if !rule.error_pages.is_empty() {
+            stop_on(error_page::instead_of(session, ctx, &head))?;
+        }
+        if let (Some(transaction), Some(waf)) = (&mut ctx.waf, &rule.waf) {
             if !end && transaction.wants_response_body() {
                 match transaction.mode() {
                     EngineMode::On if may_hold(&head, waf)? => {

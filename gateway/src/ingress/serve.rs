@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     Refusal, RequestContext, Session, Stage, answer,
     client::{self, Gone},
+    error_page::page_for,
     finish::Answer,
     upgrade,
 };
@@ -204,7 +205,8 @@ impl Ingress {
         let ended = if begun || refusal.reason == "dropped" {
             Ended::Cut
         } else {
-            match refusal.write(session, &ctx.request_id).await {
+            let page = page_for(session, ctx, &refusal);
+            match refusal.write(session, &ctx.request_id, page).await {
                 Ok(()) => Ended::Whole,
                 Err(error) => {
                     tracing::debug!(?error, request_id = %ctx.request_id, "refusal not written");

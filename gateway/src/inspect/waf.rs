@@ -168,7 +168,8 @@ pub(crate) fn request_body_is_opaque(session: &Session, grpc_backends: bool) -> 
     grpc_backends && session.is_http2() && is_grpc(headers)
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
+/// Whether a request is one of gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))

@@ -11,7 +11,7 @@ use std::{
 use portcullis_config::{
     document::Document,
     dump::dump,
-    model::{Action, Backend, Model, Rule, WafMode, WafProfile},
+    model::{Action, Backend, ErrorPages, Model, Rule, WafMode, WafProfile},
     problem::{Problem, Severity},
     read::Origins,
     route::RouteTable,
@@ -20,8 +20,8 @@ use portcullis_waf::{EngineMode, RuleSet};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
-    CompiledBackend, CompiledRule, CompiledWaf, Live, Reads, RuleLimiter, Schedule, Snapshot,
-    Targets,
+    CompiledBackend, CompiledErrorPages, CompiledRule, CompiledWaf, Live, Reads, RuleLimiter,
+    Schedule, Snapshot, Targets,
 };
 use crate::telemetry::Metrics;
 
@@ -86,6 +86,24 @@ pub fn compile(
             Err(reason) => tell(Severity::Error, format!("backends[{index}].tls.ca"), reason),
         }
     }
+    let mut error_pages: HashMap<&str, Arc<CompiledErrorPages>> = HashMap::new();
+    for (index, set) in model.error_pages.iter().enumerate() {
+        match CompiledErrorPages::compile(set, reads) {
+            Ok(compiled) => {
+                error_pages.insert(&set.name, Arc::new(compiled));
+            }
+            Err(errors) => {
+                for (page, reason) in errors {
+                    let place = format!("errorPages[{index}].pages[{page}].file");
+                    tell(Severity::Error, place, reason);
+                }
+            }
+        }
+    }
+    let pages_of = |sets: &[Arc<ErrorPages>]| {
+        let found = sets.iter().filter_map(|set| error_pages.get(&*set.name));
+        found.cloned().collect::<Vec<_>>()
+    };
     if problems
         .iter()
         .any(|problem| problem.severity == Severity::Error)
@@ -125,6 +143,7 @@ pub fn compile(
             targets: targets(rule, &backends, live),
             limiters: rule_limiters,
             waf,
+            error_pages: pages_of(&rule.policies.error_pages),
             metrics: metrics.rule(&rule.id),
             rule: Arc::clone(rule),
         };
@@ -137,6 +156,7 @@ pub fn compile(
         built: SystemTime::now(),
         yaml: dump(document, &model),
         routes: RouteTable::new(&model.routes),
+        error_pages: pages_of(&model.default_error_pages),
         egress: model.egress.clone().map(Arc::new),
         model,
         rules,

@@ -13,6 +13,7 @@
 mod balance;
 mod compile;
 mod endpoint;
+mod error_pages;
 mod limiter;
 mod live;
 mod reads;
@@ -21,6 +22,7 @@ mod rule_sets;
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
 pub use endpoint::{EndpointState, InFlight};
+pub use error_pages::{CompiledErrorPage, CompiledErrorPages};
 pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
 pub use reads::{ContentHash, Reads};
@@ -59,6 +61,8 @@ pub struct Snapshot {
     /// The compiled rules by id.
     rules: HashMap<String, Arc<CompiledRule>>,
     backends: Vec<Arc<CompiledBackend>>,
+    /// Error pages of requests that no rule takes.
+    error_pages: Vec<Arc<CompiledErrorPages>>,
     /// The rule set of every profile. Those that no rule uses are held too, or
     /// each reload would compile them again.
     #[expect(dead_code, reason = "held, not read")]
@@ -74,6 +78,11 @@ impl Snapshot {
     /// Every backend.
     pub fn backends(&self) -> &[Arc<CompiledBackend>] {
         &self.backends
+    }
+
+    /// The error pages of requests that no rule takes.
+    pub fn error_pages(&self) -> &[Arc<CompiledErrorPages>] {
+        &self.error_pages
     }
 
     /// Every rate limiter that a rule of this snapshot uses.
@@ -106,6 +115,8 @@ pub struct CompiledRule {
     pub limiters: Vec<RuleLimiter>,
     /// The WAF, where the rule has one.
     pub waf: Option<CompiledWaf>,
+    /// Its error pages.
+    pub error_pages: Vec<Arc<CompiledErrorPages>>,
     /// Metrics with the rule's labels.
     pub metrics: Arc<RuleMetrics>,
 }

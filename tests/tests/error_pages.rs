@@ -1,0 +1,210 @@
+//! Error pages: they change what people read, and never what was decided.
+
+use std::fs;
+
+use http::{Request, Response};
+use http_body_util::Full;
+use portcullis_tests::{Backend, Client, Gateway, Scripted, h2c, wait_for};
+
+const PAGES: &str = r#"
+errorPages:
+- name: own
+  pages:
+  - {statuses: [404, 429], file: page.html}
+  - {statuses: [400-599], body: '{"code": ${status}, "id": "${requestId}"}', contentType: application/json}
+- name: theirs
+  intercept: true
+  pages: [{statuses: [401, 500-503], body: "sorry: ${status} ${error}"}]
+"#;
+
+fn gateway(address: std::net::SocketAddr) -> Gateway {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(
+        folder.path().join("page.html"),
+        "<h1>${status} ${error}</h1><script>`${x}`</script>",
+    )
+    .expect("writable");
+    let yaml = format!(
+        r"
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+{PAGES}
+rateLimits: [{{name: slow, rate: 1/h}}]
+accessLists: [{{name: nobody, allow: []}}]
+defaults: {{errorPages: [own]}}
+backends: [{{name: one, endpoints: [{{address: {address}}}]}}]
+routes:
+- name: any
+  hosts: [any.example]
+  rules:
+  - {{matches: [{{path: {{prefix: /closed}}}}], policies: {{access: [nobody]}}, backends: [{{name: one}}]}}
+  - {{matches: [{{path: {{prefix: /slow}}}}], policies: {{rateLimits: [slow]}}, backends: [{{name: one}}]}}
+  - {{matches: [{{path: {{prefix: /plain}}}}], policies: {{errorPages: [], access: [nobody]}}, backends: [{{name: one}}]}}
+  - {{matches: [{{path: {{prefix: /replaced}}}}], rewrite: {{prefix: /status}}, policies: {{errorPages: [theirs]}}, backends: [{{name: one}}]}}
+  - {{matches: [{{path: {{prefix: /status}}}}], backends: [{{name: one}}]}}
+"
+    );
+    Gateway::start_in(folder, &yaml, &[])
+}
+
+async fn get(client: &mut Client, path: &str, accept: &str) -> Response<bytes::Bytes> {
+    let host = path.strip_prefix("//").unwrap_or("any.example");
+    let path = if path.starts_with("//") { "/" } else { path };
+    let mut request = Request::get(client.uri(host, path));
+    if matches!(client, Client::H1(_)) {
+        request = request.header("host", host);
+    }
+    if !accept.is_empty() {
+        request = request.header("accept", accept);
+    }
+    let request = request.body(Full::default()).expect("a request");
+    client.send(request).await.expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_takes_the_place_of_the_text_and_of_nothing_else() {
+    let backend = Backend::start("one").await;
+    let gateway = gateway(backend.address);
+    let html = "text/html; charset=utf-8";
+    let not_found = "<h1>404 Not Found</h1><script>`${x}`</script>";
+    for mut client in [Client::h1(gateway.http()).await, h2c(gateway.http()).await] {
+        let first = get(&mut client, "/slow", "").await;
+        assert!(matches!(first.status().as_u16(), 200 | 429));
+        for (path, accept, status, content_type, body, reason) in [
+            ("/none", "text/html", 404, html, not_found, "route/no-route"),
+            ("/none", "", 404, html, not_found, "route/no-route"),
+            (
+                "//other.example",
+                "*/*",
+                404,
+                html,
+                not_found,
+                "route/no-route",
+            ),
+            (
+                "/none",
+                "application/json",
+                404,
+                "application/json",
+                "{\"code\": 404",
+                "route/no-route",
+            ),
+            (
+                "/closed",
+                "*/*",
+                403,
+                "application/json",
+                "{\"code\": 403",
+                "access/not-allowed",
+            ),
+            (
+                "/slow",
+                "*/*",
+                429,
+                html,
+                "<h1>429 Too Many",
+                "limit/rate-limit",
+            ),
+            (
+                "/plain",
+                "*/*",
+                403,
+                "application/json",
+                "{\"status\":403",
+                "access/not-allowed",
+            ),
+            // Nothing that the client takes: the gateway's own text.
+            (
+                "/closed",
+                "image/png",
+                403,
+                "application/json",
+                "{\"status\":403",
+                "access/not-allowed",
+            ),
+        ] {
+            let answer = get(&mut client, path, accept).await;
+            let text = String::from_utf8_lossy(answer.body()).into_owned();
+            assert_eq!(answer.status(), status, "{path} {accept}");
+            assert_eq!(
+                answer.headers()["content-type"],
+                content_type,
+                "{path} {accept}"
+            );
+            assert_eq!(answer.headers()["x-portcullis-reason"], reason, "{path}");
+            assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
+            assert!(text.starts_with(body), "{path} {accept}: {text}");
+            assert_eq!(answer.headers().contains_key("retry-after"), status == 429);
+            let id = answer.headers()["x-request-id"].to_str().expect("text");
+            assert_eq!(text.contains(id), content_type != html, "{path}: {text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_backends_are_replaced_only_where_a_set_says_so() {
+    let backend = Backend::start("one").await;
+    let gateway = gateway(backend.address);
+    let mut client = Client::h1(gateway.http()).await;
+    for (path, status, body) in [
+        ("/replaced/503", 503, "sorry: 503 Service Unavailable"),
+        ("/replaced/404", 404, "one /status/404"),
+        ("/replaced/200", 200, "one /status/200"),
+        ("/status/503", 503, "one /status/503"),
+    ] {
+        let answer = get(&mut client, path, "").await;
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(answer.body(), body, "{path}");
+        if body.starts_with("sorry") {
+            assert_eq!(
+                answer.headers()["x-portcullis-reason"],
+                "upstream/error-page"
+            );
+            client = Client::h1(gateway.http()).await;
+        }
+    }
+    wait_for("the log lines", || gateway.access_lines().len() == 4);
+    let line = &gateway.access_lines()[0];
+    assert_eq!(line["decidedBy"], "one");
+    assert_eq!(line["status"], 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_says_how_to_authenticate_stays() {
+    let backend = Scripted::answering(
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nWWW-Authenticate: Bearer\r\nSet-Cookie: a=b\r\nX-Powered-By: secret\r\nContent-Length: 6\r\n\r\nnobody",
+    )
+    .await;
+    let gateway = gateway(backend.address);
+    let mut client = Client::h1(gateway.http()).await;
+    let answer = get(&mut client, "/replaced/401", "").await;
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.body(), "sorry: 401 Unauthorized");
+    let ways = answer.headers().get_all("www-authenticate").iter();
+    assert_eq!(ways.collect::<Vec<_>>(), ["Basic realm=\"x\"", "Bearer"]);
+    assert_eq!(answer.headers()["set-cookie"], "a=b");
+    assert!(!answer.headers().contains_key("x-powered-by"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_changes_is_read_again_and_one_that_is_gone_is_told() {
+    let backend = Backend::start("one").await;
+    let gateway = gateway(backend.address);
+    let page = gateway.folder().join("page.html");
+    fs::write(&page, "changed").expect("writable");
+    let mut client = Client::h1(gateway.http()).await;
+    let mut body = bytes::Bytes::new();
+    for _ in 0..100 {
+        body = get(&mut client, "/none", "").await.into_body();
+        if body == "changed" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(body, "changed");
+    fs::remove_file(&page).expect("writable");
+    wait_for("the problem", || {
+        gateway.admin("/config/problems").1.contains("page.html")
+    });
+    let answer = get(&mut client, "/none", "").await;
+    assert_eq!(answer.body(), "changed", "the last good one serves");
+}
