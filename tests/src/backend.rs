@@ -25,6 +25,7 @@ use hyper_util::{
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
@@ -75,6 +76,9 @@ struct Shared {
     name: String,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
+    /// Whether connections are closed under their second request.
+    brittle: bool,
+    cut: AtomicUsize,
 }
 
 type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -82,18 +86,25 @@ type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
 impl Backend {
     /// Starts a backend in clear.
     pub async fn start(name: &str) -> Self {
-        Self::serve(name, None).await
+        Self::serve(name, None, false).await
+    }
+
+    /// Starts a backend in clear that answers one request on each connection, and
+    /// closes it under the next: once its head has come and, every other time, its body.
+    pub async fn start_brittle(name: &str) -> Self {
+        Self::serve(name, None, true).await
     }
 
     /// Starts a backend over TLS.
     pub async fn start_tls(name: &str, tls: Arc<rustls::ServerConfig>) -> Self {
-        Self::serve(name, Some(TlsAcceptor::from(tls))).await
+        Self::serve(name, Some(TlsAcceptor::from(tls)), false).await
     }
 
-    async fn serve(name: &str, tls: Option<TlsAcceptor>) -> Self {
+    async fn serve(name: &str, tls: Option<TlsAcceptor>, brittle: bool) -> Self {
         let (listener, address) = bind().await;
         let shared = Arc::new(Shared {
             name: name.to_owned(),
+            brittle,
             ..Shared::default()
         });
         let backend = Self {
@@ -135,6 +146,11 @@ impl Backend {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
+    /// Number of connections so far that it closed under a request.
+    pub fn cut(&self) -> usize {
+        self.shared.cut.load(Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Seen>> {
         self.shared
             .seen
@@ -155,23 +171,44 @@ async fn bind() -> (TcpListener, SocketAddr) {
 
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
-    let builder = Builder::new(TokioExecutor::new());
-    let _ = match tls {
-        None => {
-            builder
-                .serve_connection_with_upgrades(TokioIo::new(stream), service)
-                .await
+    let (requests, end) = <(Arc<AtomicUsize>, Arc<Notify>)>::default();
+    let ended = Arc::clone(&end);
+    let service = service_fn(move |request| {
+        let (shared, end) = (Arc::clone(&shared), Arc::clone(&end));
+        let first = requests.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if first || !shared.brittle {
+                return answer(request, shared).await;
+            }
+            if shared.cut.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+                let _ = request.into_body().collect().await;
+            }
+            end.notify_one();
+            std::future::pending().await
         }
-        Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => {
+    });
+    let builder = Builder::new(TokioExecutor::new());
+    let served = async {
+        let _ = match tls {
+            None => {
                 builder
                     .serve_connection_with_upgrades(TokioIo::new(stream), service)
                     .await
             }
-            Err(_) => return,
-        },
+            Some(tls) => match tls.accept(stream).await {
+                Ok(stream) => {
+                    builder
+                        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                        .await
+                }
+                Err(_) => return,
+            },
+        };
     };
+    tokio::select! {
+        () = served => {}
+        () = ended.notified() => {}
+    }
 }
 
 async fn answer(
