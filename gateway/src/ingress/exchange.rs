@@ -310,7 +310,8 @@ impl Upload {
         if max.is_some_and(|max| ctx.body_bytes > max) {
             return Err(Refusal::new(413, Stage::Body, "body-too-large").into());
         }
-        self.keep(&part, session.req_header().method.is_idempotent());
+        let repeatable = session.req_header().method.is_idempotent() || connection.may_decline();
+        self.keep(&part, repeatable);
         connection.send_body(part, self.done);
         Ok(())
     }
@@ -337,14 +338,14 @@ impl Upload {
     }
 
     /// Keeps a part, as long as the request may be sent again.
-    fn keep(&mut self, part: &Bytes, idempotent: bool) {
+    fn keep(&mut self, part: &Bytes, repeatable: bool) {
         let Some(sent) = &mut self.sent else {
             return;
         };
         if part.is_empty() {
             return;
         }
-        if idempotent && sent.len() + part.len() <= MAX_REPLAY {
+        if repeatable && sent.len() + part.len() <= MAX_REPLAY {
             sent.extend_from_slice(part);
         } else {
             self.sent = None;

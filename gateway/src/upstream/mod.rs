@@ -141,6 +141,12 @@ impl Connection {
         }
     }
 
+    /// Whether the endpoint can say that it has not looked at a request, so that
+    /// any may be sent again.
+    pub(crate) fn may_decline(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
     /// Waits for the next event; not to be called after the end of the response.
     ///
     /// # Errors
