@@ -8,19 +8,21 @@ use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp},
     protocols::http::{ServerSession, v2::server::H2Options},
 };
+use portcullis_config::model::ListenerLimits;
 use tokio::sync::watch;
 
 use super::Ingress;
 use crate::listen::{ConnectionFacts, ConnectionHandler, Stream};
 
-/// Largest decoded header list of HTTP/2, as announced to clients.
-const MAX_HEADER_LIST: u32 = 64 << 10;
+/// Decoded header lists of HTTP/2 that are read, at least: one above the limit of its
+/// listener is refused here, and told, where it is not far above it.
+const MIN_HEADER_LIST: u64 = 64 << 10;
 
 /// One connection of a client.
 struct Connection {
     ingress: Ingress,
     facts: Arc<ConnectionFacts>,
-    max_streams: u32,
+    h2_options: H2Options,
     options: HttpServerOptions,
 }
 
@@ -33,14 +35,14 @@ impl ConnectionHandler for Ingress {
         drain: watch::Receiver<bool>,
     ) {
         // Copied: the settings must not be held for as long as the connection lasts.
-        let (max_streams, idle) = {
-            let settings = facts.settings.load();
-            (settings.limits.max_streams, settings.limits.idle_timeout)
+        let (h2_options, options) = {
+            let limits = &facts.settings.load().limits;
+            (h2_options(limits), options(limits.idle_timeout))
         };
         let connection = Arc::new(Connection {
             ingress: self.clone(),
-            max_streams,
-            options: options(idle),
+            h2_options,
+            options,
             facts,
         });
         connection.process_new(Box::new(stream), &drain).await;
@@ -58,7 +60,7 @@ impl HttpServerApp for Connection {
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        Some(h2_options(self.max_streams))
+        Some(self.h2_options.clone())
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
@@ -75,11 +77,16 @@ fn options(idle: Duration) -> HttpServerOptions {
 
 /// HTTP/2 settings that bound what one connection may cost: streams, header
 /// lists, and resets that never became requests (CVE-2023-44487, CVE-2025-8671).
-fn h2_options(max_streams: u32) -> H2Options {
+fn h2_options(limits: &ListenerLimits) -> H2Options {
+    let max_streams = limits.max_streams;
+    let max_list = limits
+        .max_header_size
+        .saturating_mul(2)
+        .max(MIN_HEADER_LIST);
     let mut options = H2Options::new();
     options
         .max_concurrent_streams(max_streams)
-        .max_header_list_size(MAX_HEADER_LIST)
+        .max_header_list_size(u32::try_from(max_list).unwrap_or(u32::MAX))
         .max_concurrent_reset_streams(max_streams as usize)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(128))
