@@ -1,5 +1,7 @@
 //! Access lists, rate limits and trusted proxies.
 
+use std::time::Duration;
+
 use super::{report::Report, text};
 use crate::{
     access::AddressSet,
@@ -8,7 +10,12 @@ use crate::{
 };
 
 const DEFAULT_MAX_KEYS: u32 = 100_000;
-const DEFAULT_MAX_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(3600);
+const DEFAULT_MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86400);
+
+/// Longest time in which a burst may come back: limiters count nanoseconds in 64 bits,
+/// 584 years, and the longest time that can be written is this.
+const MAX_REFILL: Duration = Duration::from_secs(3650 * 86400);
 
 pub(super) fn trusted_proxies(document: &Document, report: &mut Report<'_>) -> AddressSet {
     match &document.client_address {
@@ -62,6 +69,19 @@ pub(super) fn rate_limit(
             );
         }
     }
+    let burst = limit.burst.unwrap_or(limit.rate.count);
+    let refill =
+        limit.rate.per.as_nanos() * u128::from(burst) / u128::from(limit.rate.count.max(1));
+    if refill > MAX_REFILL.as_nanos() {
+        report.error(
+            format!("{path}.burst"),
+            format!(
+                "a burst of {burst} takes {} days to come back at this rate; at most {}d",
+                refill / DAY.as_nanos(),
+                MAX_REFILL.as_secs() / DAY.as_secs()
+            ),
+        );
+    }
     if limit.max_retry_after.is_some_and(|time| time.0.is_zero()) {
         report.error(
             format!("{path}.maxRetryAfter"),
@@ -97,7 +117,7 @@ pub(super) fn rate_limit(
         name: limit.name.clone(),
         count: limit.rate.count,
         per: limit.rate.per,
-        burst: limit.burst.unwrap_or(limit.rate.count),
+        burst,
         key,
         max_keys: limit.max_keys.unwrap_or(DEFAULT_MAX_KEYS),
         mode: limit.mode.unwrap_or_default(),
