@@ -12,6 +12,26 @@ pub fn portcullis() -> PathBuf {
     BINARY.get_or_init(build).clone()
 }
 
+/// Runs `portcullis check` on a configuration: whether it is accepted, and what is said.
+///
+/// # Panics
+/// When it cannot be run.
+pub fn check(yaml: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("checked.yaml"), yaml).expect("the folder is writable");
+    let output = Command::new(portcullis())
+        .args(["check", "checked.yaml"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the binary runs");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    // 1 says no; anything else would be a crash.
+    let code = output.status.code();
+    assert!(matches!(code, Some(0 | 1)), "{code:?}: {text}");
+    (code == Some(0), text)
+}
+
 fn build() -> PathBuf {
     if let Some(path) = std::env::var_os("PORTCULLIS_BIN") {
         return path.into();

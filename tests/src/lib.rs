@@ -14,7 +14,7 @@ mod raw;
 mod scripted;
 
 pub use backend::{Backend, Recorder, Seen};
-pub use binary::portcullis;
+pub use binary::{check, portcullis};
 pub use certificates::Authority;
 pub use client::{Client, h2c, https_client};
 pub use gateway::{Gateway, swap_config_map, wait_for};

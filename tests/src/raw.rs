@@ -2,9 +2,11 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::Duration,
 };
+
+use socket2::{Domain, Socket, Type};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,11 +19,25 @@ pub struct Raw {
 impl Raw {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the gateway listens");
+        Self::over(TcpStream::connect(address).expect("the gateway listens"))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a time above 0");
         Self { stream }
+    }
+
+    /// Connects from an address of the loopback network.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let connect = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+            socket.connect(&address.into())?;
+            std::io::Result::Ok(TcpStream::from(socket))
+        };
+        Self::over(connect().expect("the gateway listens"))
     }
 
     /// Sends bytes; a peer that is gone already is no failure here.

@@ -135,10 +135,34 @@ async fn ing_05_a_regex_of_one_route_leaves_the_others_as_they_are() {
     );
 }
 
+/// A rule whose path is a regex, and what it is rewritten to.
+fn rewritten(regex: &str, path: &str, backend: &str) -> String {
+    format!(
+        "{{matches: [{{path: {{regex: '{regex}'}}}}], rewrite: {{path: '{path}'}}, backends: [{{name: {backend}}}]}}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ing_07_groups_of_a_regex_make_the_path() {
+    let rules = [rewritten("/svc(/|$)(.*)", "/$2", "a")];
+    let site = site(&["a"], &route("app", "app.test", &rules)).await;
+    site.sends(
+        "app.test",
+        &[
+            ("/svc", "a /"),
+            ("/svc/", "a /"),
+            ("/svc/a/b?x=1&y=%20", "a /a/b?x=1&y=%20"),
+            ("/svcx", "404"),
+            ("/svc//double", "a /double"),
+        ],
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ing_08_escapes_survive_routing_and_rewriting() {
     let written = route("plain", "app.test", &[rule("prefix: /", "a")])
-        + "- {name: mgmt, hosts: [app.test], rules: [{matches: [{path: {prefix: /mgmt}}], rewrite: {prefix: /}, backends: [{name: b}]}]}\n";
+        + &route("groups", "app.test", &[rewritten("/mgmt/(.*)", "/$1", "b")])
+        + "- {name: prefix, hosts: [app.test], rules: [{matches: [{path: {prefix: /pre}}], rewrite: {prefix: /}, backends: [{name: b}]}]}\n";
     let policies = "policies: {encodedSlashes: keep}, hosts:";
     let kept = site(&["a", "b"], &written.replace("hosts:", policies)).await;
     kept.sends(
@@ -148,6 +172,7 @@ async fn ing_08_escapes_survive_routing_and_rewriting() {
             ("/obj/%2fa", "a /obj/%2fa"),
             ("/mgmt/k%24v%2Fz%20q", "b /k%24v%2Fz%20q"),
             ("/%6Dgmt/k%7Ev?q=%2F%20", "b /k%7Ev?q=%2F%20"),
+            ("/pre/k%24v%2Fz%20q", "b /k%24v%2Fz%20q"),
         ],
     );
     // What has two readings is refused where nobody has said which one counts.
