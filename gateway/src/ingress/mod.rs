@@ -21,6 +21,7 @@ mod decide;
 mod exchange;
 mod finish;
 mod forward;
+mod grpc;
 mod headers;
 mod redirect;
 mod refusal;
@@ -30,6 +31,7 @@ mod serve;
 mod upgrade;
 mod view;
 
+pub(crate) use grpc::is_grpc;
 pub use refusal::{Refusal, Stage};
 pub use serve::{Ingress, Services};
 

@@ -9,6 +9,7 @@ use pingora::http::ResponseHeader;
 use super::{
     Session,
     client::{self, Gone},
+    grpc,
     request_id::REQUEST_ID,
 };
 
@@ -126,11 +127,15 @@ impl Refusal {
     ///
     /// Where more of the request is to come the connection closes after the answer.
     pub(super) async fn write(&self, session: &mut Session, request_id: &str) -> Result<(), Gone> {
-        let (head, body) = self.response(request_id)?;
+        let (mut head, mut body) = self.response(request_id)?;
+        if grpc::is_call(session) {
+            grpc::end_call(&mut head, self)?;
+            body = Bytes::new();
+        }
         if !session.is_body_done() {
             session.set_keepalive(None);
         }
-        let no_body = session.req_header().method == http::Method::HEAD;
+        let no_body = body.is_empty() || session.req_header().method == http::Method::HEAD;
         client::write_head(session, Box::new(head), no_body).await?;
         if !no_body {
             client::write_body(session, body, true).await?;
