@@ -18,7 +18,7 @@ pub use binary::{check, portcullis};
 pub use certificates::Authority;
 pub use client::{Client, h2c, https_client};
 pub use gateway::{Gateway, swap_config_map, wait_for};
-pub use peers::{Peer, PeerSeen};
+pub use peers::{Peer, PeerSeen, installed};
 pub use raw::{Raw, raw, status_of};
 pub use scripted::{Line, Scripted};
 

@@ -349,7 +349,7 @@ fn read_line(line: &Value) -> PeerSeen {
 }
 
 /// Finds a program; servers often are where only root looks.
-fn installed(name: &str) -> Option<PathBuf> {
+pub fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))

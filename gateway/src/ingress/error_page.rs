@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 
-use super::{Refusal, RequestContext, Session, Stage};
-use crate::{inspect, snapshot::CompiledErrorPages};
+use super::{Refusal, RequestContext, Session, Stage, grpc};
+use crate::snapshot::CompiledErrorPages;
 
 /// Fields of a replaced answer that are not of its body: they say how to
 /// authenticate, what is allowed, when to come back, and who the client is now.
@@ -28,7 +28,7 @@ pub(super) fn page_for(
     refusal: &Refusal,
 ) -> Option<(HeaderValue, Bytes)> {
     let headers = &session.req_header().headers;
-    let page = pages(ctx, headers)
+    let page = pages(session, ctx)
         .iter()
         .find_map(|set| set.find(refusal.status, headers))?;
     let error = StatusCode::from_u16(refusal.status)
@@ -50,7 +50,7 @@ pub(super) fn instead_of(
         return None;
     }
     let headers = &session.req_header().headers;
-    pages(ctx, headers)
+    pages(session, ctx)
         .iter()
         .find(|set| set.intercept && set.find(status, headers).is_some())?;
     let mut refusal = Refusal::new(status, Stage::Upstream, "error-page");
@@ -67,8 +67,8 @@ pub(super) fn instead_of(
 }
 
 /// The sets that hold for a request: those of its rule, else those for requests without one.
-fn pages<'a>(ctx: &'a RequestContext, headers: &HeaderMap) -> &'a [Arc<CompiledErrorPages>] {
-    if inspect::is_grpc(headers) {
+fn pages<'a>(session: &Session, ctx: &'a RequestContext) -> &'a [Arc<CompiledErrorPages>] {
+    if grpc::is_call(session) {
         // Nobody reads pages there.
         return &[];
     }

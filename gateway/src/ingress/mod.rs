@@ -22,6 +22,7 @@ mod error_page;
 mod exchange;
 mod finish;
 mod forward;
+mod grpc;
 mod headers;
 mod redirect;
 mod refusal;
@@ -32,6 +33,7 @@ mod serve;
 mod upgrade;
 mod view;
 
+pub(crate) use grpc::is_grpc;
 pub use refusal::{Refusal, Stage};
 pub use serve::{Ingress, Services};
 

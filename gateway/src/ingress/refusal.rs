@@ -9,6 +9,7 @@ use pingora::http::ResponseHeader;
 use super::{
     Session,
     client::{self, Gone},
+    grpc,
     request_id::REQUEST_ID,
 };
 
@@ -144,10 +145,14 @@ impl Refusal {
             head.insert_header(header::CONTENT_LENGTH, page.len())?;
             body = page;
         }
+        if grpc::is_call(session) {
+            grpc::end_call(&mut head, self)?;
+            body = Bytes::new();
+        }
         if !session.is_body_done() {
             session.set_keepalive(None);
         }
-        let no_body = session.req_header().method == http::Method::HEAD;
+        let no_body = body.is_empty() || session.req_header().method == http::Method::HEAD;
         client::write_head(session, Box::new(head), no_body).await?;
         if !no_body {
             client::write_body(session, body, true).await?;

@@ -15,6 +15,5 @@ pub(crate) use body::{BodyLimits, BodyRead, content_length, read_body};
 pub use budget::BodyBudget;
 pub(crate) use budget::Hold;
 pub(crate) use waf::{
-    WafOutcome, begin, is_grpc, joined_cookies, protocol, refusal_of, request_body_is_opaque,
-    response_head,
+    WafOutcome, begin, joined_cookies, protocol, refusal_of, request_body_is_opaque, response_head,
 };

@@ -14,7 +14,7 @@ use portcullis_waf::{
 };
 
 use crate::{
-    ingress::{Refusal, Stage},
+    ingress::{Refusal, Stage, is_grpc},
     listen::ConnectionFacts,
     snapshot::CompiledWaf,
 };
@@ -166,14 +166,6 @@ pub(crate) fn request_body_is_opaque(session: &Session, grpc_backends: bool) -> 
             && !headers.contains_key(header::TRANSFER_ENCODING);
     }
     grpc_backends && session.is_http2() && is_grpc(headers)
-}
-
-/// Whether a request is one of gRPC.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Name of an HTTP version in rules and logs.

@@ -89,6 +89,9 @@ async fn lim_14_the_time_to_wait_is_whole_seconds_and_enough() {
         let answer = http2.send(request).await.expect("an answer");
         assert_eq!(answer.status(), 429);
         let told = answer.headers()["retry-after"].to_str().expect("text");
+        let code = answer.headers().get("grpc-status");
+        let expected = (content_type == "application/grpc").then_some("14");
+        assert_eq!(code.and_then(|code| code.to_str().ok()), expected);
         assert!(
             told.parse::<u64>()
                 .is_ok_and(|told| (1..=2).contains(&told)),
