@@ -26,7 +26,7 @@ use super::{
     ConnectionFacts, ConnectionHandler, Stream, TlsConnection, address_value,
     per_address::{Counted, PerAddress},
     proxy_header::read_proxy_header,
-    stream::Tcp,
+    transport::Tcp,
 };
 use crate::{telemetry::Metrics, tls::ServerConfigs};
 

@@ -17,6 +17,7 @@ mod per_address;
 mod proxy_header;
 mod socket;
 mod stream;
+mod transport;
 
 pub use facts::{ConnectionFacts, TlsConnection, address_value};
 pub use framing::Body;
