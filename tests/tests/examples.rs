@@ -22,6 +22,8 @@ fn folder() -> tempfile::TempDir {
     fs::create_dir(&certs).expect("writable");
     authority.write(&certs, "tls", &["shop.example.com", "*.shop.example.com"]);
     fs::write(certs.join("internal-ca.crt"), authority.pem()).expect("writable");
+    fs::write(certs.join("clients-ca.crt"), authority.pem()).expect("writable");
+    fs::write(certs.join("clients.crl"), authority.revoke(&[], 2090)).expect("writable");
     fs::create_dir(folder.path().join("rules")).expect("writable");
     fs::create_dir(folder.path().join("logs")).expect("writable");
     fs::write(

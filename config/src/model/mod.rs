@@ -10,6 +10,7 @@ mod egress;
 mod listener;
 mod process;
 mod route;
+mod tls;
 mod waf;
 
 pub use access::*;
@@ -18,6 +19,7 @@ pub use egress::*;
 pub use listener::*;
 pub use process::*;
 pub use route::*;
+pub use tls::*;
 pub use waf::*;
 
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub struct Model {
     pub listeners: Vec<Listener>,
     /// Certificates, in document order.
     pub certificates: Vec<Certificate>,
+    /// TLS policies, in document order.
+    pub tls_policies: Vec<TlsPolicy>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: crate::access::AddressSet,
     /// Backends, in document order.

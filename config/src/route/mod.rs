@@ -2,8 +2,10 @@
 
 mod canonical;
 mod host;
+mod hosts;
 mod table;
 
 pub use canonical::{CanonicalPath, PathProblem, canonical_path};
 pub use host::canonical_host;
+pub use hosts::HostTable;
 pub use table::{RouteMatch, RouteRequest, RouteTable};

@@ -12,6 +12,7 @@ use portcullis_waf::Verdict;
 use super::{
     Ingress, Refusal, RequestContext, Session, Stage, client,
     context::HeldBody,
+    misdirected,
     request_id::{REQUEST_ID, accept_request_id},
     serve::Stop,
     view,
@@ -42,6 +43,7 @@ impl Ingress {
         {
             ctx.request_id = id;
         }
+        misdirected::check(&self.services().tls, &ctx.facts, &ctx.view)?;
 
         let request = session.req_header();
         let found = ctx
@@ -76,6 +78,7 @@ impl Ingress {
         if matches!(rule.rule.action, Action::Redirect(_)) {
             return Ok(rule);
         }
+        misdirected::check_clear(&self.services().tls, &ctx.facts, &ctx.view)?;
         let policies = &rule.rule.policies;
         // Reading is timed where it is done, over HTTP/1 and HTTP/2 alike.
         session.set_read_timeout(None);

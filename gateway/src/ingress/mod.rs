@@ -21,6 +21,7 @@ mod exchange;
 mod finish;
 mod forward;
 mod headers;
+mod misdirected;
 mod redirect;
 mod refusal;
 mod request_id;

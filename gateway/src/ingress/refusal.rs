@@ -20,6 +20,8 @@ const REASON: &str = "x-portcullis-reason";
 pub enum Stage {
     /// The request is malformed or ambiguous.
     Normalise,
+    /// The connection was not made for the host.
+    Tls,
     /// No route.
     Route,
     /// An address list.
@@ -39,6 +41,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Normalise => "normalise",
+            Self::Tls => "tls",
             Self::Route => "route",
             Self::Access => "access",
             Self::Limit => "limit",

@@ -1,19 +1,17 @@
 //! The certificates that are served.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::Read,
-    path::Path,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_config::{model::Certificate, problem::Severity};
 use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use x509_parser::{extensions::GeneralName, prelude::FromDer, prelude::X509Certificate};
+
+use super::{
+    files::unix_seconds,
+    read::{hash_of, hex, read_file},
+};
 
 /// Largest certificate or key file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -157,8 +155,8 @@ fn read_entry(
     known: Option<&Arc<Entry>>,
     warn: &mut dyn FnMut(String),
 ) -> Result<Arc<Entry>, String> {
-    let chain_pem = read_file(&certificate.certificate)?;
-    let key_pem = read_file(&certificate.key)?;
+    let chain_pem = read_file(&certificate.certificate, MAX_FILE_BYTES)?;
+    let key_pem = read_file(&certificate.key, MAX_FILE_BYTES)?;
     let content = content_hash(certificate, &chain_pem, &key_pem);
     let entry = match known {
         Some(known) if known.content == content => Arc::clone(known),
@@ -217,10 +215,7 @@ fn parse_entry(
         name: certificate.name.clone(),
         hosts,
         not_after: leaf.validity().not_after.timestamp(),
-        fingerprint: Sha256::digest(&pair.cert[0])
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        fingerprint: hex(&Sha256::digest(&pair.cert[0])),
     };
     Ok(Entry {
         facts,
@@ -259,39 +254,11 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
     dns.collect()
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!(
-            "{} is larger than {} KiB",
-            path.display(),
-            MAX_FILE_BYTES >> 10
-        ));
-    }
-    Ok(bytes)
-}
-
 fn content_hash(certificate: &Certificate, chain: &[u8], key: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
     let hosts = certificate.hosts.join(",");
-    for part in [hosts.as_bytes(), chain, key] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
+    hash_of([hosts.as_bytes(), chain, key])
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
-}
-
-fn unix_seconds() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        })
 }
