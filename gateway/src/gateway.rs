@@ -359,6 +359,11 @@ impl Gateway {
 
     fn tell_certificates(&self) {
         let files = self.inner.tls.files();
+        let responses = files
+            .certificates
+            .facts()
+            .filter_map(|facts| Some((facts.name.as_str(), facts.ocsp_until?)));
+        self.inner.metrics.ocsp_responses(responses);
         self.inner.metrics.revocation_lists(files.crl_expiries());
         self.inner.metrics.certificates(
             files

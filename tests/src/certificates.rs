@@ -108,6 +108,11 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// Its key in PEM.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     fn leaf(&self, hosts: &[&str]) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key is made");
         let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();

@@ -81,10 +81,14 @@ pub struct ListenerLimits {
 pub struct Certificate {
     /// Name, unique among the certificates.
     pub name: String,
-    /// PEM file with the chain, leaf first. Relative to the configuration file.
+    /// PEM file with the certificate of the key and its issuers, in any order.
+    /// Relative to the configuration file.
     pub certificate: String,
     /// PEM file with the private key (PKCS#8, PKCS#1 or SEC1).
     pub key: String,
+    /// File with an OCSP response in DER, to be stapled while it is good. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<String>,
     /// Host names to serve it for, exact or `*.suffix` (one label, RFC 9525).
     /// Default: the DNS names that the certificate carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -75,10 +75,12 @@ impl Default for ListenerLimits {
 pub struct Certificate {
     /// Unique name.
     pub name: String,
-    /// PEM chain, leaf first; absolute or relative to the working directory.
+    /// PEM chain; absolute or relative to the working directory.
     pub certificate: PathBuf,
     /// PEM private key.
     pub key: PathBuf,
+    /// OCSP response in DER.
+    pub ocsp: Option<PathBuf>,
     /// Hosts to serve it for, lower case, `*.` first label allowed; empty means
     /// the certificate's own DNS names.
     pub hosts: Vec<String>,

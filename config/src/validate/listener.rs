@@ -37,6 +37,10 @@ pub(super) fn certificate(
         name: certificate.name.clone(),
         certificate: file("certificate", &certificate.certificate),
         key: file("key", &certificate.key),
+        ocsp: certificate
+            .ocsp
+            .as_ref()
+            .map(|response| file("ocsp", response)),
         hosts,
     }
 }

@@ -51,6 +51,7 @@ pub struct Metrics {
     connections_open: IntGaugeVec,
     certificate_expiry: GaugeVec,
     crl_expiry: GaugeVec,
+    ocsp_expiry: GaugeVec,
     reloads: IntCounterVec,
     last_reload: Gauge,
     snapshot: IntGauge,
@@ -121,6 +122,7 @@ impl Metrics {
                 IntGaugeVec::new(opts(names::CONNECTIONS_OPEN), &["listener"]),
             ),
             certificate_expiry: gauges(&registry, names::CERTIFICATE_EXPIRY, &["certificate"]),
+            ocsp_expiry: gauges(&registry, names::OCSP_EXPIRY, &["certificate"]),
             crl_expiry: gauges(&registry, names::CRL_EXPIRY, &["file"]),
             reloads: counters(&registry, names::RELOADS, &["outcome"]),
             last_reload: register(&registry, Gauge::with_opts(opts(names::LAST_RELOAD))),
@@ -282,6 +284,16 @@ impl Metrics {
             self.certificate_expiry
                 .with_label_values(&[name])
                 .set(not_after as f64);
+        }
+    }
+
+    /// Sets when the OCSP response of each certificate is too old.
+    pub fn ocsp_responses<'a>(&self, responses: impl IntoIterator<Item = (&'a str, i64)>) {
+        self.ocsp_expiry.reset();
+        for (name, until) in responses {
+            self.ocsp_expiry
+                .with_label_values(&[name])
+                .set(until as f64);
         }
     }
 

@@ -153,10 +153,10 @@ pub(super) fn client_certificates(
 
 /// The files that [`TlsFiles::load`] reads.
 pub(crate) fn named_files(model: &Model) -> Vec<PathBuf> {
-    let pairs = model
-        .certificates
-        .iter()
-        .flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]);
+    let pairs = model.certificates.iter().flat_map(|pair| {
+        let named = [Some(&pair.certificate), Some(&pair.key), pair.ocsp.as_ref()];
+        named.into_iter().flatten().cloned()
+    });
     let trusts = client_certificates(model).flat_map(|(_, wanted)| {
         let trust = &wanted.trust;
         [Some(trust.ca.clone()), trust.crl.clone()]

@@ -11,12 +11,14 @@
 //! is the same in both stays the same value, so that a connection knows at the
 //! cost of one comparison that nothing has changed for it.
 
+mod chain;
 mod client_certificate;
 mod client_headers;
 mod client_verifier;
 mod distinguished_name;
 mod files;
 mod host;
+mod ocsp;
 mod read;
 mod store;
 mod table;
