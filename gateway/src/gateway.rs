@@ -35,7 +35,7 @@ use crate::{
     load::{Loaded, Refused, load},
     snapshot::{Live, Snapshot},
     telemetry::{AccessLog, AuditLog, Decisions, LogWriter, Metrics},
-    tls::{CertificateStore, ServerConfigs},
+    tls::Tls,
 };
 
 /// How to start a gateway.
@@ -61,7 +61,7 @@ struct Inner {
     live: Live,
     metrics: Arc<Metrics>,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    certificates: Arc<ArcSwap<CertificateStore>>,
+    tls: Arc<Tls>,
     budget: Arc<BodyBudget>,
     access_log: Arc<AccessLog>,
     audit_log: Arc<AuditLog>,
@@ -103,7 +103,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new());
         let Loaded {
             snapshot,
-            certificates,
+            tls_files,
             problems,
             origins,
             named_files,
@@ -120,19 +120,26 @@ impl Gateway {
         let budget = BodyBudget::new(process.max_buffered_bytes);
         let version = snapshot.version;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let certificates = Arc::new(ArcSwap::from_pointee(certificates));
-        let tls = Arc::new(
-            ServerConfigs::new(Arc::clone(&certificates)).map_err(|error| refused(&error))?,
-        );
+        let tls = Arc::new(Tls::new().map_err(|error| refused(&error))?);
+        let table = tls
+            .plan(&snapshot.load().model, &tls_files)
+            .map_err(|error| refused(&error))?;
+        tls.commit(table, tls_files);
         let services = Services {
             snapshot: Arc::clone(&snapshot),
+            tls: Arc::clone(&tls),
             metrics: Arc::clone(&metrics),
             access_log: Arc::clone(&access_log),
             audit_log: Arc::clone(&audit_log),
             budget: Arc::clone(&budget),
         };
         let ingress = Arc::new(Ingress::new(services));
-        let listeners = Listeners::new(Arc::clone(&ingress) as _, tls, Arc::clone(&metrics));
+        let listeners = Listeners::new(
+            Arc::clone(&ingress) as _,
+            Arc::clone(&tls),
+            Arc::clone(&metrics),
+            Arc::clone(&access_log),
+        );
         let egress = EgressServers::new(EgressServices {
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::clone(&metrics),
@@ -147,7 +154,7 @@ impl Gateway {
                 live,
                 metrics,
                 snapshot,
-                certificates,
+                tls,
                 budget,
                 access_log,
                 audit_log,
@@ -204,7 +211,7 @@ impl Gateway {
         if inner.draining.load(Ordering::Relaxed) {
             return;
         }
-        let before = inner.certificates.load_full();
+        let before = inner.tls.files();
         let this = self.clone();
         // Rules may take long to compile; requests must not wait for that.
         let loaded = tokio::task::spawn_blocking(move || {
@@ -223,13 +230,22 @@ impl Gateway {
         let inner = &self.inner;
         let Loaded {
             mut snapshot,
-            certificates,
+            tls_files,
             problems,
             origins,
             named_files,
         } = loaded;
         let counts = severities(&problems);
         let unchanged = inner.snapshot.load().hash == snapshot.hash;
+        let table = match inner.tls.plan(&snapshot.model, &tls_files) {
+            Ok(table) => table,
+            Err(error) => {
+                return self.refuse(Refused {
+                    problems: vec![internal("listeners".into(), &error)],
+                    named_files,
+                });
+            }
+        };
         if !unchanged {
             let plan = match inner.listeners.plan(&snapshot.model.listeners) {
                 Ok(plan) => plan,
@@ -255,7 +271,7 @@ impl Gateway {
                     named_files,
                 });
             }
-            inner.certificates.store(Arc::new(certificates));
+            inner.tls.commit(table, tls_files);
             snapshot.version = inner.snapshot.load().version + 1;
             let snapshot = Arc::new(snapshot);
             inner.snapshot.store(Arc::clone(&snapshot));
@@ -265,12 +281,20 @@ impl Gateway {
             inner.metrics.load_accepted(snapshot.version, counts);
             tracing::info!(version = snapshot.version, "configuration reloaded");
         } else {
-            let rotated = !certificates.facts().eq(inner.certificates.load().facts());
-            inner.certificates.store(Arc::new(certificates));
+            let before = inner.tls.files();
+            let rotated = !tls_files
+                .certificates
+                .facts()
+                .eq(before.certificates.facts());
+            let judged = tls_files.judges_otherwise(&before);
+            inner.tls.commit(table, tls_files);
             self.tell_certificates();
             inner.metrics.load_unchanged(counts);
             if rotated {
                 tracing::info!("certificates changed");
+            }
+            if judged {
+                tracing::info!("what certificates of clients are judged by changed");
             }
         }
         let mut state = lock(&inner.state);
@@ -334,9 +358,16 @@ impl Gateway {
     }
 
     fn tell_certificates(&self) {
-        let store = self.inner.certificates.load();
+        let files = self.inner.tls.files();
+        let responses = files
+            .certificates
+            .facts()
+            .filter_map(|facts| Some((facts.name.as_str(), facts.ocsp_until?)));
+        self.inner.metrics.ocsp_responses(responses);
+        self.inner.metrics.revocation_lists(files.crl_expiries());
         self.inner.metrics.certificates(
-            store
+            files
+                .certificates
                 .facts()
                 .map(|facts| (facts.name.as_str(), facts.not_after)),
         );

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ConfigFiles -> read -> Document -> validate -> Model -> compile -> Snapshot
-//!                                                   \-> certificates -> CertificateStore
+//!                                                   \-> certificates, client CAs -> TlsFiles
 //! ```
 //!
 //! `run` and `check` take the same path, so what `check` accepts is what runs.
@@ -22,7 +22,7 @@ use crate::{
     files::ConfigFiles,
     snapshot::{ContentHash, Live, Reads, Snapshot, compile},
     telemetry::Metrics,
-    tls::CertificateStore,
+    tls::{self, TlsFiles},
 };
 
 /// A configuration that may serve.
@@ -30,10 +30,9 @@ use crate::{
 pub struct Loaded {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// The certificates, each in its last good version.
-    pub certificates: CertificateStore,
-    /// Warnings, and certificates that could not be read: these are told, and
-    /// hurt nobody but the hosts they are for.
+    /// What TLS with clients needs, each file in its last good version.
+    pub tls_files: TlsFiles,
+    /// Warnings, and files whose last good version serves on: these are told.
     pub problems: Vec<Problem>,
     /// Where everything stands, for problems that show only when it is put in force.
     pub origins: Origins,
@@ -58,7 +57,7 @@ pub fn load(
     files: &ConfigFiles,
     live: &Live,
     metrics: &Metrics,
-    previous: Option<&CertificateStore>,
+    previous: Option<&TlsFiles>,
 ) -> Result<Loaded, Refused> {
     let sources = match files.load() {
         Ok(sources) => sources,
@@ -87,7 +86,16 @@ pub fn load(
             named_files,
         });
     }
-    let certificate_files = validated.model.certificates.clone();
+    // Told in either case: whoever mends a file wants to know of the others.
+    let (tls_files, broken) = TlsFiles::load(&validated.model, previous);
+    let refuses = broken.iter().any(|broken| broken.refuses);
+    let broken = broken.into_iter().map(|broken| Problem {
+        origin: read.origins.locate(&broken.path),
+        path: broken.path,
+        reason: broken.reason,
+        hint: None,
+        severity: broken.severity,
+    });
     let reads = Reads::default();
     let compiled = compile(
         &read.document,
@@ -102,35 +110,20 @@ pub fn load(
     named_files.extend(seen.keys().cloned());
     named_files.sort();
     named_files.dedup();
-    // Told in either case: whoever mends a file wants to know of the others.
-    let (certificates, broken) = CertificateStore::load(&certificate_files, previous);
-    let broken = broken.into_iter().map(|broken| {
-        let index = certificate_files
-            .iter()
-            .position(|known| known.name == broken.name);
-        let path = format!("certificates[{}]", index.unwrap_or_default());
-        Problem {
-            origin: read.origins.locate(&path),
-            path,
-            reason: format!("certificate {:?}: {}", broken.name, broken.reason),
-            hint: None,
-            severity: broken.severity,
-        }
-    });
     match compiled {
-        Ok((mut snapshot, warnings)) => {
+        Ok((mut snapshot, warnings)) if !refuses => {
             snapshot.hash = content_hash(&sources, &seen);
             problems.extend(warnings);
             problems.extend(broken);
             Ok(Loaded {
                 snapshot,
-                certificates,
+                tls_files,
                 problems,
                 origins: read.origins,
                 named_files,
             })
         }
-        Err(more) => {
+        Ok((_, more)) | Err(more) => {
             problems.extend(more);
             problems.extend(broken);
             Err(Refused {
@@ -195,11 +188,10 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
         .backends
         .iter()
         .filter_map(|backend| backend.tls.as_ref()?.ca.clone());
-    let pairs = model
-        .certificates
-        .iter()
-        .flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]);
-    rules.chain(authorities).chain(pairs).collect()
+    let mut files = tls::named_files(model);
+    files.extend(rules);
+    files.extend(authorities);
+    files
 }
 
 fn content_hash(sources: &[SourceFile], files: &BTreeMap<PathBuf, ContentHash>) -> String {

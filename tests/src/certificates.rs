@@ -3,15 +3,27 @@
 use std::{fs, path::Path, sync::Arc};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
+    CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, client::WantsClientCert};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 
 /// Signs certificates that its clients trust.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// What a certificate of a client says.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientCertificate<'a> {
+    /// Common name of its subject.
+    pub name: &'a str,
+    /// Serial number.
+    pub serial: u64,
+    /// Whether its time is over.
+    pub expired: bool,
 }
 
 impl Default for Authority {
@@ -23,22 +35,82 @@ impl Default for Authority {
 impl Authority {
     /// Makes an authority.
     pub fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         // Not the name of the leaves, or OpenSSL takes those for self-signed.
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "test authority");
+        Self::named("test authority")
+    }
+
+    /// Makes an authority with a name.
+    pub fn named(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key is made");
         Self {
-            issuer: CertifiedIssuer::self_signed(params, key).expect("a certificate is made"),
+            issuer: CertifiedIssuer::self_signed(authority(name), key)
+                .expect("a certificate is made"),
         }
+    }
+
+    /// Makes an authority that this one has signed.
+    pub fn intermediate(&self, name: &str) -> Self {
+        let key = KeyPair::generate().expect("a key is made");
+        Self {
+            issuer: CertifiedIssuer::signed_by(authority(name), key, &self.issuer)
+                .expect("a certificate is signed"),
+        }
+    }
+
+    /// Signs a certificate of a client: certificate and key in PEM.
+    pub fn sign_client(&self, client: ClientCertificate<'_>) -> (String, String) {
+        let key = KeyPair::generate().expect("a key is made");
+        let mut params =
+            CertificateParams::new(vec![format!("{}.client.test", client.serial)]).expect("a name");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, client.name);
+        params.serial_number = Some(SerialNumber::from(client.serial));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if client.expired {
+            params.not_after = date_time_ymd(2020, 1, 1);
+        }
+        let leaf = params
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate is signed");
+        (leaf.pem(), key.serialize_pem())
+    }
+
+    /// Signs a certificate of a client into `NAME.crt` and `NAME.key`.
+    pub fn write_client(&self, folder: &Path, name: &str, client: ClientCertificate<'_>) {
+        let (certificate, key) = self.sign_client(client);
+        replace(&folder.join(format!("{name}.key")), &key);
+        replace(&folder.join(format!("{name}.crt")), &certificate);
+    }
+
+    /// A list of revoked serial numbers in PEM; the next one is due in this year.
+    pub fn revoke(&self, serials: &[u64], next_year: i32) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2021, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2021, 1, 1),
+            next_update: date_time_ymd(next_year, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).expect("a list is signed");
+        list.pem().expect("a list is text")
     }
 
     /// Its certificate in PEM.
     pub fn pem(&self) -> String {
         self.issuer.pem()
+    }
+
+    /// Its key in PEM.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     fn leaf(&self, hosts: &[&str]) -> (Certificate, KeyPair) {
@@ -60,12 +132,8 @@ impl Authority {
     /// Signs a certificate into `NAME.crt` and `NAME.key`, each replaced whole.
     pub fn write(&self, folder: &Path, name: &str, hosts: &[&str]) {
         let (certificate, key) = self.sign(hosts);
-        for (ending, text) in [("key", key), ("crt", certificate)] {
-            let part = folder.join(format!("{name}.{ending}.part"));
-            fs::write(&part, text).expect("the folder is writable");
-            fs::rename(&part, folder.join(format!("{name}.{ending}")))
-                .expect("the folder is writable");
-        }
+        replace(&folder.join(format!("{name}.key")), &key);
+        replace(&folder.join(format!("{name}.crt")), &certificate);
     }
 
     /// A server configuration with a certificate for these hosts.
@@ -86,18 +154,60 @@ impl Authority {
 
     /// A client configuration that trusts this authority alone.
     pub fn client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+        self.client_builder(alpn, |builder| builder.with_no_client_auth())
+    }
+
+    /// The same, with a certificate that `signer` signs, for whoever asks for one.
+    pub fn client_showing(
+        &self,
+        alpn: &[&str],
+        signer: &Self,
+        client: ClientCertificate<'_>,
+    ) -> Arc<ClientConfig> {
+        let (certificate, key) = signer.sign_client(client);
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
+            .collect::<Result<_, _>>()
+            .expect("it is PEM");
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("it is PEM");
+        self.client_builder(alpn, |builder| {
+            builder
+                .with_client_auth_cert(chain, key)
+                .expect("the key is the certificate's")
+        })
+    }
+
+    fn client_builder(
+        &self,
+        alpn: &[&str],
+        show: impl FnOnce(ConfigBuilder<ClientConfig, WantsClientCert>) -> ClientConfig,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from(self.issuer.der().to_vec()))
             .expect("a good authority");
-        let mut config = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has the versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = show(builder);
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+/// Writes a file whole: nobody sees a half of it.
+pub fn replace(path: &Path, text: impl AsRef<[u8]>) {
+    let part = path.with_extension("part");
+    fs::write(&part, text).expect("the folder is writable");
+    fs::rename(&part, path).expect("the folder is writable");
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -46,6 +46,19 @@ impl Client {
         h2: bool,
     ) -> anyhow::Result<Self> {
         let config = authority.client(if h2 { &["h2"] } else { &["http/1.1"] });
+        Self::tls_with(address, config, host, h2).await
+    }
+
+    /// Connects over TLS with a client configuration of one's own.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn tls_with(
+        address: SocketAddr,
+        config: Arc<rustls::ClientConfig>,
+        host: &str,
+        h2: bool,
+    ) -> anyhow::Result<Self> {
         let name = rustls_pki_types::ServerName::try_from(host.to_owned())?;
         let stream = TlsConnector::from(config)
             .connect(name, connect(address).await)

@@ -15,7 +15,7 @@ mod scripted;
 
 pub use backend::{Backend, Recorder, Seen};
 pub use binary::{check, portcullis};
-pub use certificates::Authority;
+pub use certificates::{Authority, ClientCertificate, replace};
 pub use client::{Client, h2c, https_client};
 pub use gateway::{Gateway, swap_config_map, wait_for};
 pub use peers::{Peer, PeerSeen, installed};

@@ -21,7 +21,11 @@ fn folder() -> tempfile::TempDir {
     let certs = folder.path().join("certs");
     fs::create_dir(&certs).expect("writable");
     authority.write(&certs, "tls", &["shop.example.com", "*.shop.example.com"]);
+    // No good response: the certificate is served without.
+    fs::write(certs.join("tls.ocsp"), "none").expect("writable");
     fs::write(certs.join("internal-ca.crt"), authority.pem()).expect("writable");
+    fs::write(certs.join("clients-ca.crt"), authority.pem()).expect("writable");
+    fs::write(certs.join("clients.crl"), authority.revoke(&[], 2090)).expect("writable");
     fs::create_dir(folder.path().join("rules")).expect("writable");
     fs::create_dir(folder.path().join("logs")).expect("writable");
     fs::create_dir(folder.path().join("pages")).expect("writable");

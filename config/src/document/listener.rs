@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Duration};
+use super::{ByteSize, Duration, ListenerTls};
 
 /// A place where ingress traffic comes in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,32 +37,6 @@ pub enum ListenerProtocol {
     Http,
     /// HTTP/1.1 and HTTP/2 over TLS, by ALPN.
     Https,
-}
-
-/// TLS settings of a listener.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ListenerTls {
-    /// Lowest version accepted, `"1.2"` or `"1.3"`. Default `"1.2"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_version: Option<TlsVersion>,
-    /// Name of the certificate for clients that send no SNI or an unknown one.
-    /// Default: none, and such a handshake is refused with `unrecognized_name`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub default_certificate: Option<String>,
-}
-
-/// A TLS protocol version.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub enum TlsVersion {
-    /// TLS 1.2, RFC 5246.
-    #[serde(rename = "1.2")]
-    V1_2,
-    /// TLS 1.3, RFC 8446.
-    #[serde(rename = "1.3")]
-    V1_3,
 }
 
 /// Limits on the connections of one listener.
@@ -107,10 +81,14 @@ pub struct ListenerLimits {
 pub struct Certificate {
     /// Name, unique among the certificates.
     pub name: String,
-    /// PEM file with the chain, leaf first. Relative to the configuration file.
+    /// PEM file with the certificate of the key and its issuers, in any order.
+    /// Relative to the configuration file.
     pub certificate: String,
     /// PEM file with the private key (PKCS#8, PKCS#1 or SEC1).
     pub key: String,
+    /// File with an OCSP response in DER, to be stapled while it is good. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<String>,
     /// Host names to serve it for, exact or `*.suffix` (one label, RFC 9525).
     /// Default: the DNS names that the certificate carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

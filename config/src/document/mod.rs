@@ -18,6 +18,7 @@ mod policy;
 mod process;
 mod route;
 mod scalar;
+mod tls;
 mod waf;
 
 pub use access::*;
@@ -29,6 +30,7 @@ pub use policy::*;
 pub use process::*;
 pub use route::*;
 pub use scalar::*;
+pub use tls::*;
 pub use waf::*;
 
 use schemars::JsonSchema;
@@ -48,6 +50,9 @@ pub struct Document {
     /// Certificates for the HTTPS listeners, chosen by SNI.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Certificate>,
+    /// TLS by host, for the https listeners.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls_policies: Vec<TlsPolicy>,
     /// Whose forwarding headers are believed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_address: Option<ClientAddress>,

@@ -5,10 +5,10 @@
 
 use crate::{
     document::{
-        AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, Document, Duration,
-        Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener, ListenerLimits,
-        ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process, RateLimit,
-        RateLimitKey, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+        AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, ClientCertificates,
+        Document, Duration, Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener,
+        ListenerLimits, ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process,
+        RateLimit, RateLimitKey, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -17,6 +17,14 @@ use crate::{
 pub(super) fn fill(document: &mut Document, model: &Model) {
     for (listener, meant) in document.listeners.iter_mut().zip(&model.listeners) {
         fill_listener(listener, meant);
+    }
+    // What a TLS policy leaves out is as each listener has it, which cannot be written.
+    for (policy, meant) in document.tls_policies.iter_mut().zip(&model.tls_policies) {
+        let meant = meant.client_certificates.as_ref();
+        fill_client_certificates(
+            policy.client_certificates.as_mut(),
+            meant.and_then(Option::as_ref),
+        );
     }
     for list in &mut document.access_lists {
         list.address.get_or_insert(AccessAddress::default());
@@ -55,7 +63,16 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
         .get_or_insert_with(|| meant.address.to_string());
     if listener.protocol == ListenerProtocol::Https {
         let tls = listener.tls.get_or_insert_default();
-        tls.min_version.get_or_insert(meant.tls.min_version);
+        let settings = &meant.tls.settings;
+        tls.min_version.get_or_insert(settings.min_version);
+        tls.max_version.get_or_insert(settings.max_version);
+        tls.cipher_suites
+            .get_or_insert_with(|| settings.cipher_suites.clone());
+        tls.alpn.get_or_insert_with(|| settings.alpn.clone());
+        fill_client_certificates(
+            tls.client_certificates.as_mut(),
+            settings.client_certificates.as_ref(),
+        );
     }
     let limits = &meant.limits;
     let ListenerLimits {
@@ -78,6 +95,16 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
     max_header_size.get_or_insert(ByteSize(limits.max_header_size));
     max_headers.get_or_insert(limits.max_headers);
     max_streams.get_or_insert(limits.max_streams);
+}
+
+fn fill_client_certificates(
+    wanted: Option<&mut ClientCertificates>,
+    meant: Option<&model::ClientCertificates>,
+) {
+    if let (Some(wanted), Some(meant)) = (wanted, meant) {
+        wanted.max_depth.get_or_insert(meant.trust.max_depth);
+        wanted.headers.get_or_insert_with(|| meant.headers.clone());
+    }
 }
 
 fn fill_rate_limit(limit: &mut RateLimit, meant: &model::RateLimit) {

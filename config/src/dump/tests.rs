@@ -49,6 +49,20 @@ listeners:
   address: \"[::]:8443\"
   tls:
     minVersion: \"1.2\"
+    maxVersion: \"1.3\"
+    cipherSuites:
+    - TLS_AES_256_GCM_SHA384
+    - TLS_AES_128_GCM_SHA256
+    - TLS_CHACHA20_POLY1305_SHA256
+    - TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+    - TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+    - TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+    - TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+    - TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    - TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+    alpn:
+    - h2
+    - http/1.1
   limits:
     maxConnections: 20000
     maxConnectionsPerAddress: 0

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use crate::document::{ListenerProtocol, TlsVersion};
+use super::TlsSettings;
+pub use crate::document::ListenerProtocol;
 
 /// An ingress listener.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,21 +23,12 @@ pub struct Listener {
 }
 
 /// TLS settings of a listener.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// Lowest version accepted.
-    pub min_version: TlsVersion,
+    /// How TLS is spoken with hosts that no TLS policy names.
+    pub settings: TlsSettings,
     /// Certificate for clients without a known SNI, by name.
     pub default_certificate: Option<String>,
-}
-
-impl Default for ListenerTls {
-    fn default() -> Self {
-        Self {
-            min_version: TlsVersion::V1_2,
-            default_certificate: None,
-        }
-    }
 }
 
 /// Limits on the connections of one listener. The document's defaults are [`Default`].
@@ -83,10 +75,12 @@ impl Default for ListenerLimits {
 pub struct Certificate {
     /// Unique name.
     pub name: String,
-    /// PEM chain, leaf first; absolute or relative to the working directory.
+    /// PEM chain; absolute or relative to the working directory.
     pub certificate: PathBuf,
     /// PEM private key.
     pub key: PathBuf,
+    /// OCSP response in DER.
+    pub ocsp: Option<PathBuf>,
     /// Hosts to serve it for, lower case, `*.` first label allowed; empty means
     /// the certificate's own DNS names.
     pub hosts: Vec<String>,

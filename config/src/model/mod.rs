@@ -11,6 +11,7 @@ mod error_page;
 mod listener;
 mod process;
 mod route;
+mod tls;
 mod waf;
 
 pub use access::*;
@@ -20,6 +21,7 @@ pub use error_page::*;
 pub use listener::*;
 pub use process::*;
 pub use route::*;
+pub use tls::*;
 pub use waf::*;
 
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub struct Model {
     pub listeners: Vec<Listener>,
     /// Certificates, in document order.
     pub certificates: Vec<Certificate>,
+    /// TLS policies, in document order.
+    pub tls_policies: Vec<TlsPolicy>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: crate::access::AddressSet,
     /// Backends, in document order.

@@ -1,6 +1,6 @@
 //! Routes, their rules and what is done to a request.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
@@ -28,6 +28,15 @@ pub enum HostPattern {
     Exact(String),
     /// One or more labels before this suffix (stored without `*.`).
     Suffix(String),
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
+        }
+    }
 }
 
 /// Conditions on a request; all must hold.

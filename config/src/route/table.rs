@@ -12,8 +12,8 @@ use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 use http::{HeaderMap, Method};
 use regex::Regex;
 
-use super::condition;
-use crate::model::{HeaderMatch, HostPattern, Match, ParameterMatch, PathMatch, Route, Rule};
+use super::{HostTable, condition};
+use crate::model::{HeaderMatch, Match, ParameterMatch, PathMatch, Route, Rule};
 
 /// What the route table looks at.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +65,7 @@ pub struct RouteTable {
 /// The hosts of one listener.
 #[derive(Clone, Debug, Default)]
 struct Hosts {
-    exact: HashMap<String, Paths>,
-    suffix: HashMap<String, Paths>,
+    named: HostTable<Paths>,
     any: Option<Paths>,
 }
 
@@ -128,39 +127,18 @@ impl Hosts {
             self.any.get_or_insert_default().add(route);
         }
         for host in &route.hosts {
-            let paths = match host {
-                HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
-                HostPattern::Suffix(suffix) => self.suffix.entry(suffix.clone()).or_default(),
-            };
-            paths.add(route);
+            self.named.entry(host).or_default().add(route);
         }
     }
 
     fn sort(&mut self) {
-        for paths in self
-            .exact
-            .values_mut()
-            .chain(self.suffix.values_mut())
-            .chain(&mut self.any)
-        {
+        for paths in self.named.values_mut().chain(&mut self.any) {
             paths.sort();
         }
     }
 
     fn paths(&self, host: &str) -> Option<&Paths> {
-        if let Some(paths) = self.exact.get(host) {
-            return Some(paths);
-        }
-        if !self.suffix.is_empty() {
-            let mut rest = host;
-            while let Some((_, suffix)) = rest.split_once('.') {
-                if let Some(paths) = self.suffix.get(suffix) {
-                    return Some(paths);
-                }
-                rest = suffix;
-            }
-        }
-        self.any.as_ref()
+        self.named.find(host).or(self.any.as_ref())
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use super::{report::Report, text};
+use super::{report::Report, text, tls};
 use crate::{
     document::{self, ByteSize, Document},
     model::{
         AdminAddress, Certificate, HostPattern, Listener, ListenerLimits, ListenerProtocol,
-        ListenerTls, Model, TlsVersion,
+        ListenerTls, Model,
     },
 };
 
@@ -37,6 +37,10 @@ pub(super) fn certificate(
         name: certificate.name.clone(),
         certificate: file("certificate", &certificate.certificate),
         key: file("key", &certificate.key),
+        ocsp: certificate
+            .ocsp
+            .as_ref()
+            .map(|response| file("ocsp", response)),
         hosts,
     }
 }
@@ -78,7 +82,7 @@ pub(super) fn listeners(
             if let Some(address) = address {
                 claim(address, &listener.name, &place, &mut taken, report);
             }
-            let tls = tls(&path, listener, document, model, report);
+            let tls = listener_tls(&path, listener, document, model, report);
             let limits = limits(&path, listener.limits.as_ref(), report);
             Some(Listener {
                 name: listener.name.clone(),
@@ -150,7 +154,7 @@ fn claim(
     taken.push((address, name.to_owned()));
 }
 
-fn tls(
+fn listener_tls(
     path: &str,
     listener: &document::Listener,
     document: &Document,
@@ -186,7 +190,7 @@ fn tls(
         );
     }
     ListenerTls {
-        min_version: settings.min_version.unwrap_or(TlsVersion::V1_2),
+        settings: tls::settings(&format!("{path}.tls"), settings, report),
         default_certificate: settings
             .default_certificate
             .clone()

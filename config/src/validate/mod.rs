@@ -24,6 +24,7 @@ mod repeats;
 mod report;
 mod route;
 mod text;
+mod tls;
 mod waf;
 
 use std::{
@@ -115,6 +116,7 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
     );
     model.certificates = certificates.into_iter().map(Arc::unwrap_or_clone).collect();
     model.listeners = listener::listeners(document, &model, &mut report);
+    model.tls_policies = tls::policies(document, &model.listeners, &mut report);
     (model.routes, model.default_error_pages) = route::routes(document, &names, &mut report);
     add_empty_backends(&mut model);
     model.egress = document

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     document::{self, Document},
-    model::{Action, ErrorPages, HostPattern, Match, PathRewrite, Route, Rule},
+    model::{Action, ErrorPages, Match, PathRewrite, Route, Rule},
     route::canonical_host,
 };
 
@@ -62,18 +62,8 @@ fn route(
     report: &mut Report<'_>,
 ) -> Option<Route> {
     let named = text::name(path, &route.name, report);
-    listeners(path, route, context.document, report);
-    let mut hosts: Vec<HostPattern> = Vec::new();
-    for (index, host) in route.hosts.iter().enumerate() {
-        let place = format!("{path}.hosts[{index}]");
-        let Some(host) = report.ok(&place, text::host_pattern(host)) else {
-            continue;
-        };
-        match hosts.contains(&host) {
-            true => report.warn(place, "the host stands twice"),
-            false => hosts.push(host),
-        }
-    }
+    text::listeners(path, &route.listeners, context.document, report);
+    let hosts = text::hosts(path, &route.hosts, report);
     if route.rules.is_empty() {
         report.error_hint(
             format!("{path}.rules"),
@@ -118,16 +108,6 @@ fn route(
         hosts,
         rules,
     })
-}
-
-fn listeners(path: &str, route: &document::Route, document: &Document, report: &mut Report<'_>) {
-    for (index, name) in route.listeners.iter().enumerate() {
-        let mut known = document.listeners.iter().map(|known| known.name.as_str());
-        if !known.clone().any(|known| known == name) {
-            let place = format!("{path}.listeners[{index}]");
-            report.unknown(&place, "listeners", "listener", name, &mut known);
-        }
-    }
 }
 
 /// One rule. With an error of its own, or without a security control that it

@@ -8,6 +8,7 @@ use regex::RegexBuilder;
 use super::report::Report;
 use crate::{
     access::{AddressSet, parse_network},
+    document::Document,
     model::HostPattern,
     route::{CanonicalPath, PathTemplate, canonical_path},
 };
@@ -117,6 +118,38 @@ pub(super) fn host_pattern(text: &str) -> Result<HostPattern, String> {
     } else {
         HostPattern::Exact(host)
     })
+}
+
+/// Parses the hosts of an item; one that stands twice is told and taken once.
+pub(super) fn hosts(path: &str, wanted: &[String], report: &mut Report<'_>) -> Vec<HostPattern> {
+    let mut hosts: Vec<HostPattern> = Vec::new();
+    for (index, host) in wanted.iter().enumerate() {
+        let place = format!("{path}.hosts[{index}]");
+        let Some(host) = report.ok(&place, host_pattern(host)) else {
+            continue;
+        };
+        match hosts.contains(&host) {
+            true => report.warn(place, "the host stands twice"),
+            false => hosts.push(host),
+        }
+    }
+    hosts
+}
+
+/// Judges the listeners that an item names.
+pub(super) fn listeners(
+    path: &str,
+    wanted: &[String],
+    document: &Document,
+    report: &mut Report<'_>,
+) {
+    for (index, name) in wanted.iter().enumerate() {
+        let mut known = document.listeners.iter().map(|known| known.name.as_str());
+        if !known.clone().any(|known| known == name) {
+            let place = format!("{path}.listeners[{index}]");
+            report.unknown(&place, "listeners", "listener", name, &mut known);
+        }
+    }
 }
 
 /// Judges a path that a request is compared with, or rewritten to.

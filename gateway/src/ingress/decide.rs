@@ -12,6 +12,7 @@ use portcullis_waf::Verdict;
 use super::{
     Ingress, Refusal, RequestContext, Session, Stage, client,
     context::HeldBody,
+    misdirected,
     request_id::{REQUEST_ID, accept_request_id},
     rewrite::{query_of, rewritten_target},
     serve::Stop,
@@ -43,6 +44,7 @@ impl Ingress {
         {
             ctx.request_id = id;
         }
+        misdirected::check(&self.services().tls, &ctx.facts, &ctx.view)?;
 
         let request = session.req_header();
         let found = ctx
@@ -78,6 +80,7 @@ impl Ingress {
         if !matches!(rule.rule.action, Action::Forward(_)) {
             return Ok(rule);
         }
+        misdirected::check_clear(&self.services().tls, &ctx.facts, &ctx.view)?;
         if let Some(rewrite) = &rule.rule.rewrite_path {
             ctx.rewritten = match session.req_header().raw_path() {
                 // It has no path that could be rewritten.

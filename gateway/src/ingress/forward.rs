@@ -124,8 +124,10 @@ fn client_fields(
         .waf
         .as_ref()
         .is_some_and(|transaction| transaction.inspects_response_body());
+    let client_headers = client_headers(ctx);
     let ends_here = |name: &HeaderName| {
         is_ours(name.as_str())
+            || (client_headers.is_some() && tells_of_certificate(name.as_str()))
             || (!ctx.view.trusted && only_from_trusted(name.as_str()))
             || (crumbled && name == header::COOKIE)
             || (plain && name == header::ACCEPT_ENCODING)
@@ -207,6 +209,9 @@ fn forwarded_fields(
         }
     };
     tell(&X_REQUEST_ID, REQUEST_ID, ctx.request_id.as_bytes());
+    for (name, value) in client_headers(ctx).into_iter().flatten() {
+        tell(name, name.as_str(), value);
+    }
     let (facts, Some(client)) = (&ctx.facts, ctx.view.client) else {
         return;
     };
@@ -245,6 +250,14 @@ fn forwarded_fields(
         let port = itoa::Buffer::new().format(port).to_owned();
         tell(&X_FORWARDED_PORT, "X-Forwarded-Port", port.as_bytes());
     }
+}
+
+/// What the connection says of its client's certificate; `None` where it asks for none.
+fn client_headers(ctx: &RequestContext) -> Option<&[(HeaderName, Vec<u8>)]> {
+    let tls = ctx.facts.tls.as_ref()?;
+    let asks =
+        !tls.client_headers.is_empty() || tls.terms.load().settings.client_certificates.is_some();
+    asks.then_some(&tls.client_headers)
 }
 
 /// The host of a request that has no field for it: that of its target, or the
@@ -306,24 +319,35 @@ fn only_from_trusted(name: &str) -> bool {
         "fastly-client-ip",
         "front-end-https",
     ];
+    NAMES.iter().any(|known| alike(known, name))
+        || starts_alike("x-forwarded-", name)
+        || tells_of_certificate(name)
+}
+
+/// Whether a header tells of a client's certificate; where the gateway asks for
+/// one itself, not even a trusted proxy may send it.
+fn tells_of_certificate(name: &str) -> bool {
     const FAMILIES: [&str; 4] = [
-        "x-forwarded-",
         "ssl-client-",
         "x-ssl-client-",
         "x-client-cert",
+        "x-forwarded-client-cert",
     ];
-    let alike = |known: &str, name: &str| {
-        known.len() == name.len()
-            && known
-                .bytes()
-                .zip(name.bytes())
-                .all(|(known, byte)| known == byte || (known == b'-' && byte == b'_'))
-    };
-    NAMES.iter().any(|known| alike(known, name))
-        || FAMILIES.iter().any(|known| {
-            name.get(..known.len())
-                .is_some_and(|start| alike(known, start))
-        })
+    matches!(name.as_bytes().first(), Some(b's' | b'x'))
+        && FAMILIES.iter().any(|known| starts_alike(known, name))
+}
+
+fn starts_alike(known: &str, name: &str) -> bool {
+    name.get(..known.len())
+        .is_some_and(|start| alike(known, start))
+}
+
+fn alike(known: &str, name: &str) -> bool {
+    known.len() == name.len()
+        && known
+            .bytes()
+            .zip(name.bytes())
+            .all(|(known, byte)| known == byte || (known == b'-' && byte == b'_'))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod finish;
 mod forward;
 mod grpc;
 mod headers;
+mod misdirected;
 mod redirect;
 mod refusal;
 mod request_id;

@@ -21,6 +21,8 @@ const REASON: &str = "x-portcullis-reason";
 pub enum Stage {
     /// The request is malformed or ambiguous.
     Normalise,
+    /// The connection was not made for the host.
+    Tls,
     /// No route.
     Route,
     /// An address list.
@@ -40,6 +42,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Normalise => "normalise",
+            Self::Tls => "tls",
             Self::Route => "route",
             Self::Access => "access",
             Self::Limit => "limit",

@@ -20,6 +20,7 @@ use crate::{
     listen::{Body, ConnectionFacts},
     snapshot::Snapshot,
     telemetry::{AccessLog, AuditLog, Metrics},
+    tls::Tls,
     upstream::{Connection, Connector, HealthChecks},
 };
 
@@ -27,6 +28,8 @@ use crate::{
 pub struct Services {
     /// The snapshot that new requests pin.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// TLS with clients.
+    pub tls: Arc<Tls>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// One line for each request.
@@ -194,6 +197,8 @@ impl Ingress {
         refusal: Refusal,
     ) -> Ended {
         if refusal.stage == Stage::Body
+            // Another request of this connection would fare no better.
+            || refusal.stage == Stage::Tls
             || (refusal.stage == Stage::Normalise && refusal.status == 400)
         {
             // Where a message is broken nobody knows where the next begins.

@@ -5,15 +5,15 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use portcullis_config::model::{Listener, ListenerProtocol};
-use rustls::server::Acceptor;
+use rustls::{HandshakeKind, server::Acceptor};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncWriteExt,
@@ -28,7 +28,10 @@ use super::{
     proxy_header::read_proxy_header,
     transport::Tcp,
 };
-use crate::{telemetry::Metrics, tls::ServerConfigs};
+use crate::{
+    telemetry::{AccessLog, ConnectionRecord, Metrics},
+    tls::{ClientCertificate, Governed, HostTls, Tls, client_headers, refusal_reason},
+};
 
 /// Rest after an accept that failed for want of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -40,8 +43,9 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 pub(super) struct AcceptLoop {
     pub(super) settings: Arc<ArcSwap<Listener>>,
     pub(super) handler: Arc<dyn ConnectionHandler>,
-    pub(super) tls: Arc<ServerConfigs>,
+    pub(super) tls: Arc<Tls>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) access_log: Arc<AccessLog>,
     pub(super) open: Arc<AtomicU32>,
     pub(super) all_open: Arc<AtomicU32>,
     pub(super) per_address: Arc<PerAddress>,
@@ -148,40 +152,65 @@ impl AcceptLoop {
             let stream = Stream::plain(tcp, Arc::clone(&facts));
             return Ok((stream, facts, counted));
         }
+        let began = Instant::now();
+        let mut asked = None;
         let handshake = within(
             settings.limits.handshake_timeout,
-            self.handshake(tcp, settings),
+            self.handshake(tcp, settings, &mut asked),
         );
-        let (tls, connection) = handshake
-            .await
-            .map_err(|error| ("handshake_failed", error))?;
+        let (tls, connection) = match handshake.await {
+            Ok(made) => made,
+            Err(error) => {
+                let Some(reason) = refused_for(&error) else {
+                    return Err(("handshake_failed", error));
+                };
+                self.metrics.refusal("tls", reason);
+                self.access_log.write_connection(&ConnectionRecord {
+                    client,
+                    peer,
+                    sni: asked.as_deref(),
+                    refused_by: Some("tls"),
+                    reason: Some(reason),
+                    ..ConnectionRecord::new(name, "TLS", SystemTime::now(), began.elapsed())
+                });
+                return Err(("client_certificate_refused", error));
+            }
+        };
         let facts = facts(Some(connection));
         let stream = Stream::tls(tls, Arc::clone(&facts));
         Ok((stream, facts, counted))
     }
 
+    /// Speaks TLS with a client; `asked` gets the name it asks for.
     async fn handshake(
         &self,
         tcp: Tcp,
         settings: &Listener,
+        asked: &mut Option<String>,
     ) -> io::Result<(tokio_rustls::server::TlsStream<Tcp>, TlsConnection)> {
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-        let sni = start
-            .client_hello()
-            .server_name()
-            .map(str::to_ascii_lowercase);
-        let default = settings.tls.default_certificate.as_deref();
-        if !self.tls.serves(sni.as_deref(), default) {
+        asked.clone_from(&start.client_hello().server_name().map(canonical_name));
+        let sni = asked.as_deref();
+        let (terms, generation) = {
+            let table = self.tls.table();
+            let Some(Governed::Terminated(terms)) = table.find(&settings.name, sni) else {
+                return Err(io::Error::other("the listener has no TLS any more"));
+            };
+            (Arc::clone(terms), table.generation)
+        };
+        if !self.tls.serves(sni, terms.default_certificate.as_deref()) {
             start.io.write_all(&UNRECOGNIZED_NAME).await?;
             return Err(io::Error::other(format!(
                 "no certificate for {}",
-                sni.as_deref().unwrap_or("a client without SNI")
+                sni.unwrap_or("a client without SNI")
             )));
         }
-        let tls = start.into_stream(self.tls.config(&settings.tls)?).await?;
+        let tls = start.into_stream(terms.config()).await?;
         let session = tls.get_ref().1;
+        let client = shown(session, &terms)?;
+        let wanted = terms.settings.client_certificates.as_ref();
         let connection = TlsConnection {
-            sni,
+            sni: asked.clone(),
             version: match session.protocol_version() {
                 Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
                 _ => "TLSv1.3",
@@ -191,9 +220,50 @@ impl AcceptLoop {
                 .and_then(|suite| suite.suite().as_str())
                 .unwrap_or("unknown"),
             h2: session.alpn_protocol() == Some(b"h2"),
+            client_headers: wanted.map_or_else(Vec::new, |wanted| {
+                client_headers(&wanted.headers, client.as_deref())
+            }),
+            client,
+            terms: ArcSwap::new(terms),
+            generation: AtomicU64::new(generation),
         };
         Ok((tls, connection))
     }
+}
+
+/// The certificate that a client has shown; judged again where its session is an old one.
+fn shown(
+    session: &rustls::ServerConnection,
+    terms: &HostTls,
+) -> io::Result<Option<Box<ClientCertificate>>> {
+    if terms.settings.client_certificates.is_none() {
+        return Ok(None);
+    }
+    let chain = session.peer_certificates().unwrap_or_default();
+    if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+        terms.admits(chain).map_err(io::Error::other)?;
+    }
+    if chain.is_empty() {
+        return Ok(None);
+    }
+    let read = ClientCertificate::read(chain).map_err(|reason| {
+        tracing::debug!(%reason, "client certificate not read");
+        io::Error::other(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::BadEncoding,
+        ))
+    })?;
+    Ok(Some(Box::new(read)))
+}
+
+/// The reason code, where a handshake failed for the certificate of its client.
+fn refused_for(error: &io::Error) -> Option<&'static str> {
+    refusal_reason(error.get_ref()?.downcast_ref::<rustls::Error>()?)
+}
+
+/// A name of SNI as hosts are compared; it may have a dot at its end in spite of
+/// RFC 6066 section 3.
+fn canonical_name(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -4,16 +4,19 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use portcullis_config::model::Listener;
 
 use super::Body;
-use crate::telemetry::TlsFacts;
+use crate::{
+    telemetry::TlsFacts,
+    tls::{ClientCertificate, HostTls},
+};
 
 /// Facts of one connection; they travel with its stream.
 #[derive(Debug)]
@@ -51,9 +54,9 @@ pub fn address_value(address: IpAddr) -> HeaderValue {
 }
 
 /// Facts of a TLS handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct TlsConnection {
-    /// Server name that the client asked for, lower case.
+    /// Server name that the client asked for, lower case, without a trailing dot.
     pub sni: Option<String>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
@@ -61,6 +64,14 @@ pub struct TlsConnection {
     pub cipher: &'static str,
     /// Whether HTTP/2 was agreed on.
     pub h2: bool,
+    /// The certificate that the client has shown, which was verified.
+    pub client: Option<Box<ClientCertificate>>,
+    /// What backends are told of it.
+    pub client_headers: Vec<(HeaderName, Vec<u8>)>,
+    /// What the connection is held to; replaced by what asks for the same.
+    pub terms: ArcSwap<HostTls>,
+    /// Number of the table of settings that it was last found to agree with.
+    pub generation: AtomicU64,
 }
 
 impl ConnectionFacts {
@@ -69,6 +80,7 @@ impl ConnectionFacts {
         self.tls.as_ref().map(|tls| TlsFacts {
             version: tls.version,
             sni: tls.sni.as_deref(),
+            client: tls.client.as_deref(),
         })
     }
 

@@ -15,7 +15,10 @@ use portcullis_config::model::Listener;
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{ConnectionFacts, Stream, accept::AcceptLoop, socket::bind};
-use crate::{telemetry::Metrics, tls::ServerConfigs};
+use crate::{
+    telemetry::{AccessLog, Metrics},
+    tls::Tls,
+};
 
 /// Serves accepted connections.
 #[async_trait]
@@ -47,8 +50,9 @@ pub struct ListenError {
 /// The listeners that run.
 pub struct Listeners {
     handler: Arc<dyn ConnectionHandler>,
-    tls: Arc<ServerConfigs>,
+    tls: Arc<Tls>,
     metrics: Arc<Metrics>,
+    access_log: Arc<AccessLog>,
     open: Arc<AtomicU32>,
     running: Mutex<Vec<Running>>,
 }
@@ -71,13 +75,15 @@ impl Listeners {
     /// Makes a manager with no listeners.
     pub fn new(
         handler: Arc<dyn ConnectionHandler>,
-        tls: Arc<ServerConfigs>,
+        tls: Arc<Tls>,
         metrics: Arc<Metrics>,
+        access_log: Arc<AccessLog>,
     ) -> Self {
         Self {
             handler,
             tls,
             metrics,
+            access_log,
             open: Arc::default(),
             running: Mutex::default(),
         }
@@ -158,6 +164,7 @@ impl Listeners {
             handler: Arc::clone(&self.handler),
             tls: Arc::clone(&self.tls),
             metrics: Arc::clone(&self.metrics),
+            access_log: Arc::clone(&self.access_log),
             open: Arc::clone(&open),
             all_open: Arc::clone(&self.open),
             per_address: Arc::default(),

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::tls::ClientCertificate;
+
 use super::{Decision, Decisions, LogWriter, json_line::JsonLine, timestamp::with_timestamp};
 
 /// Bytes of a client's text (path, query, user agent) that a line keeps.
@@ -74,6 +76,8 @@ pub struct TlsFacts<'a> {
     pub version: &'a str,
     /// Server name that the client asked for.
     pub sni: Option<&'a str>,
+    /// The certificate that the client has shown.
+    pub client: Option<&'a ClientCertificate>,
 }
 
 /// The access log.
@@ -92,6 +96,11 @@ impl AccessLog {
     /// Where the lines go.
     pub fn writer(&self) -> &LogWriter {
         &self.writer
+    }
+
+    /// Where decisions are shown.
+    pub(super) fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// Tells whether anybody reads, so that facts need not be gathered for nobody.
@@ -148,6 +157,15 @@ fn line(facts: &RequestFacts<'_>) -> String {
         line.object("tls", |line| {
             line.text("version", tls.version)
                 .text_or_none("sni", tls.sni);
+            if let Some(client) = tls.client {
+                line.object("client", |line| {
+                    line.text("subject", cap(&client.subject))
+                        .text("issuer", cap(&client.issuer))
+                        .text("serial", &client.serial)
+                        .text("fingerprint", &client.fingerprint)
+                        .text("names", cap(&client.names.join(",")));
+                });
+            }
         });
     }
     line.text("method", facts.method)
@@ -177,6 +195,6 @@ fn line(facts: &RequestFacts<'_>) -> String {
     line.end()
 }
 
-fn cap(text: &str) -> &str {
+pub(super) fn cap(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -49,6 +50,8 @@ pub struct Metrics {
     connections: IntCounterVec,
     connections_open: IntGaugeVec,
     certificate_expiry: GaugeVec,
+    crl_expiry: GaugeVec,
+    ocsp_expiry: GaugeVec,
     reloads: IntCounterVec,
     last_reload: Gauge,
     snapshot: IntGauge,
@@ -119,6 +122,8 @@ impl Metrics {
                 IntGaugeVec::new(opts(names::CONNECTIONS_OPEN), &["listener"]),
             ),
             certificate_expiry: gauges(&registry, names::CERTIFICATE_EXPIRY, &["certificate"]),
+            ocsp_expiry: gauges(&registry, names::OCSP_EXPIRY, &["certificate"]),
+            crl_expiry: gauges(&registry, names::CRL_EXPIRY, &["file"]),
             reloads: counters(&registry, names::RELOADS, &["outcome"]),
             last_reload: register(&registry, Gauge::with_opts(opts(names::LAST_RELOAD))),
             snapshot: register(&registry, IntGauge::with_opts(opts(names::SNAPSHOT))),
@@ -279,6 +284,26 @@ impl Metrics {
             self.certificate_expiry
                 .with_label_values(&[name])
                 .set(not_after as f64);
+        }
+    }
+
+    /// Sets when the OCSP response of each certificate is too old.
+    pub fn ocsp_responses<'a>(&self, responses: impl IntoIterator<Item = (&'a str, i64)>) {
+        self.ocsp_expiry.reset();
+        for (name, until) in responses {
+            self.ocsp_expiry
+                .with_label_values(&[name])
+                .set(until as f64);
+        }
+    }
+
+    /// Sets when each list of revoked client certificates is too old.
+    pub fn revocation_lists<'a>(&self, lists: impl IntoIterator<Item = (&'a PathBuf, i64)>) {
+        self.crl_expiry.reset();
+        for (file, expiry) in lists {
+            self.crl_expiry
+                .with_label_values(&[&file.to_string_lossy()])
+                .set(expiry as f64);
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod access_log;
 mod audit;
+mod connection_line;
 mod decisions;
 mod json_line;
 mod logging;
@@ -20,6 +21,7 @@ mod writer;
 
 pub use access_log::{AccessLog, RequestFacts, TlsFacts};
 pub use audit::AuditLog;
+pub use connection_line::ConnectionRecord;
 pub use decisions::{Decision, Decisions};
 pub use logging::{LogFormat, init_logging};
 pub use metrics::{BackendMetrics, Metrics, RuleMetrics};

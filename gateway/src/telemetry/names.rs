@@ -77,6 +77,16 @@ pub const CERTIFICATE_EXPIRY: Name = Name(
     "portcullis_certificate_expiry_timestamp_seconds",
     "End of validity of each certificate, in seconds since 1970.",
 );
+/// Next update of the OCSP response of each certificate, by `certificate`.
+pub const OCSP_EXPIRY: Name = Name(
+    "portcullis_ocsp_expiry_timestamp_seconds",
+    "When the OCSP response of a certificate is not stapled any more, in seconds since 1970.",
+);
+/// Next update of each list of revoked client certificates, by `file`.
+pub const CRL_EXPIRY: Name = Name(
+    "portcullis_crl_expiry_timestamp_seconds",
+    "When a list of revoked client certificates must be renewed, in seconds since 1970, by file.",
+);
 /// Reloads by `outcome`.
 pub const RELOADS: Name = Name(
     "portcullis_reloads_total",

@@ -1,17 +1,37 @@
-//! Certificates, and the TLS settings made of them.
+//! TLS with clients: certificates, settings by host, certificates of clients.
 //!
 //! ```text
-//! files --load--> CertificateStore --ArcSwap--> resolver by SNI inside ServerConfigs --> handshake
+//! files --load--> TlsFiles: certificates, client CAs and CRLs, each in its last good version
+//!                    |
+//! Model --plan-------+--> TlsTable --ArcSwap--> HostTls by listener and SNI --> handshake
+//!                                          \--> what a request's host is held against
 //! ```
 //!
-//! The store is replaced whole when a file changes; the settings, the ticket
-//! keys and every open connection stay.
+//! The table is replaced whole when the configuration or a file changes. What
+//! is the same in both stays the same value, so that a connection knows at the
+//! cost of one comparison that nothing has changed for it.
 
-mod configs;
+mod chain;
+mod client_certificate;
+mod client_headers;
+mod client_verifier;
+mod distinguished_name;
+mod files;
+mod host;
+mod ocsp;
+mod read;
 mod store;
+mod table;
+mod tickets;
 
-pub use configs::ServerConfigs;
+pub use client_certificate::ClientCertificate;
+pub use client_headers::client_headers;
+pub use client_verifier::{ClientVerifier, refusal_reason};
+pub(crate) use files::named_files;
+pub use files::{FileProblem, TlsFiles};
+pub use host::HostTls;
 pub use store::{CertificateFacts, CertificateProblem, CertificateStore};
+pub use table::{Governed, Tls, TlsTable};
 
 /// Makes aws-lc-rs the provider of every TLS connection of the process.
 ///

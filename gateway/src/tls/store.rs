@@ -1,19 +1,19 @@
 //! The certificates that are served.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::Read,
-    path::Path,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use portcullis_config::{model::Certificate, problem::Severity};
 use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use x509_parser::{extensions::GeneralName, prelude::FromDer, prelude::X509Certificate};
+
+use super::{
+    chain::{self, Chain},
+    files::unix_seconds,
+    ocsp::{self, Unfit},
+    read::{hash_of, hex, read_file},
+};
 
 /// Largest certificate or key file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -32,7 +32,17 @@ pub struct CertificateStore {
 struct Entry {
     facts: CertificateFacts,
     key: Arc<CertifiedKey>,
+    /// The same with an OCSP response, while that is good.
+    stapled: Option<Stapled>,
     content: [u8; 32],
+    /// What is to be told as long as the files say what they say.
+    warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Stapled {
+    key: Arc<CertifiedKey>,
+    until: Option<i64>,
 }
 
 /// What metrics and the admin endpoint tell of a certificate.
@@ -44,6 +54,8 @@ pub struct CertificateFacts {
     pub hosts: Vec<String>,
     /// End of validity, in seconds since 1970.
     pub not_after: i64,
+    /// When its OCSP response is too old, in seconds since 1970.
+    pub ocsp_until: Option<i64>,
     /// SHA-256 of the leaf, in hex.
     pub fingerprint: String,
 }
@@ -119,7 +131,7 @@ impl CertificateStore {
                 .or_else(|| self.wildcard.get(sni.split_once('.')?.1))
         });
         let index = by_sni.or_else(|| self.by_name.get(default?))?;
-        Some(Arc::clone(&self.entries[*index].key))
+        Some(self.entries[*index].served(unix_seconds()))
     }
 
     /// Facts of every certificate, in document order.
@@ -152,22 +164,109 @@ impl CertificateStore {
     }
 }
 
+impl Entry {
+    /// What a handshake of this time is served.
+    fn served(&self, now: i64) -> Arc<CertifiedKey> {
+        match &self.stapled {
+            Some(stapled) if stapled.until.is_none_or(|until| until > now) => {
+                Arc::clone(&stapled.key)
+            }
+            _ => Arc::clone(&self.key),
+        }
+    }
+}
+
 fn read_entry(
     certificate: &Certificate,
     known: Option<&Arc<Entry>>,
     warn: &mut dyn FnMut(String),
 ) -> Result<Arc<Entry>, String> {
-    let chain_pem = read_file(&certificate.certificate)?;
-    let key_pem = read_file(&certificate.key)?;
-    let content = content_hash(certificate, &chain_pem, &key_pem);
+    let chain_pem = read_file(&certificate.certificate, MAX_FILE_BYTES)?;
+    let key_pem = read_file(&certificate.key, MAX_FILE_BYTES)?;
+    let response = certificate.ocsp.as_deref().map(ocsp::read);
+    let response_bytes = match &response {
+        Some(Ok(bytes)) => bytes,
+        _ => &[][..],
+    };
+    let content = content_hash(certificate, &chain_pem, &key_pem, response_bytes);
     let entry = match known {
         Some(known) if known.content == content => Arc::clone(known),
-        _ => Arc::new(parse_entry(certificate, &chain_pem, &key_pem, content)?),
+        _ => {
+            let mut entry = parse_entry(certificate, &chain_pem, &key_pem, content)?;
+            match response {
+                Some(Ok(response)) => entry.staple(certificate, response, known),
+                Some(Err(reason)) => entry.keep_staple(reason, known),
+                None => {}
+            }
+            Arc::new(entry)
+        }
     };
-    if entry.facts.not_after < unix_seconds() {
+    for warning in &entry.warnings {
+        warn(warning.clone());
+    }
+    let now = unix_seconds();
+    if entry.facts.not_after < now {
         warn(format!("{} has expired", certificate.certificate.display()));
     }
+    if let (Some(ocsp), Some(until)) = (&certificate.ocsp, entry.facts.ocsp_until)
+        && until < now
+    {
+        let path = ocsp.display();
+        warn(format!("{path} is past its next update and is not stapled"));
+    }
     Ok(entry)
+}
+
+impl Entry {
+    /// Takes an OCSP response where it is a good one of this certificate.
+    fn staple(&mut self, certificate: &Certificate, response: Vec<u8>, known: Option<&Arc<Self>>) {
+        let judged = {
+            let mut chain = self
+                .key
+                .cert
+                .iter()
+                .filter_map(|der| X509Certificate::from_der(der).ok())
+                .map(|(_, parsed)| parsed);
+            chain
+                .next()
+                .ok_or_else(|| Unfit::Silent("is about a certificate that cannot be read".into()))
+                .and_then(|leaf| {
+                    ocsp::staple(response, &leaf, chain.next().as_ref(), unix_seconds())
+                })
+        };
+        match judged {
+            Ok(staple) => {
+                let mut key = CertifiedKey::clone(&self.key);
+                key.ocsp = Some(staple.response);
+                self.facts.ocsp_until = staple.until;
+                self.stapled = Some(Stapled {
+                    key: Arc::new(key),
+                    until: staple.until,
+                });
+            }
+            Err(Unfit::Silent(reason)) => {
+                let path = certificate.ocsp.as_deref().unwrap_or_else(|| Path::new(""));
+                self.keep_staple(format!("{} {reason}", path.display()), known);
+            }
+            Err(Unfit::NotGood(reason)) => {
+                let path = certificate.ocsp.as_deref().unwrap_or_else(|| Path::new(""));
+                let warning = format!("{} {reason}; nothing is stapled", path.display());
+                self.warnings.push(warning);
+            }
+        }
+    }
+
+    /// Goes on with the response that was stapled to the same certificate before.
+    fn keep_staple(&mut self, reason: String, known: Option<&Arc<Self>>) {
+        let known = known.filter(|known| known.key.cert == self.key.cert);
+        let stapled = known.and_then(|known| known.stapled.clone());
+        self.warnings.push(match &stapled {
+            Some(_) => format!("{reason}; the response of before is stapled while it is good"),
+            None => format!("{reason}; nothing is stapled"),
+        });
+        self.facts.ocsp_until = stapled.as_ref().and_then(|stapled| stapled.until);
+        self.stapled = stapled;
+    }
 }
 
 fn parse_entry(
@@ -192,14 +291,22 @@ fn parse_entry(
         .map_err(|_| format!("{key_path} holds no PEM private key"))?;
     let key = aws_lc_rs::sign::any_supported_type(&key)
         .map_err(|_| format!("{key_path}: this kind of key is not supported; use RSA (2048 bits or more), ECDSA or Ed25519"))?;
-    let mut pair = CertifiedKey::new(chain, key);
-    put_leaf_first(&mut pair);
-    match pair.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            return Err(format!("{key_path} is not the key of {chain_path}"));
-        }
-        Err(error) => return Err(format!("{chain_path}: {error}")),
+    let Chain {
+        pair,
+        left_out,
+        is_authority,
+    } = chain::chain(chain, key)
+        .map_err(|reason| format!("{chain_path} with {key_path}: {reason}"))?;
+    let mut warnings = Vec::new();
+    if left_out > 0 {
+        warnings.push(format!(
+            "{chain_path} has {left_out} certificates that are not of its chain; they are not sent"
+        ));
+    }
+    if is_authority {
+        warnings.push(format!(
+            "{chain_path} is the certificate of an authority; many clients refuse it as a server's"
+        ));
     }
     let (_, leaf) = X509Certificate::from_der(&pair.cert[0])
         .map_err(|error| format!("{chain_path}: {error}"))?;
@@ -217,31 +324,16 @@ fn parse_entry(
         name: certificate.name.clone(),
         hosts,
         not_after: leaf.validity().not_after.timestamp(),
-        fingerprint: Sha256::digest(&pair.cert[0])
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        ocsp_until: None,
+        fingerprint: hex(&Sha256::digest(&pair.cert[0])),
     };
     Ok(Entry {
         facts,
         key: Arc::new(pair),
+        stapled: None,
         content,
+        warnings,
     })
-}
-
-/// Mends a chain that does not start with the key's own certificate: clients
-/// are strict about it, and concatenated files get it wrong.
-fn put_leaf_first(pair: &mut CertifiedKey) {
-    if pair.keys_match().is_ok() {
-        return;
-    }
-    for index in 1..pair.cert.len() {
-        pair.cert.swap(0, index);
-        if pair.keys_match().is_ok() {
-            return;
-        }
-        pair.cert.swap(0, index);
-    }
 }
 
 fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
@@ -259,39 +351,11 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
     dns.collect()
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!(
-            "{} is larger than {} KiB",
-            path.display(),
-            MAX_FILE_BYTES >> 10
-        ));
-    }
-    Ok(bytes)
-}
-
-fn content_hash(certificate: &Certificate, chain: &[u8], key: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
+fn content_hash(certificate: &Certificate, chain: &[u8], key: &[u8], response: &[u8]) -> [u8; 32] {
     let hosts = certificate.hosts.join(",");
-    for part in [hosts.as_bytes(), chain, key] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
+    hash_of([hosts.as_bytes(), chain, key, response])
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
-}
-
-fn unix_seconds() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        })
 }

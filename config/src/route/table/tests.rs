@@ -1,6 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::*;
+use crate::model::HostPattern;
 use crate::{
     read::{SourceFile, read},
     route::{canonical_host, canonical_path},

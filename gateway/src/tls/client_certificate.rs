@@ -1,0 +1,82 @@
+//! What is told of the certificate that a client has shown, and that was verified.
+
+use std::net::IpAddr;
+
+use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{FromDer, X509Certificate},
+};
+
+use super::{distinguished_name::distinguished_name, read::hex};
+
+/// Alternative names that are told; a certificate may have thousands.
+const MAX_NAMES: usize = 32;
+
+/// The certificate of a client.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// What the client has sent, its own certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Subject, as RFC 4514 writes names.
+    pub subject: String,
+    /// Issuer.
+    pub issuer: String,
+    /// Serial number, in hex.
+    pub serial: String,
+    /// SHA-256 of the certificate, in hex.
+    pub fingerprint: String,
+    /// Alternative names with their kind, as `DNS:client.example`; the first 32.
+    pub names: Vec<String>,
+}
+
+impl ClientCertificate {
+    /// Reads a chain that was verified.
+    ///
+    /// # Errors
+    /// A certificate that cannot be read; it must not pass then.
+    pub fn read(chain: &[CertificateDer<'_>]) -> Result<Self, String> {
+        let leaf = chain.first().ok_or("no certificate")?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+        let names = match parsed.subject_alternative_name() {
+            Ok(Some(names)) => names
+                .value
+                .general_names
+                .iter()
+                .filter_map(name)
+                .take(MAX_NAMES)
+                .collect(),
+            Ok(None) => Vec::new(),
+            Err(error) => return Err(error.to_string()),
+        };
+        Ok(Self {
+            subject: distinguished_name(parsed.subject()),
+            issuer: distinguished_name(parsed.issuer()),
+            serial: hex(parsed.raw_serial()),
+            fingerprint: hex(&Sha256::digest(leaf)),
+            names,
+            chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
+        })
+    }
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    let clean = |kind: &str, value: &str| {
+        let plain = value.bytes().all(|byte| byte.is_ascii_graphic());
+        plain.then(|| format!("{kind}:{value}"))
+    };
+    match name {
+        GeneralName::DNSName(value) => clean("DNS", value),
+        GeneralName::URI(value) => clean("URI", value),
+        GeneralName::RFC822Name(value) => clean("email", value),
+        GeneralName::IPAddress(bytes) => {
+            let address: IpAddr = match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes).ok()?.into(),
+                _ => <[u8; 16]>::try_from(*bytes).ok()?.into(),
+            };
+            Some(format!("IP:{address}"))
+        }
+        _ => None,
+    }
+}

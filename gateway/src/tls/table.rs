@@ -1,0 +1,214 @@
+//! Which TLS settings hold for a host.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use portcullis_config::{
+    model::{Listener, ListenerProtocol, Model, TlsSettings},
+    route::HostTable,
+};
+use rustls::{crypto::aws_lc_rs::Ticketer, server::ServerSessionMemoryCache};
+
+use super::{HostTls, TlsFiles, host::Shared};
+
+/// TLS 1.2 sessions remembered for resumption.
+const SESSIONS: usize = 10_000;
+
+/// TLS with the clients of every listener.
+#[derive(Debug)]
+pub struct Tls {
+    shared: Shared,
+    table: ArcSwap<TlsTable>,
+    generations: AtomicU64,
+}
+
+/// The settings of every listener and host, as they are at one time.
+#[derive(Debug, Default)]
+pub struct TlsTable {
+    /// Number of this table; no other has it.
+    pub generation: u64,
+    listeners: BTreeMap<String, Hosts>,
+    /// By http listener, the hosts that need a certificate of their clients and
+    /// so are not served in clear.
+    not_in_clear: BTreeMap<String, HostTable<bool>>,
+    /// Everything that was made, for the next table.
+    made: Vec<Arc<HostTls>>,
+}
+
+/// The hosts of one https listener.
+#[derive(Debug)]
+struct Hosts {
+    named: HostTable<Governed>,
+    other: Governed,
+}
+
+/// What holds for a host.
+#[derive(Clone, Debug)]
+pub enum Governed {
+    /// TLS ends here, with these settings.
+    Terminated(Arc<HostTls>),
+}
+
+impl Tls {
+    /// Makes TLS without listeners; ticket keys live as long as it does, so that
+    /// clients resume their sessions across reloads.
+    ///
+    /// # Errors
+    /// When the system gives no randomness for ticket keys.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            shared: Shared {
+                files: Arc::default(),
+                tickets: Ticketer::new().map_err(io::Error::other)?,
+                sessions: ServerSessionMemoryCache::new(SESSIONS),
+            },
+            table: ArcSwap::default(),
+            generations: AtomicU64::new(0),
+        })
+    }
+
+    /// Makes the table of a model and its files; nothing changes before [`Self::commit`].
+    ///
+    /// # Errors
+    /// When the provider cannot do what is asked for.
+    pub fn plan(&self, model: &Model, files: &TlsFiles) -> io::Result<TlsTable> {
+        let before = self.table.load();
+        let mut table = TlsTable {
+            generation: self.generations.fetch_add(1, Ordering::Relaxed) + 1,
+            ..TlsTable::default()
+        };
+        for listener in &model.listeners {
+            match listener.protocol {
+                ListenerProtocol::Http => table.add_clear(listener, model),
+                ListenerProtocol::Https => {
+                    table.add(listener, model, files, &self.shared, &before)?;
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    /// Has new handshakes and requests go by this table and these files.
+    pub fn commit(&self, table: TlsTable, files: TlsFiles) {
+        self.shared.files.store(Arc::new(files));
+        self.table.store(Arc::new(table));
+    }
+
+    /// The files that it goes by.
+    pub fn files(&self) -> Arc<TlsFiles> {
+        self.shared.files.load_full()
+    }
+
+    /// The table of now.
+    pub fn table(&self) -> arc_swap::Guard<Arc<TlsTable>> {
+        self.table.load()
+    }
+
+    /// Tells whether there is a certificate for a client that asks for this name.
+    pub fn serves(&self, sni: Option<&str>, default: Option<&str>) -> bool {
+        let files = self.shared.files.load();
+        files.certificates.find(sni, default).is_some()
+    }
+}
+
+impl TlsTable {
+    fn add(
+        &mut self,
+        listener: &Listener,
+        model: &Model,
+        files: &TlsFiles,
+        shared: &Shared,
+        before: &Self,
+    ) -> io::Result<()> {
+        let own = &listener.tls.settings;
+        let mut make = |settings: TlsSettings| {
+            let default = listener.tls.default_certificate.clone();
+            let host = self.make(settings, default, files, shared, before)?;
+            Ok::<_, io::Error>(Governed::Terminated(host))
+        };
+        let other = make(own.clone())?;
+        let mut named = HostTable::default();
+        for policy in &model.tls_policies {
+            if !policy.holds_on(&listener.name) {
+                continue;
+            }
+            let governed = make(policy.over(own))?;
+            for host in &policy.hosts {
+                // Validation has seen to it that each stands once.
+                named.entry(host).or_insert_with(|| governed.clone());
+            }
+        }
+        let hosts = Hosts { named, other };
+        self.listeners.insert(listener.name.clone(), hosts);
+        Ok(())
+    }
+
+    /// Takes what was made before for the same, or makes it.
+    fn make(
+        &mut self,
+        settings: TlsSettings,
+        default: Option<String>,
+        files: &TlsFiles,
+        shared: &Shared,
+        before: &Self,
+    ) -> io::Result<Arc<HostTls>> {
+        let verifier = settings
+            .client_certificates
+            .as_ref()
+            .and_then(|wanted| files.verifier(&wanted.trust));
+        let is_same =
+            |made: &&Arc<HostTls>| made.is_made_of(&settings, default.as_deref(), verifier, shared);
+        let here = self.made.iter().find(is_same).cloned();
+        if let Some(here) = here {
+            return Ok(here);
+        }
+        let host = match before.made.iter().find(is_same) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(HostTls::new(settings, default, verifier.cloned(), shared)?),
+        };
+        self.made.push(Arc::clone(&host));
+        Ok(host)
+    }
+
+    fn add_clear(&mut self, listener: &Listener, model: &Model) {
+        let mut hosts = HostTable::default();
+        for policy in &model.tls_policies {
+            let required =
+                matches!(&policy.client_certificates, Some(Some(wanted)) if wanted.required);
+            if policy.holds_on(&listener.name) {
+                for host in &policy.hosts {
+                    hosts.entry(host).or_insert(required);
+                }
+            }
+        }
+        // A host that another policy excepts from a wider one stays excepted.
+        if hosts.values_mut().any(|required| *required) {
+            self.not_in_clear.insert(listener.name.clone(), hosts);
+        }
+    }
+
+    /// What holds for a host of an https listener; a client that names none gets
+    /// what holds for those without settings of their own. `None` where there is
+    /// no such listener.
+    pub fn find(&self, listener: &str, host: Option<&str>) -> Option<&Governed> {
+        let hosts = self.listeners.get(listener)?;
+        let named = host.and_then(|host| hosts.named.find(host));
+        Some(named.unwrap_or(&hosts.other))
+    }
+
+    /// Whether a host must not be served by an http listener.
+    pub fn refuses_in_clear(&self, listener: &str, host: &str) -> bool {
+        !self.not_in_clear.is_empty()
+            && self
+                .not_in_clear
+                .get(listener)
+                .is_some_and(|hosts| hosts.find(host).is_some_and(|required| *required))
+    }
+}
