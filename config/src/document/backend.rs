@@ -26,6 +26,9 @@ pub struct Backend {
     /// not. Default: they are not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// How many of its requests may be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_budget: Option<RetryBudget>,
     /// TLS towards the endpoints. Default: none, in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
@@ -73,6 +76,19 @@ pub struct Ejection {
     /// Endpoints of the backend that may be left out at once, in percent. Default 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_ejected: Option<u32>,
+}
+
+/// How many requests of a backend may be tried again: a share of those of the last
+/// ten seconds, so that trying again does not multiply what an outage has to bear.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RetryBudget {
+    /// The share, in percent of the requests, 0 to 100. Default 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+    /// What is allowed besides, however few requests there are. Default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_per_second: Option<u32>,
 }
 
 /// Asking endpoints whether they are well.

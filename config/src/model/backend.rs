@@ -19,6 +19,8 @@ pub struct Backend {
     pub ejection: Ejection,
     /// How endpoints are asked whether they are well; `None` means not at all.
     pub health: Option<Health>,
+    /// How many requests may be tried again.
+    pub retry_budget: RetryBudget,
     /// TLS towards the endpoints.
     pub tls: Option<BackendTls>,
     /// Idle time of a pooled connection; zero closes after each request.
@@ -42,6 +44,24 @@ impl Default for Ejection {
             failures: 5,
             time: Duration::from_secs(10),
             max_ejected: 50,
+        }
+    }
+}
+
+/// How many requests may be tried again. The document's defaults are [`Default`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// Share of the requests, in percent.
+    pub percent: u32,
+    /// Allowed besides, each second.
+    pub min_per_second: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self {
+            percent: 20,
+            min_per_second: 10,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     document,
     model::{
         Backend, BackendProtocol, BackendTls, Balance, Ejection, Endpoint, Health, HostPattern,
+        RetryBudget,
     },
 };
 
@@ -24,6 +25,7 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
         balance: Balance::default(),
         ejection: Ejection::default(),
         health: None,
+        retry_budget: RetryBudget::default(),
         tls: None,
         keepalive: DEFAULT_KEEPALIVE,
     })
@@ -77,6 +79,11 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             .health
             .as_ref()
             .map(|settings| health(&format!("{path}.health"), settings, report)),
+        retry_budget: retry_budget(
+            &format!("{path}.retryBudget"),
+            backend.retry_budget.as_ref(),
+            report,
+        ),
         tls: backend
             .tls
             .as_ref()
@@ -105,6 +112,25 @@ fn ejection(
         failures: settings.failures.unwrap_or(default.failures),
         time: positive_time(path, "time", settings.time, default.time, report),
         max_ejected,
+    }
+}
+
+fn retry_budget(
+    path: &str,
+    settings: Option<&document::RetryBudget>,
+    report: &mut Report<'_>,
+) -> RetryBudget {
+    let default = RetryBudget::default();
+    let Some(settings) = settings else {
+        return default;
+    };
+    let percent = settings.percent.unwrap_or(default.percent);
+    if percent > 100 {
+        report.error(format!("{path}.percent"), "a share is at most 100 percent");
+    }
+    RetryBudget {
+        percent,
+        min_per_second: settings.min_per_second.unwrap_or(default.min_per_second),
     }
 }
 

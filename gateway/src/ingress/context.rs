@@ -1,6 +1,7 @@
 //! What one request carries through the phases.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -39,11 +40,13 @@ pub(super) struct RequestContext {
     /// The backend it went to.
     pub(super) backend: Option<Arc<CompiledBackend>>,
     /// The endpoint it went to.
-    pub(super) endpoint: Option<std::net::SocketAddr>,
-    /// Its position in the backend, and that it is at work.
-    pub(super) at_work: Option<(usize, InFlight)>,
-    /// Positions of endpoints that failed this request.
-    pub(super) tried: Vec<usize>,
+    pub(super) endpoint: Option<SocketAddr>,
+    /// That it is at work.
+    pub(super) at_work: Option<InFlight>,
+    /// Endpoints that failed this request.
+    pub(super) tried: Vec<SocketAddr>,
+    /// When it must have been answered.
+    pub(super) deadline: Option<Instant>,
     /// How often an endpoint was tried.
     pub(super) attempts: u32,
     /// When the endpoint was chosen.
@@ -96,6 +99,7 @@ impl RequestContext {
             endpoint: None,
             at_work: None,
             tried: Vec::new(),
+            deadline: None,
             attempts: 0,
             upstream_started: None,
             upstream_answered: None,

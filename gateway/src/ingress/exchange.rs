@@ -26,21 +26,20 @@ use super::{
     Ingress, Refusal, RequestContext, Session, Stage,
     client::{self, Gone},
     context::HeldBody,
+    deadline::{Over, by, earlier},
     decide::speaks,
     forward::{self, Framed},
     headers,
     request_id::REQUEST_ID,
+    retry::{self, Reached, Repeatable},
     serve::{Ended, Stop},
     upgrade,
 };
 use crate::{
     inspect,
-    snapshot::{CompiledBackend, CompiledRule},
+    snapshot::{CompiledBackend, CompiledRule, EndpointState},
     upstream::{Connection, Event, Fault, FaultKind, Patience, Reuse, Target},
 };
-
-/// Endpoints tried for one request.
-const MAX_TRIES: u32 = 3;
 
 /// Bytes of a streamed body that are kept until the response begins, so that the
 /// request can be sent again.
@@ -63,6 +62,8 @@ enum Conversed {
 /// Why an attempt failed.
 enum Failed {
     Endpoint(Fault),
+    /// Its answer has a status that is tried again.
+    Refused(u16),
     Stop(Stop),
 }
 
@@ -83,8 +84,10 @@ impl<T: Into<Stop>> From<T> for Failed {
 struct Upload {
     /// Whether the client has sent all.
     done: bool,
-    /// What was sent; `None` once it is too much to send again.
+    /// What was sent; `None` once it cannot be sent again.
     sent: Option<BytesMut>,
+    /// Whether the request may be sent again once the backend has seen it.
+    keep: bool,
 }
 
 impl Ingress {
@@ -99,10 +102,12 @@ impl Ingress {
         rule: &CompiledRule,
     ) -> Result<Ended, Stop> {
         let upgrade = upgrade::is_asked(session) && speaks(rule, BackendProtocol::Http1);
+        let timeouts = &rule.rule.policies.timeouts;
         let idempotent = session.req_header().method.is_idempotent();
         let mut upload = Upload {
             done: upgrade || matches!(ctx.held, HeldBody::Whole(..)) || session.is_body_empty(),
             sent: Some(BytesMut::new()),
+            keep: idempotent && rule.rule.policies.retries.attempts > 0,
         };
         let framed = Framed::of(session, ctx, upgrade);
         let mut stale = false;
@@ -111,31 +116,44 @@ impl Ingress {
             let target = Target {
                 backend: &backend,
                 endpoint,
-                connect: rule.rule.policies.timeouts.connect,
+                connect: timeouts.connect,
             };
             let reuse = if upgrade || stale {
                 Reuse::Never
             } else {
                 Reuse::Pooled
             };
-            let (mut connection, reused) = match self.connector().open(&target, reuse).await {
+            let attempt = timeouts.backend_request.map(|limit| Instant::now() + limit);
+            let until = earlier(ctx.deadline, attempt);
+            let (mut connection, reused) = match by(until, self.connector().open(&target, reuse))
+                .await
+                .unwrap_or_else(|over| Err(late(over).untouched()))
+            {
                 Ok(opened) => opened,
                 Err(fault) => {
                     backend.metrics.connect_failed();
                     note_failure(ctx, &backend);
                     // Counted: no attempt is left open for the end of the request.
                     ctx.upstream_started = None;
-                    // Nothing was sent yet, so another endpoint may be asked whatever the method is.
-                    let endpoints = backend.backend.endpoints.len();
-                    if ctx.attempts < MAX_TRIES && ctx.tried.len() < endpoints {
+                    in_time(ctx, &backend)?;
+                    let failed = (&fault, Reached::Nothing);
+                    let request = upload.repeatable(session);
+                    if retry::after_fault(ctx, rule, &backend, failed, request) {
                         continue;
                     }
                     return Err(refusal_of(&fault, &backend).into());
                 }
             };
-            let conversed = self
-                .converse(session, ctx, rule, &mut connection, &framed, &mut upload)
-                .await;
+            let reached = if reused { Reached::Kept } else { Reached::New };
+            let conversing =
+                self.converse(session, ctx, rule, &mut connection, &framed, &mut upload);
+            let conversed = match until {
+                None => conversing.await,
+                // Boxed: the state of an attempt is large, and there once without a limit.
+                Some(_) => by(until, Box::pin(conversing))
+                    .await
+                    .unwrap_or_else(|over| Err(late(over).into())),
+            };
             if let Ok(Conversed::Upgraded) = conversed {
                 return Ok(Ended::Upgraded(connection));
             }
@@ -147,6 +165,11 @@ impl Ingress {
                     return Ok(Ended::Whole);
                 }
                 Err(Failed::Stop(stop)) => return Err(stop),
+                Err(Failed::Refused(status)) => {
+                    tracing::debug!(status, request_id = %ctx.request_id, "attempt refused");
+                    set_aside(ctx);
+                    continue;
+                }
                 Err(Failed::Endpoint(fault)) => fault,
             };
             tracing::debug!(%fault, request_id = %ctx.request_id, "attempt failed");
@@ -155,17 +178,12 @@ impl Ingress {
             let broken = matches!(fault.kind, FaultKind::Closed | FaultKind::Malformed);
             if broken && !reused && upload.done && ctx.upstream_answered.is_none() {
                 note_failure(ctx, &backend);
+            } else if !reused || fault.kind != FaultKind::Closed {
+                set_aside(ctx);
             }
-            // An idempotent request may be made again (RFC 9110 section 9.2.2): on a new
-            // connection where a pooled one was closed under it, else at another endpoint.
-            let other = ctx.tried.len() < backend.backend.endpoints.len();
-            let again = fault.untouched
-                || (idempotent && fault.kind == FaultKind::Closed && (reused || other));
-            if again
-                && ctx.upstream_answered.is_none()
-                && ctx.attempts < MAX_TRIES
-                && upload.sent.is_some()
-            {
+            in_time(ctx, &backend)?;
+            let request = upload.repeatable(session);
+            if retry::after_fault(ctx, rule, &backend, (&fault, reached), request) {
                 stale = reused;
                 continue;
             }
@@ -222,6 +240,10 @@ impl Ingress {
                             pass_informational(session, head).await?;
                             continue;
                         }
+                        let request = upload.repeatable(session);
+                        if retry::after_status(ctx, rule, head.status.as_u16(), request) {
+                            return Err(Failed::Refused(head.status.as_u16()));
+                        }
                         self.pass_head(session, ctx, rule, head, end).await?;
                         // No way back from here: what was held has served its purpose.
                         upload.sent = None;
@@ -261,8 +283,8 @@ impl Ingress {
         end: bool,
     ) -> Result<(), Failed> {
         ctx.upstream_answered = Some(Instant::now());
-        if let (Some(backend), Some((index, _))) = (&ctx.backend, &ctx.at_work) {
-            backend.endpoint(*index).answered();
+        if let Some(at_work) = &ctx.at_work {
+            at_work.endpoint().answered();
         }
         if let Some(transaction) = &mut ctx.waf {
             let verdict = inspect::response_head(transaction, &head);
@@ -294,6 +316,14 @@ impl Ingress {
 }
 
 impl Upload {
+    /// Whether the request can be sent again.
+    fn repeatable(&self, session: &Session) -> Repeatable {
+        Repeatable {
+            idempotent: session.req_header().method.is_idempotent(),
+            body: self.sent.is_some(),
+        }
+    }
+
     /// Passes on a part of the body, or its end.
     fn pass(
         &mut self,
@@ -310,7 +340,7 @@ impl Upload {
         if max.is_some_and(|max| ctx.body_bytes > max) {
             return Err(Refusal::new(413, Stage::Body, "body-too-large").into());
         }
-        self.keep(&part, session.req_header().method.is_idempotent());
+        self.keep(&part);
         connection.send_body(part, self.done);
         Ok(())
     }
@@ -337,14 +367,14 @@ impl Upload {
     }
 
     /// Keeps a part, as long as the request may be sent again.
-    fn keep(&mut self, part: &Bytes, idempotent: bool) {
+    fn keep(&mut self, part: &Bytes) {
         let Some(sent) = &mut self.sent else {
             return;
         };
         if part.is_empty() {
             return;
         }
-        if idempotent && sent.len() + part.len() <= MAX_REPLAY {
+        if self.keep && sent.len() + part.len() <= MAX_REPLAY {
             sent.extend_from_slice(part);
         } else {
             self.sent = None;
@@ -365,36 +395,57 @@ fn choose(
         .or_else(|| rule.targets.as_ref()?.next().cloned());
     let backend = chosen.ok_or_else(unavailable)?;
     ctx.backend = Some(Arc::clone(&backend));
-    let Some(index) = backend.choose(&ctx.tried) else {
+    let Some(endpoint) = backend.choose(&ctx.tried) else {
         return Err(unavailable().by(&backend.backend.name));
     };
-    let address = backend.backend.endpoints[index].address;
-    ctx.at_work = Some((index, backend.endpoint(index).begin()));
+    let address = endpoint.address;
+    ctx.at_work = Some(endpoint.begin());
     ctx.attempts += 1;
     ctx.endpoint = Some(address);
     ctx.upstream_started = Some(Instant::now());
     Ok((backend, address))
 }
 
+/// Goes on without the endpoint of this attempt.
+fn set_aside(ctx: &mut RequestContext) -> Option<Arc<EndpointState>> {
+    let endpoint = Arc::clone(ctx.at_work.take()?.endpoint());
+    ctx.tried.push(endpoint.address);
+    Some(endpoint)
+}
+
 /// Notes that the endpoint of this attempt failed it.
 fn note_failure(ctx: &mut RequestContext, backend: &CompiledBackend) {
-    let Some((index, _)) = ctx.at_work.take() else {
+    let Some(endpoint) = set_aside(ctx) else {
         return;
     };
-    ctx.tried.push(index);
-    if let Some(time) = backend.failed(index) {
+    if let Some(time) = backend.failed(&endpoint) {
         tracing::warn!(
             backend = %backend.backend.name,
-            endpoint = %backend.backend.endpoints[index].address,
+            endpoint = %endpoint.address,
             seconds = time.as_secs_f64(),
             "endpoint left out for its failures"
         );
-        let endpoint = Arc::clone(backend.endpoint(index));
         tokio::spawn(async move {
             tokio::time::sleep(time + Duration::from_millis(1)).await;
             // Its metric tells of the end, also where nobody asks for it.
             endpoint.is_ejected();
         });
+    }
+}
+
+/// An attempt that took too long.
+fn late(_: Over) -> Fault {
+    Fault::new(FaultKind::Late, "its time is over")
+}
+
+/// Refuses a request whose time is over.
+fn in_time(ctx: &RequestContext, backend: &CompiledBackend) -> Result<(), Refusal> {
+    match ctx.deadline {
+        Some(at) if at <= Instant::now() => {
+            let refusal = Refusal::new(504, Stage::Upstream, "request-timeout");
+            Err(refusal.by(&backend.backend.name))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -405,6 +456,7 @@ fn refusal_of(fault: &Fault, backend: &CompiledBackend) -> Refusal {
         FaultKind::Connect => (502, "connect-failed"),
         FaultKind::Tls => (502, "tls-failed"),
         FaultKind::Timeout => (504, "timeout"),
+        FaultKind::Late => (504, "attempt-timeout"),
         FaultKind::Closed | FaultKind::Unwell => (502, "closed"),
         FaultKind::Malformed => (502, "bad-response"),
         FaultKind::Unsendable => return Refusal::new(400, Stage::Normalise, "bad-target"),

@@ -8,6 +8,8 @@ use std::{
     time::SystemTime,
 };
 
+use arc_swap::ArcSwap;
+
 use portcullis_config::{
     document::Document,
     dump::dump,
@@ -20,8 +22,8 @@ use portcullis_waf::{EngineMode, RuleSet};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
-    CompiledBackend, CompiledRule, CompiledWaf, Live, Reads, RuleLimiter, Schedule, Snapshot,
-    Targets,
+    CompiledBackend, CompiledRule, CompiledWaf, EndpointSet, Live, Member, Reads, RuleLimiter,
+    Schedule, Snapshot, Targets,
 };
 use crate::telemetry::Metrics;
 
@@ -204,19 +206,13 @@ fn compile_backend(
         .as_ref()
         .map(|list| list.iter().map(|der| der.as_ref()).collect::<Vec<_>>())
         .hash(&mut key);
-    let weights: Vec<u32> = backend
-        .endpoints
-        .iter()
-        .map(|endpoint| endpoint.weight)
-        .collect();
+    let members = backend.endpoints.iter().map(|endpoint| Member {
+        state: live.endpoint(&backend.name, endpoint.address),
+        weight: endpoint.weight,
+    });
     Ok(CompiledBackend {
-        endpoints: backend
-            .endpoints
-            .iter()
-            .map(|endpoint| live.endpoint(&backend.name, endpoint.address, metrics))
-            .collect(),
-        balancer: live.balancer(format!("backend:{}", backend.name)),
-        schedule: Schedule::new(&weights),
+        endpoints: ArcSwap::from_pointee(EndpointSet::new(members.collect())),
+        state: live.backend(&backend.name),
         authorities,
         pool_key: key.finish(),
         connector: OnceLock::new(),

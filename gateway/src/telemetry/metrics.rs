@@ -40,6 +40,7 @@ pub struct Metrics {
     refusals: IntCounterVec,
     upstream: IntCounterVec,
     upstream_seconds: HistogramVec,
+    upstream_retries: IntCounterVec,
     endpoint_up: GaugeVec,
     rate_limit: IntCounterVec,
     waf: IntCounterVec,
@@ -75,6 +76,8 @@ pub struct BackendMetrics {
     answered: IntCounter,
     failed: IntCounter,
     connect_failed: IntCounter,
+    retried: IntCounter,
+    over_budget: IntCounter,
     seconds: Histogram,
 }
 
@@ -107,6 +110,7 @@ impl Metrics {
             refusals: counters(&registry, names::REFUSALS, &["stage", "reason"]),
             upstream: counters(&registry, names::UPSTREAM, &["backend", "outcome"]),
             upstream_seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
+            upstream_retries: counters(&registry, names::UPSTREAM_RETRIES, &["backend", "outcome"]),
             endpoint_up: gauges(&registry, names::ENDPOINT_UP, &["backend", "endpoint"]),
             rate_limit: counters(&registry, names::RATE_LIMIT, &["limit", "verdict"]),
             waf: counters(&registry, names::WAF, &["profile", "verdict"]),
@@ -206,10 +210,13 @@ impl Metrics {
     /// The metrics of a backend.
     pub fn backend(&self, backend: &str) -> BackendMetrics {
         let outcome = |outcome| self.upstream.with_label_values(&[backend, outcome]);
+        let retries = |outcome| self.upstream_retries.with_label_values(&[backend, outcome]);
         BackendMetrics {
             answered: outcome("answered"),
             failed: outcome("failed"),
             connect_failed: outcome("connect_failed"),
+            retried: retries("sent"),
+            over_budget: retries("over_budget"),
             seconds: self.upstream_seconds.with_label_values(&[backend]),
         }
     }
@@ -343,6 +350,14 @@ impl BackendMetrics {
                 self.seconds.observe(waited.as_secs_f64());
             }
             None => self.failed.inc(),
+        }
+    }
+
+    /// Counts a request that is to be tried again, and whether its budget allows it.
+    pub fn retry(&self, allowed: bool) {
+        match allowed {
+            true => self.retried.inc(),
+            false => self.over_budget.inc(),
         }
     }
 

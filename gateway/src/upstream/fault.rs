@@ -31,6 +31,9 @@ pub(crate) enum FaultKind {
     /// Silence for too long.
     #[error("silent for too long")]
     Timeout,
+    /// The attempt took longer than it may.
+    #[error("not done in its time")]
+    Late,
     /// The connection ended.
     #[error("closed before its answer was whole")]
     Closed,
