@@ -194,7 +194,12 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
     let authorities = model
         .backends
         .iter()
-        .filter_map(|backend| backend.tls.as_ref()?.ca.clone());
+        .filter_map(|backend| backend.tls.as_ref())
+        .flat_map(|tls| {
+            let (certificate, key) = tls.identity.clone().unzip();
+            [tls.ca.clone(), certificate, key]
+        })
+        .flatten();
     let pairs = model
         .certificates
         .iter()

@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -41,10 +41,17 @@ impl Authority {
         self.issuer.pem()
     }
 
-    fn leaf(&self, hosts: &[&str]) -> (Certificate, KeyPair) {
+    /// A name with `://` is a URI.
+    fn leaf(&self, names: &[&str]) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key is made");
-        let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("hosts are names");
+        let (uris, hosts): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| name.contains("://"));
+        let hosts: Vec<String> = hosts.into_iter().map(str::to_owned).collect();
+        let mut params = CertificateParams::new(hosts).expect("hosts are names");
+        for uri in uris {
+            let uri = uri.try_into().expect("a URI is in ASCII");
+            params.subject_alt_names.push(SanType::URI(uri));
+        }
         let leaf = params
             .signed_by(&key, &self.issuer)
             .expect("a certificate is signed");
@@ -70,11 +77,38 @@ impl Authority {
 
     /// A server configuration with a certificate for these hosts.
     pub fn server(&self, hosts: &[&str], alpn: &[&str]) -> Arc<rustls::ServerConfig> {
+        self.server_config(
+            hosts,
+            alpn,
+            rustls::server::WebPkiClientVerifier::no_client_auth(),
+        )
+    }
+
+    /// The same, and clients must show a certificate of this authority too.
+    pub fn server_for_known_clients(
+        &self,
+        hosts: &[&str],
+        alpn: &[&str],
+    ) -> Arc<rustls::ServerConfig> {
+        let roots = Arc::new(self.roots());
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider())
+                .build()
+                .expect("there is an authority");
+        self.server_config(hosts, alpn, verifier)
+    }
+
+    fn server_config(
+        &self,
+        hosts: &[&str],
+        alpn: &[&str],
+        clients: Arc<dyn rustls::server::danger::ClientCertVerifier>,
+    ) -> Arc<rustls::ServerConfig> {
         let (leaf, key) = self.leaf(hosts);
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has the versions")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(
                 vec![leaf.der().clone()],
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
@@ -86,17 +120,21 @@ impl Authority {
 
     /// A client configuration that trusts this authority alone.
     pub fn client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the versions")
+            .with_root_certificates(self.roots())
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from(self.issuer.der().to_vec()))
             .expect("a good authority");
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Arc::new(config)
+        roots
     }
 }
 

@@ -131,9 +131,22 @@ pub struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackendTls {
-    /// Name sent as SNI and looked for in the endpoint's certificate.
+    /// Name sent as SNI, and looked for in the endpoint's certificate unless
+    /// `subjectAltNames` says otherwise.
     pub server_name: String,
     /// PEM file with the CA certificates to trust. Default: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+    /// Names of which the endpoint's certificate must have one, in place of
+    /// `serverName`: `dns:shop.internal` or `uri:spiffe://cluster.local/ns/shop/sa/web`.
+    /// Default: `serverName`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_alt_names: Option<Vec<String>>,
+    /// PEM file with the certificate that is shown to endpoints, the leaf first.
+    /// Default: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// PEM file with its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }

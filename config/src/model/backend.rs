@@ -108,8 +108,21 @@ pub struct Endpoint {
 /// TLS towards endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendTls {
-    /// SNI and certificate name.
+    /// SNI, and the name in the certificate where no other is given.
     pub server_name: String,
     /// PEM bundle of trusted CAs; `None` means the system's.
     pub ca: Option<PathBuf>,
+    /// Names of which the certificate must have one; empty means the server name.
+    pub subject_alt_names: Vec<SubjectAltName>,
+    /// PEM files of the client certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// A name in a certificate (RFC 5280 section 4.2.1.6).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SubjectAltName {
+    /// A host.
+    Dns(String),
+    /// A URI, as it is written.
+    Uri(String),
 }

@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{report::Report, text};
+use super::{report::Report, text, upstream_tls::upstream_tls};
 use crate::{
     document,
     model::{
-        Backend, BackendProtocol, BackendTls, Balance, Ejection, Endpoint, Health, HostPattern,
-        RetryBudget,
+        Backend, BackendProtocol, Balance, Ejection, Endpoint, Health, HostPattern, RetryBudget,
     },
 };
 
@@ -87,7 +86,7 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
         tls: backend
             .tls
             .as_ref()
-            .and_then(|settings| tls(&format!("{path}.tls"), settings, report)),
+            .and_then(|settings| upstream_tls(&format!("{path}.tls"), settings, report)),
         keepalive: backend.keepalive.map_or(DEFAULT_KEEPALIVE, |time| time.0),
     }
 }
@@ -221,26 +220,4 @@ fn positive_time(
         report.error(format!("{path}.{field}"), "a time must be more than 0");
     }
     wanted.map_or(default, |time| time.0)
-}
-
-fn tls(path: &str, tls: &document::BackendTls, report: &mut Report<'_>) -> Option<BackendTls> {
-    let ca = tls.ca.as_ref().map(|file| {
-        let place = format!("{path}.ca");
-        if file.is_empty() {
-            report.error(&place, "a file is missing");
-        }
-        report.origins().resolve(&place, file)
-    });
-    // An empty server name would turn verification off in the TLS library.
-    let place = format!("{path}.serverName");
-    let HostPattern::Exact(server_name) =
-        report.ok(&place, text::host_pattern(&tls.server_name))?
-    else {
-        report.error(
-            place,
-            format!("{:?} is a pattern, not a name", tls.server_name),
-        );
-        return None;
-    };
-    Some(BackendTls { server_name, ca })
 }

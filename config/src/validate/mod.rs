@@ -23,6 +23,7 @@ mod repeats;
 mod report;
 mod route;
 mod text;
+mod upstream_tls;
 mod waf;
 
 use std::{

@@ -158,7 +158,7 @@ impl Ingress {
                 return Ok(Ended::Upgraded(connection));
             }
             // In any case: a connection that cannot be used again is closed.
-            self.connector().release(connection, &target).await;
+            self.connector().release(connection, &target);
             let fault = match conversed {
                 Ok(_) => {
                     ctx.at_work = None;

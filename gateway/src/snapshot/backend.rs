@@ -1,17 +1,15 @@
 //! A backend as a snapshot has it, and the choice of an endpoint.
 
 use std::{
-    any::Any,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use portcullis_config::model;
-use rustls_pki_types::CertificateDer;
 
-use super::{Balancer, EndpointState, RetryBudget, Schedule};
+use super::{Balancer, EndpointState, RetryBudget, Schedule, UpstreamTls};
 use crate::telemetry::BackendMetrics;
 
 /// What outlives a snapshot of a backend.
@@ -26,12 +24,10 @@ pub struct BackendState {
 pub struct CompiledBackend {
     /// What the backend is.
     pub backend: Arc<model::Backend>,
-    /// CA certificates to trust; `None` means the system's or no TLS.
-    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// TLS towards the endpoints.
+    pub tls: Option<UpstreamTls>,
     /// Separates connection pools that must not be shared.
     pub pool_key: u64,
-    /// What the data plane derives from this backend, once.
-    pub connector: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Metrics with the backend's label.
     pub metrics: BackendMetrics,
     pub(super) state: Arc<BackendState>,

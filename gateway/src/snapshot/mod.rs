@@ -19,6 +19,7 @@ mod live;
 mod reads;
 mod retry_budget;
 mod rule_sets;
+mod upstream_tls;
 
 pub use backend::{BackendState, CompiledBackend, EndpointSet, Member};
 pub use balance::{Balancer, Schedule};
@@ -28,6 +29,7 @@ pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
 pub use reads::{ContentHash, Reads};
 pub use retry_budget::RetryBudget;
+pub use upstream_tls::UpstreamTls;
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 

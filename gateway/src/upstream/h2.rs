@@ -182,13 +182,14 @@ impl Connection {
             .check_response_end_or_error()
             .map_err(|error| Fault::new(FaultKind::Closed, error))
     }
+}
 
-    /// The session, to be released; a request that was not sent whole is reset.
-    pub(super) fn into_session(mut self) -> Http2Session {
+impl Drop for Connection {
+    /// A request that was not sent whole is reset.
+    fn drop(&mut self) {
         if let Some(sender) = self.sender.as_mut().filter(|_| !self.ended) {
             sender.send_reset(Reason::CANCEL);
         }
-        self.session
     }
 }
 

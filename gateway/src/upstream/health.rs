@@ -160,7 +160,7 @@ async fn ask(connector: &Connector, target: Target<'_>, health: &Health) -> Resu
     };
     let (mut connection, _) = connector.open(&target, Reuse::Never).await?;
     let answer = get(&mut connection, path, &target, health).await;
-    connector.release(connection, &target).await;
+    connector.release(connection, &target);
     answer
 }
 

@@ -11,14 +11,15 @@
 //! reading, is heard all the same. Nothing is lost when `next` is dropped before
 //! it is ready, so it can stand in a `select!`.
 //!
-//! TCP, TLS and HTTP/2 are pingora-core's. HTTP/1 is spoken and pooled here
-//! ([`h1`], [`pool`]): a request is written from the client's own head, without a copy of
+//! TLS streams and HTTP/2 are pingora-core's. Connections are made and pooled here
+//! ([`connect`], [`pool`], [`h2_pool`]), and HTTP/1 is spoken here ([`h1`]): a request is written from the client's own head, without a copy of
 //! it in between, and a response can be held back before its head is sent on.
 
 mod connect;
 mod fault;
 mod h1;
 mod h2;
+mod h2_pool;
 mod health;
 mod outbox;
 mod pool;
