@@ -26,6 +26,9 @@ pub struct Backend {
     /// not. Default: they are not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// What it is given at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BackendLimits>,
     /// How many of its requests may be tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_budget: Option<RetryBudget>,
@@ -76,6 +79,28 @@ pub struct Ejection {
     /// Endpoints of the backend that may be left out at once, in percent. Default 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_ejected: Option<u32>,
+}
+
+/// What a backend is given at once, by one gateway process and over all its
+/// endpoints. A request over it waits for its turn, and gets 503 where it may not
+/// wait, or has waited for too long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BackendLimits {
+    /// Connections that are open, idle ones included; one that is idle makes room for
+    /// one that is needed. Default 10000; 0 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+    /// Requests in flight, each stream of HTTP/2 and each upgraded connection being
+    /// one. Default 10000; 0 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<u32>,
+    /// Requests that wait. Default 1000; 0 lets none wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pending: Option<u32>,
+    /// How long one waits. Default `5s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_timeout: Option<Duration>,
 }
 
 /// How many requests of a backend may be tried again: a share of those of the last

@@ -107,6 +107,15 @@ fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
     ejection
         .max_ejected
         .get_or_insert(meant.ejection.max_ejected);
+    let limits = backend.limits.get_or_insert_default();
+    limits
+        .max_connections
+        .get_or_insert(meant.limits.max_connections);
+    limits.max_requests.get_or_insert(meant.limits.max_requests);
+    limits.max_pending.get_or_insert(meant.limits.max_pending);
+    limits
+        .pending_timeout
+        .get_or_insert(Duration(meant.limits.pending_timeout));
     let budget = backend.retry_budget.get_or_insert_default();
     budget.percent.get_or_insert(meant.retry_budget.percent);
     budget

@@ -19,6 +19,8 @@ pub struct Backend {
     pub ejection: Ejection,
     /// How endpoints are asked whether they are well; `None` means not at all.
     pub health: Option<Health>,
+    /// What it is given at once.
+    pub limits: BackendLimits,
     /// How many requests may be tried again.
     pub retry_budget: RetryBudget,
     /// TLS towards the endpoints.
@@ -44,6 +46,30 @@ impl Default for Ejection {
             failures: 5,
             time: Duration::from_secs(10),
             max_ejected: 50,
+        }
+    }
+}
+
+/// What a backend is given at once. The document's defaults are [`Default`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendLimits {
+    /// Open connections; 0 means no limit.
+    pub max_connections: u32,
+    /// Requests in flight; 0 means no limit.
+    pub max_requests: u32,
+    /// Requests that wait.
+    pub max_pending: u32,
+    /// How long one waits.
+    pub pending_timeout: Duration,
+}
+
+impl Default for BackendLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_requests: 10_000,
+            max_pending: 1_000,
+            pending_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -6,7 +6,8 @@ use super::{report::Report, text, upstream_tls::upstream_tls};
 use crate::{
     document,
     model::{
-        Backend, BackendProtocol, Balance, Ejection, Endpoint, Health, HostPattern, RetryBudget,
+        Backend, BackendLimits, BackendProtocol, Balance, Ejection, Endpoint, Health, HostPattern,
+        RetryBudget,
     },
 };
 
@@ -24,6 +25,7 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
         balance: Balance::default(),
         ejection: Ejection::default(),
         health: None,
+        limits: BackendLimits::default(),
         retry_budget: RetryBudget::default(),
         tls: None,
         keepalive: DEFAULT_KEEPALIVE,
@@ -78,6 +80,7 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             .health
             .as_ref()
             .map(|settings| health(&format!("{path}.health"), settings, report)),
+        limits: limits(&format!("{path}.limits"), backend.limits.as_ref(), report),
         retry_budget: retry_budget(
             &format!("{path}.retryBudget"),
             backend.retry_budget.as_ref(),
@@ -111,6 +114,29 @@ fn ejection(
         failures: settings.failures.unwrap_or(default.failures),
         time: positive_time(path, "time", settings.time, default.time, report),
         max_ejected,
+    }
+}
+
+fn limits(
+    path: &str,
+    settings: Option<&document::BackendLimits>,
+    report: &mut Report<'_>,
+) -> BackendLimits {
+    let default = BackendLimits::default();
+    let Some(settings) = settings else {
+        return default;
+    };
+    BackendLimits {
+        max_connections: settings.max_connections.unwrap_or(default.max_connections),
+        max_requests: settings.max_requests.unwrap_or(default.max_requests),
+        max_pending: settings.max_pending.unwrap_or(default.max_pending),
+        pending_timeout: positive_time(
+            path,
+            "pendingTimeout",
+            settings.pending_timeout,
+            default.pending_timeout,
+            report,
+        ),
     }
 }
 

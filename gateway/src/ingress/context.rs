@@ -14,7 +14,7 @@ use super::{Refusal, request_id::new_request_id, view::RequestView};
 use crate::{
     inspect::{Hold, WafOutcome},
     listen::ConnectionFacts,
-    snapshot::{CompiledBackend, CompiledRule, InFlight, Snapshot},
+    snapshot::{CompiledBackend, CompiledRule, InFlight, Place, Snapshot},
 };
 
 /// The state of one request.
@@ -41,6 +41,8 @@ pub(super) struct RequestContext {
     pub(super) backend: Option<Arc<CompiledBackend>>,
     /// The endpoint it went to.
     pub(super) endpoint: Option<SocketAddr>,
+    /// The place that it has at the backend.
+    pub(super) place: Option<Place>,
     /// That it is at work.
     pub(super) at_work: Option<InFlight>,
     /// Endpoints that failed this request.
@@ -97,6 +99,7 @@ impl RequestContext {
             refusal: None,
             backend: None,
             endpoint: None,
+            place: None,
             at_work: None,
             tried: Vec::new(),
             deadline: None,

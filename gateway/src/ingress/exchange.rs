@@ -23,7 +23,7 @@ use pingora::http::ResponseHeader;
 use portcullis_config::model::BackendProtocol;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage,
+    Ingress, Refusal, RequestContext, Session, Stage, admission,
     client::{self, Gone},
     context::HeldBody,
     deadline::{Over, by, earlier},
@@ -112,7 +112,17 @@ impl Ingress {
         let framed = Framed::of(session, ctx, upgrade);
         let mut stale = false;
         loop {
-            let (backend, endpoint) = choose(ctx, rule)?;
+            let backend = choose_backend(ctx, rule)?;
+            if ctx.place.is_none() {
+                ctx.place = match backend.gate().try_enter() {
+                    Some(place) => Some(place),
+                    // Boxed: few wait.
+                    None => {
+                        Some(Box::pin(admission::wait(session, ctx, &backend, upload.done)).await?)
+                    }
+                };
+            }
+            let endpoint = choose_endpoint(ctx, &backend)?;
             let target = Target {
                 backend: &backend,
                 endpoint,
@@ -382,19 +392,29 @@ impl Upload {
     }
 }
 
-/// Chooses the endpoint of the next attempt; a later one stays with the backend
-/// that was chosen by weight and takes its next endpoint.
-fn choose(
+fn unavailable() -> Refusal {
+    Refusal::new(503, Stage::Upstream, "no-endpoint")
+}
+
+/// Chooses the backend by weight; a later attempt stays with it.
+fn choose_backend(
     ctx: &mut RequestContext,
     rule: &CompiledRule,
-) -> Result<(Arc<CompiledBackend>, SocketAddr), Refusal> {
-    let unavailable = || Refusal::new(503, Stage::Upstream, "no-endpoint");
+) -> Result<Arc<CompiledBackend>, Refusal> {
     let chosen = ctx
         .backend
         .clone()
         .or_else(|| rule.targets.as_ref()?.next().cloned());
     let backend = chosen.ok_or_else(unavailable)?;
     ctx.backend = Some(Arc::clone(&backend));
+    Ok(backend)
+}
+
+/// Chooses the endpoint of the next attempt.
+fn choose_endpoint(
+    ctx: &mut RequestContext,
+    backend: &CompiledBackend,
+) -> Result<SocketAddr, Refusal> {
     let Some(endpoint) = backend.choose(&ctx.tried) else {
         return Err(unavailable().by(&backend.backend.name));
     };
@@ -403,7 +423,7 @@ fn choose(
     ctx.attempts += 1;
     ctx.endpoint = Some(address);
     ctx.upstream_started = Some(Instant::now());
-    Ok((backend, address))
+    Ok(address)
 }
 
 /// Goes on without the endpoint of this attempt.
@@ -452,6 +472,7 @@ fn in_time(ctx: &RequestContext, backend: &CompiledBackend) -> Result<(), Refusa
 /// The answer to a failure of an endpoint.
 fn refusal_of(fault: &Fault, backend: &CompiledBackend) -> Refusal {
     let (status, reason) = match fault.kind {
+        FaultKind::Overloaded => (503, "overloaded"),
         FaultKind::ConnectTimeout => (504, "connect-timeout"),
         FaultKind::Connect => (502, "connect-failed"),
         FaultKind::Tls => (502, "tls-failed"),

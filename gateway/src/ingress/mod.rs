@@ -12,6 +12,7 @@
 //! Every step is a function of the snapshot and a view of the request; an early
 //! answer is one type, [`Refusal`], written, logged and counted in one place.
 
+mod admission;
 mod bad_head;
 mod client;
 mod connection;

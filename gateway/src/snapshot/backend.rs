@@ -9,7 +9,7 @@ use std::{
 use arc_swap::ArcSwap;
 use portcullis_config::model;
 
-use super::{Balancer, EndpointState, RetryBudget, Schedule, UpstreamTls};
+use super::{Balancer, EndpointState, Gate, RetryBudget, Schedule, UpstreamTls};
 use crate::telemetry::BackendMetrics;
 
 /// What outlives a snapshot of a backend.
@@ -17,6 +17,29 @@ use crate::telemetry::BackendMetrics;
 pub struct BackendState {
     balancer: Balancer,
     retries: RetryBudget,
+    gate: Arc<Gate>,
+}
+
+impl BackendState {
+    /// Brings it in line with the settings that serve now.
+    pub(super) fn adopt(&self, backend: &model::Backend) {
+        self.gate.resize(places(backend));
+    }
+}
+
+/// Requests that a backend is given at once.
+fn places(backend: &model::Backend) -> usize {
+    let limits = &backend.limits;
+    // A request over HTTP/1 has a connection of its own.
+    let connections = match backend.protocol {
+        model::BackendProtocol::Http1 => limits.max_connections,
+        model::BackendProtocol::Http2 => 0,
+    };
+    [limits.max_requests, connections]
+        .into_iter()
+        .filter(|&limit| limit > 0)
+        .min()
+        .map_or(usize::MAX, |limit| limit as usize)
 }
 
 /// A backend with what is known of it.
@@ -85,6 +108,11 @@ impl CompiledBackend {
             .or_else(|| self.turn(&set, tried, |member| self.is_up(member)))
             .or_else(|| set.schedule.pick(&self.state.balancer))?;
         Some(Arc::clone(&set.members[chosen].state))
+    }
+
+    /// What lets its requests in, no more at once than may be.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.state.gate
     }
 
     /// Whether an endpoint takes requests that was not tried.

@@ -89,7 +89,13 @@ impl Live {
         self.backends
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .retain(|name, _| model.backends.iter().any(|backend| backend.name == *name));
+            .retain(|name, state| {
+                let kept = model.backends.iter().find(|backend| backend.name == *name);
+                if let Some(backend) = kept {
+                    state.adopt(backend);
+                }
+                kept.is_some()
+            });
         self.endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -41,6 +41,8 @@ pub struct Metrics {
     upstream: IntCounterVec,
     upstream_seconds: HistogramVec,
     upstream_retries: IntCounterVec,
+    upstream_pending: IntGaugeVec,
+    upstream_connections: IntGaugeVec,
     endpoint_up: GaugeVec,
     rate_limit: IntCounterVec,
     waf: IntCounterVec,
@@ -79,6 +81,10 @@ pub struct BackendMetrics {
     retried: IntCounter,
     over_budget: IntCounter,
     seconds: Histogram,
+    /// Requests that wait.
+    pub pending: IntGauge,
+    /// Open connections.
+    pub connections: IntGauge,
 }
 
 impl Default for Metrics {
@@ -111,6 +117,14 @@ impl Metrics {
             upstream: counters(&registry, names::UPSTREAM, &["backend", "outcome"]),
             upstream_seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
             upstream_retries: counters(&registry, names::UPSTREAM_RETRIES, &["backend", "outcome"]),
+            upstream_pending: register(
+                &registry,
+                IntGaugeVec::new(opts(names::UPSTREAM_PENDING), &["backend"]),
+            ),
+            upstream_connections: register(
+                &registry,
+                IntGaugeVec::new(opts(names::UPSTREAM_CONNECTIONS), &["backend"]),
+            ),
             endpoint_up: gauges(&registry, names::ENDPOINT_UP, &["backend", "endpoint"]),
             rate_limit: counters(&registry, names::RATE_LIMIT, &["limit", "verdict"]),
             waf: counters(&registry, names::WAF, &["profile", "verdict"]),
@@ -217,6 +231,8 @@ impl Metrics {
             connect_failed: outcome("connect_failed"),
             retried: retries("sent"),
             over_budget: retries("over_budget"),
+            pending: self.upstream_pending.with_label_values(&[backend]),
+            connections: self.upstream_connections.with_label_values(&[backend]),
             seconds: self.upstream_seconds.with_label_values(&[backend]),
         }
     }

@@ -4,14 +4,17 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pingora::{
     connectors::http::v2::{H2HandshakeSettings, handshake},
-    protocols::{ALPN, Stream, l4::stream::Stream as TcpStream, tls::client},
+    protocols::{
+        ALPN, Stream, http::v2::client::Http2Session, l4::stream::Stream as TcpStream, tls::client,
+    },
 };
 use portcullis_config::model::BackendProtocol;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Connection, Fault, FaultKind, h1, h2,
+    Connection, Fault, FaultKind, OpenStream, h1, h2,
     h2_pool::Http2Pool,
+    open::Open,
     pool::{self, Pool},
 };
 use crate::snapshot::CompiledBackend;
@@ -78,12 +81,14 @@ impl Connector {
                     return Ok((Connection::http1(stream), true));
                 }
                 // Boxed: the state of making a connection is large and rarely needed.
+                let open = self.count(target)?;
                 let stream = Box::pin(within(target.connect, connect(target))).await?;
+                let stream = OpenStream { stream, open };
                 Ok((Connection::http1(stream), false))
             }
             BackendProtocol::Http2 => {
-                if let Some(session) = self.http2.take(target.key()).await {
-                    return Ok((Connection::http2(session), true));
+                if let Some((session, open)) = self.http2.take(target.key()).await {
+                    return Ok((Connection::http2(session, open), true));
                 }
                 Box::pin(within(target.connect, self.open_http2(target))).await
             }
@@ -124,9 +129,10 @@ impl Connector {
     async fn open_http2(&self, target: &Target<'_>) -> Result<(Connection, bool), Fault> {
         let _turn = self.http2.turn(target.key()).await;
         // Who had the turn before may have made one.
-        if let Some(session) = self.http2.take(target.key()).await {
-            return Ok((Connection::http2(session), true));
+        if let Some((session, open)) = self.http2.take(target.key()).await {
+            return Ok((Connection::http2(session, open), true));
         }
+        let open = Arc::new(self.count(target)?);
         let stream = connect(target).await?;
         if target.backend.tls.is_some() && stream.selected_alpn_proto() != Some(ALPN::H2) {
             return Err(Fault::new(
@@ -144,18 +150,44 @@ impl Connector {
             Fault::new(FaultKind::Connect, "the endpoint allows no stream").untouched()
         })?;
         let keepalive = target.backend.backend.keepalive;
-        self.http2.put(target.key(), connection, keepalive);
-        Ok((Connection::http2(session), false))
+        self.http2
+            .put(target.key(), connection, Arc::clone(&open), keepalive);
+        Ok((Connection::http2(session, open), false))
+    }
+
+    /// Counts a connection that is to be made, for which an idle one makes room where
+    /// there are as many as may be.
+    fn count(&self, target: &Target<'_>) -> Result<Open, Fault> {
+        let gauge = &target.backend.metrics.connections;
+        let max = i64::from(target.backend.backend.limits.max_connections);
+        let open = Open::new(gauge);
+        if max == 0 || gauge.get() <= max {
+            return Ok(open);
+        }
+        let pool_key = target.backend.pool_key;
+        match target.backend.backend.protocol {
+            // Its place says that no more are in use.
+            BackendProtocol::Http1 => {
+                self.pool.close_one(pool_key);
+            }
+            BackendProtocol::Http2 => {
+                self.http2.close_idle(|(backend, _)| *backend == pool_key);
+                if gauge.get() > max {
+                    return Err(Fault::new(FaultKind::Overloaded, "no stream is free"));
+                }
+            }
+        }
+        Ok(open)
     }
 }
 
 impl Connection {
-    fn http1(stream: Stream) -> Self {
+    fn http1(stream: OpenStream) -> Self {
         Self::Http1(Box::new(h1::Connection::new(stream)))
     }
 
-    fn http2(session: pingora::protocols::http::v2::client::Http2Session) -> Self {
-        Self::Http2(Box::new(h2::Connection::new(session)))
+    fn http2(session: Http2Session, open: Arc<Open>) -> Self {
+        Self::Http2(Box::new(h2::Connection::new(session, open)))
     }
 }
 

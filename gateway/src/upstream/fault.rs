@@ -22,6 +22,9 @@ pub(crate) enum FaultKind {
     /// No connection in time.
     #[error("no connection in time")]
     ConnectTimeout,
+    /// Its backend has as many connections as it may have.
+    #[error("no connection may be made")]
+    Overloaded,
     /// No connection.
     #[error("no connection")]
     Connect,

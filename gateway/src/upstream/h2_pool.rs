@@ -12,7 +12,7 @@ use std::{
 
 use pingora::{connectors::http::v2::ConnectionRef, protocols::http::v2::client::Http2Session};
 
-use super::pool::Key;
+use super::{open::Open, pool::Key};
 
 /// Time between sweeps.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -27,6 +27,7 @@ pub(super) struct Http2Pool {
 
 struct Kept {
     connection: ConnectionRef,
+    open: Arc<Open>,
     keepalive: Duration,
     idle_since: Option<Instant>,
 }
@@ -40,9 +41,9 @@ impl Http2Pool {
     }
 
     /// A stream on a connection that has room.
-    pub(super) async fn take(&self, key: Key) -> Option<Http2Session> {
+    pub(super) async fn take(&self, key: Key) -> Option<(Http2Session, Arc<Open>)> {
         loop {
-            let connection = {
+            let (connection, open) = {
                 let mut kept = self.kept();
                 let list = kept.get_mut(&key)?;
                 list.retain(|kept| is_open(&kept.connection));
@@ -50,10 +51,10 @@ impl Http2Pool {
                     .iter_mut()
                     .find(|kept| kept.connection.can_accept_streams(1))?;
                 free.idle_since = None;
-                free.connection.clone()
+                (free.connection.clone(), Arc::clone(&free.open))
             };
             match connection.spawn_stream().await {
-                Ok(Some(session)) => return Some(session),
+                Ok(Some(session)) => return Some((session, open)),
                 // Others were quicker, or it closes.
                 Ok(None) => {}
                 Err(error) => {
@@ -78,15 +79,22 @@ impl Http2Pool {
     }
 
     /// Shares a new connection; it is closed once it was idle for `keepalive`.
-    pub(super) fn put(&self, key: Key, connection: ConnectionRef, keepalive: Duration) {
+    pub(super) fn put(
+        &self,
+        key: Key,
+        connection: ConnectionRef,
+        open: Arc<Open>,
+        keepalive: Duration,
+    ) {
         self.kept().entry(key).or_default().push(Kept {
             connection,
+            open,
             keepalive,
             idle_since: None,
         });
     }
 
-    /// Closes idle connections of these keys, or such that are not to be kept.
+    /// Closes idle connections of these keys.
     pub(super) fn close_idle(&self, which: impl Fn(&Key) -> bool) {
         let mut closed = Vec::new();
         self.kept().retain(|key, list| {

@@ -21,18 +21,20 @@ mod h1;
 mod h2;
 mod h2_pool;
 mod health;
+mod open;
 mod outbox;
 mod pool;
 
 pub(crate) use connect::{Connector, Reuse, Target};
 pub(crate) use fault::{Fault, FaultKind};
 pub(crate) use health::HealthChecks;
+pub(crate) use open::OpenStream;
 
 use std::{future::poll_fn, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method};
-use pingora::{http::ResponseHeader, protocols::Stream};
+use pingora::http::ResponseHeader;
 
 /// A connection that carries one request.
 pub(crate) enum Connection {
@@ -166,7 +168,7 @@ impl Connection {
     }
 
     /// The connection itself and what it has sent beyond its 101, for an upgrade.
-    pub(crate) fn into_upgraded(self) -> Option<(Stream, BytesMut)> {
+    pub(crate) fn into_upgraded(self) -> Option<(OpenStream, BytesMut)> {
         match self {
             Self::Http1(connection) => Some(connection.into_parts()),
             Self::Http2(_) => None,
