@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use portcullis_config::{
     document::Document,
-    model::{Model, WafRules},
+    model::{Model, PageContent, WafRules},
     problem::{Origin, Problem, Severity},
     read::{Origins, SourceFile, read},
     validate::validate,
@@ -187,10 +187,21 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
     let authorities = model
         .backends
         .iter()
-        .filter_map(|backend| backend.tls.as_ref()?.ca.clone());
+        .filter_map(|backend| backend.tls.as_ref())
+        .flat_map(|tls| {
+            let (certificate, key) = tls.identity.clone().unzip();
+            [tls.ca.clone(), certificate, key]
+        })
+        .flatten();
+    let pages = model.error_pages.iter().flat_map(|set| &set.pages);
+    let pages = pages.filter_map(|page| match &page.content {
+        PageContent::File(path) => Some(path.clone()),
+        PageContent::Inline(_) => None,
+    });
     let mut files = tls::named_files(model);
     files.extend(rules);
     files.extend(authorities);
+    files.extend(pages);
     files
 }
 

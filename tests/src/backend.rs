@@ -79,6 +79,18 @@ struct Shared {
     /// Whether connections are closed under their second request.
     brittle: bool,
     cut: AtomicUsize,
+    handshakes: Mutex<Vec<Handshake>>,
+}
+
+/// What a backend saw of a TLS handshake.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// SHA-256 of the client's certificate; empty where it showed none.
+    pub client: String,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// Server name that was asked for.
+    pub server_name: String,
 }
 
 type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -151,6 +163,15 @@ impl Backend {
         self.shared.cut.load(Ordering::Relaxed)
     }
 
+    /// TLS handshakes so far.
+    pub fn handshakes(&self) -> Vec<Handshake> {
+        self.shared
+            .handshakes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Seen>> {
         self.shared
             .seen
@@ -171,6 +192,7 @@ async fn bind() -> (TcpListener, SocketAddr) {
 
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
+    let accepted = Arc::clone(&shared);
     let (requests, end) = <(Arc<AtomicUsize>, Arc<Notify>)>::default();
     let ended = Arc::clone(&end);
     let service = service_fn(move |request| {
@@ -197,6 +219,11 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Sha
             }
             Some(tls) => match tls.accept(stream).await {
                 Ok(stream) => {
+                    accepted
+                        .handshakes
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(handshake(stream.get_ref().1));
                     builder
                         .serve_connection_with_upgrades(TokioIo::new(stream), service)
                         .await
@@ -208,6 +235,18 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Sha
     tokio::select! {
         () = served => {}
         () = ended.notified() => {}
+    }
+}
+
+fn handshake(tls: &rustls::ServerConnection) -> Handshake {
+    Handshake {
+        client: tls
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .map(|leaf| sha256(leaf))
+            .unwrap_or_default(),
+        resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        server_name: tls.server_name().unwrap_or_default().to_owned(),
     }
 }
 

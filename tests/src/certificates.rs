@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
     CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber, date_time_ymd,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, client::WantsClientCert};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
@@ -113,10 +113,17 @@ impl Authority {
         self.issuer.key().serialize_pem()
     }
 
-    fn leaf(&self, hosts: &[&str]) -> (Certificate, KeyPair) {
+    /// A name with `://` is a URI.
+    fn leaf(&self, names: &[&str]) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key is made");
-        let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("hosts are names");
+        let (uris, hosts): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| name.contains("://"));
+        let hosts: Vec<String> = hosts.into_iter().map(str::to_owned).collect();
+        let mut params = CertificateParams::new(hosts).expect("hosts are names");
+        for uri in uris {
+            let uri = uri.try_into().expect("a URI is in ASCII");
+            params.subject_alt_names.push(SanType::URI(uri));
+        }
         let leaf = params
             .signed_by(&key, &self.issuer)
             .expect("a certificate is signed");
@@ -138,11 +145,38 @@ impl Authority {
 
     /// A server configuration with a certificate for these hosts.
     pub fn server(&self, hosts: &[&str], alpn: &[&str]) -> Arc<rustls::ServerConfig> {
+        self.server_config(
+            hosts,
+            alpn,
+            rustls::server::WebPkiClientVerifier::no_client_auth(),
+        )
+    }
+
+    /// The same, and clients must show a certificate of this authority too.
+    pub fn server_for_known_clients(
+        &self,
+        hosts: &[&str],
+        alpn: &[&str],
+    ) -> Arc<rustls::ServerConfig> {
+        let roots = Arc::new(self.roots());
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider())
+                .build()
+                .expect("there is an authority");
+        self.server_config(hosts, alpn, verifier)
+    }
+
+    fn server_config(
+        &self,
+        hosts: &[&str],
+        alpn: &[&str],
+        clients: Arc<dyn rustls::server::danger::ClientCertVerifier>,
+    ) -> Arc<rustls::ServerConfig> {
         let (leaf, key) = self.leaf(hosts);
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has the versions")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(
                 vec![leaf.der().clone()],
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
@@ -181,17 +215,21 @@ impl Authority {
         alpn: &[&str],
         show: impl FnOnce(ConfigBuilder<ClientConfig, WantsClientCert>) -> ClientConfig,
     ) -> Arc<ClientConfig> {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the versions")
+            .with_root_certificates(self.roots());
+        let mut config = show(builder);
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from(self.issuer.der().to_vec()))
             .expect("a good authority");
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the versions")
-            .with_root_certificates(roots);
-        let mut config = show(builder);
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Arc::new(config)
+        roots
     }
 }
 

@@ -13,7 +13,7 @@ mod peers;
 mod raw;
 mod scripted;
 
-pub use backend::{Backend, Recorder, Seen};
+pub use backend::{Backend, Handshake, Recorder, Seen};
 pub use binary::{check, portcullis};
 pub use certificates::{Authority, ClientCertificate, replace};
 pub use client::{Client, h2c, https_client};

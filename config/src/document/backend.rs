@@ -26,6 +26,12 @@ pub struct Backend {
     /// not. Default: they are not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// What it is given at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BackendLimits>,
+    /// How many of its requests may be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_budget: Option<RetryBudget>,
     /// TLS towards the endpoints. Default: none, in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
@@ -75,6 +81,41 @@ pub struct Ejection {
     pub max_ejected: Option<u32>,
 }
 
+/// What a backend is given at once, by one gateway process and over all its
+/// endpoints. A request over it waits for its turn, and gets 503 where it may not
+/// wait, or has waited for too long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BackendLimits {
+    /// Connections that are open, idle ones included; one that is idle makes room for
+    /// one that is needed. Default 10000; 0 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+    /// Requests in flight, each stream of HTTP/2 and each upgraded connection being
+    /// one. Default 10000; 0 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<u32>,
+    /// Requests that wait. Default 1000; 0 lets none wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pending: Option<u32>,
+    /// How long one waits. Default `5s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_timeout: Option<Duration>,
+}
+
+/// How many requests of a backend may be tried again: a share of those of the last
+/// ten seconds, so that trying again does not multiply what an outage has to bear.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RetryBudget {
+    /// The share, in percent of the requests, 0 to 100. Default 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+    /// What is allowed besides, however few requests there are. Default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_per_second: Option<u32>,
+}
+
 /// Asking endpoints whether they are well.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -115,9 +156,22 @@ pub struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackendTls {
-    /// Name sent as SNI and looked for in the endpoint's certificate.
+    /// Name sent as SNI, and looked for in the endpoint's certificate unless
+    /// `subjectAltNames` says otherwise.
     pub server_name: String,
     /// PEM file with the CA certificates to trust. Default: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+    /// Names of which the endpoint's certificate must have one, in place of
+    /// `serverName`: `dns:shop.internal` or `uri:spiffe://cluster.local/ns/shop/sa/web`.
+    /// Default: `serverName`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_alt_names: Option<Vec<String>>,
+    /// PEM file with the certificate that is shown to endpoints, the leaf first.
+    /// Default: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// PEM file with its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }

@@ -34,6 +34,9 @@ pub struct Policies {
     /// How long things may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    /// When a request is tried again at a backend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
 }
 
 /// What is done with an escaped slash or backslash in a path.
@@ -69,6 +72,15 @@ pub struct RouteWaf {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Timeouts {
+    /// Time for a request with all its attempts, from its head to the end of its
+    /// answer; then 504, and an answer that has begun is cut. An upgraded connection
+    /// is not counted. Default `0`, no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Duration>,
+    /// Time for one attempt, from the choice of an endpoint to the end of its answer;
+    /// then 504, or another attempt where `retries.on` has `timeout`. Default `0`, no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend_request: Option<Duration>,
     /// Time to connect to the backend, TLS included. Default `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Duration>,
@@ -85,4 +97,34 @@ pub struct Timeouts {
     /// Longest time a write to the client may block; then the connection ends. Default `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_write: Option<Duration>,
+}
+
+/// When a request is tried again at a backend. Each field is inherited by itself.
+///
+/// Other than for `connect-failure` only an idempotent request is (RFC 9110 section
+/// 9.2.2), and only one whose body can be sent again; never once an answer has begun.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Retries {
+    /// Attempts after the first, 0 to 10. Default 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// What is tried again. Default `[connect-failure, closed]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<Vec<RetryOn>>,
+    /// Statuses of a backend that are tried again, 500 to 599. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statuses: Option<Vec<u16>>,
+}
+
+/// What is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryOn {
+    /// No connection was made, or HTTP/2 says that the request was not looked at.
+    ConnectFailure,
+    /// The connection ended before an answer.
+    Closed,
+    /// No answer in `timeouts.read`, or in `timeouts.backendRequest`.
+    Timeout,
 }

@@ -8,7 +8,7 @@ use crate::{
         AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, ClientCertificates,
         Document, Duration, Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener,
         ListenerLimits, ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process,
-        RateLimit, RateLimitKey, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+        RateLimit, RateLimitKey, Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -149,6 +149,20 @@ fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
     ejection
         .max_ejected
         .get_or_insert(meant.ejection.max_ejected);
+    let limits = backend.limits.get_or_insert_default();
+    limits
+        .max_connections
+        .get_or_insert(meant.limits.max_connections);
+    limits.max_requests.get_or_insert(meant.limits.max_requests);
+    limits.max_pending.get_or_insert(meant.limits.max_pending);
+    limits
+        .pending_timeout
+        .get_or_insert(Duration(meant.limits.pending_timeout));
+    let budget = backend.retry_budget.get_or_insert_default();
+    budget.percent.get_or_insert(meant.retry_budget.percent);
+    budget
+        .min_per_second
+        .get_or_insert(meant.retry_budget.min_per_second);
     if let (Some(health), Some(meant)) = (&mut backend.health, &meant.health) {
         health.interval.get_or_insert(Duration(meant.interval));
         health.timeout.get_or_insert(Duration(meant.timeout));
@@ -200,7 +214,14 @@ fn policies(meant: &model::Policies) -> Policies {
             mode: meant.waf.as_ref().map(|(_, mode)| *mode),
         }),
         error_pages: names(&mut meant.error_pages.iter().map(|set| &set.name)),
+        retries: Some(Retries {
+            attempts: Some(meant.retries.attempts),
+            on: Some(meant.retries.on.clone()),
+            statuses: Some(meant.retries.statuses.clone()),
+        }),
         timeouts: Some(Timeouts {
+            request: Some(Duration(timeouts.request.unwrap_or_default())),
+            backend_request: Some(Duration(timeouts.backend_request.unwrap_or_default())),
             connect: Some(Duration(timeouts.connect)),
             read: Some(Duration(timeouts.read)),
             write: Some(Duration(timeouts.write)),

@@ -19,6 +19,10 @@ pub struct Backend {
     pub ejection: Ejection,
     /// How endpoints are asked whether they are well; `None` means not at all.
     pub health: Option<Health>,
+    /// What it is given at once.
+    pub limits: BackendLimits,
+    /// How many requests may be tried again.
+    pub retry_budget: RetryBudget,
     /// TLS towards the endpoints.
     pub tls: Option<BackendTls>,
     /// Idle time of a pooled connection; zero closes after each request.
@@ -42,6 +46,48 @@ impl Default for Ejection {
             failures: 5,
             time: Duration::from_secs(10),
             max_ejected: 50,
+        }
+    }
+}
+
+/// What a backend is given at once. The document's defaults are [`Default`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendLimits {
+    /// Open connections; 0 means no limit.
+    pub max_connections: u32,
+    /// Requests in flight; 0 means no limit.
+    pub max_requests: u32,
+    /// Requests that wait.
+    pub max_pending: u32,
+    /// How long one waits.
+    pub pending_timeout: Duration,
+}
+
+impl Default for BackendLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_requests: 10_000,
+            max_pending: 1_000,
+            pending_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How many requests may be tried again. The document's defaults are [`Default`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// Share of the requests, in percent.
+    pub percent: u32,
+    /// Allowed besides, each second.
+    pub min_per_second: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self {
+            percent: 20,
+            min_per_second: 10,
         }
     }
 }
@@ -88,8 +134,21 @@ pub struct Endpoint {
 /// TLS towards endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendTls {
-    /// SNI and certificate name.
+    /// SNI, and the name in the certificate where no other is given.
     pub server_name: String,
     /// PEM bundle of trusted CAs; `None` means the system's.
     pub ca: Option<PathBuf>,
+    /// Names of which the certificate must have one; empty means the server name.
+    pub subject_alt_names: Vec<SubjectAltName>,
+    /// PEM files of the client certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// A name in a certificate (RFC 5280 section 4.2.1.6).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SubjectAltName {
+    /// A host.
+    Dns(String),
+    /// A URI, as it is written.
+    Uri(String),
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{AccessList, Backend, ErrorPages, RateLimit, WafMode};
-pub use crate::document::EncodedSlashes;
+pub use crate::document::{EncodedSlashes, RetryOn};
 use crate::route::PathTemplate;
 
 /// Rules for some hosts.
@@ -191,11 +191,38 @@ pub struct Policies {
     pub error_pages: Vec<Arc<ErrorPages>>,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// When a request is tried again.
+    pub retries: Retries,
+}
+
+/// When a request is tried again. The document's defaults are [`Default`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// Attempts after the first.
+    pub attempts: u32,
+    /// What is tried again.
+    pub on: Vec<RetryOn>,
+    /// Statuses of a backend that are tried again.
+    pub statuses: Vec<u16>,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            attempts: 2,
+            on: vec![RetryOn::ConnectFailure, RetryOn::Closed],
+            statuses: Vec::new(),
+        }
+    }
 }
 
 /// How long things may take. The document's defaults are [`Default`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
+    /// For a request with all its attempts; `None` means no limit.
+    pub request: Option<Duration>,
+    /// For one attempt; `None` means no limit.
+    pub backend_request: Option<Duration>,
     /// To connect to an endpoint.
     pub connect: Duration,
     /// Silence of the endpoint.
@@ -211,6 +238,8 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            request: None,
+            backend_request: None,
             connect: Duration::from_secs(5),
             read: Duration::from_secs(60),
             write: Duration::from_secs(60),

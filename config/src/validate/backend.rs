@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{report::Report, text};
+use super::{report::Report, text, upstream_tls::upstream_tls};
 use crate::{
     document,
     model::{
-        Backend, BackendProtocol, BackendTls, Balance, Ejection, Endpoint, Health, HostPattern,
+        Backend, BackendLimits, BackendProtocol, Balance, Ejection, Endpoint, Health, HostPattern,
+        RetryBudget,
     },
 };
 
@@ -24,6 +25,8 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
         balance: Balance::default(),
         ejection: Ejection::default(),
         health: None,
+        limits: BackendLimits::default(),
+        retry_budget: RetryBudget::default(),
         tls: None,
         keepalive: DEFAULT_KEEPALIVE,
     })
@@ -77,10 +80,16 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             .health
             .as_ref()
             .map(|settings| health(&format!("{path}.health"), settings, report)),
+        limits: limits(&format!("{path}.limits"), backend.limits.as_ref(), report),
+        retry_budget: retry_budget(
+            &format!("{path}.retryBudget"),
+            backend.retry_budget.as_ref(),
+            report,
+        ),
         tls: backend
             .tls
             .as_ref()
-            .and_then(|settings| tls(&format!("{path}.tls"), settings, report)),
+            .and_then(|settings| upstream_tls(&format!("{path}.tls"), settings, report)),
         keepalive: backend.keepalive.map_or(DEFAULT_KEEPALIVE, |time| time.0),
     }
 }
@@ -105,6 +114,48 @@ fn ejection(
         failures: settings.failures.unwrap_or(default.failures),
         time: positive_time(path, "time", settings.time, default.time, report),
         max_ejected,
+    }
+}
+
+fn limits(
+    path: &str,
+    settings: Option<&document::BackendLimits>,
+    report: &mut Report<'_>,
+) -> BackendLimits {
+    let default = BackendLimits::default();
+    let Some(settings) = settings else {
+        return default;
+    };
+    BackendLimits {
+        max_connections: settings.max_connections.unwrap_or(default.max_connections),
+        max_requests: settings.max_requests.unwrap_or(default.max_requests),
+        max_pending: settings.max_pending.unwrap_or(default.max_pending),
+        pending_timeout: positive_time(
+            path,
+            "pendingTimeout",
+            settings.pending_timeout,
+            default.pending_timeout,
+            report,
+        ),
+    }
+}
+
+fn retry_budget(
+    path: &str,
+    settings: Option<&document::RetryBudget>,
+    report: &mut Report<'_>,
+) -> RetryBudget {
+    let default = RetryBudget::default();
+    let Some(settings) = settings else {
+        return default;
+    };
+    let percent = settings.percent.unwrap_or(default.percent);
+    if percent > 100 {
+        report.error(format!("{path}.percent"), "a share is at most 100 percent");
+    }
+    RetryBudget {
+        percent,
+        min_per_second: settings.min_per_second.unwrap_or(default.min_per_second),
     }
 }
 
@@ -195,26 +246,4 @@ fn positive_time(
         report.error(format!("{path}.{field}"), "a time must be more than 0");
     }
     wanted.map_or(default, |time| time.0)
-}
-
-fn tls(path: &str, tls: &document::BackendTls, report: &mut Report<'_>) -> Option<BackendTls> {
-    let ca = tls.ca.as_ref().map(|file| {
-        let place = format!("{path}.ca");
-        if file.is_empty() {
-            report.error(&place, "a file is missing");
-        }
-        report.origins().resolve(&place, file)
-    });
-    // An empty server name would turn verification off in the TLS library.
-    let place = format!("{path}.serverName");
-    let HostPattern::Exact(server_name) =
-        report.ok(&place, text::host_pattern(&tls.server_name))?
-    else {
-        report.error(
-            place,
-            format!("{:?} is a pattern, not a name", tls.server_name),
-        );
-        return None;
-    };
-    Some(BackendTls { server_name, ca })
 }

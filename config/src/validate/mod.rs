@@ -25,6 +25,7 @@ mod report;
 mod route;
 mod text;
 mod tls;
+mod upstream_tls;
 mod waf;
 
 use std::{

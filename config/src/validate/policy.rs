@@ -5,10 +5,14 @@ use std::{sync::Arc, time::Duration};
 use super::{Known, Names, report::Report};
 use crate::{
     document,
-    model::{AccessList, EncodedSlashes, ErrorPages, Policies, RateLimit, Timeouts, WafMode},
+    model::{
+        AccessList, EncodedSlashes, ErrorPages, Policies, RateLimit, Retries, Timeouts, WafMode,
+    },
 };
 
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
+/// Attempts after the first that can be asked for.
+const MAX_RETRIES: u32 = 10;
 
 /// The policies that stand in one place, resolved; `None` where it says nothing.
 #[derive(Default)]
@@ -20,6 +24,7 @@ pub(super) struct Level {
     waf: Option<Control<Option<(String, WafMode)>>>,
     pub(super) error_pages: Option<Vec<Arc<ErrorPages>>>,
     timeouts: document::Timeouts,
+    retries: document::Retries,
 }
 
 /// A security control, or that it cannot be built.
@@ -89,6 +94,11 @@ pub(super) fn level(
             .as_ref()
             .map(|wanted| timeouts(&format!("{path}.timeouts"), wanted, report))
             .unwrap_or_default(),
+        retries: policies
+            .retries
+            .as_ref()
+            .map(|wanted| retries(&format!("{path}.retries"), wanted, report))
+            .unwrap_or_default(),
     }
 }
 
@@ -105,7 +115,10 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
         let found = levels.iter().find_map(|level| get(&level.timeouts));
         found.map_or(default, |time| time.0)
     };
-    let default = Timeouts::default();
+    let limit = |get: fn(&document::Timeouts) -> Option<document::Duration>| {
+        Some(time(get, Duration::ZERO)).filter(|time| !time.is_zero())
+    };
+    let (default, retries) = (Timeouts::default(), Retries::default());
     let policies = Policies {
         access: access.unwrap_or_default(),
         rate_limits: rate_limits.unwrap_or_default(),
@@ -122,7 +135,23 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
             .iter()
             .find_map(|level| level.error_pages.clone())
             .unwrap_or_default(),
+        retries: Retries {
+            attempts: levels
+                .iter()
+                .find_map(|level| level.retries.attempts)
+                .unwrap_or(retries.attempts),
+            on: levels
+                .iter()
+                .find_map(|level| level.retries.on.clone())
+                .unwrap_or(retries.on),
+            statuses: levels
+                .iter()
+                .find_map(|level| level.retries.statuses.clone())
+                .unwrap_or(retries.statuses),
+        },
         timeouts: Timeouts {
+            request: limit(|times| times.request),
+            backend_request: limit(|times| times.backend_request),
             connect: time(|times| times.connect, default.connect),
             read: time(|times| times.read, default.read),
             write: time(|times| times.write, default.write),
@@ -199,12 +228,58 @@ fn waf(
     )))
 }
 
-/// Judges the timeouts of one place; one of 0 is as if it were not there.
+/// Judges the retries of one place.
+fn retries(path: &str, wanted: &document::Retries, report: &mut Report<'_>) -> document::Retries {
+    if wanted
+        .attempts
+        .is_some_and(|attempts| attempts > MAX_RETRIES)
+    {
+        report.error(
+            format!("{path}.attempts"),
+            format!("a request is tried again {MAX_RETRIES} times at most"),
+        );
+    }
+    for (index, status) in wanted.statuses.iter().flatten().enumerate() {
+        if !(500..600).contains(status) {
+            report.error(
+                format!("{path}.statuses[{index}]"),
+                format!(
+                    "{status} is not a status that is tried again: the backend would say so again; 500 to 599 are"
+                ),
+            );
+        }
+    }
+    let unused = wanted.attempts == Some(0)
+        && (wanted.on.as_ref().is_some_and(|on| !on.is_empty())
+            || wanted
+                .statuses
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()));
+    if unused {
+        report.warn(
+            format!("{path}.attempts"),
+            "with 0 attempts nothing is tried again, whatever stands beside it",
+        );
+    }
+    wanted.clone()
+}
+
+/// Judges the timeouts of one place; one of 0 is as if it were not there, but for
+/// those that 0 turns off.
 fn timeouts(
     path: &str,
     wanted: &document::Timeouts,
     report: &mut Report<'_>,
 ) -> document::Timeouts {
+    if let (Some(request), Some(attempt)) = (wanted.request, wanted.backend_request)
+        && !request.0.is_zero()
+        && attempt > request
+    {
+        report.error(
+            format!("{path}.backendRequest"),
+            format!("an attempt cannot take longer than its request, which has {request}"),
+        );
+    }
     let mut positive = |field: &str, time: Option<document::Duration>| {
         let zero = time.is_some_and(|time| time.0.is_zero());
         if zero {
@@ -213,6 +288,8 @@ fn timeouts(
         time.filter(|_| !zero)
     };
     document::Timeouts {
+        request: wanted.request,
+        backend_request: wanted.backend_request,
         connect: positive("connect", wanted.connect),
         read: positive("read", wanted.read),
         write: positive("write", wanted.write),

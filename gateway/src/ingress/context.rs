@@ -1,6 +1,7 @@
 //! What one request carries through the phases.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -14,7 +15,7 @@ use super::{Refusal, request_id::new_request_id, response::Passage, view::Reques
 use crate::{
     inspect::{Hold, WafOutcome},
     listen::ConnectionFacts,
-    snapshot::{CompiledBackend, CompiledRule, InFlight, Snapshot},
+    snapshot::{CompiledBackend, CompiledRule, InFlight, Place, Snapshot},
 };
 
 /// The state of one request.
@@ -42,11 +43,15 @@ pub(super) struct RequestContext {
     /// The backend it went to.
     pub(super) backend: Option<Arc<CompiledBackend>>,
     /// The endpoint it went to.
-    pub(super) endpoint: Option<std::net::SocketAddr>,
-    /// Its position in the backend, and that it is at work.
-    pub(super) at_work: Option<(usize, InFlight)>,
-    /// Positions of endpoints that failed this request.
-    pub(super) tried: Vec<usize>,
+    pub(super) endpoint: Option<SocketAddr>,
+    /// The place that it has at the backend.
+    pub(super) place: Option<Place>,
+    /// That it is at work.
+    pub(super) at_work: Option<InFlight>,
+    /// Endpoints that failed this request.
+    pub(super) tried: Vec<SocketAddr>,
+    /// When it must have been answered.
+    pub(super) deadline: Option<Instant>,
     /// How often an endpoint was tried.
     pub(super) attempts: u32,
     /// When the endpoint was chosen.
@@ -106,8 +111,10 @@ impl RequestContext {
             refusal: None,
             backend: None,
             endpoint: None,
+            place: None,
             at_work: None,
             tried: Vec::new(),
+            deadline: None,
             attempts: 0,
             upstream_started: None,
             upstream_answered: None,

@@ -12,6 +12,7 @@ use portcullis_waf::Verdict;
 use super::{
     Ingress, Refusal, RequestContext, Session, Stage, client,
     context::HeldBody,
+    deadline::by,
     misdirected,
     request_id::{REQUEST_ID, accept_request_id},
     rewrite::{query_of, rewritten_target},
@@ -98,9 +99,15 @@ impl Ingress {
         {
             return Err(Refusal::new(413, Stage::Body, "body-too-large").into());
         }
+        ctx.deadline = policies.timeouts.request.map(|limit| ctx.started + limit);
         if let Some(waf) = &rule.waf {
+            let deadline = ctx.deadline;
             // Boxed: most requests of a plain proxy never need its room.
-            Box::pin(self.inspect(waf, &rule, session, ctx)).await?;
+            let inspect = Box::pin(self.inspect(waf, &rule, session, ctx));
+            by(deadline, inspect)
+                .await
+                // Only its body is waited for here.
+                .map_err(|_| Refusal::new(408, Stage::Body, "client-too-slow"))??;
         }
         Ok(rule)
     }

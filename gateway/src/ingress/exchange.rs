@@ -23,22 +23,21 @@ use pingora::http::ResponseHeader;
 use portcullis_config::model::BackendProtocol;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage,
+    Ingress, Refusal, RequestContext, Session, Stage, admission,
     client::{self, Gone},
     context::HeldBody,
+    deadline::{Over, by, earlier},
     decide::speaks,
     forward::{self, Framed},
     response::has_no_body,
+    retry::{self, Reached, Repeatable},
     serve::{Ended, Stop},
     upgrade,
 };
 use crate::{
-    snapshot::{CompiledBackend, CompiledRule},
+    snapshot::{CompiledBackend, CompiledRule, EndpointState},
     upstream::{Connection, Event, Fault, FaultKind, Patience, Reuse, Target},
 };
-
-/// Endpoints tried for one request.
-const MAX_TRIES: u32 = 3;
 
 /// Bytes of a streamed body that are kept until the response begins, so that the
 /// request can be sent again.
@@ -62,6 +61,8 @@ enum Conversed {
 pub(super) enum Failed {
     /// The endpoint did.
     Endpoint(Fault),
+    /// Its answer has a status that is tried again.
+    Refused(u16),
     /// The request ends, whatever the endpoint does.
     Stop(Stop),
 }
@@ -83,8 +84,10 @@ impl<T: Into<Stop>> From<T> for Failed {
 struct Upload {
     /// Whether the client has sent all.
     done: bool,
-    /// What was sent; `None` once it is too much to send again.
+    /// What was sent; `None` once it cannot be sent again.
     sent: Option<BytesMut>,
+    /// Whether the request may be sent again once the backend has seen it.
+    keep: bool,
 }
 
 impl Ingress {
@@ -99,54 +102,84 @@ impl Ingress {
         rule: &CompiledRule,
     ) -> Result<Ended, Stop> {
         let upgrade = upgrade::is_asked(session) && speaks(rule, BackendProtocol::Http1);
+        let timeouts = &rule.rule.policies.timeouts;
         let idempotent = session.req_header().method.is_idempotent();
         let mut upload = Upload {
             done: upgrade || matches!(ctx.held, HeldBody::Whole(..)) || session.is_body_empty(),
             sent: Some(BytesMut::new()),
+            keep: idempotent && rule.rule.policies.retries.attempts > 0,
         };
         let framed = Framed::of(session, ctx, upgrade);
         let mut stale = false;
         loop {
-            let (backend, endpoint) = choose(ctx, rule)?;
+            let backend = choose_backend(ctx, rule)?;
+            if ctx.place.is_none() {
+                ctx.place = match backend.gate().try_enter() {
+                    Some(place) => Some(place),
+                    // Boxed: few wait.
+                    None => {
+                        Some(Box::pin(admission::wait(session, ctx, &backend, upload.done)).await?)
+                    }
+                };
+            }
+            let endpoint = choose_endpoint(ctx, &backend)?;
             let target = Target {
                 backend: &backend,
                 endpoint,
-                connect: rule.rule.policies.timeouts.connect,
+                connect: timeouts.connect,
             };
             let reuse = if upgrade || stale {
                 Reuse::Never
             } else {
                 Reuse::Pooled
             };
-            let (mut connection, reused) = match self.connector().open(&target, reuse).await {
+            let attempt = timeouts.backend_request.map(|limit| Instant::now() + limit);
+            let until = earlier(ctx.deadline, attempt);
+            let (mut connection, reused) = match by(until, self.connector().open(&target, reuse))
+                .await
+                .unwrap_or_else(|over| Err(late(over).untouched()))
+            {
                 Ok(opened) => opened,
                 Err(fault) => {
                     backend.metrics.connect_failed();
                     note_failure(ctx, &backend);
                     // Counted: no attempt is left open for the end of the request.
                     ctx.upstream_started = None;
-                    // Nothing was sent yet, so another endpoint may be asked whatever the method is.
-                    let endpoints = backend.backend.endpoints.len();
-                    if ctx.attempts < MAX_TRIES && ctx.tried.len() < endpoints {
+                    in_time(ctx, &backend)?;
+                    let failed = (&fault, Reached::Nothing);
+                    let request = upload.repeatable(session);
+                    if retry::after_fault(ctx, rule, &backend, failed, request) {
                         continue;
                     }
                     return Err(refusal_of(&fault, &backend).into());
                 }
             };
-            let conversed = self
-                .converse(session, ctx, rule, &mut connection, &framed, &mut upload)
-                .await;
+            let reached = if reused { Reached::Kept } else { Reached::New };
+            let conversing =
+                self.converse(session, ctx, rule, &mut connection, &framed, &mut upload);
+            let conversed = match until {
+                None => conversing.await,
+                // Boxed: the state of an attempt is large, and there once without a limit.
+                Some(_) => by(until, Box::pin(conversing))
+                    .await
+                    .unwrap_or_else(|over| Err(late(over).into())),
+            };
             if let Ok(Conversed::Upgraded) = conversed {
                 return Ok(Ended::Upgraded(connection));
             }
             // In any case: a connection that cannot be used again is closed.
-            self.connector().release(connection, &target).await;
+            self.connector().release(connection, &target);
             let fault = match conversed {
                 Ok(_) => {
                     ctx.at_work = None;
                     return Ok(Ended::Whole);
                 }
                 Err(Failed::Stop(stop)) => return Err(stop),
+                Err(Failed::Refused(status)) => {
+                    tracing::debug!(status, request_id = %ctx.request_id, "attempt refused");
+                    set_aside(ctx);
+                    continue;
+                }
                 Err(Failed::Endpoint(fault)) => fault,
             };
             tracing::debug!(%fault, request_id = %ctx.request_id, "attempt failed");
@@ -155,17 +188,12 @@ impl Ingress {
             let broken = matches!(fault.kind, FaultKind::Closed | FaultKind::Malformed);
             if broken && !reused && upload.done && ctx.upstream_answered.is_none() {
                 note_failure(ctx, &backend);
+            } else if !reused || fault.kind != FaultKind::Closed {
+                set_aside(ctx);
             }
-            // An idempotent request may be made again (RFC 9110 section 9.2.2): on a new
-            // connection where a pooled one was closed under it, else at another endpoint.
-            let other = ctx.tried.len() < backend.backend.endpoints.len();
-            let again = fault.untouched
-                || (idempotent && fault.kind == FaultKind::Closed && (reused || other));
-            if again
-                && ctx.upstream_answered.is_none()
-                && ctx.attempts < MAX_TRIES
-                && upload.sent.is_some()
-            {
+            in_time(ctx, &backend)?;
+            let request = upload.repeatable(session);
+            if retry::after_fault(ctx, rule, &backend, (&fault, reached), request) {
                 stale = reused;
                 continue;
             }
@@ -226,6 +254,10 @@ impl Ingress {
                         }
                         // HTTP/2 endpoints may send one all the same; nobody may see it.
                         let end = end || has_no_body(session, &head);
+                        let request = upload.repeatable(session);
+                        if retry::after_status(ctx, rule, head.status.as_u16(), request) {
+                            return Err(Failed::Refused(head.status.as_u16()));
+                        }
                         self.pass_head(session, ctx, rule, head, end).await?;
                         // No way back from here: what was held has served its purpose.
                         upload.sent = None;
@@ -265,8 +297,8 @@ impl Ingress {
         end: bool,
     ) -> Result<(), Failed> {
         ctx.upstream_answered = Some(Instant::now());
-        if let (Some(backend), Some((index, _))) = (&ctx.backend, &ctx.at_work) {
-            backend.endpoint(*index).answered();
+        if let Some(at_work) = &ctx.at_work {
+            at_work.endpoint().answered();
         }
         self.begin_response(session, ctx, rule, head, end).await
     }
@@ -286,6 +318,14 @@ impl Ingress {
 }
 
 impl Upload {
+    /// Whether the request can be sent again.
+    fn repeatable(&self, session: &Session) -> Repeatable {
+        Repeatable {
+            idempotent: session.req_header().method.is_idempotent(),
+            body: self.sent.is_some(),
+        }
+    }
+
     /// Passes on a part of the body, or its end.
     fn pass(
         &mut self,
@@ -302,8 +342,7 @@ impl Upload {
         if max.is_some_and(|max| ctx.body_bytes > max) {
             return Err(Refusal::new(413, Stage::Body, "body-too-large").into());
         }
-        let repeatable = session.req_header().method.is_idempotent() || connection.may_decline();
-        self.keep(&part, repeatable);
+        self.keep(&part, connection.may_decline());
         connection.send_body(part, self.done);
         Ok(())
     }
@@ -330,14 +369,15 @@ impl Upload {
     }
 
     /// Keeps a part, as long as the request may be sent again.
-    fn keep(&mut self, part: &Bytes, repeatable: bool) {
+    fn keep(&mut self, part: &Bytes, may_be_declined: bool) {
         let Some(sent) = &mut self.sent else {
             return;
         };
         if part.is_empty() {
             return;
         }
-        if repeatable && sent.len() + part.len() <= MAX_REPLAY {
+        let may_be_sent_again = self.keep || may_be_declined;
+        if may_be_sent_again && sent.len() + part.len() <= MAX_REPLAY {
             sent.extend_from_slice(part);
         } else {
             self.sent = None;
@@ -345,44 +385,59 @@ impl Upload {
     }
 }
 
-/// Chooses the endpoint of the next attempt; a later one stays with the backend
-/// that was chosen by weight and takes its next endpoint.
-fn choose(
+fn unavailable() -> Refusal {
+    Refusal::new(503, Stage::Upstream, "no-endpoint")
+}
+
+/// Chooses the backend by weight; a later attempt stays with it.
+fn choose_backend(
     ctx: &mut RequestContext,
     rule: &CompiledRule,
-) -> Result<(Arc<CompiledBackend>, SocketAddr), Refusal> {
-    let unavailable = || Refusal::new(503, Stage::Upstream, "no-endpoint");
+) -> Result<Arc<CompiledBackend>, Refusal> {
     let chosen = ctx
         .backend
         .clone()
         .or_else(|| rule.targets.as_ref()?.next().cloned());
     let backend = chosen.ok_or_else(unavailable)?;
     ctx.backend = Some(Arc::clone(&backend));
-    let Some(index) = backend.choose(&ctx.tried) else {
+    Ok(backend)
+}
+
+/// Chooses the endpoint of the next attempt.
+fn choose_endpoint(
+    ctx: &mut RequestContext,
+    backend: &CompiledBackend,
+) -> Result<SocketAddr, Refusal> {
+    let Some(endpoint) = backend.choose(&ctx.tried) else {
         return Err(unavailable().by(&backend.backend.name));
     };
-    let address = backend.backend.endpoints[index].address;
-    ctx.at_work = Some((index, backend.endpoint(index).begin()));
+    let address = endpoint.address;
+    ctx.at_work = Some(endpoint.begin());
     ctx.attempts += 1;
     ctx.endpoint = Some(address);
     ctx.upstream_started = Some(Instant::now());
-    Ok((backend, address))
+    Ok(address)
+}
+
+/// Goes on without the endpoint of this attempt.
+fn set_aside(ctx: &mut RequestContext) -> Option<Arc<EndpointState>> {
+    let endpoint = Arc::clone(ctx.at_work.take()?.endpoint());
+    ctx.tried.push(endpoint.address);
+    Some(endpoint)
 }
 
 /// Notes that the endpoint of this attempt failed it.
 fn note_failure(ctx: &mut RequestContext, backend: &CompiledBackend) {
-    let Some((index, _)) = ctx.at_work.take() else {
+    let Some(endpoint) = set_aside(ctx) else {
         return;
     };
-    ctx.tried.push(index);
-    if let Some(time) = backend.failed(index) {
+    if let Some(time) = backend.failed(&endpoint) {
         tracing::warn!(
             backend = %backend.backend.name,
-            endpoint = %backend.backend.endpoints[index].address,
+            endpoint = %endpoint.address,
             seconds = time.as_secs_f64(),
             "endpoint left out for its failures"
         );
-        let endpoint = Arc::clone(backend.endpoint(index));
         tokio::spawn(async move {
             tokio::time::sleep(time + Duration::from_millis(1)).await;
             // Its metric tells of the end, also where nobody asks for it.
@@ -391,13 +446,31 @@ fn note_failure(ctx: &mut RequestContext, backend: &CompiledBackend) {
     }
 }
 
+/// An attempt that took too long.
+fn late(_: Over) -> Fault {
+    Fault::new(FaultKind::Late, "its time is over")
+}
+
+/// Refuses a request whose time is over.
+fn in_time(ctx: &RequestContext, backend: &CompiledBackend) -> Result<(), Refusal> {
+    match ctx.deadline {
+        Some(at) if at <= Instant::now() => {
+            let refusal = Refusal::new(504, Stage::Upstream, "request-timeout");
+            Err(refusal.by(&backend.backend.name))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The answer to a failure of an endpoint.
 fn refusal_of(fault: &Fault, backend: &CompiledBackend) -> Refusal {
     let (status, reason) = match fault.kind {
+        FaultKind::Overloaded => (503, "overloaded"),
         FaultKind::ConnectTimeout => (504, "connect-timeout"),
         FaultKind::Connect => (502, "connect-failed"),
         FaultKind::Tls => (502, "tls-failed"),
         FaultKind::Timeout => (504, "timeout"),
+        FaultKind::Late => (504, "attempt-timeout"),
         FaultKind::Closed | FaultKind::Unwell => (502, "closed"),
         FaultKind::Malformed => (502, "bad-response"),
         FaultKind::Unsendable => return Refusal::new(400, Stage::Normalise, "bad-target"),

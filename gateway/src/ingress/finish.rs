@@ -36,6 +36,8 @@ impl Answer {
 impl Ingress {
     /// Ends a request: always, and once.
     pub(super) fn finish(&self, request: &RequestHeader, ctx: &mut RequestContext, answer: Answer) {
+        // Others wait for it.
+        ctx.place = None;
         self.write_audit(ctx);
         let duration = ctx.started.elapsed();
         let metrics = &self.services().metrics;

@@ -12,11 +12,13 @@
 //! Every step is a function of the snapshot and a view of the request; an early
 //! answer is one type, [`Refusal`], written, logged and counted in one place.
 
+mod admission;
 mod answer;
 mod bad_head;
 mod client;
 mod connection;
 mod context;
+mod deadline;
 mod decide;
 mod error_page;
 mod exchange;
@@ -29,6 +31,7 @@ mod redirect;
 mod refusal;
 mod request_id;
 mod response;
+mod retry;
 mod rewrite;
 mod serve;
 mod upgrade;

@@ -13,7 +13,7 @@ use http::{HeaderMap, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{RequestContext, Session, finish::Answer};
-use crate::upstream::Connection;
+use crate::upstream::{Connection, OpenStream};
 
 /// Bytes that are passed on at once, each way.
 const CHUNK: usize = 8 << 10;
@@ -76,7 +76,9 @@ pub(super) async fn relay(
         .as_ref()
         .map_or(Duration::MAX, |rule| rule.rule.policies.timeouts.read);
     let late = late.freeze();
-    let traffic = both_ways(client.into_inner(), backend, early, late, quiet).await;
+    let OpenStream { stream, open } = backend;
+    let traffic = both_ways(client.into_inner(), stream, early, late, quiet).await;
+    drop(open);
     ctx.body_bytes += traffic.up.into_inner();
     answer.bytes += traffic.down.into_inner();
     answer

@@ -74,6 +74,18 @@ impl Schedule {
             .find(|&index| will_do(index))
     }
 
+    /// The next two different items that will do, without taking a turn.
+    ///
+    /// A second attempt is not to move the turns of others: with two items, one of
+    /// which fails, each request would begin with that one.
+    pub fn peek_two(
+        &self,
+        balancer: &Balancer,
+        will_do: impl Fn(usize) -> bool,
+    ) -> Option<(usize, Option<usize>)> {
+        self.two_from(balancer.turn.load(Ordering::Relaxed), will_do)
+    }
+
     /// Takes the next turn, and tells the first two different items from there on
     /// that will do; `None` when there is none.
     pub fn pick_two(
@@ -81,8 +93,15 @@ impl Schedule {
         balancer: &Balancer,
         will_do: impl Fn(usize) -> bool,
     ) -> Option<(usize, Option<usize>)> {
+        self.two_from(balancer.turn.fetch_add(1, Ordering::Relaxed), will_do)
+    }
+
+    fn two_from(
+        &self,
+        start: usize,
+        will_do: impl Fn(usize) -> bool,
+    ) -> Option<(usize, Option<usize>)> {
         let count = self.turns.len();
-        let start = balancer.turn.fetch_add(1, Ordering::Relaxed);
         let mut following = (0..count)
             .map(|ahead| self.turns[start.wrapping_add(ahead) % count] as usize)
             .filter(|&index| will_do(index));
@@ -156,6 +175,16 @@ mod tests {
         assert_eq!(schedule.pick_two(&balancer, |_| false), None);
         let none = Schedule::new(&[]);
         assert_eq!(none.pick_two(&balancer, |_| true), None);
+    }
+
+    #[test]
+    fn a_look_ahead_takes_no_turn() {
+        let (schedule, balancer) = (Schedule::new(&[1, 1]), Balancer::default());
+        for turn in [0, 1, 0, 1] {
+            assert_eq!(schedule.pick(&balancer), Some(turn));
+            let other = schedule.peek_two(&balancer, |index| index != turn);
+            assert_eq!(other, Some((1 - turn, None)));
+        }
     }
 
     #[test]

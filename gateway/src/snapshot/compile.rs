@@ -3,10 +3,11 @@
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    path::Path,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::SystemTime,
 };
+
+use arc_swap::ArcSwap;
 
 use portcullis_config::{
     document::Document,
@@ -17,11 +18,10 @@ use portcullis_config::{
     route::RouteTable,
 };
 use portcullis_waf::{EngineMode, RuleSet};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
-    CompiledBackend, CompiledErrorPages, CompiledRule, CompiledWaf, Live, Reads, RuleLimiter,
-    Schedule, Snapshot, Targets,
+    CompiledBackend, CompiledErrorPages, CompiledRule, CompiledWaf, EndpointSet, Live, Member,
+    Reads, RuleLimiter, Schedule, Snapshot, Targets, upstream_tls,
 };
 use crate::telemetry::Metrics;
 
@@ -83,7 +83,11 @@ pub fn compile(
             Ok(compiled) => {
                 backends.insert(backend.name.clone(), Arc::new(compiled));
             }
-            Err(reason) => tell(Severity::Error, format!("backends[{index}].tls.ca"), reason),
+            Err((field, reason)) => tell(
+                Severity::Error,
+                format!("backends[{index}].tls.{field}"),
+                reason,
+            ),
         }
     }
     let mut error_pages: HashMap<&str, Arc<CompiledErrorPages>> = HashMap::new();
@@ -206,52 +210,31 @@ fn compile_backend(
     live: &Live,
     metrics: &Metrics,
     reads: &Reads,
-) -> Result<CompiledBackend, String> {
-    let authorities = match backend.tls.as_ref().and_then(|tls| tls.ca.as_deref()) {
-        Some(path) => Some(read_authorities(path, reads)?),
+) -> Result<CompiledBackend, upstream_tls::Broken> {
+    // A connection that was verified in one way, or speaks one protocol, must not
+    // serve a backend with another.
+    let mut key = DefaultHasher::new();
+    backend.name.hash(&mut key);
+    backend.protocol.hash(&mut key);
+    let tls = match &backend.tls {
+        Some(tls) => Some(upstream_tls::compile(
+            tls,
+            backend.protocol,
+            reads,
+            &mut key,
+        )?),
         None => None,
     };
-    // What pingora's own pool key leaves out: a connection that was verified
-    // against one CA, or speaks one protocol, must not serve a backend with another.
-    let mut key = DefaultHasher::new();
-    backend.protocol.hash(&mut key);
-    backend
-        .tls
-        .as_ref()
-        .map(|tls| &tls.server_name)
-        .hash(&mut key);
-    authorities
-        .as_ref()
-        .map(|list| list.iter().map(|der| der.as_ref()).collect::<Vec<_>>())
-        .hash(&mut key);
-    let weights: Vec<u32> = backend
-        .endpoints
-        .iter()
-        .map(|endpoint| endpoint.weight)
-        .collect();
+    let members = backend.endpoints.iter().map(|endpoint| Member {
+        state: live.endpoint(&backend.name, endpoint.address),
+        weight: endpoint.weight,
+    });
     Ok(CompiledBackend {
-        endpoints: backend
-            .endpoints
-            .iter()
-            .map(|endpoint| live.endpoint(&backend.name, endpoint.address, metrics))
-            .collect(),
-        balancer: live.balancer(format!("backend:{}", backend.name)),
-        schedule: Schedule::new(&weights),
-        authorities,
+        endpoints: ArcSwap::from_pointee(EndpointSet::new(members.collect())),
+        state: live.backend(&backend.name),
+        tls,
         pool_key: key.finish(),
-        connector: OnceLock::new(),
         metrics: metrics.backend(&backend.name),
         backend: Arc::clone(backend),
     })
-}
-
-fn read_authorities(path: &Path, reads: &Reads) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = reads.read(path)?;
-    let list: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    if list.is_empty() {
-        return Err(format!("{}: holds no PEM certificate", path.display()));
-    }
-    Ok(list)
 }

@@ -1,8 +1,9 @@
 //! What is known of an endpoint while the gateway runs; it outlives a reload.
 
 use std::{
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -17,7 +18,11 @@ const MAX_FACTOR: u32 = 10;
 /// The state of one endpoint of one backend.
 #[derive(Debug)]
 pub struct EndpointState {
+    /// Where it is.
+    pub address: SocketAddr,
     in_flight: AtomicU32,
+    /// Attempts ever made at it.
+    attempts: AtomicU64,
     /// Failures in a row.
     failures: AtomicU32,
     /// Ejections since the last success.
@@ -27,12 +32,20 @@ pub struct EndpointState {
     /// What the health check says.
     unhealthy: AtomicBool,
     start: Instant,
-    up: Gauge,
+    /// Its metric, once a snapshot with it serves.
+    up: OnceLock<Gauge>,
 }
 
 /// A request that an endpoint is working on, until it is dropped.
 #[derive(Debug)]
 pub struct InFlight(Arc<EndpointState>);
+
+impl InFlight {
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Arc<EndpointState> {
+        &self.0
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -41,29 +54,45 @@ impl Drop for InFlight {
 }
 
 impl EndpointState {
-    /// Makes the state of an endpoint that nothing is known of; `up` tells of it.
-    pub fn new(up: Gauge) -> Self {
-        up.set(1.0);
+    /// Makes the state of an endpoint that nothing is known of.
+    pub fn new(address: SocketAddr) -> Self {
         Self {
+            address,
+            attempts: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             ejections: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             unhealthy: AtomicBool::new(false),
             start: Instant::now(),
-            up,
+            up: OnceLock::new(),
+        }
+    }
+
+    /// Tells of it by a metric from now on.
+    pub fn announce(&self, up: impl FnOnce() -> Gauge) {
+        if self.up.get().is_none() {
+            // Two that announce it at once have the same series.
+            let _ = self.up.set(up());
+            self.tell();
         }
     }
 
     /// Notes that a request goes to it.
     pub fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.attempts.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
     /// Requests that it is working on.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Attempts ever made at it.
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
     }
 
     /// Whether it takes requests.
@@ -144,7 +173,9 @@ impl EndpointState {
     fn tell(&self) {
         let up = !self.unhealthy.load(Ordering::Relaxed)
             && self.ejected_until.load(Ordering::Relaxed) == 0;
-        self.up.set(f64::from(u8::from(up)));
+        if let Some(gauge) = self.up.get() {
+            gauge.set(f64::from(u8::from(up)));
+        }
     }
 }
 
@@ -153,7 +184,7 @@ mod tests {
     use super::*;
 
     fn state() -> Arc<EndpointState> {
-        Arc::new(EndpointState::new(Gauge::new("up", "up").expect("a name")))
+        Arc::new(EndpointState::new(SocketAddr::from(([127, 0, 0, 1], 80))))
     }
 
     fn ejection(failures: u32, millis: u64) -> Ejection {

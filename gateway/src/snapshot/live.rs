@@ -8,7 +8,7 @@ use std::{
 
 use portcullis_config::model::{Model, RateLimit};
 
-use super::{Balancer, EndpointState, Limiter, rule_sets::RuleSets};
+use super::{BackendState, Balancer, EndpointState, Limiter, rule_sets::RuleSets};
 use crate::telemetry::Metrics;
 
 /// Rate limit counters, balancer positions, the state of endpoints and compiled rule sets.
@@ -19,6 +19,7 @@ use crate::telemetry::Metrics;
 pub struct Live {
     limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
     balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
+    backends: Mutex<BTreeMap<String, Arc<BackendState>>>,
     endpoints: Mutex<BTreeMap<(String, SocketAddr), Arc<EndpointState>>>,
     pub(super) rule_sets: RuleSets,
 }
@@ -42,23 +43,21 @@ impl Live {
         Arc::clone(balancers.entry(id).or_default())
     }
 
+    /// The state of a backend.
+    pub(super) fn backend(&self, name: &str) -> Arc<BackendState> {
+        let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(backends.entry(name.to_owned()).or_default())
+    }
+
     /// The state of an endpoint of a backend.
-    pub(super) fn endpoint(
-        &self,
-        backend: &str,
-        address: SocketAddr,
-        metrics: &Metrics,
-    ) -> Arc<EndpointState> {
+    pub(super) fn endpoint(&self, backend: &str, address: SocketAddr) -> Arc<EndpointState> {
         let mut endpoints = self
             .endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let state = endpoints
             .entry((backend.to_owned(), address))
-            .or_insert_with(|| {
-                let up = metrics.endpoint_up(backend, &address.to_string());
-                Arc::new(EndpointState::new(up))
-            });
+            .or_insert_with(|| Arc::new(EndpointState::new(address)));
         Arc::clone(state)
     }
 
@@ -81,17 +80,26 @@ impl Live {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         balancers.retain(|id, _| match id.split_once(':') {
-            Some(("backend", name)) => model.backends.iter().any(|backend| backend.name == name),
             Some(("rule", rule)) => {
                 let route = rule.rsplit_once('/').map_or(rule, |(route, _)| route);
                 model.routes.iter().any(|kept| kept.name == route)
             }
             _ => false,
         });
+        self.backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name, state| {
+                let kept = model.backends.iter().find(|backend| backend.name == *name);
+                if let Some(backend) = kept {
+                    state.adopt(backend);
+                }
+                kept.is_some()
+            });
         self.endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(name, address), _| {
+            .retain(|(name, address), state| {
                 let kept = model.backends.iter().any(|backend| {
                     backend.name == *name
                         && backend
@@ -99,7 +107,9 @@ impl Live {
                             .iter()
                             .any(|endpoint| endpoint.address == *address)
                 });
-                if !kept {
+                if kept {
+                    state.announce(|| metrics.endpoint_up(name, &address.to_string()));
+                } else {
                     metrics.forget_endpoint(name, &address.to_string());
                 }
                 kept

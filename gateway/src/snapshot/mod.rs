@@ -10,36 +10,38 @@
 //! limit counters, balancer positions, compiled rule sets) lives in [`Live`]
 //! and is shared into each new snapshot.
 
+mod backend;
 mod balance;
 mod compile;
 mod endpoint;
 mod error_pages;
+mod gate;
 mod limiter;
 mod live;
 mod reads;
+mod retry_budget;
 mod rule_sets;
+mod upstream_tls;
 
+pub use backend::{BackendState, CompiledBackend, EndpointSet, Member};
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
 pub use endpoint::{EndpointState, InFlight};
 pub use error_pages::{CompiledErrorPage, CompiledErrorPages};
+pub use gate::{Gate, NoPlace, Place, Queueing};
 pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
 pub use reads::{ContentHash, Reads};
+pub use retry_budget::RetryBudget;
+pub use upstream_tls::UpstreamTls;
 
-use std::{
-    any::Any,
-    collections::HashMap,
-    sync::{Arc, OnceLock},
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use portcullis_config::{access::AddressSet, model, route::RouteTable};
 use portcullis_waf::{EngineMode, RuleSet};
 use prometheus::IntCounter;
-use rustls_pki_types::CertificateDer;
 
-use crate::telemetry::{BackendMetrics, RuleMetrics};
+use crate::telemetry::RuleMetrics;
 
 /// Everything a request is answered from.
 #[derive(Debug)]
@@ -144,84 +146,6 @@ impl Targets {
         self.schedule
             .pick(&self.balancer)
             .map(|index| &self.backends[index])
-    }
-}
-
-/// A backend with its position in the round.
-#[derive(Debug)]
-pub struct CompiledBackend {
-    /// What the backend is.
-    pub backend: Arc<model::Backend>,
-    /// CA certificates to trust; `None` means the system's or no TLS.
-    pub authorities: Option<Vec<CertificateDer<'static>>>,
-    /// Separates connection pools that must not be shared.
-    pub pool_key: u64,
-    /// What the data plane derives from this backend, once.
-    pub connector: OnceLock<Arc<dyn Any + Send + Sync>>,
-    /// Metrics with the backend's label.
-    pub metrics: BackendMetrics,
-    /// What is known of each endpoint, in their order.
-    endpoints: Vec<Arc<EndpointState>>,
-    balancer: Arc<Balancer>,
-    schedule: Schedule,
-}
-
-impl CompiledBackend {
-    /// Chooses an endpoint, by its position; `None` when none takes requests.
-    ///
-    /// One that is down, or was `tried` for this request, is taken only where
-    /// there is no other: an endpoint that may fail is better than none.
-    pub fn choose(&self, tried: &[usize]) -> Option<usize> {
-        let fresh = |index: usize| !tried.contains(&index);
-        self.turn(|index| fresh(index) && self.is_up(index))
-            .or_else(|| self.turn(fresh))
-            .or_else(|| self.turn(|index| self.is_up(index)))
-            .or_else(|| self.schedule.pick(&self.balancer))
-    }
-
-    /// Whether an endpoint takes requests. What a health check said of it counts
-    /// only where there is one.
-    fn is_up(&self, index: usize) -> bool {
-        let endpoint = &self.endpoints[index];
-        match self.backend.health {
-            Some(_) => endpoint.is_up(),
-            None => !endpoint.is_ejected(),
-        }
-    }
-
-    /// The state of an endpoint.
-    pub fn endpoint(&self, index: usize) -> &Arc<EndpointState> {
-        &self.endpoints[index]
-    }
-
-    /// Notes a failure of an endpoint; tells for how long it is left out now.
-    pub fn failed(&self, index: usize) -> Option<Duration> {
-        let settings = &self.backend.ejection;
-        self.endpoints[index].failed(settings, || {
-            let ejected = self.endpoints.iter().filter(|e| e.is_ejected()).count();
-            (ejected + 1) * 100 <= self.endpoints.len() * settings.max_ejected as usize
-        })
-    }
-
-    /// The next endpoint in turn that will do.
-    fn turn(&self, will_do: impl Fn(usize) -> bool) -> Option<usize> {
-        // A turn is a step on a counter that all share: none is taken in vain.
-        if !(0..self.endpoints.len()).any(&will_do) {
-            return None;
-        }
-        if self.backend.balance != model::Balance::LeastRequests {
-            return self.schedule.pick_where(&self.balancer, will_do);
-        }
-        let (first, other) = self.schedule.pick_two(&self.balancer, will_do)?;
-        let load = |index: usize, weight_of: usize| {
-            u64::from(self.endpoints[index].in_flight())
-                * u64::from(self.backend.endpoints[weight_of].weight)
-        };
-        Some(match other {
-            // Requests for each unit of weight, compared crosswise.
-            Some(other) if load(other, first) < load(first, other) => other,
-            _ => first,
-        })
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Metrics {
     refusals: IntCounterVec,
     upstream: IntCounterVec,
     upstream_seconds: HistogramVec,
+    upstream_retries: IntCounterVec,
+    upstream_pending: IntGaugeVec,
+    upstream_connections: IntGaugeVec,
     endpoint_up: GaugeVec,
     rate_limit: IntCounterVec,
     waf: IntCounterVec,
@@ -78,7 +81,13 @@ pub struct BackendMetrics {
     answered: IntCounter,
     failed: IntCounter,
     connect_failed: IntCounter,
+    retried: IntCounter,
+    over_budget: IntCounter,
     seconds: Histogram,
+    /// Requests that wait.
+    pub pending: IntGauge,
+    /// Open connections.
+    pub connections: IntGauge,
 }
 
 impl Default for Metrics {
@@ -110,6 +119,15 @@ impl Metrics {
             refusals: counters(&registry, names::REFUSALS, &["stage", "reason"]),
             upstream: counters(&registry, names::UPSTREAM, &["backend", "outcome"]),
             upstream_seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
+            upstream_retries: counters(&registry, names::UPSTREAM_RETRIES, &["backend", "outcome"]),
+            upstream_pending: register(
+                &registry,
+                IntGaugeVec::new(opts(names::UPSTREAM_PENDING), &["backend"]),
+            ),
+            upstream_connections: register(
+                &registry,
+                IntGaugeVec::new(opts(names::UPSTREAM_CONNECTIONS), &["backend"]),
+            ),
             endpoint_up: gauges(&registry, names::ENDPOINT_UP, &["backend", "endpoint"]),
             rate_limit: counters(&registry, names::RATE_LIMIT, &["limit", "verdict"]),
             waf: counters(&registry, names::WAF, &["profile", "verdict"]),
@@ -211,10 +229,15 @@ impl Metrics {
     /// The metrics of a backend.
     pub fn backend(&self, backend: &str) -> BackendMetrics {
         let outcome = |outcome| self.upstream.with_label_values(&[backend, outcome]);
+        let retries = |outcome| self.upstream_retries.with_label_values(&[backend, outcome]);
         BackendMetrics {
             answered: outcome("answered"),
             failed: outcome("failed"),
             connect_failed: outcome("connect_failed"),
+            retried: retries("sent"),
+            over_budget: retries("over_budget"),
+            pending: self.upstream_pending.with_label_values(&[backend]),
+            connections: self.upstream_connections.with_label_values(&[backend]),
             seconds: self.upstream_seconds.with_label_values(&[backend]),
         }
     }
@@ -368,6 +391,14 @@ impl BackendMetrics {
                 self.seconds.observe(waited.as_secs_f64());
             }
             None => self.failed.inc(),
+        }
+    }
+
+    /// Counts a request that is to be tried again, and whether its budget allows it.
+    pub fn retry(&self, allowed: bool) {
+        match allowed {
+            true => self.retried.inc(),
+            false => self.over_budget.inc(),
         }
     }
 

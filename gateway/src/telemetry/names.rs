@@ -30,6 +30,21 @@ pub const UPSTREAM: Name = Name(
     "portcullis_upstream_requests_total",
     "Attempts at backends, by backend and outcome.",
 );
+/// Requests that were to be tried again by `backend` and `outcome`.
+pub const UPSTREAM_RETRIES: Name = Name(
+    "portcullis_upstream_retries_total",
+    "Requests to be tried again at a backend, by backend and outcome.",
+);
+/// Requests that wait for a place at a backend, by `backend`.
+pub const UPSTREAM_PENDING: Name = Name(
+    "portcullis_upstream_pending",
+    "Requests that wait for a place at a backend, by backend.",
+);
+/// Open connections to endpoints, by `backend`.
+pub const UPSTREAM_CONNECTIONS: Name = Name(
+    "portcullis_upstream_connections_open",
+    "Connections to endpoints that are open now, by backend.",
+);
 /// Whether an endpoint takes requests, by `backend` and `endpoint`.
 pub const ENDPOINT_UP: Name = Name(
     "portcullis_endpoint_up",

@@ -3,34 +3,35 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pingora::{
-    connectors::{ConnectorOptions, TransportConnector, http::Connector as HttpConnector},
-    protocols::{ALPN, http::client::HttpSession},
-    upstreams::peer::HttpPeer,
-    utils::tls::{WrappedX509, parse_x509},
+    connectors::http::v2::{H2HandshakeSettings, handshake},
+    protocols::{
+        ALPN, Stream, http::v2::client::Http2Session, l4::stream::Stream as TcpStream, tls::client,
+    },
 };
 use portcullis_config::model::BackendProtocol;
-use rustls_pki_types::CertificateDer;
+use tokio_rustls::TlsConnector;
 
 use super::{
-    Connection, Fault, FaultKind, h1, h2,
+    Connection, Fault, FaultKind, OpenStream, h1, h2,
+    h2_pool::Http2Pool,
+    open::Open,
     pool::{self, Pool},
 };
 use crate::snapshot::CompiledBackend;
 
-/// Idle HTTP/1 connections that are kept for each endpoint, and idle HTTP/2
-/// connections for all together.
+/// Idle HTTP/1 connections that are kept for each endpoint.
 const MAX_IDLE: usize = 1024;
 
 /// Streams that share one HTTP/2 connection to an endpoint.
-///
-/// pingora's default is 1, which opens a connection for each gRPC call.
 const MAX_STREAMS: usize = 100;
+
+/// Time between two pings on an HTTP/2 connection, which tell whether it lives.
+const PING: Duration = Duration::from_secs(30);
 
 /// Makes connections to endpoints and keeps those that may be used again.
 pub(crate) struct Connector {
-    transport: TransportConnector,
     pool: Arc<Pool>,
-    http2: HttpConnector,
+    http2: Arc<Http2Pool>,
 }
 
 /// Whether a connection from the pool will do.
@@ -56,11 +57,9 @@ pub(crate) struct Target<'a> {
 impl Connector {
     /// Makes a connector without connections; to be called on a runtime.
     pub(crate) fn new() -> Self {
-        let options = || Some(ConnectorOptions::new(MAX_IDLE));
         Self {
-            transport: TransportConnector::new(options()),
             pool: Pool::new(MAX_IDLE),
-            http2: HttpConnector::new(options()),
+            http2: Http2Pool::new(),
         }
     }
 
@@ -82,27 +81,16 @@ impl Connector {
                     return Ok((Connection::http1(stream), true));
                 }
                 // Boxed: the state of making a connection is large and rarely needed.
-                let peer = target.peer();
-                let stream = Box::pin(self.transport.new_stream(&peer))
-                    .await
-                    .map_err(|error| Fault::connecting(&error))?;
+                let open = self.count(target)?;
+                let stream = Box::pin(within(target.connect, connect(target))).await?;
+                let stream = OpenStream { stream, open };
                 Ok((Connection::http1(stream), false))
             }
             BackendProtocol::Http2 => {
-                let peer = target.peer();
-                let (session, reused) = Box::pin(self.http2.get_http_session(&peer))
-                    .await
-                    .map_err(|error| Fault::connecting(&error))?;
-                match session {
-                    HttpSession::H2(session) => Ok((
-                        Connection::Http2(Box::new(h2::Connection::new(session))),
-                        reused,
-                    )),
-                    _ => Err(Fault::new(
-                        FaultKind::Malformed,
-                        "the endpoint does not speak HTTP/2",
-                    )),
+                if let Some((session, open)) = self.http2.take(target.key()).await {
+                    return Ok((Connection::http2(session, open), true));
                 }
+                Box::pin(within(target.connect, self.open_http2(target))).await
             }
         }
     }
@@ -112,13 +100,12 @@ impl Connector {
     /// # Errors
     /// When none can be made.
     pub(crate) async fn connect(&self, target: &Target<'_>) -> Result<(), Fault> {
-        let made = Box::pin(self.transport.new_stream(&target.peer())).await;
-        made.map(drop).map_err(|error| Fault::connecting(&error))
+        within(target.connect, connect(target)).await.map(drop)
     }
 
     /// Gives a connection back after its request: it is kept where it can be
     /// used again, and closed where it cannot.
-    pub(crate) async fn release(&self, connection: Connection, target: &Target<'_>) {
+    pub(crate) fn release(&self, connection: Connection, target: &Target<'_>) {
         let keepalive = target.backend.backend.keepalive;
         match connection {
             Connection::Http1(connection) => {
@@ -130,19 +117,77 @@ impl Connector {
                 }
             }
             Connection::Http2(connection) => {
-                let session = HttpSession::H2(connection.into_session());
-                let peer = target.peer();
-                self.http2
-                    .release_http_session(session, &peer, Some(keepalive))
-                    .await;
+                // Its stream ends; the connection is in the pool.
+                drop(connection);
+                if keepalive.is_zero() {
+                    self.http2.close_idle(|key| *key == target.key());
+                }
             }
         }
+    }
+
+    async fn open_http2(&self, target: &Target<'_>) -> Result<(Connection, bool), Fault> {
+        let _turn = self.http2.turn(target.key()).await;
+        // Who had the turn before may have made one.
+        if let Some((session, open)) = self.http2.take(target.key()).await {
+            return Ok((Connection::http2(session, open), true));
+        }
+        let open = Arc::new(self.count(target)?);
+        let stream = connect(target).await?;
+        if target.backend.tls.is_some() && stream.selected_alpn_proto() != Some(ALPN::H2) {
+            return Err(Fault::new(
+                FaultKind::Malformed,
+                "the endpoint does not speak HTTP/2",
+            ));
+        }
+        let mut settings = H2HandshakeSettings::new();
+        settings.max_streams = MAX_STREAMS;
+        settings.ping_interval = Some(PING);
+        let failed = |error: Box<pingora::Error>| Fault::connecting(&error);
+        let connection = handshake(stream, settings).await.map_err(failed)?;
+        let session = connection.spawn_stream().await.map_err(failed)?;
+        let session = session.ok_or_else(|| {
+            Fault::new(FaultKind::Connect, "the endpoint allows no stream").untouched()
+        })?;
+        let keepalive = target.backend.backend.keepalive;
+        self.http2
+            .put(target.key(), connection, Arc::clone(&open), keepalive);
+        Ok((Connection::http2(session, open), false))
+    }
+
+    /// Counts a connection that is to be made, for which an idle one makes room where
+    /// there are as many as may be.
+    fn count(&self, target: &Target<'_>) -> Result<Open, Fault> {
+        let gauge = &target.backend.metrics.connections;
+        let max = i64::from(target.backend.backend.limits.max_connections);
+        let open = Open::new(gauge);
+        if max == 0 || gauge.get() <= max {
+            return Ok(open);
+        }
+        let pool_key = target.backend.pool_key;
+        match target.backend.backend.protocol {
+            // Its place says that no more are in use.
+            BackendProtocol::Http1 => {
+                self.pool.close_one(pool_key);
+            }
+            BackendProtocol::Http2 => {
+                self.http2.close_idle(|(backend, _)| *backend == pool_key);
+                if gauge.get() > max {
+                    return Err(Fault::new(FaultKind::Overloaded, "no stream is free"));
+                }
+            }
+        }
+        Ok(open)
     }
 }
 
 impl Connection {
-    fn http1(stream: pingora::protocols::Stream) -> Self {
+    fn http1(stream: OpenStream) -> Self {
         Self::Http1(Box::new(h1::Connection::new(stream)))
+    }
+
+    fn http2(session: Http2Session, open: Arc<Open>) -> Self {
+        Self::Http2(Box::new(h2::Connection::new(session, open)))
     }
 }
 
@@ -150,39 +195,33 @@ impl Target<'_> {
     fn key(&self) -> pool::Key {
         (self.backend.pool_key, self.endpoint)
     }
-
-    /// Describes the connection to pingora: where, how, how long, and with which
-    /// key of its own pool.
-    fn peer(&self) -> HttpPeer {
-        let backend = self.backend;
-        let tls = backend.backend.tls.as_ref();
-        let server_name = tls.map(|tls| tls.server_name.clone()).unwrap_or_default();
-        let mut peer = HttpPeer::new(self.endpoint, tls.is_some(), server_name);
-        peer.group_key = backend.pool_key;
-        let options = &mut peer.options;
-        options.connection_timeout = Some(self.connect);
-        options.total_connection_timeout = Some(self.connect);
-        match backend.backend.protocol {
-            BackendProtocol::Http1 => options.alpn = ALPN::H1,
-            BackendProtocol::Http2 => {
-                options.alpn = ALPN::H2;
-                options.max_h2_streams = MAX_STREAMS;
-                options.h2_ping_interval = Some(Duration::from_secs(30));
-            }
-        }
-        if let Some(authorities) = &backend.authorities {
-            let derived = backend
-                .connector
-                .get_or_init(|| Arc::new(trust(authorities)));
-            options.ca = derived.downcast_ref::<Arc<[WrappedX509]>>().cloned();
-        }
-        peer
-    }
 }
 
-fn trust(authorities: &[CertificateDer<'static>]) -> Arc<[WrappedX509]> {
-    authorities
-        .iter()
-        .map(|der| WrappedX509::new(der.to_vec(), parse_x509))
-        .collect()
+/// Connects to an endpoint, with TLS where its backend has it.
+async fn connect(target: &Target<'_>) -> Result<Stream, Fault> {
+    let refused = |error: std::io::Error| Fault::new(FaultKind::Connect, error).untouched();
+    let stream = tokio::net::TcpStream::connect(target.endpoint)
+        .await
+        .map_err(refused)?;
+    stream.set_nodelay(true).map_err(refused)?;
+    let stream = TcpStream::from(stream);
+    let Some(tls) = &target.backend.tls else {
+        return Ok(Box::new(stream));
+    };
+    let connector = TlsConnector::from(Arc::clone(&tls.config));
+    let stream = client::handshake(&connector, &tls.server_name, stream)
+        .await
+        .map_err(|error| Fault::connecting(&error))?;
+    Ok(Box::new(stream))
+}
+
+/// Makes a connection in its time.
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match pingora_timeout::timeout(limit, work).await {
+        Ok(made) => made,
+        Err(_) => Err(Fault::new(FaultKind::ConnectTimeout, "no connection in time").untouched()),
+    }
 }

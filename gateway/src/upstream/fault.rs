@@ -22,6 +22,9 @@ pub(crate) enum FaultKind {
     /// No connection in time.
     #[error("no connection in time")]
     ConnectTimeout,
+    /// Its backend has as many connections as it may have.
+    #[error("no connection may be made")]
+    Overloaded,
     /// No connection.
     #[error("no connection")]
     Connect,
@@ -31,6 +34,9 @@ pub(crate) enum FaultKind {
     /// Silence for too long.
     #[error("silent for too long")]
     Timeout,
+    /// The attempt took longer than it may.
+    #[error("not done in its time")]
+    Late,
     /// The connection ended.
     #[error("closed before its answer was whole")]
     Closed,

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -15,12 +16,14 @@ use pingora::{
     protocols::http::v2::client::Http2Session,
 };
 
-use super::{Event, Fault, FaultKind, Fields, Framing, RequestLine};
+use super::{Event, Fault, FaultKind, Fields, Framing, RequestLine, open::Open};
 use crate::hop_by_hop::strip_hop_by_hop;
 
 /// A stream of an HTTP/2 connection.
 pub(crate) struct Connection {
     session: Http2Session,
+    /// That its connection is open.
+    _open: Arc<Open>,
     sender: Option<SendStream<Bytes>>,
     queue: VecDeque<Bytes>,
     /// The end of the body is queued.
@@ -33,9 +36,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(session: Http2Session) -> Self {
+    pub(super) fn new(session: Http2Session, open: Arc<Open>) -> Self {
         Self {
             session,
+            _open: open,
             sender: None,
             queue: VecDeque::new(),
             ending: false,
@@ -182,13 +186,14 @@ impl Connection {
             .check_response_end_or_error()
             .map_err(|error| Fault::new(FaultKind::Closed, error))
     }
+}
 
-    /// The session, to be released; a request that was not sent whole is reset.
-    pub(super) fn into_session(mut self) -> Http2Session {
+impl Drop for Connection {
+    /// A request that was not sent whole is reset.
+    fn drop(&mut self) {
         if let Some(sender) = self.sender.as_mut().filter(|_| !self.ended) {
             sender.send_reset(Reason::CANCEL);
         }
-        self.session
     }
 }
 

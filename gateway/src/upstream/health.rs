@@ -1,7 +1,7 @@
 //! Asking endpoints whether they are well.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -52,8 +52,8 @@ impl HealthChecks {
                     old.task.abort();
                 }
                 // Nobody says any more that an endpoint is unwell.
-                for index in 0..backend.backend.endpoints.len() {
-                    backend.endpoint(index).checked(true);
+                for member in backend.endpoints().members() {
+                    member.state.checked(true);
                 }
                 continue;
             };
@@ -97,19 +97,21 @@ struct Streak {
 }
 
 async fn run(connector: Arc<Connector>, backend: Arc<CompiledBackend>, health: Health) {
-    let endpoints = &backend.backend.endpoints;
-    let mut streaks = vec![Streak::default(); endpoints.len()];
+    let mut streaks: HashMap<SocketAddr, Streak> = HashMap::new();
     loop {
-        let asked = endpoints
+        let set = backend.endpoints();
+        let asked = set
+            .members()
             .iter()
-            .map(|endpoint| check(&connector, &backend, &health, endpoint.address));
+            .map(|member| check(&connector, &backend, &health, member.state.address));
         let answers = join_all(asked).await;
-        for (index, (answer, streak)) in answers.into_iter().zip(&mut streaks).enumerate() {
+        for (answer, member) in answers.into_iter().zip(set.members()) {
+            let state = &member.state;
+            let streak = streaks.entry(state.address).or_default();
             match &answer {
                 Ok(()) => (streak.good, streak.bad) = (streak.good.saturating_add(1), 0),
                 Err(_) => (streak.good, streak.bad) = (0, streak.bad.saturating_add(1)),
             }
-            let state = backend.endpoint(index);
             let healthy = if streak.good >= health.healthy_after {
                 true
             } else if streak.bad >= health.unhealthy_after {
@@ -118,7 +120,7 @@ async fn run(connector: Arc<Connector>, backend: Arc<CompiledBackend>, health: H
                 continue;
             };
             if state.checked(healthy) {
-                tell(&backend, endpoints[index].address, answer);
+                tell(&backend, state.address, answer);
             }
         }
         tokio::time::sleep(health.interval).await;
@@ -158,7 +160,7 @@ async fn ask(connector: &Connector, target: Target<'_>, health: &Health) -> Resu
     };
     let (mut connection, _) = connector.open(&target, Reuse::Never).await?;
     let answer = get(&mut connection, path, &target, health).await;
-    connector.release(connection, &target).await;
+    connector.release(connection, &target);
     answer
 }
 

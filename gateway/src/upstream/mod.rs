@@ -11,27 +11,30 @@
 //! reading, is heard all the same. Nothing is lost when `next` is dropped before
 //! it is ready, so it can stand in a `select!`.
 //!
-//! TCP, TLS and HTTP/2 are pingora-core's. HTTP/1 is spoken and pooled here
-//! ([`h1`], [`pool`]): a request is written from the client's own head, without a copy of
+//! TLS streams and HTTP/2 are pingora-core's. Connections are made and pooled here
+//! ([`connect`], [`pool`], [`h2_pool`]), and HTTP/1 is spoken here ([`h1`]): a request is written from the client's own head, without a copy of
 //! it in between, and a response can be held back before its head is sent on.
 
 mod connect;
 mod fault;
 mod h1;
 mod h2;
+mod h2_pool;
 mod health;
+mod open;
 mod outbox;
 mod pool;
 
 pub(crate) use connect::{Connector, Reuse, Target};
 pub(crate) use fault::{Fault, FaultKind};
 pub(crate) use health::HealthChecks;
+pub(crate) use open::OpenStream;
 
 use std::{future::poll_fn, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method};
-use pingora::{http::ResponseHeader, protocols::Stream};
+use pingora::http::ResponseHeader;
 
 /// A connection that carries one request.
 pub(crate) enum Connection {
@@ -171,7 +174,7 @@ impl Connection {
     }
 
     /// The connection itself and what it has sent beyond its 101, for an upgrade.
-    pub(crate) fn into_upgraded(self) -> Option<(Stream, BytesMut)> {
+    pub(crate) fn into_upgraded(self) -> Option<(OpenStream, BytesMut)> {
         match self {
             Self::Http1(connection) => Some(connection.into_parts()),
             Self::Http2(_) => None,

@@ -17,6 +17,8 @@ use futures_util::FutureExt;
 use pingora::protocols::Stream;
 use tokio::io::AsyncReadExt;
 
+use super::OpenStream;
+
 /// Parts that are locked apart from each other.
 const SHARDS: usize = 16;
 
@@ -37,7 +39,7 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    stream: Stream,
+    stream: OpenStream,
     until: Instant,
 }
 
@@ -54,18 +56,18 @@ impl Pool {
     }
 
     /// Takes a connection that still lives.
-    pub(super) fn take(&self, key: Key) -> Option<Stream> {
+    pub(super) fn take(&self, key: Key) -> Option<OpenStream> {
         let now = Instant::now();
         loop {
             let mut idle = self.shard(&key).get_mut(&key)?.pop()?;
-            if idle.until > now && is_open(&mut idle.stream) {
+            if idle.until > now && is_open(&mut idle.stream.stream) {
                 return Some(idle.stream);
             }
         }
     }
 
     /// Keeps a connection for so long; the one that was idle longest makes room.
-    pub(super) fn put(&self, key: Key, stream: Stream, keep: Duration) {
+    pub(super) fn put(&self, key: Key, stream: OpenStream, keep: Duration) {
         let Some(until) = Instant::now().checked_add(keep) else {
             return;
         };
@@ -76,6 +78,23 @@ impl Pool {
         drop(shard);
         // Closing is a system call: not under the lock.
         drop(crowded_out);
+    }
+
+    /// Closes one idle connection of a backend, the one of its endpoint that was idle
+    /// longest; tells whether there was one.
+    pub(super) fn close_one(&self, backend: u64) -> bool {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let idle = shard
+                .iter_mut()
+                .find(|((of, _), kept)| *of == backend && !kept.is_empty())
+                .map(|(_, kept)| kept.remove(0));
+            drop(shard);
+            if idle.is_some() {
+                return true;
+            }
+        }
+        false
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Vec<Idle>>> {
@@ -91,9 +110,9 @@ impl Pool {
             let mut closed = Vec::new();
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.retain(|_, kept| {
-                closed.extend(
-                    kept.extract_if(.., |idle| idle.until <= now || !is_open(&mut idle.stream)),
-                );
+                closed.extend(kept.extract_if(.., |idle| {
+                    idle.until <= now || !is_open(&mut idle.stream.stream)
+                }));
                 !kept.is_empty()
             });
         }
@@ -132,25 +151,30 @@ mod tests {
     }
 
     /// A connection and its far end.
-    async fn connection() -> (Stream, tokio::net::TcpStream) {
+    async fn connection() -> (OpenStream, tokio::net::TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (near, far) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
         let near = pingora::protocols::l4::stream::Stream::from(near.expect("connected"));
-        (Box::new(near), far.expect("accepted").0)
+        let gauge = prometheus::IntGauge::new("open", "open").expect("a name");
+        let open = OpenStream {
+            stream: Box::new(near),
+            open: super::super::open::Open::new(&gauge),
+        };
+        (open, far.expect("accepted").0)
     }
 
     #[tokio::test]
     async fn connections_come_back_to_their_own_key() {
         let pool = Pool::new(8);
         let (stream, _far) = connection().await;
-        let id = stream.id();
+        let id = stream.stream.id();
         pool.put(key(1), stream, KEEP);
         assert!(pool.take(key(2)).is_none());
         assert!(pool.take((2, key(1).1)).is_none());
-        assert_eq!(pool.take(key(1)).map(|stream| stream.id()), Some(id));
+        assert_eq!(pool.take(key(1)).map(|stream| stream.stream.id()), Some(id));
         assert!(pool.take(key(1)).is_none());
     }
 
@@ -180,7 +204,7 @@ mod tests {
         let mut ids = Vec::new();
         for _ in 0..3 {
             let (stream, far) = connection().await;
-            ids.push(stream.id());
+            ids.push(stream.stream.id());
             fars.push(far);
             pool.put(key(1), stream, KEEP);
         }

@@ -17,14 +17,13 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderName;
-use pingora::protocols::Stream;
 use tokio_util::io::poll_read_buf;
 
 use self::{
     body::{Body, Piece},
     head::ResponseHead,
 };
-use super::{Event, Fault, FaultKind, Fields, Framing, RequestLine, outbox::Outbox};
+use super::{Event, Fault, FaultKind, Fields, Framing, OpenStream, RequestLine, outbox::Outbox};
 
 /// Room for the first read of a response; most are smaller.
 const FIRST_READ: usize = 8 << 10;
@@ -34,7 +33,7 @@ const FULL_READ: usize = 64 << 10;
 
 /// An HTTP/1.1 connection with one request on it.
 pub(crate) struct Connection {
-    stream: Stream,
+    stream: OpenStream,
     outbox: Outbox,
     buffer: BytesMut,
     /// Room for the next read.
@@ -72,7 +71,7 @@ pub(super) struct KeepAlive {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: OpenStream) -> Self {
         Self {
             stream,
             outbox: Outbox::default(),
@@ -142,7 +141,9 @@ impl Connection {
         let mut moved = false;
         let waiting = !self.outbox.is_empty();
         if waiting
-            && let Poll::Ready(Err(error)) = self.outbox.poll_send(&mut self.stream, cx, &mut moved)
+            && let Poll::Ready(Err(error)) =
+                self.outbox
+                    .poll_send(&mut self.stream.stream, cx, &mut moved)
         {
             // It may have answered before it closed: its answer is read all the same.
             self.send_fault = Some(error);
@@ -155,7 +156,7 @@ impl Connection {
                 return Poll::Ready(Ok(event));
             }
             self.buffer.reserve(self.room);
-            match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buffer) {
+            match poll_read_buf(Pin::new(&mut self.stream.stream), cx, &mut self.buffer) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(self.closed()),
                 Poll::Ready(Ok(read)) if read >= self.room => self.room = FULL_READ,
                 Poll::Ready(Ok(_)) => {}
@@ -245,7 +246,7 @@ impl Connection {
 
     /// The stream, where another request may follow on it, and how long the
     /// endpoint keeps it, where it says so.
-    pub(super) fn into_reusable(self) -> Option<(Stream, Option<Duration>)> {
+    pub(super) fn into_reusable(self) -> Option<(OpenStream, Option<Duration>)> {
         let clean = self.request.ended
             && matches!(self.response, Response::Ended)
             && self.outbox.is_empty()
@@ -256,7 +257,7 @@ impl Connection {
     }
 
     /// The stream and the bytes that were read beyond the response.
-    pub(super) fn into_parts(self) -> (Stream, BytesMut) {
+    pub(super) fn into_parts(self) -> (OpenStream, BytesMut) {
         (self.stream, self.buffer)
     }
 }

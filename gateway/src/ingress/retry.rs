@@ -1,0 +1,91 @@
+//! Whether a request is tried again at a backend.
+
+use portcullis_config::model::RetryOn;
+
+use super::RequestContext;
+use crate::{
+    snapshot::{CompiledBackend, CompiledRule},
+    upstream::{Fault, FaultKind},
+};
+
+/// How far an attempt had come when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// There was no connection.
+    Nothing,
+    /// A connection of its own.
+    New,
+    /// A connection that others had used.
+    Kept,
+}
+
+/// What of a request matters for sending it again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repeatable {
+    /// Its method is idempotent (RFC 9110 section 9.2.2).
+    pub(super) idempotent: bool,
+    /// What was sent of its body is there still.
+    pub(super) body: bool,
+}
+
+/// Whether a request whose attempt failed is tried again.
+pub(super) fn after_fault(
+    ctx: &RequestContext,
+    rule: &CompiledRule,
+    backend: &CompiledBackend,
+    (fault, reached): (&Fault, Reached),
+    request: Repeatable,
+) -> bool {
+    let (cause, any_method, any_endpoint) = match fault.kind {
+        _ if fault.untouched => (
+            RetryOn::ConnectFailure,
+            true,
+            // It spoke, and another stream or connection will do.
+            reached != Reached::Nothing,
+        ),
+        FaultKind::Closed => (RetryOn::Closed, false, reached == Reached::Kept),
+        FaultKind::Timeout | FaultKind::Late => (RetryOn::Timeout, false, false),
+        _ => return false,
+    };
+    rule.rule.policies.retries.on.contains(&cause)
+        && (any_method || request.idempotent)
+        && (any_endpoint || backend.has_other(&ctx.tried))
+        && once_more(ctx, rule, backend, request)
+}
+
+/// Whether a request is tried again because of the status of its answer, whose
+/// endpoint does not count as tried yet.
+pub(super) fn after_status(
+    ctx: &RequestContext,
+    rule: &CompiledRule,
+    status: u16,
+    request: Repeatable,
+) -> bool {
+    if !rule.rule.policies.retries.statuses.contains(&status) || !request.idempotent {
+        return false;
+    }
+    let (Some(backend), Some(at_work)) = (&ctx.backend, &ctx.at_work) else {
+        return false;
+    };
+    let mut tried = ctx.tried.clone();
+    tried.push(at_work.endpoint().address);
+    backend.has_other(&tried) && once_more(ctx, rule, backend, request)
+}
+
+/// What holds for any cause; the budget is asked last, since asking takes from it.
+fn once_more(
+    ctx: &RequestContext,
+    rule: &CompiledRule,
+    backend: &CompiledBackend,
+    request: Repeatable,
+) -> bool {
+    let wanted = ctx.upstream_answered.is_none()
+        && request.body
+        && ctx.attempts <= rule.rule.policies.retries.attempts;
+    if !wanted {
+        return false;
+    }
+    let allowed = backend.may_retry();
+    backend.metrics.retry(allowed);
+    allowed
+}
