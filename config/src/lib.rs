@@ -4,6 +4,7 @@
 //! ```text
 //! YAML --read--> Document --validate--> Model --+--> RouteTable::find
 //!                          every Problem        +--> AccessList::judge, client_address
+//!                                               +--> Cors::share_with
 //!                                               +--> EgressPolicy::decide, AddressClass::of
 //!                                               +--> dump
 //! ```
@@ -11,6 +12,7 @@
 //! Nothing here does I/O or waits: sockets, clusters and clocks are the gateway's.
 
 pub mod access;
+pub mod cors;
 pub mod document;
 pub mod dump;
 pub mod egress;

@@ -11,6 +11,7 @@
 
 mod access;
 mod backend;
+mod cors;
 mod egress;
 mod listener;
 mod policy;
@@ -21,6 +22,7 @@ mod waf;
 
 pub use access::*;
 pub use backend::*;
+pub use cors::*;
 pub use egress::*;
 pub use listener::*;
 pub use policy::*;

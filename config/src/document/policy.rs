@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Duration, WafMode};
+use super::{ByteSize, Cors, Duration, WafMode};
 
 /// Policies of a route, a rule or, under `defaults`, of everything.
 ///
@@ -27,6 +27,10 @@ pub struct Policies {
     /// WAF profile to apply. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waf: Option<RouteWaf>,
+    /// Which pages of other origins may use it from a browser. Default: what the
+    /// backend says; `{}` lifts an inherited policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// How long things may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,

@@ -4,11 +4,12 @@
 //! without errors has a model that serves.
 
 use crate::{
+    cors::{Allowed, Origins},
     document::{
-        AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, Document, Duration,
-        Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener, ListenerLimits,
-        ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process, RateLimit,
-        RateLimitKey, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+        AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, Cors, Document,
+        Duration, Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener,
+        ListenerLimits, ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process,
+        RateLimit, RateLimitKey, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -164,6 +165,7 @@ fn policies(meant: &model::Policies) -> Policies {
             profile: meant.waf.as_ref().map(|(profile, _)| profile.clone()),
             mode: meant.waf.as_ref().map(|(_, mode)| *mode),
         }),
+        cors: Some(meant.cors.as_deref().map_or_else(Cors::default, cors)),
         timeouts: Some(Timeouts {
             connect: Some(Duration(timeouts.connect)),
             read: Some(Duration(timeouts.read)),
@@ -171,6 +173,28 @@ fn policies(meant: &model::Policies) -> Policies {
             client_read: Some(Duration(timeouts.client_read)),
             client_write: Some(Duration(timeouts.client_write)),
         }),
+    }
+}
+
+/// A cross-origin policy; `{}` where there is none.
+fn cors(meant: &model::Cors) -> Cors {
+    let names = |allowed: &Allowed| match allowed {
+        Allowed::Any => vec!["*".to_owned()],
+        Allowed::Listed(value) => {
+            let value = value.to_str().unwrap_or_default();
+            value.split(", ").map(str::to_owned).collect()
+        }
+    };
+    Cors {
+        allow_origins: Some(match &meant.origins {
+            Origins::Any => vec!["*".to_owned()],
+            Origins::Listed(patterns) => patterns.iter().map(ToString::to_string).collect(),
+        }),
+        allow_methods: Some(names(&meant.methods)),
+        allow_headers: Some(meant.headers.as_ref().map(names).unwrap_or_default()),
+        expose_headers: Some(meant.expose.as_ref().map(names).unwrap_or_default()),
+        allow_credentials: Some(meant.credentials),
+        max_age: Some(Duration(meant.max_age)),
     }
 }
 

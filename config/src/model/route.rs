@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{AccessList, Backend, RateLimit, WafMode};
-pub use crate::document::EncodedSlashes;
 use crate::route::PathTemplate;
+pub use crate::{cors::Cors, document::EncodedSlashes};
 
 /// Rules for some hosts.
 #[derive(Clone, Debug)]
@@ -178,6 +178,8 @@ pub struct Policies {
     pub encoded_slashes: EncodedSlashes,
     /// WAF profile by name, and the mode here.
     pub waf: Option<(String, WafMode)>,
+    /// Cross-origin policy.
+    pub cors: Option<Arc<Cors>>,
     /// How long things may take.
     pub timeouts: Timeouts,
 }

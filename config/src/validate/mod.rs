@@ -14,6 +14,7 @@ mod access;
 mod action;
 mod backend;
 mod condition;
+mod cors;
 mod egress;
 mod headers;
 mod listener;

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Known, Names, report::Report};
+use super::{Known, Names, cors::cors, report::Report};
 use crate::{
     document,
-    model::{AccessList, EncodedSlashes, Policies, RateLimit, Timeouts, WafMode},
+    model::{AccessList, Cors, EncodedSlashes, Policies, RateLimit, Timeouts, WafMode},
 };
 
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
@@ -18,11 +18,12 @@ pub(super) struct Level {
     max_body_size: Option<u64>,
     encoded_slashes: Option<EncodedSlashes>,
     waf: Option<Control<Option<(String, WafMode)>>>,
+    cors: Option<Control<Option<Arc<Cors>>>>,
     timeouts: document::Timeouts,
 }
 
 /// A security control, or that it cannot be built.
-type Control<T> = Result<T, Broken>;
+pub(super) type Control<T> = Result<T, Broken>;
 
 /// A control that a rule must have, and that is missing or has an error.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +78,10 @@ pub(super) fn level(
             .waf
             .as_ref()
             .map(|wanted| waf(&format!("{path}.waf"), wanted, names, report)),
+        cors: policies.cors.as_ref().map(|wanted| {
+            let built = cors(&format!("{path}.cors"), wanted, report)?;
+            Ok(built.map(Arc::new))
+        }),
         timeouts: policies
             .timeouts
             .as_ref()
@@ -92,7 +97,8 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
     let access = nearest(levels, |level| level.access.as_ref());
     let rate_limits = nearest(levels, |level| level.rate_limits.as_ref());
     let waf = nearest(levels, |level| level.waf.as_ref());
-    let complete = access.is_ok() && rate_limits.is_ok() && waf.is_ok();
+    let cors = nearest(levels, |level| level.cors.as_ref());
+    let complete = access.is_ok() && rate_limits.is_ok() && waf.is_ok() && cors.is_ok();
     let max_body_size = levels.iter().find_map(|level| level.max_body_size);
     let time = |get: fn(&document::Timeouts) -> Option<document::Duration>, default: Duration| {
         let found = levels.iter().find_map(|level| get(&level.timeouts));
@@ -111,6 +117,7 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
             .find_map(|level| level.encoded_slashes)
             .unwrap_or_default(),
         waf: waf.unwrap_or_default(),
+        cors: cors.unwrap_or_default(),
         timeouts: Timeouts {
             connect: time(|times| times.connect, default.connect),
             read: time(|times| times.read, default.read),

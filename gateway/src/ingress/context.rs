@@ -33,6 +33,8 @@ pub(super) struct RequestContext {
     pub(super) view: RequestView,
     /// The rule it takes.
     pub(super) rule: Option<Arc<CompiledRule>>,
+    /// Whether it is a preflight that the gateway answers.
+    pub(super) preflight: bool,
     /// By which kind of path its rule was found.
     pub(super) reached: Reached,
     /// Target for the backend, where a rule rewrites it.
@@ -101,6 +103,7 @@ impl RequestContext {
             time: SystemTime::now(),
             view: RequestView::default(),
             rule: None,
+            preflight: false,
             reached: Reached::default(),
             rewritten: None,
             refusal: None,

@@ -17,6 +17,7 @@ mod bad_head;
 mod client;
 mod connection;
 mod context;
+mod cors;
 mod decide;
 mod exchange;
 mod finish;

@@ -7,8 +7,9 @@ use http::{HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 
 use super::{
-    Session,
+    RequestContext, Session,
     client::{self, Gone},
+    cors,
     request_id::REQUEST_ID,
 };
 
@@ -26,6 +27,8 @@ pub enum Stage {
     Access,
     /// A rate limit.
     Limit,
+    /// The cross-origin policy.
+    Cors,
     /// The request body: its size, its time, the memory for it.
     Body,
     /// The WAF.
@@ -42,6 +45,7 @@ impl Stage {
             Self::Route => "route",
             Self::Access => "access",
             Self::Limit => "limit",
+            Self::Cors => "cors",
             Self::Body => "body",
             Self::Waf => "waf",
             Self::Upstream => "upstream",
@@ -125,8 +129,17 @@ impl Refusal {
     /// Writes the refusal to the client.
     ///
     /// Where more of the request is to come the connection closes after the answer.
-    pub(super) async fn write(&self, session: &mut Session, request_id: &str) -> Result<(), Gone> {
-        let (head, body) = self.response(request_id)?;
+    pub(super) async fn write(
+        &self,
+        session: &mut Session,
+        ctx: &RequestContext,
+    ) -> Result<(), Gone> {
+        let (mut head, body) = self.response(&ctx.request_id)?;
+        let rule = ctx.rule.as_ref().map(|rule| &rule.rule.policies);
+        if let Some(policy) = rule.and_then(|policies| policies.cors.as_ref()) {
+            // A page must be able to read why its request was refused.
+            cors::decorate(policy, session.req_header(), &mut head)?;
+        }
         if !session.is_body_done() {
             session.set_keepalive(None);
         }

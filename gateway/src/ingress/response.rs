@@ -238,8 +238,8 @@ fn change_head(
     // The version is that of a connection (RFC 9110 section 2.5): the client's.
     head.set_version(Version::HTTP_11);
     head.insert_header(REQUEST_ID, ctx.request_id_value())?;
-    headers::change_response(head, &rule.rule.response_headers)?;
     let request = session.req_header();
+    headers::change_response(head, request, &rule.rule)?;
     let no_body = has_no_body(session, head);
     if session.is_http2() || no_body || head.headers.contains_key(header::CONTENT_LENGTH) {
         return Ok(());

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     Refusal, RequestContext, Session, Stage, answer,
     client::{self, Gone},
+    cors,
     finish::Answer,
     upgrade,
 };
@@ -172,6 +173,12 @@ impl Ingress {
 
     async fn answer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Ended, Stop> {
         let rule = self.decide(session, ctx).await?;
+        if ctx.preflight
+            && let Some(policy) = &rule.rule.policies.cors
+        {
+            cors::answer_preflight(session, ctx, &rule, policy).await?;
+            return Ok(Ended::Whole);
+        }
         match &rule.rule.action {
             Action::Redirect(redirect) => {
                 answer::redirect(session, ctx, &rule, redirect).await?;
@@ -204,7 +211,7 @@ impl Ingress {
         let ended = if begun || refusal.reason == "dropped" {
             Ended::Cut
         } else {
-            match refusal.write(session, &ctx.request_id).await {
+            match refusal.write(session, ctx).await {
                 Ok(()) => Ended::Whole,
                 Err(error) => {
                     tracing::debug!(?error, request_id = %ctx.request_id, "refusal not written");
