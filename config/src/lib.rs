@@ -5,6 +5,7 @@
 //! YAML --read--> Document --validate--> Model --+--> RouteTable::find
 //!                          every Problem        +--> AccessList::judge, client_address
 //!                                               +--> Cors::share_with
+//!                                               +--> Compression::decide
 //!                                               +--> EgressPolicy::decide, AddressClass::of
 //!                                               +--> dump
 //! ```
@@ -12,6 +13,7 @@
 //! Nothing here does I/O or waits: sockets, clusters and clocks are the gateway's.
 
 pub mod access;
+pub mod compression;
 pub mod cors;
 pub mod document;
 pub mod dump;

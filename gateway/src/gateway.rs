@@ -33,6 +33,7 @@ use crate::{
     inspect::BodyBudget,
     listen::{ListenError, Listeners},
     load::{Loaded, Refused, load},
+    slots::Slots,
     snapshot::{Live, Snapshot},
     telemetry::{AccessLog, AuditLog, Decisions, LogWriter, Metrics},
     tls::{CertificateStore, ServerConfigs},
@@ -63,6 +64,7 @@ struct Inner {
     snapshot: Arc<ArcSwap<Snapshot>>,
     certificates: Arc<ArcSwap<CertificateStore>>,
     budget: Arc<BodyBudget>,
+    compressions: Arc<Slots>,
     access_log: Arc<AccessLog>,
     audit_log: Arc<AuditLog>,
     decisions: Decisions,
@@ -118,6 +120,7 @@ impl Gateway {
         let access_log = Arc::new(AccessLog::new(access, decisions.clone()));
         let audit_log = Arc::new(AuditLog::new(audit, process.audit_records as usize));
         let budget = BodyBudget::new(process.max_buffered_bytes);
+        let compressions = Slots::new(process.max_compressions);
         let version = snapshot.version;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let certificates = Arc::new(ArcSwap::from_pointee(certificates));
@@ -130,6 +133,7 @@ impl Gateway {
             access_log: Arc::clone(&access_log),
             audit_log: Arc::clone(&audit_log),
             budget: Arc::clone(&budget),
+            compressions: Arc::clone(&compressions),
         };
         let ingress = Arc::new(Ingress::new(services));
         let listeners = Listeners::new(Arc::clone(&ingress) as _, tls, Arc::clone(&metrics));
@@ -149,6 +153,7 @@ impl Gateway {
                 snapshot,
                 certificates,
                 budget,
+                compressions,
                 access_log,
                 audit_log,
                 decisions,
@@ -329,6 +334,7 @@ impl Gateway {
         inner.audit_log.writer().set_sink(process.audit_log.clone());
         inner.audit_log.set_capacity(process.audit_records as usize);
         inner.budget.set_limit(process.max_buffered_bytes);
+        inner.compressions.set_limit(process.max_compressions);
         inner.ingress.adopt(snapshot);
         self.tell_certificates();
     }

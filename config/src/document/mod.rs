@@ -11,6 +11,7 @@
 
 mod access;
 mod backend;
+mod compression;
 mod cors;
 mod egress;
 mod listener;
@@ -22,6 +23,7 @@ mod waf;
 
 pub use access::*;
 pub use backend::*;
+pub use compression::*;
 pub use cors::*;
 pub use egress::*;
 pub use listener::*;

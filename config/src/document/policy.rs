@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Cors, Duration, WafMode};
+use super::{ByteSize, Compression, Cors, Duration, WafMode};
 
 /// Policies of a route, a rule or, under `defaults`, of everything.
 ///
@@ -31,6 +31,10 @@ pub struct Policies {
     /// backend says; `{}` lifts an inherited policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// Responses are compressed. Default: they pass as the backend sends them;
+    /// `{}` lifts an inherited policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// How long things may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,

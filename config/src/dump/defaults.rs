@@ -6,8 +6,8 @@
 use crate::{
     cors::{Allowed, Origins},
     document::{
-        AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, Cors, Document,
-        Duration, Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener,
+        AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, Compression, Cors,
+        Document, Duration, Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener,
         ListenerLimits, ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process,
         RateLimit, RateLimitKey, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
     },
@@ -166,6 +166,12 @@ fn policies(meant: &model::Policies) -> Policies {
             mode: meant.waf.as_ref().map(|(_, mode)| *mode),
         }),
         cors: Some(meant.cors.as_deref().map_or_else(Cors::default, cors)),
+        compression: Some(
+            meant
+                .compression
+                .as_deref()
+                .map_or_else(Compression::default, compression),
+        ),
         timeouts: Some(Timeouts {
             connect: Some(Duration(timeouts.connect)),
             read: Some(Duration(timeouts.read)),
@@ -195,6 +201,17 @@ fn cors(meant: &model::Cors) -> Cors {
         expose_headers: Some(meant.expose.as_ref().map(names).unwrap_or_default()),
         allow_credentials: Some(meant.credentials),
         max_age: Some(Duration(meant.max_age)),
+    }
+}
+
+/// A compression policy; `{}` where there is none.
+fn compression(meant: &model::Compression) -> Compression {
+    Compression {
+        algorithms: Some(meant.algorithms.clone()),
+        types: Some(meant.types.iter().map(ToString::to_string).collect()),
+        min_size: Some(ByteSize(meant.min_size)),
+        level: Some(meant.level),
+        credentials: Some(meant.credentials),
     }
 }
 
@@ -262,7 +279,9 @@ fn fill_process(document: &mut Document, meant: &model::Process) {
     let Process {
         drain_timeout,
         max_buffered_bytes,
+        max_compressions,
     } = document.process.get_or_insert_default();
     drain_timeout.get_or_insert(Duration(meant.drain_timeout));
     max_buffered_bytes.get_or_insert(ByteSize(meant.max_buffered_bytes));
+    max_compressions.get_or_insert(meant.max_compressions);
 }

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{AccessList, Backend, RateLimit, WafMode};
 use crate::route::PathTemplate;
-pub use crate::{cors::Cors, document::EncodedSlashes};
+pub use crate::{compression::Compression, cors::Cors, document::EncodedSlashes};
 
 /// Rules for some hosts.
 #[derive(Clone, Debug)]
@@ -180,6 +180,8 @@ pub struct Policies {
     pub waf: Option<(String, WafMode)>,
     /// Cross-origin policy.
     pub cors: Option<Arc<Cors>>,
+    /// Compression of responses.
+    pub compression: Option<Arc<Compression>>,
     /// How long things may take.
     pub timeouts: Timeouts,
 }

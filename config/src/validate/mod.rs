@@ -13,6 +13,7 @@
 mod access;
 mod action;
 mod backend;
+mod compression;
 mod condition;
 mod cors;
 mod egress;

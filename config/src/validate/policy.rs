@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Known, Names, cors::cors, report::Report};
+use super::{Known, Names, compression::compression, cors::cors, report::Report};
 use crate::{
     document,
-    model::{AccessList, Cors, EncodedSlashes, Policies, RateLimit, Timeouts, WafMode},
+    model::{
+        AccessList, Compression, Cors, EncodedSlashes, Policies, RateLimit, Timeouts, WafMode,
+    },
 };
 
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
@@ -19,6 +21,7 @@ pub(super) struct Level {
     encoded_slashes: Option<EncodedSlashes>,
     waf: Option<Control<Option<(String, WafMode)>>>,
     cors: Option<Control<Option<Arc<Cors>>>>,
+    compression: Option<Option<Arc<Compression>>>,
     timeouts: document::Timeouts,
 }
 
@@ -82,6 +85,9 @@ pub(super) fn level(
             let built = cors(&format!("{path}.cors"), wanted, report)?;
             Ok(built.map(Arc::new))
         }),
+        compression: policies.compression.as_ref().map(|wanted| {
+            compression(&format!("{path}.compression"), wanted, report).map(Arc::new)
+        }),
         timeouts: policies
             .timeouts
             .as_ref()
@@ -118,6 +124,10 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
             .unwrap_or_default(),
         waf: waf.unwrap_or_default(),
         cors: cors.unwrap_or_default(),
+        compression: levels
+            .iter()
+            .find_map(|level| level.compression.clone())
+            .unwrap_or_default(),
         timeouts: Timeouts {
             connect: time(|times| times.connect, default.connect),
             read: time(|times| times.read, default.read),

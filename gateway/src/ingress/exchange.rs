@@ -25,6 +25,7 @@ use portcullis_config::model::BackendProtocol;
 use super::{
     Ingress, Refusal, RequestContext, Session, Stage,
     client::{self, Gone},
+    compress,
     context::HeldBody,
     decide::speaks,
     forward::{self, Framed},
@@ -245,6 +246,10 @@ impl Ingress {
                         break;
                     }
                 },
+                // Ready when nothing else is: then what is being compressed goes out.
+                () = tokio::task::yield_now(), if ctx.compresses() => {
+                    compress::flush(session, ctx).await?;
+                }
                 part = client::next_part(session, upload.done, client_patience),
                     if !framed.upgrade && (upload.done || connection.has_room()) =>
                 {

@@ -15,10 +15,12 @@
 mod answer;
 mod bad_head;
 mod client;
+mod compress;
 mod connection;
 mod context;
 mod cors;
 mod decide;
+mod encoder;
 mod exchange;
 mod finish;
 mod forward;

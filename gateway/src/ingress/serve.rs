@@ -18,6 +18,7 @@ use super::{
 use crate::{
     inspect::{self, BodyBudget, WafOutcome},
     listen::{Body, ConnectionFacts},
+    slots::Slots,
     snapshot::Snapshot,
     telemetry::{AccessLog, AuditLog, Metrics},
     upstream::{Connection, Connector, HealthChecks},
@@ -35,6 +36,8 @@ pub struct Services {
     pub audit_log: Arc<AuditLog>,
     /// Memory for held bodies.
     pub budget: Arc<BodyBudget>,
+    /// Responses that may be compressed at once.
+    pub(crate) compressions: Arc<Slots>,
 }
 
 /// The ingress: serves the connections of every ingress listener.
