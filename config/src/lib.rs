@@ -4,6 +4,8 @@
 //! ```text
 //! YAML --read--> Document --validate--> Model --+--> RouteTable::find
 //!                          every Problem        +--> AccessList::judge, client_address
+//!                                               +--> Cors::share_with
+//!                                               +--> Compression::decide
 //!                                               +--> EgressPolicy::decide, AddressClass::of
 //!                                               +--> dump
 //! ```
@@ -11,6 +13,8 @@
 //! Nothing here does I/O or waits: sockets, clusters and clocks are the gateway's.
 
 pub mod access;
+pub mod compression;
+pub mod cors;
 pub mod document;
 pub mod dump;
 pub mod egress;

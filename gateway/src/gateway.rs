@@ -33,6 +33,7 @@ use crate::{
     inspect::BodyBudget,
     listen::{ListenError, Listeners},
     load::{Loaded, Refused, load},
+    slots::Slots,
     snapshot::{Live, Snapshot},
     telemetry::{AccessLog, AuditLog, Decisions, LogWriter, Metrics},
     tls::Tls,
@@ -63,6 +64,7 @@ struct Inner {
     snapshot: Arc<ArcSwap<Snapshot>>,
     tls: Arc<Tls>,
     budget: Arc<BodyBudget>,
+    compressions: Arc<Slots>,
     access_log: Arc<AccessLog>,
     audit_log: Arc<AuditLog>,
     decisions: Decisions,
@@ -118,6 +120,7 @@ impl Gateway {
         let access_log = Arc::new(AccessLog::new(access, decisions.clone()));
         let audit_log = Arc::new(AuditLog::new(audit, process.audit_records as usize));
         let budget = BodyBudget::new(process.max_buffered_bytes);
+        let compressions = Slots::new(process.max_compressions);
         let version = snapshot.version;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let tls = Arc::new(Tls::new().map_err(|error| refused(&error))?);
@@ -132,6 +135,7 @@ impl Gateway {
             access_log: Arc::clone(&access_log),
             audit_log: Arc::clone(&audit_log),
             budget: Arc::clone(&budget),
+            compressions: Arc::clone(&compressions),
         };
         let ingress = Arc::new(Ingress::new(services));
         let listeners = Listeners::new(
@@ -156,6 +160,7 @@ impl Gateway {
                 snapshot,
                 tls,
                 budget,
+                compressions,
                 access_log,
                 audit_log,
                 decisions,
@@ -353,6 +358,7 @@ impl Gateway {
         inner.audit_log.writer().set_sink(process.audit_log.clone());
         inner.audit_log.set_capacity(process.audit_records as usize);
         inner.budget.set_limit(process.max_buffered_bytes);
+        inner.compressions.set_limit(process.max_compressions);
         inner.ingress.adopt(snapshot);
         self.tell_certificates();
     }

@@ -18,6 +18,7 @@ pub mod ingress;
 pub mod inspect;
 pub mod listen;
 pub mod load;
+mod slots;
 pub mod snapshot;
 pub mod telemetry;
 pub mod tls;

@@ -11,6 +11,8 @@
 
 mod access;
 mod backend;
+mod compression;
+mod cors;
 mod egress;
 mod error_page;
 mod listener;
@@ -23,6 +25,8 @@ mod waf;
 
 pub use access::*;
 pub use backend::*;
+pub use compression::*;
+pub use cors::*;
 pub use egress::*;
 pub use error_page::*;
 pub use listener::*;

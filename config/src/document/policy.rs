@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Duration, WafMode};
+use super::{ByteSize, Compression, Cors, Duration, WafMode};
 
 /// Policies of a route, a rule or, under `defaults`, of everything.
 ///
@@ -27,6 +27,14 @@ pub struct Policies {
     /// WAF profile to apply. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waf: Option<RouteWaf>,
+    /// Which pages of other origins may use it from a browser. Default: what the
+    /// backend says; `{}` lifts an inherited policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// Responses are compressed. Default: they pass as the backend sends them;
+    /// `{}` lifts an inherited policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// Names of sets of error pages; the first with a page is taken. Those of `defaults`
     /// also serve requests that no rule takes. Default: none, a short JSON text.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,11 +4,13 @@
 //! without errors has a model that serves.
 
 use crate::{
+    cors::{Allowed, Origins},
     document::{
         AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, ClientCertificates,
-        Document, Duration, Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener,
-        ListenerLimits, ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process,
-        RateLimit, RateLimitKey, Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+        Compression, Cors, Document, Duration, Egress, EgressEntry, EgressLimits, EgressRule,
+        LimitMode, Listener, ListenerLimits, ListenerProtocol, Logs, Management, Match, PathMatch,
+        Policies, Process, RateLimit, RateLimitKey, Retries, RouteWaf, Rule, Timeouts, WafMode,
+        WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -219,6 +221,13 @@ fn policies(meant: &model::Policies) -> Policies {
             on: Some(meant.retries.on.clone()),
             statuses: Some(meant.retries.statuses.clone()),
         }),
+        cors: Some(meant.cors.as_deref().map_or_else(Cors::default, cors)),
+        compression: Some(
+            meant
+                .compression
+                .as_deref()
+                .map_or_else(Compression::default, compression),
+        ),
         timeouts: Some(Timeouts {
             request: Some(Duration(timeouts.request.unwrap_or_default())),
             backend_request: Some(Duration(timeouts.backend_request.unwrap_or_default())),
@@ -228,6 +237,39 @@ fn policies(meant: &model::Policies) -> Policies {
             client_read: Some(Duration(timeouts.client_read)),
             client_write: Some(Duration(timeouts.client_write)),
         }),
+    }
+}
+
+/// A cross-origin policy; `{}` where there is none.
+fn cors(meant: &model::Cors) -> Cors {
+    let names = |allowed: &Allowed| match allowed {
+        Allowed::Any => vec!["*".to_owned()],
+        Allowed::Listed(value) => {
+            let value = value.to_str().unwrap_or_default();
+            value.split(", ").map(str::to_owned).collect()
+        }
+    };
+    Cors {
+        allow_origins: Some(match &meant.origins {
+            Origins::Any => vec!["*".to_owned()],
+            Origins::Listed(patterns) => patterns.iter().map(ToString::to_string).collect(),
+        }),
+        allow_methods: Some(names(&meant.methods)),
+        allow_headers: Some(meant.headers.as_ref().map(names).unwrap_or_default()),
+        expose_headers: Some(meant.expose.as_ref().map(names).unwrap_or_default()),
+        allow_credentials: Some(meant.credentials),
+        max_age: Some(Duration(meant.max_age)),
+    }
+}
+
+/// A compression policy; `{}` where there is none.
+fn compression(meant: &model::Compression) -> Compression {
+    Compression {
+        algorithms: Some(meant.algorithms.clone()),
+        types: Some(meant.types.iter().map(ToString::to_string).collect()),
+        min_size: Some(ByteSize(meant.min_size)),
+        level: Some(meant.level),
+        credentials: Some(meant.credentials),
     }
 }
 
@@ -295,7 +337,9 @@ fn fill_process(document: &mut Document, meant: &model::Process) {
     let Process {
         drain_timeout,
         max_buffered_bytes,
+        max_compressions,
     } = document.process.get_or_insert_default();
     drain_timeout.get_or_insert(Duration(meant.drain_timeout));
     max_buffered_bytes.get_or_insert(ByteSize(meant.max_buffered_bytes));
+    max_compressions.get_or_insert(meant.max_compressions);
 }

@@ -19,6 +19,8 @@ pub struct Process {
     pub drain_timeout: Duration,
     /// Bytes of request bodies held at once.
     pub max_buffered_bytes: u64,
+    /// Responses that are compressed at once.
+    pub max_compressions: u32,
 }
 
 impl Default for Process {
@@ -31,6 +33,7 @@ impl Default for Process {
             audit_log: LogSink::Stdout,
             drain_timeout: Duration::from_secs(30),
             max_buffered_bytes: 256 << 20,
+            max_compressions: 500,
         }
     }
 }

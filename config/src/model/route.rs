@@ -5,8 +5,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{AccessList, Backend, ErrorPages, RateLimit, WafMode};
-pub use crate::document::{EncodedSlashes, RetryOn};
 use crate::route::PathTemplate;
+pub use crate::{
+    compression::Compression,
+    cors::Cors,
+    document::{EncodedSlashes, RetryOn},
+};
 
 /// Rules for some hosts.
 #[derive(Clone, Debug)]
@@ -189,6 +193,10 @@ pub struct Policies {
     pub waf: Option<(String, WafMode)>,
     /// Error pages; the first set with a page is taken.
     pub error_pages: Vec<Arc<ErrorPages>>,
+    /// Cross-origin policy.
+    pub cors: Option<Arc<Cors>>,
+    /// Compression of responses.
+    pub compression: Option<Arc<Compression>>,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// When a request is tried again.

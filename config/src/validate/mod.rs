@@ -13,7 +13,9 @@
 mod access;
 mod action;
 mod backend;
+mod compression;
 mod condition;
+mod cors;
 mod egress;
 mod error_page;
 mod headers;

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Known, Names, report::Report};
+use super::{Known, Names, compression::compression, cors::cors, report::Report};
 use crate::{
     document,
     model::{
-        AccessList, EncodedSlashes, ErrorPages, Policies, RateLimit, Retries, Timeouts, WafMode,
+        AccessList, Compression, Cors, EncodedSlashes, ErrorPages, Policies, RateLimit, Retries,
+        Timeouts, WafMode,
     },
 };
 
@@ -23,12 +24,14 @@ pub(super) struct Level {
     encoded_slashes: Option<EncodedSlashes>,
     waf: Option<Control<Option<(String, WafMode)>>>,
     pub(super) error_pages: Option<Vec<Arc<ErrorPages>>>,
+    cors: Option<Control<Option<Arc<Cors>>>>,
+    compression: Option<Option<Arc<Compression>>>,
     timeouts: document::Timeouts,
     retries: document::Retries,
 }
 
 /// A security control, or that it cannot be built.
-type Control<T> = Result<T, Broken>;
+pub(super) type Control<T> = Result<T, Broken>;
 
 /// A control that a rule must have, and that is missing or has an error.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +92,13 @@ pub(super) fn level(
             let place = format!("{path}.errorPages");
             resolve_all(&place, list, wanted, &names.error_pages, report).unwrap_or_default()
         }),
+        cors: policies.cors.as_ref().map(|wanted| {
+            let built = cors(&format!("{path}.cors"), wanted, report)?;
+            Ok(built.map(Arc::new))
+        }),
+        compression: policies.compression.as_ref().map(|wanted| {
+            compression(&format!("{path}.compression"), wanted, report).map(Arc::new)
+        }),
         timeouts: policies
             .timeouts
             .as_ref()
@@ -109,7 +119,8 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
     let access = nearest(levels, |level| level.access.as_ref());
     let rate_limits = nearest(levels, |level| level.rate_limits.as_ref());
     let waf = nearest(levels, |level| level.waf.as_ref());
-    let complete = access.is_ok() && rate_limits.is_ok() && waf.is_ok();
+    let cors = nearest(levels, |level| level.cors.as_ref());
+    let complete = access.is_ok() && rate_limits.is_ok() && waf.is_ok() && cors.is_ok();
     let max_body_size = levels.iter().find_map(|level| level.max_body_size);
     let time = |get: fn(&document::Timeouts) -> Option<document::Duration>, default: Duration| {
         let found = levels.iter().find_map(|level| get(&level.timeouts));
@@ -149,6 +160,11 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
                 .find_map(|level| level.retries.statuses.clone())
                 .unwrap_or(retries.statuses),
         },
+        cors: cors.unwrap_or_default(),
+        compression: levels
+            .iter()
+            .find_map(|level| level.compression.clone())
+            .unwrap_or_default(),
         timeouts: Timeouts {
             request: limit(|times| times.request),
             backend_request: limit(|times| times.backend_request),

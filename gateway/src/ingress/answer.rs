@@ -88,7 +88,7 @@ async fn write(
             response.insert_header(header::CONTENT_LENGTH, body.len())?;
         }
         response.insert_header(REQUEST_ID, &ctx.request_id)?;
-        headers::change_response(&mut response, &rule.rule.response_headers)?;
+        headers::change_response(&mut response, session.req_header(), &rule.rule)?;
         Ok(response)
     };
     let response =

@@ -11,7 +11,9 @@ use http::HeaderValue;
 use portcullis_config::route::Reached;
 use portcullis_waf::Transaction;
 
-use super::{Refusal, request_id::new_request_id, response::Passage, view::RequestView};
+use super::{
+    Refusal, compress::Compressor, request_id::new_request_id, response::Passage, view::RequestView,
+};
 use crate::{
     inspect::{Hold, WafOutcome},
     listen::ConnectionFacts,
@@ -34,6 +36,8 @@ pub(super) struct RequestContext {
     pub(super) view: RequestView,
     /// The rule it takes.
     pub(super) rule: Option<Arc<CompiledRule>>,
+    /// Whether it is a preflight that the gateway answers.
+    pub(super) preflight: bool,
     /// By which kind of path its rule was found.
     pub(super) reached: Reached,
     /// Target for the backend, where a rule rewrites it.
@@ -64,6 +68,8 @@ pub(super) struct RequestContext {
     pub(super) held: HeldBody,
     /// How the response goes to the client.
     pub(super) passage: Passage,
+    /// The response body, while it is compressed. Boxed: most are not.
+    pub(super) compressor: Option<Box<Compressor>>,
     /// The WAF transaction, while it runs.
     /// Boxed: a request that no rule looks at must not carry its room about.
     pub(super) waf: Option<Box<Transaction>>,
@@ -106,6 +112,7 @@ impl RequestContext {
             time: SystemTime::now(),
             view: RequestView::default(),
             rule: None,
+            preflight: false,
             reached: Reached::default(),
             rewritten: None,
             refusal: None,
@@ -121,9 +128,16 @@ impl RequestContext {
             body_bytes: 0,
             held: HeldBody::None,
             passage: Passage::Stream,
+            compressor: None,
             waf: None,
             waf_outcome: WafOutcome::None,
         }
+    }
+
+    /// Whether bytes are being compressed that the client waits for.
+    pub(super) fn compresses(&self) -> bool {
+        let compressor = self.compressor.as_ref();
+        compressor.is_some_and(|compressor| compressor.is_behind())
     }
 
     /// The id as a field value.

@@ -12,6 +12,7 @@ use portcullis_waf::Verdict;
 use super::{
     Ingress, Refusal, RequestContext, Session, Stage, client,
     context::HeldBody,
+    cors,
     deadline::by,
     misdirected,
     request_id::{REQUEST_ID, accept_request_id},
@@ -48,17 +49,22 @@ impl Ingress {
         misdirected::check(&self.services().tls, &ctx.facts, &ctx.view)?;
 
         let request = session.req_header();
-        let found = ctx
-            .snapshot
-            .routes
-            .find(RouteRequest {
-                listener: &ctx.facts.listener,
-                host: &ctx.view.host,
-                path: &ctx.view.path,
-                method: &request.method,
-                headers: &request.headers,
-                query: query_of(request.raw_path()),
-            })
+        let wanted = RouteRequest {
+            listener: &ctx.facts.listener,
+            host: &ctx.view.host,
+            path: &ctx.view.path,
+            method: &request.method,
+            headers: &request.headers,
+            query: query_of(request.raw_path()),
+        };
+        let routes = &ctx.snapshot.routes;
+        let preflight = cors::preflight_for(request);
+        // A preflight goes by the rule of the request that it is about.
+        let found = preflight
+            .as_ref()
+            .and_then(|method| routes.find(RouteRequest { method, ..wanted }))
+            .filter(|found| found.rule.policies.cors.is_some())
+            .or_else(|| routes.find(wanted))
             .ok_or_else(|| match ctx.view.escaped_separator {
                 Some(reason) => Refusal::new(400, Stage::Normalise, reason),
                 None => Refusal::new(404, Stage::Route, "no-route"),
@@ -78,7 +84,8 @@ impl Ingress {
 
         access(&rule, ctx)?;
         self.limit(&rule, session, ctx)?;
-        if !matches!(rule.rule.action, Action::Forward(_)) {
+        ctx.preflight = preflight.is_some() && rule.rule.policies.cors.is_some();
+        if ctx.preflight || !matches!(rule.rule.action, Action::Forward(_)) {
             return Ok(rule);
         }
         misdirected::check_clear(&self.services().tls, &ctx.facts, &ctx.view)?;

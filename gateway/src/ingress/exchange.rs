@@ -25,6 +25,7 @@ use portcullis_config::model::BackendProtocol;
 use super::{
     Ingress, Refusal, RequestContext, Session, Stage, admission,
     client::{self, Gone},
+    compress,
     context::HeldBody,
     deadline::{Over, by, earlier},
     decide::speaks,
@@ -277,6 +278,10 @@ impl Ingress {
                         break;
                     }
                 },
+                // Ready when nothing else is: then what is being compressed goes out.
+                () = tokio::task::yield_now(), if ctx.compresses() => {
+                    compress::flush(session, ctx).await?;
+                }
                 part = client::next_part(session, upload.done, client_patience),
                     if !framed.upgrade && (upload.done || connection.has_room()) =>
                 {

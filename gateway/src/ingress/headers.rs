@@ -1,10 +1,25 @@
 //! Changes to response headers.
 
-use pingora::http::ResponseHeader;
-use portcullis_config::model::HeaderChanges;
+use http::header;
+use pingora::http::{RequestHeader, ResponseHeader};
+use portcullis_config::model::{HeaderChanges, Rule};
 
-/// Applies a rule's changes to a response.
+use super::cors;
+
+/// Makes a response that of its rule: what browsers are told, then the rule's changes.
 pub(super) fn change_response(
+    response: &mut ResponseHeader,
+    request: &RequestHeader,
+    rule: &Rule,
+) -> pingora::Result<()> {
+    if let Some(policy) = &rule.policies.cors {
+        cors::decorate(policy, request, response)?;
+    }
+    change(response, &rule.response_headers)
+}
+
+/// Applies a rule's changes.
+pub(super) fn change(
     response: &mut ResponseHeader,
     changes: &HeaderChanges,
 ) -> pingora::Result<()> {
@@ -16,6 +31,21 @@ pub(super) fn change_response(
     }
     for (name, value) in &changes.add {
         response.append_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// Says that a response depends on a request header (RFC 9110 section 12.5.5),
+/// next to what it depends on already.
+pub(super) fn vary(response: &mut ResponseHeader, name: &'static str) -> pingora::Result<()> {
+    let told = response.headers.get_all(header::VARY).iter().any(|line| {
+        line.as_bytes()
+            .split(|&byte| byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .any(|told| told == b"*" || told.eq_ignore_ascii_case(name.as_bytes()))
+    });
+    if !told {
+        response.append_header(header::VARY, name)?;
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 
 use super::{
-    Session,
+    RequestContext, Session,
     client::{self, Gone},
-    grpc,
+    cors, grpc,
     request_id::REQUEST_ID,
 };
 
@@ -29,6 +29,8 @@ pub enum Stage {
     Access,
     /// A rate limit.
     Limit,
+    /// The cross-origin policy.
+    Cors,
     /// The request body: its size, its time, the memory for it.
     Body,
     /// The WAF.
@@ -46,6 +48,7 @@ impl Stage {
             Self::Route => "route",
             Self::Access => "access",
             Self::Limit => "limit",
+            Self::Cors => "cors",
             Self::Body => "body",
             Self::Waf => "waf",
             Self::Upstream => "upstream",
@@ -139,10 +142,10 @@ impl Refusal {
     pub(super) async fn write(
         &self,
         session: &mut Session,
-        request_id: &str,
+        ctx: &RequestContext,
         page: Option<(HeaderValue, Bytes)>,
     ) -> Result<(), Gone> {
-        let (mut head, mut body) = self.response(request_id)?;
+        let (mut head, mut body) = self.response(&ctx.request_id)?;
         if let Some((content_type, page)) = page {
             head.insert_header(header::CONTENT_TYPE, content_type)?;
             head.insert_header(header::CONTENT_LENGTH, page.len())?;
@@ -151,6 +154,11 @@ impl Refusal {
         if grpc::is_call(session) {
             grpc::end_call(&mut head, self)?;
             body = Bytes::new();
+        }
+        let rule = ctx.rule.as_ref().map(|rule| &rule.rule.policies);
+        if let Some(policy) = rule.and_then(|policies| policies.cors.as_ref()) {
+            // A page must be able to read why its request was refused.
+            cors::decorate(policy, session.req_header(), &mut head)?;
         }
         if !session.is_body_done() {
             session.set_keepalive(None);

@@ -18,8 +18,8 @@ use portcullis_config::model::{BodyOverLimit, BuffersSpent};
 use portcullis_waf::EngineMode;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage, client, error_page, exchange::Failed,
-    headers, request_id::REQUEST_ID,
+    Ingress, Refusal, RequestContext, Services, Session, Stage, client, compress, error_page,
+    exchange::Failed, headers, request_id::REQUEST_ID,
 };
 use crate::{
     inspect::{self, Hold},
@@ -86,7 +86,7 @@ impl Ingress {
                 stop_on(inspect::refusal_of(transaction.response_body_end()))?;
             }
         }
-        send_head(session, ctx, rule, head, end).await
+        send_head(self.services(), session, ctx, rule, head, end).await
     }
 
     /// Passes on, or holds, a part of the body; `end` with the last.
@@ -102,10 +102,10 @@ impl Ingress {
         end: bool,
     ) -> Result<(), Failed> {
         if matches!(ctx.passage, Passage::Stream) {
-            return Ok(client::write_body(session, bytes, end).await?);
+            return Ok(compress::write_body(session, ctx, bytes, end).await?);
         }
         let (Some(transaction), Some(waf)) = (&mut ctx.waf, &rule.waf) else {
-            return Ok(client::write_body(session, bytes, end).await?);
+            return Ok(compress::write_body(session, ctx, bytes, end).await?);
         };
         transaction.response_body(&bytes);
         let over = transaction.response_body_is_over_limit();
@@ -115,7 +115,7 @@ impl Ingress {
                 stop_on(inspect::refusal_of(transaction.response_body_end()))?;
                 ctx.passage = Passage::Stream;
             }
-            return Ok(client::write_body(session, bytes, end).await?);
+            return Ok(compress::write_body(session, ctx, bytes, end).await?);
         };
         let fits = held.hold.grow(bytes.len() as u64);
         held.body.extend_from_slice(&bytes);
@@ -133,7 +133,7 @@ impl Ingress {
             }
             (false, ..) => return Ok(()),
         }
-        release(session, ctx, rule, end).await
+        release(self.services(), session, ctx, rule, end).await
     }
 
     /// Ends a response with trailers.
@@ -151,8 +151,9 @@ impl Ingress {
             && let Some(transaction) = &mut ctx.waf
         {
             stop_on(inspect::refusal_of(transaction.response_body_end()))?;
-            release(session, ctx, rule, false).await?;
+            release(self.services(), session, ctx, rule, false).await?;
         }
+        compress::finish(session, ctx).await?;
         Ok(client::write_trailers(session, trailers).await?)
     }
 }
@@ -189,6 +190,7 @@ fn over_limit(waf: &CompiledWaf) -> Refusal {
 
 /// Sends what was held; the rest of the body streams behind it.
 async fn release(
+    services: &Services,
     session: &mut Session,
     ctx: &mut RequestContext,
     rule: &CompiledRule,
@@ -208,9 +210,9 @@ async fn release(
             .map_err(|error| Fault::new(FaultKind::Malformed, error))?;
     }
     let empty = end && body.is_empty();
-    send_head(session, ctx, rule, head, empty).await?;
+    send_head(services, session, ctx, rule, head, empty).await?;
     if !body.is_empty() {
-        client::write_body(session, body.freeze(), end).await?;
+        compress::write_body(session, ctx, body.freeze(), end).await?;
     }
     drop(hold);
     Ok(())
@@ -218,13 +220,14 @@ async fn release(
 
 /// Writes a response head as the client gets it.
 async fn send_head(
+    services: &Services,
     session: &mut Session,
-    ctx: &RequestContext,
+    ctx: &mut RequestContext,
     rule: &CompiledRule,
     mut head: Box<ResponseHeader>,
     end: bool,
 ) -> Result<(), Failed> {
-    change_head(session, ctx, rule, &mut head, end)
+    change_head(services, session, ctx, rule, &mut head, end)
         .map_err(|error| Fault::new(FaultKind::Malformed, error))?;
     if ends_with_connection(session, &head, end) {
         session.set_keepalive(None);
@@ -234,8 +237,9 @@ async fn send_head(
 
 /// The response head as the client gets it.
 fn change_head(
+    services: &Services,
     session: &Session,
-    ctx: &RequestContext,
+    ctx: &mut RequestContext,
     rule: &CompiledRule,
     head: &mut ResponseHeader,
     end: bool,
@@ -243,9 +247,14 @@ fn change_head(
     // The version is that of a connection (RFC 9110 section 2.5): the client's.
     head.set_version(Version::HTTP_11);
     head.insert_header(REQUEST_ID, ctx.request_id_value())?;
-    headers::change_response(head, &rule.rule.response_headers)?;
     let request = session.req_header();
+    headers::change_response(head, request, &rule.rule)?;
     let no_body = has_no_body(session, head);
+    if let Some(policy) = &rule.rule.policies.compression
+        && (no_body || !end)
+    {
+        ctx.compressor = compress::begin(services, policy, request, head)?;
+    }
     if session.is_http2() || no_body || head.headers.contains_key(header::CONTENT_LENGTH) {
         return Ok(());
     }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     Refusal, RequestContext, Session, Stage, answer,
     client::{self, Gone},
+    cors,
     error_page::page_for,
     finish::Answer,
     upgrade,
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     inspect::{self, BodyBudget, WafOutcome},
     listen::{Body, ConnectionFacts},
+    slots::Slots,
     snapshot::Snapshot,
     telemetry::{AccessLog, AuditLog, Metrics},
     tls::Tls,
@@ -38,6 +40,8 @@ pub struct Services {
     pub audit_log: Arc<AuditLog>,
     /// Memory for held bodies.
     pub budget: Arc<BodyBudget>,
+    /// Responses that may be compressed at once.
+    pub(crate) compressions: Arc<Slots>,
 }
 
 /// The ingress: serves the connections of every ingress listener.
@@ -176,6 +180,12 @@ impl Ingress {
 
     async fn answer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Ended, Stop> {
         let rule = self.decide(session, ctx).await?;
+        if ctx.preflight
+            && let Some(policy) = &rule.rule.policies.cors
+        {
+            cors::answer_preflight(session, ctx, &rule, policy).await?;
+            return Ok(Ended::Whole);
+        }
         match &rule.rule.action {
             Action::Redirect(redirect) => {
                 answer::redirect(session, ctx, &rule, redirect).await?;
@@ -211,7 +221,7 @@ impl Ingress {
             Ended::Cut
         } else {
             let page = page_for(session, ctx, &refusal);
-            match refusal.write(session, &ctx.request_id, page).await {
+            match refusal.write(session, ctx, page).await {
                 Ok(()) => Ended::Whole,
                 Err(error) => {
                     tracing::debug!(?error, request_id = %ctx.request_id, "refusal not written");

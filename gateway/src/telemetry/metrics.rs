@@ -47,6 +47,8 @@ pub struct Metrics {
     endpoint_up: GaugeVec,
     rate_limit: IntCounterVec,
     waf: IntCounterVec,
+    compressions: IntCounterVec,
+    compression_bytes: IntCounterVec,
     egress: IntCounterVec,
     egress_tunnels: IntGauge,
     egress_bytes: IntCounterVec,
@@ -131,6 +133,8 @@ impl Metrics {
             endpoint_up: gauges(&registry, names::ENDPOINT_UP, &["backend", "endpoint"]),
             rate_limit: counters(&registry, names::RATE_LIMIT, &["limit", "verdict"]),
             waf: counters(&registry, names::WAF, &["profile", "verdict"]),
+            compressions: counters(&registry, names::COMPRESSIONS, &["outcome"]),
+            compression_bytes: counters(&registry, names::COMPRESSION_BYTES, &["direction"]),
             egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
             egress_bytes: counters(&registry, names::EGRESS_BYTES, &["direction"]),
@@ -266,6 +270,17 @@ impl Metrics {
     /// Counts a WAF verdict.
     pub fn waf_verdict(&self, profile: &str, verdict: &'static str) {
         self.waf.with_label_values(&[profile, verdict]).inc();
+    }
+
+    /// Counts a response that was to be compressed.
+    pub fn compression(&self, outcome: &'static str) {
+        self.compressions.with_label_values(&[outcome]).inc();
+    }
+
+    /// The counters of bytes before and after compression.
+    pub fn compression_bytes(&self) -> (IntCounter, IntCounter) {
+        let counter = |direction| self.compression_bytes.with_label_values(&[direction]);
+        (counter("in"), counter("out"))
     }
 
     /// Counts an egress decision; `reason` is one of the proxy's reason codes.

@@ -65,6 +65,16 @@ pub const WAF: Name = Name(
     "portcullis_waf_verdicts_total",
     "WAF verdicts, by profile and verdict.",
 );
+/// Responses that were to be compressed, by `outcome`.
+pub const COMPRESSIONS: Name = Name(
+    "portcullis_compressions_total",
+    "Responses that were to be compressed, by outcome: the coding, over_limit or failed.",
+);
+/// Bytes through compression, by `direction`.
+pub const COMPRESSION_BYTES: Name = Name(
+    "portcullis_compression_bytes_total",
+    "Bytes of responses that are compressed, in from backends and out to clients.",
+);
 /// Egress decisions by `policy`, `verdict` and `reason`.
 pub const EGRESS: Name = Name(
     "portcullis_egress_decisions_total",
