@@ -7,7 +7,10 @@
 //!
 //! `run` and `check` take the same path, so what `check` accepts is what runs.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use portcullis_config::{
     document::Document,
@@ -181,7 +184,7 @@ fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
     }
 }
 
-/// The files that a configuration names itself: certificates, rules, CAs.
+/// The files that a configuration names itself: certificates, rules, CAs, users.
 fn named_files(model: &Model) -> Vec<PathBuf> {
     let rules = model
         .waf_profiles
@@ -195,11 +198,15 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
         .backends
         .iter()
         .filter_map(|backend| backend.tls.as_ref()?.ca.clone());
+    let users = model
+        .authentications
+        .iter()
+        .filter_map(|authentication| authentication.users_file().map(Path::to_owned));
     let pairs = model
         .certificates
         .iter()
         .flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]);
-    rules.chain(authorities).chain(pairs).collect()
+    rules.chain(authorities).chain(users).chain(pairs).collect()
 }
 
 fn content_hash(sources: &[SourceFile], files: &BTreeMap<PathBuf, ContentHash>) -> String {

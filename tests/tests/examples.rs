@@ -22,6 +22,11 @@ fn folder() -> tempfile::TempDir {
     fs::create_dir(&certs).expect("writable");
     authority.write(&certs, "tls", &["shop.example.com", "*.shop.example.com"]);
     fs::write(certs.join("internal-ca.crt"), authority.pem()).expect("writable");
+    fs::write(
+        folder.path().join("users.htpasswd"),
+        "anna:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n",
+    )
+    .expect("writable");
     fs::create_dir(folder.path().join("rules")).expect("writable");
     fs::create_dir(folder.path().join("logs")).expect("writable");
     fs::write(

@@ -10,6 +10,7 @@
 //! ```
 
 mod access;
+mod authentication;
 mod backend;
 mod egress;
 mod listener;
@@ -20,6 +21,7 @@ mod scalar;
 mod waf;
 
 pub use access::*;
+pub use authentication::*;
 pub use backend::*;
 pub use egress::*;
 pub use listener::*;
@@ -55,6 +57,9 @@ pub struct Document {
     /// Named rate limits, used by `policies.rateLimits`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rate_limits: Vec<RateLimit>,
+    /// Named ways to find out who a client is, used by `policies.authentication`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authentications: Vec<Authentication>,
     /// Named WAF profiles, used by `policies.waf`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waf_profiles: Vec<WafProfile>,

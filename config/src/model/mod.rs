@@ -5,6 +5,7 @@
 //! into a snapshot.
 
 mod access;
+mod authentication;
 mod backend;
 mod egress;
 mod listener;
@@ -13,6 +14,7 @@ mod route;
 mod waf;
 
 pub use access::*;
+pub use authentication::*;
 pub use backend::*;
 pub use egress::*;
 pub use listener::*;
@@ -37,6 +39,8 @@ pub struct Model {
     pub waf_profiles: Vec<Arc<WafProfile>>,
     /// Rate limits, in document order.
     pub rate_limits: Vec<Arc<RateLimit>>,
+    /// Authentications, in document order.
+    pub authentications: Vec<Arc<Authentication>>,
     /// Access lists, in document order.
     pub access_lists: Vec<Arc<AccessList>>,
     /// Routes; compile them with [`crate::route::RouteTable::new`].

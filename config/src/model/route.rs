@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{AccessList, Backend, RateLimit, WafMode};
+use super::{AccessList, Authentication, Backend, RateLimit, Satisfy, WafMode};
 pub use crate::document::EncodedSlashes;
 use crate::route::PathTemplate;
 
@@ -170,6 +170,10 @@ pub struct HeaderChanges {
 pub struct Policies {
     /// Access lists; a request passes all.
     pub access: Vec<Arc<AccessList>>,
+    /// Authentications; a request passes all, in order.
+    pub authentication: Vec<Arc<Authentication>>,
+    /// Whether access lists and authentications must pass, or one of both.
+    pub satisfy: Satisfy,
     /// Rate limits; a request passes all.
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// Largest request body in bytes; `None` means no limit.

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::{Known, Names, report::Report};
 use crate::{
     document,
-    model::{AccessList, EncodedSlashes, Policies, RateLimit, Timeouts, WafMode},
+    model::{
+        AccessList, Authentication, EncodedSlashes, Policies, RateLimit, Satisfy, Timeouts, WafMode,
+    },
 };
 
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
@@ -14,6 +16,8 @@ const DEFAULT_MAX_BODY: u64 = 10 << 20;
 #[derive(Default)]
 pub(super) struct Level {
     access: Option<Control<Vec<Arc<AccessList>>>>,
+    authentication: Option<Control<Vec<Arc<Authentication>>>>,
+    satisfy: Option<Satisfy>,
     rate_limits: Option<Control<Vec<Arc<RateLimit>>>>,
     max_body_size: Option<u64>,
     encoded_slashes: Option<EncodedSlashes>,
@@ -33,6 +37,7 @@ impl Level {
     pub(super) fn broken() -> Self {
         Self {
             access: Some(Err(Broken)),
+            authentication: Some(Err(Broken)),
             rate_limits: Some(Err(Broken)),
             waf: Some(Err(Broken)),
             ..Self::default()
@@ -61,6 +66,12 @@ pub(super) fn level(
                 report,
             )
         }),
+        authentication: policies.authentication.as_ref().map(|wanted| {
+            let list = ("authentications", "authentication");
+            let place = format!("{path}.authentication");
+            resolve_all(&place, list, wanted, &names.authentications, report)
+        }),
+        satisfy: policies.satisfy,
         rate_limits: policies.rate_limits.as_ref().map(|wanted| {
             let list = ("rateLimits", "rate limit");
             resolve_all(
@@ -90,9 +101,10 @@ pub(super) fn level(
 /// The second value tells whether every security control could be built.
 pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
     let access = nearest(levels, |level| level.access.as_ref());
+    let authentication = nearest(levels, |level| level.authentication.as_ref());
     let rate_limits = nearest(levels, |level| level.rate_limits.as_ref());
     let waf = nearest(levels, |level| level.waf.as_ref());
-    let complete = access.is_ok() && rate_limits.is_ok() && waf.is_ok();
+    let complete = access.is_ok() && authentication.is_ok() && rate_limits.is_ok() && waf.is_ok();
     let max_body_size = levels.iter().find_map(|level| level.max_body_size);
     let time = |get: fn(&document::Timeouts) -> Option<document::Duration>, default: Duration| {
         let found = levels.iter().find_map(|level| get(&level.timeouts));
@@ -101,6 +113,11 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
     let default = Timeouts::default();
     let policies = Policies {
         access: access.unwrap_or_default(),
+        authentication: authentication.unwrap_or_default(),
+        satisfy: levels
+            .iter()
+            .find_map(|level| level.satisfy)
+            .unwrap_or_default(),
         rate_limits: rate_limits.unwrap_or_default(),
         max_body_size: match max_body_size {
             Some(0) => None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 
 use super::{
@@ -26,6 +26,8 @@ pub enum Stage {
     Access,
     /// A rate limit.
     Limit,
+    /// Who the client is.
+    Authentication,
     /// The request body: its size, its time, the memory for it.
     Body,
     /// The WAF.
@@ -42,6 +44,7 @@ impl Stage {
             Self::Route => "route",
             Self::Access => "access",
             Self::Limit => "limit",
+            Self::Authentication => "authentication",
             Self::Body => "body",
             Self::Waf => "waf",
             Self::Upstream => "upstream",
@@ -64,6 +67,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// For a redirection by a WAF rule.
     pub location: Option<String>,
+    /// What the client is told beside: how to authenticate, cookies.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
@@ -76,6 +81,7 @@ impl Refusal {
             rule: None,
             retry_after: None,
             location: None,
+            headers: Vec::new(),
         }
     }
 
@@ -118,6 +124,9 @@ impl Refusal {
             .and_then(|location| HeaderValue::from_str(location).ok())
         {
             head.insert_header(header::LOCATION, location)?;
+        }
+        for (name, value) in &self.headers {
+            head.append_header(name.clone(), value.clone())?;
         }
         Ok((head, body))
     }

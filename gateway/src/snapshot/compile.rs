@@ -22,6 +22,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 use super::{
     CompiledBackend, CompiledRule, CompiledWaf, Live, Reads, RuleLimiter, Schedule, Snapshot,
     Targets,
+    authentication::{Authenticators, authenticator, identity_headers},
 };
 use crate::telemetry::Metrics;
 
@@ -86,6 +87,24 @@ pub fn compile(
             Err(reason) => tell(Severity::Error, format!("backends[{index}].tls.ca"), reason),
         }
     }
+    let mut authenticators = Authenticators::new();
+    for (index, settings) in model.authentications.iter().enumerate() {
+        let place = format!("authentications[{index}].basic.users");
+        match authenticator(settings, live, reads) {
+            Ok(made) => {
+                if made.is_of_nobody() {
+                    let reason = "the file names no user: nobody passes";
+                    tell(Severity::Warning, place, reason.into());
+                }
+                authenticators.insert(settings.name.clone(), made);
+            }
+            Err(reasons) => {
+                for reason in reasons {
+                    tell(Severity::Error, place.clone(), reason);
+                }
+            }
+        }
+    }
     if problems
         .iter()
         .any(|problem| problem.severity == Severity::Error)
@@ -123,6 +142,13 @@ pub fn compile(
         }
         let compiled = CompiledRule {
             targets: targets(rule, &backends, live),
+            authentications: rule
+                .policies
+                .authentication
+                .iter()
+                .filter_map(|wanted| authenticators.get(&wanted.name).cloned())
+                .collect(),
+            identity_headers: identity_headers(&model, rule),
             limiters: rule_limiters,
             waf,
             metrics: metrics.rule(&rule.id),
@@ -141,6 +167,7 @@ pub fn compile(
         model,
         rules,
         backends: backends.into_values().collect(),
+        authenticators: authenticators.into_values().collect(),
         rule_sets: rule_sets.into_values().collect(),
     };
     Ok((snapshot, problems))

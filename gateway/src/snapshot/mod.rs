@@ -10,6 +10,7 @@
 //! limit counters, balancer positions, compiled rule sets) lives in [`Live`]
 //! and is shared into each new snapshot.
 
+mod authentication;
 mod balance;
 mod compile;
 mod endpoint;
@@ -32,12 +33,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use http::HeaderName;
 use portcullis_config::{access::AddressSet, model, route::RouteTable};
 use portcullis_waf::{EngineMode, RuleSet};
 use prometheus::IntCounter;
 use rustls_pki_types::CertificateDer;
 
-use crate::telemetry::{BackendMetrics, RuleMetrics};
+use crate::{
+    identity::Authenticator,
+    telemetry::{BackendMetrics, RuleMetrics},
+};
 
 /// Everything a request is answered from.
 #[derive(Debug)]
@@ -59,6 +64,7 @@ pub struct Snapshot {
     /// The compiled rules by id.
     rules: HashMap<String, Arc<CompiledRule>>,
     backends: Vec<Arc<CompiledBackend>>,
+    authenticators: Vec<Arc<Authenticator>>,
     /// The rule set of every profile. Those that no rule uses are held too, or
     /// each reload would compile them again.
     #[expect(dead_code, reason = "held, not read")]
@@ -74,6 +80,11 @@ impl Snapshot {
     /// Every backend.
     pub fn backends(&self) -> &[Arc<CompiledBackend>] {
         &self.backends
+    }
+
+    /// Every authentication.
+    pub(crate) fn authenticators(&self) -> &[Arc<Authenticator>] {
+        &self.authenticators
     }
 
     /// Every rate limiter that a rule of this snapshot uses.
@@ -102,6 +113,10 @@ pub struct CompiledRule {
     pub rule: Arc<model::Rule>,
     /// Backends by weight; `None` for a rule that redirects.
     pub targets: Option<Targets>,
+    /// Who a client must be, in order; empty where anybody may come.
+    pub authentications: Vec<Arc<Authenticator>>,
+    /// Headers that are never taken from a client; sorted.
+    pub identity_headers: Vec<HeaderName>,
     /// Rate limits, with their counters.
     pub limiters: Vec<RuleLimiter>,
     /// The WAF, where the rule has one.

@@ -42,6 +42,7 @@ pub struct Metrics {
     upstream_seconds: HistogramVec,
     endpoint_up: GaugeVec,
     rate_limit: IntCounterVec,
+    authentication: IntCounterVec,
     waf: IntCounterVec,
     egress: IntCounterVec,
     egress_tunnels: IntGauge,
@@ -109,6 +110,11 @@ impl Metrics {
             upstream_seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
             endpoint_up: gauges(&registry, names::ENDPOINT_UP, &["backend", "endpoint"]),
             rate_limit: counters(&registry, names::RATE_LIMIT, &["limit", "verdict"]),
+            authentication: counters(
+                &registry,
+                names::AUTHENTICATION,
+                &["authentication", "verdict"],
+            ),
             waf: counters(&registry, names::WAF, &["profile", "verdict"]),
             egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
@@ -233,6 +239,13 @@ impl Metrics {
     /// The counter of one decision of a rate limit.
     pub fn rate_limit_counter(&self, limit: &str, verdict: &'static str) -> IntCounter {
         self.rate_limit.with_label_values(&[limit, verdict])
+    }
+
+    /// Counts what an authentication said.
+    pub fn authentication(&self, authentication: &str, verdict: &'static str) {
+        self.authentication
+            .with_label_values(&[authentication, verdict])
+            .inc();
     }
 
     /// Counts a WAF verdict.
