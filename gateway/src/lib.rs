@@ -14,6 +14,7 @@ pub mod egress;
 pub mod files;
 pub mod gateway;
 mod hop_by_hop;
+pub mod identity;
 pub mod ingress;
 pub mod inspect;
 pub mod listen;

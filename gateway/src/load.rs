@@ -7,7 +7,10 @@
 //!
 //! `run` and `check` take the same path, so what `check` accepts is what runs.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use portcullis_config::{
     document::Document,
@@ -174,7 +177,7 @@ fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
     }
 }
 
-/// The files that a configuration names itself: certificates, rules, CAs.
+/// The files that a configuration names itself: certificates, rules, CAs, users.
 fn named_files(model: &Model) -> Vec<PathBuf> {
     let rules = model
         .waf_profiles
@@ -198,10 +201,15 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
         PageContent::File(path) => Some(path.clone()),
         PageContent::Inline(_) => None,
     });
+    let users = model
+        .authentications
+        .iter()
+        .filter_map(|authentication| authentication.users_file().map(Path::to_owned));
     let mut files = tls::named_files(model);
     files.extend(rules);
     files.extend(authorities);
     files.extend(pages);
+    files.extend(users);
     files
 }
 

@@ -26,6 +26,11 @@ fn folder() -> tempfile::TempDir {
     fs::write(certs.join("internal-ca.crt"), authority.pem()).expect("writable");
     fs::write(certs.join("clients-ca.crt"), authority.pem()).expect("writable");
     fs::write(certs.join("clients.crl"), authority.revoke(&[], 2090)).expect("writable");
+    fs::write(
+        folder.path().join("users.htpasswd"),
+        "anna:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n",
+    )
+    .expect("writable");
     fs::create_dir(folder.path().join("rules")).expect("writable");
     fs::create_dir(folder.path().join("logs")).expect("writable");
     fs::create_dir(folder.path().join("pages")).expect("writable");

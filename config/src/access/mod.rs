@@ -5,9 +5,11 @@
 //! ```
 
 mod address_set;
+mod admission;
 mod client;
 mod list;
 
 pub use address_set::{AddressSet, parse_network};
+pub use admission::{Admission, NotAdmitted, admit};
 pub use client::client_address;
 pub use list::{AccessList, AccessVerdict};

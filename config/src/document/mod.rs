@@ -10,6 +10,7 @@
 //! ```
 
 mod access;
+mod authentication;
 mod backend;
 mod compression;
 mod cors;
@@ -24,6 +25,7 @@ mod tls;
 mod waf;
 
 pub use access::*;
+pub use authentication::*;
 pub use backend::*;
 pub use compression::*;
 pub use cors::*;
@@ -66,6 +68,9 @@ pub struct Document {
     /// Named rate limits, used by `policies.rateLimits`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rate_limits: Vec<RateLimit>,
+    /// Named ways to find out who a client is, used by `policies.authentication`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authentications: Vec<Authentication>,
     /// Named WAF profiles, used by `policies.waf`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waf_profiles: Vec<WafProfile>,

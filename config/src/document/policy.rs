@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Compression, Cors, Duration, WafMode};
+use super::{ByteSize, Compression, Cors, Duration, Satisfy, WafMode};
 
 /// Policies of a route, a rule or, under `defaults`, of everything.
 ///
@@ -15,6 +15,13 @@ pub struct Policies {
     /// Names of access lists; a request passes all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<Vec<String>>,
+    /// Names of authentications; a request passes all of them, in this order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Vec<String>>,
+    /// Whether a client must pass both the access lists and the authentications
+    /// (`all`) or one of them (`any`). Default `all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub satisfy: Option<Satisfy>,
     /// Names of rate limits; a request passes all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limits: Option<Vec<String>>,

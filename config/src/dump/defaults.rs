@@ -6,11 +6,11 @@
 use crate::{
     cors::{Allowed, Origins},
     document::{
-        AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, ClientCertificates,
-        Compression, Cors, Document, Duration, Egress, EgressEntry, EgressLimits, EgressRule,
-        LimitMode, Listener, ListenerLimits, ListenerProtocol, Logs, Management, Match, PathMatch,
-        Policies, Process, RateLimit, RateLimitKey, Retries, RouteWaf, Rule, Timeouts, WafMode,
-        WafProfile, WafRules,
+        AccessAddress, Admin, Authentication, Backend, BackendProtocol, BuiltinRules, ByteSize,
+        ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
+        EgressLimits, EgressRule, LimitMode, Listener, ListenerLimits, ListenerProtocol, Logs,
+        Management, Match, PathMatch, Policies, Process, RateLimit, RateLimitKey, Retries,
+        RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -33,6 +33,13 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
     }
     for (limit, meant) in document.rate_limits.iter_mut().zip(&model.rate_limits) {
         fill_rate_limit(limit, meant);
+    }
+    for (authentication, meant) in document
+        .authentications
+        .iter_mut()
+        .zip(&model.authentications)
+    {
+        fill_authentication(authentication, meant);
     }
     for (profile, meant) in document.waf_profiles.iter_mut().zip(&model.waf_profiles) {
         fill_waf_profile(profile, meant);
@@ -117,6 +124,17 @@ fn fill_rate_limit(limit: &mut RateLimit, meant: &model::RateLimit) {
     limit
         .max_retry_after
         .get_or_insert(Duration(meant.max_retry_after));
+}
+
+fn fill_authentication(authentication: &mut Authentication, meant: &model::Authentication) {
+    authentication.preflight.get_or_insert(meant.preflight);
+    let model::AuthenticationMethod::Basic(meant) = &meant.method;
+    if let Some(basic) = &mut authentication.basic {
+        basic.realm.get_or_insert_with(|| meant.realm.clone());
+        basic
+            .forward_credentials
+            .get_or_insert(meant.forward_credentials);
+    }
 }
 
 fn fill_waf_profile(profile: &mut WafProfile, meant: &model::WafProfile) {
@@ -208,6 +226,8 @@ fn policies(meant: &model::Policies) -> Policies {
     let timeouts = &meant.timeouts;
     Policies {
         access: names(&mut meant.access.iter().map(|list| &list.name)),
+        authentication: names(&mut meant.authentication.iter().map(|wanted| &wanted.name)),
+        satisfy: Some(meant.satisfy),
         rate_limits: names(&mut meant.rate_limits.iter().map(|limit| &limit.name)),
         max_body_size: Some(ByteSize(meant.max_body_size.unwrap_or(0))),
         encoded_slashes: Some(meant.encoded_slashes),

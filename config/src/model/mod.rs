@@ -5,6 +5,7 @@
 //! into a snapshot.
 
 mod access;
+mod authentication;
 mod backend;
 mod egress;
 mod error_page;
@@ -15,6 +16,7 @@ mod tls;
 mod waf;
 
 pub use access::*;
+pub use authentication::*;
 pub use backend::*;
 pub use egress::*;
 pub use error_page::*;
@@ -43,6 +45,8 @@ pub struct Model {
     pub waf_profiles: Vec<Arc<WafProfile>>,
     /// Rate limits, in document order.
     pub rate_limits: Vec<Arc<RateLimit>>,
+    /// Authentications, in document order.
+    pub authentications: Vec<Arc<Authentication>>,
     /// Access lists, in document order.
     pub access_lists: Vec<Arc<AccessList>>,
     /// Sets of error pages, in document order.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{AccessList, Backend, ErrorPages, RateLimit, WafMode};
+use super::{AccessList, Authentication, Backend, ErrorPages, RateLimit, Satisfy, WafMode};
 use crate::route::PathTemplate;
 pub use crate::{
     compression::Compression,
@@ -183,6 +183,10 @@ pub struct HeaderChanges {
 pub struct Policies {
     /// Access lists; a request passes all.
     pub access: Vec<Arc<AccessList>>,
+    /// Authentications; a request passes all, in order.
+    pub authentication: Vec<Arc<Authentication>>,
+    /// Whether access lists and authentications must pass, or one of both.
+    pub satisfy: Satisfy,
     /// Rate limits; a request passes all.
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// Largest request body in bytes; `None` means no limit.

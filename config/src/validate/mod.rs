@@ -6,12 +6,13 @@
 //! - It is left out of the model, and what refers to it is not told again.
 //! - A backend stays, without endpoints: its share of the requests gets 503.
 //! - A rule stays and forwards nowhere, so that it answers 503 and no broader
-//!   rule takes its traffic. So does a rule whose access list, rate limit or WAF
+//!   rule takes its traffic. So does a rule whose access list, authentication, rate limit or WAF
 //!   profile is missing or has an error: no security control falls away silently.
 //! - A match that cannot be read matches nothing.
 
 mod access;
 mod action;
+mod authentication;
 mod backend;
 mod compression;
 mod condition;
@@ -37,7 +38,9 @@ use std::{
 
 use crate::{
     document::Document,
-    model::{AccessList, Action, Backend, ErrorPages, Model, RateLimit, WafProfile},
+    model::{
+        AccessList, Action, Authentication, Backend, ErrorPages, Model, RateLimit, WafProfile,
+    },
     problem::Problem,
     read::Origins,
 };
@@ -60,6 +63,7 @@ type Known<T> = BTreeMap<String, Option<Arc<T>>>;
 #[derive(Default)]
 struct Names {
     access_lists: Known<AccessList>,
+    authentications: Known<Authentication>,
     rate_limits: Known<RateLimit>,
     waf_profiles: Known<WafProfile>,
     error_pages: Known<ErrorPages>,
@@ -87,6 +91,13 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         &document.rate_limits,
         |limit| &limit.name,
         access::rate_limit,
+        &mut report,
+    );
+    (model.authentications, names.authentications) = build(
+        "authentications",
+        &document.authentications,
+        |authentication| &authentication.name,
+        authentication::authentication,
         &mut report,
     );
     (model.waf_profiles, names.waf_profiles) = build(

@@ -6,8 +6,8 @@ use super::{Known, Names, compression::compression, cors::cors, report::Report};
 use crate::{
     document,
     model::{
-        AccessList, Compression, Cors, EncodedSlashes, ErrorPages, Policies, RateLimit, Retries,
-        Timeouts, WafMode,
+        AccessList, Authentication, Compression, Cors, EncodedSlashes, ErrorPages, Policies,
+        RateLimit, Retries, Satisfy, Timeouts, WafMode,
     },
 };
 
@@ -19,6 +19,8 @@ const MAX_RETRIES: u32 = 10;
 #[derive(Default)]
 pub(super) struct Level {
     access: Option<Control<Vec<Arc<AccessList>>>>,
+    authentication: Option<Control<Vec<Arc<Authentication>>>>,
+    satisfy: Option<Satisfy>,
     rate_limits: Option<Control<Vec<Arc<RateLimit>>>>,
     max_body_size: Option<u64>,
     encoded_slashes: Option<EncodedSlashes>,
@@ -42,6 +44,7 @@ impl Level {
     pub(super) fn broken() -> Self {
         Self {
             access: Some(Err(Broken)),
+            authentication: Some(Err(Broken)),
             rate_limits: Some(Err(Broken)),
             waf: Some(Err(Broken)),
             ..Self::default()
@@ -70,6 +73,12 @@ pub(super) fn level(
                 report,
             )
         }),
+        authentication: policies.authentication.as_ref().map(|wanted| {
+            let list = ("authentications", "authentication");
+            let place = format!("{path}.authentication");
+            resolve_all(&place, list, wanted, &names.authentications, report)
+        }),
+        satisfy: policies.satisfy,
         rate_limits: policies.rate_limits.as_ref().map(|wanted| {
             let list = ("rateLimits", "rate limit");
             resolve_all(
@@ -117,10 +126,15 @@ pub(super) fn level(
 /// The second value tells whether every security control could be built.
 pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
     let access = nearest(levels, |level| level.access.as_ref());
+    let authentication = nearest(levels, |level| level.authentication.as_ref());
     let rate_limits = nearest(levels, |level| level.rate_limits.as_ref());
     let waf = nearest(levels, |level| level.waf.as_ref());
     let cors = nearest(levels, |level| level.cors.as_ref());
-    let complete = access.is_ok() && rate_limits.is_ok() && waf.is_ok() && cors.is_ok();
+    let complete = access.is_ok()
+        && authentication.is_ok()
+        && rate_limits.is_ok()
+        && waf.is_ok()
+        && cors.is_ok();
     let max_body_size = levels.iter().find_map(|level| level.max_body_size);
     let time = |get: fn(&document::Timeouts) -> Option<document::Duration>, default: Duration| {
         let found = levels.iter().find_map(|level| get(&level.timeouts));
@@ -132,6 +146,11 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
     let (default, retries) = (Timeouts::default(), Retries::default());
     let policies = Policies {
         access: access.unwrap_or_default(),
+        authentication: authentication.unwrap_or_default(),
+        satisfy: levels
+            .iter()
+            .find_map(|level| level.satisfy)
+            .unwrap_or_default(),
         rate_limits: rate_limits.unwrap_or_default(),
         max_body_size: match max_body_size {
             Some(0) => None,

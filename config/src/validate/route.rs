@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     document::{self, Document},
-    model::{Action, ErrorPages, Match, PathRewrite, Route, Rule},
+    model::{Action, ErrorPages, Match, PathRewrite, Route, Rule, Satisfy},
     route::canonical_host,
 };
 
@@ -128,6 +128,15 @@ fn rule(
         report,
     );
     let (policies, complete) = inherit([&own, route_policies, &context.defaults]);
+    if policies.satisfy == Satisfy::Any
+        && !policies.authentication.is_empty()
+        && policies.access.iter().all(|list| list.allow.is_none())
+    {
+        report.warn(
+            path,
+            "`satisfy: any` changes nothing here: no access list of this rule has `allow`",
+        );
+    }
     let backends = action::backends(path, rule, context.names, report);
     let (mut compiled, clean) = report.counted(|report| {
         let action = match (&rule.redirect, &rule.respond) {

@@ -39,6 +39,7 @@ accessLists:
   - {name: good, allow: [10.0.0.0/8]}
   - {name: bad, deny: [10.0.0.x]}
 rateLimits: [{name: bad, rate: 5/s, burst: 0}]
+authentications: [{name: bad, basic: {users: ''}}, {name: empty}]
 wafProfiles: [{name: bad, threshold: 0}]
 routes:
   - name: r
@@ -47,6 +48,9 @@ routes:
       - {backends: [{name: b}], policies: {access: [good, bad]}}
       - {backends: [{name: b}], policies: {access: [missing]}}
       - {backends: [{name: b}], policies: {rateLimits: [bad]}}
+      - {backends: [{name: b}], policies: {authentication: [bad]}}
+      - {backends: [{name: b}], policies: {authentication: [empty]}}
+      - {backends: [{name: b}], policies: {authentication: [missing], satisfy: any, access: [good]}}
       - {backends: [{name: b}], policies: {waf: {profile: bad}}}
       - {backends: [{name: b}], policies: {waf: {mode: block}}}
       - {redirect: {scheme: https}, policies: {access: [missing]}}
@@ -55,12 +59,13 @@ routes:
 ",
     );
     assert_eq!(forward(rule(&model, "r/0")), [("b", 1, 1)]);
-    for index in 1..8 {
+    for index in 1..11 {
         assert_eq!(forward(rule(&model, &format!("r/{index}"))), [], "{index}");
     }
     assert_eq!(forward(rule(&model, "inherits/0")), []);
     assert_eq!(forward(rule(&model, "inherits/1")), [("b", 1, 1)]);
     assert_eq!(model.access_lists.len(), 1);
+    assert!(model.authentications.is_empty());
     assert!(model.rate_limits.is_empty() && model.waf_profiles.is_empty());
 }
 
@@ -69,11 +74,12 @@ fn defaults_that_cannot_be_read_open_nothing() {
     let model = model(
         "defaults: {access: office}
 backends: [{name: b, endpoints: [{address: '10.0.0.1:80'}]}]
-routes: [{name: r, rules: [{backends: [{name: b}]}, {backends: [{name: b}], policies: {access: [], rateLimits: [], waf: {}}}]}]
+routes: [{name: r, rules: [{backends: [{name: b}]}, {backends: [{name: b}], policies: {access: [], authentication: [], rateLimits: [], waf: {}}}, {backends: [{name: b}], policies: {access: [], rateLimits: [], waf: {}}}]}]
 ",
     );
     assert_eq!(forward(rule(&model, "r/0")), []);
     assert_eq!(forward(rule(&model, "r/1")), [("b", 1, 1)]);
+    assert_eq!(forward(rule(&model, "r/2")), []);
 }
 
 #[test]

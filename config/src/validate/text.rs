@@ -268,6 +268,28 @@ pub(super) fn cookie_value(text: &str) -> Result<(), String> {
     }
 }
 
+/// Parses the name of a header that tells a backend who a client is.
+pub(super) fn identity_header(text: &str) -> Result<HeaderName, String> {
+    let name = changeable_header(text)?;
+    let told_by_gateway = matches!(
+        name.as_str(),
+        "cookie"
+            | "expect"
+            | "forwarded"
+            | "proxy"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-proto"
+            | "x-real-ip"
+            | "x-request-id"
+    );
+    if told_by_gateway {
+        return Err(format!("{text} cannot carry an identity"));
+    }
+    Ok(name)
+}
+
 /// Parses a header value.
 pub(super) fn header_value(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text).map_err(|_| format!("{text:?} is not a header value"))

@@ -75,6 +75,7 @@ fn tell(services: &Services, facts: &ConnectionFacts, refusal: &Refusal, id: &st
         endpoint: None,
         attempts: None,
         upstream: None,
+        user: None,
         user_agent: None,
         waf: None,
         refused_by: Some(stage),

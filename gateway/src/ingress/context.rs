@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use portcullis_config::route::Reached;
 use portcullis_waf::Transaction;
 
@@ -42,6 +42,8 @@ pub(super) struct RequestContext {
     pub(super) reached: Reached,
     /// Target for the backend, where a rule rewrites it.
     pub(super) rewritten: Option<String>,
+    /// Who the client is, where it was asked.
+    pub(super) identity: Option<Box<Identity>>,
     /// Why it was refused, where it was.
     pub(super) refusal: Option<Refusal>,
     /// The backend it went to.
@@ -75,6 +77,15 @@ pub(super) struct RequestContext {
     pub(super) waf: Option<Box<Transaction>>,
     /// What the WAF decided, for the log.
     pub(super) waf_outcome: WafOutcome,
+}
+
+/// Who a client is.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    /// Its name, for the log.
+    pub(super) user: Option<String>,
+    /// What the backend is told of it.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A request body that was read before the backend was asked.
@@ -115,6 +126,7 @@ impl RequestContext {
             preflight: false,
             reached: Reached::default(),
             rewritten: None,
+            identity: None,
             refusal: None,
             backend: None,
             endpoint: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_config::{
-    access::AccessVerdict,
+    access::{AccessVerdict, Admission, admit},
     model::{Action, BackendProtocol, BodyOverLimit, BuffersSpent, EncodedSlashes, LimitMode},
     route::RouteRequest,
 };
@@ -82,10 +82,17 @@ impl Ingress {
             return Err(Refusal::new(400, Stage::Normalise, reason).into());
         }
 
-        access(&rule, ctx)?;
+        let admission = access(&rule, ctx)?;
         self.limit(&rule, session, ctx)?;
         ctx.preflight = preflight.is_some() && rule.rule.policies.cors.is_some();
-        if ctx.preflight || !matches!(rule.rule.action, Action::Forward(_)) {
+        if ctx.preflight {
+            return Ok(rule);
+        }
+        if admission == Admission::ByIdentity {
+            // Boxed, as below.
+            Box::pin(self.identify(&rule, session, ctx)).await?;
+        }
+        if !matches!(rule.rule.action, Action::Forward(_)) {
             return Ok(rule);
         }
         misdirected::check_clear(&self.services().tls, &ctx.facts, &ctx.view)?;
@@ -254,19 +261,26 @@ fn over_limit(waf: &CompiledWaf) -> Refusal {
     Refusal::new(413, Stage::Waf, "body-over-inspection-limit").by(&waf.profile.name)
 }
 
-fn access(rule: &CompiledRule, ctx: &RequestContext) -> Result<(), Refusal> {
+fn access(rule: &CompiledRule, ctx: &RequestContext) -> Result<Admission, Refusal> {
     let (Some(client), Some(peer)) = (ctx.view.client, ctx.view.peer) else {
         return Err(Refusal::new(403, Stage::Access, "no-client-address"));
     };
-    for list in &rule.rule.policies.access {
-        let reason = match list.judge(client, peer) {
-            AccessVerdict::Allow => continue,
+    let policies = &rule.rule.policies;
+    let authenticates = !policies.authentication.is_empty();
+    admit(
+        &policies.access,
+        policies.satisfy,
+        authenticates,
+        client,
+        peer,
+    )
+    .map_err(|refused| {
+        let reason = match refused.verdict {
             AccessVerdict::Denied => "denied",
-            AccessVerdict::NotAllowed => "not-allowed",
+            AccessVerdict::NotAllowed | AccessVerdict::Allow => "not-allowed",
         };
-        return Err(Refusal::new(403, Stage::Access, reason).by(&list.name));
-    }
-    Ok(())
+        Refusal::new(403, Stage::Access, reason).by(refused.list)
+    })
 }
 
 fn stop_on(verdict: Verdict) -> Result<(), Refusal> {

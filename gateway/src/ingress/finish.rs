@@ -117,6 +117,10 @@ impl Ingress {
                 .upstream_started
                 .zip(ctx.upstream_answered)
                 .map(|(from, to)| to.duration_since(from)),
+            user: ctx
+                .identity
+                .as_ref()
+                .and_then(|identity| identity.user.as_deref()),
             user_agent: request
                 .headers
                 .get(header::USER_AGENT)

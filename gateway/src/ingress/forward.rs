@@ -8,7 +8,7 @@ use std::io::Write;
 use http::{HeaderMap, HeaderName, header};
 use pingora::http::RequestHeader;
 
-use super::{RequestContext, Session, context::HeldBody, request_id::REQUEST_ID};
+use super::{RequestContext, Session, context::HeldBody, headers::alike, request_id::REQUEST_ID};
 use crate::{
     hop_by_hop::{is_hop_by_hop, listed_in_connection},
     inspect::{self, joined_cookies},
@@ -132,6 +132,7 @@ fn client_fields(
             || (crumbled && name == header::COOKIE)
             || (plain && name == header::ACCEPT_ENCODING)
             || listed.contains(name)
+            || (!rule.identity_headers.is_empty() && is_identity(name, rule))
             || changes.remove.contains(name)
             || changes.set.iter().any(|(set, _)| set == name)
     };
@@ -155,6 +156,13 @@ fn client_fields(
     if let Some(cookies) = cookies.filter(|_| !changed) {
         out.put(&header::COOKIE, b"Cookie", &cookies);
     }
+}
+
+/// Whether a field would tell the backend who the client is, which is not the
+/// client's to say. CGI, WSGI and PHP take `_` for `-`.
+fn is_identity(name: &HeaderName, rule: &CompiledRule) -> bool {
+    let mut known = rule.identity_headers.iter();
+    known.any(|known| alike(known.as_str(), name.as_str()))
 }
 
 /// Whether a field is of the connection, or one that the gateway writes itself.
@@ -202,16 +210,23 @@ fn forwarded_fields(
     out: &mut dyn Fields,
 ) {
     let changes = &rule.rule.request_headers;
-    let mut tell = |name: &HeaderName, spelled: &str, value: &[u8]| {
+    let mut tell = |name: &HeaderName, spelled: &[u8], value: &[u8]| {
         // The rule has the last word.
         if !changes.remove.contains(name) && !changes.set.iter().any(|(set, _)| set == name) {
-            out.put(name, spelled.as_bytes(), value);
+            out.put(name, spelled, value);
         }
     };
-    tell(&X_REQUEST_ID, REQUEST_ID, ctx.request_id.as_bytes());
     for (name, value) in client_headers(ctx).into_iter().flatten() {
-        tell(name, name.as_str(), value);
+        tell(name, name.as_str().as_bytes(), value);
     }
+    for (name, value) in ctx.identity.iter().flat_map(|identity| &identity.headers) {
+        tell(name, &spelled(name), value.as_bytes());
+    }
+    tell(
+        &X_REQUEST_ID,
+        REQUEST_ID.as_bytes(),
+        ctx.request_id.as_bytes(),
+    );
     let (facts, Some(client)) = (&ctx.facts, ctx.view.client) else {
         return;
     };
@@ -224,31 +239,31 @@ fn forwarded_fields(
         }
         // Writing into a Vec does not fail.
         let _ = write!(chain, "{peer}");
-        tell(&X_FORWARDED_FOR, "X-Forwarded-For", &chain);
+        tell(&X_FORWARDED_FOR, b"X-Forwarded-For", &chain);
     } else {
         let peer = facts.client_value.as_bytes();
-        tell(&X_FORWARDED_FOR, "X-Forwarded-For", peer);
+        tell(&X_FORWARDED_FOR, b"X-Forwarded-For", peer);
     }
     if client == peer {
-        tell(&X_REAL_IP, "X-Real-IP", facts.client_value.as_bytes());
+        tell(&X_REAL_IP, b"X-Real-IP", facts.client_value.as_bytes());
     } else {
-        tell(&X_REAL_IP, "X-Real-IP", client.to_string().as_bytes());
+        tell(&X_REAL_IP, b"X-Real-IP", client.to_string().as_bytes());
     }
     let missing = |name: &HeaderName| !ctx.view.trusted || !request.headers.contains_key(name);
     let secure = facts.tls.is_some();
     if missing(&X_FORWARDED_PROTO) {
         let proto: &[u8] = if secure { b"https" } else { b"http" };
-        tell(&X_FORWARDED_PROTO, "X-Forwarded-Proto", proto);
+        tell(&X_FORWARDED_PROTO, b"X-Forwarded-Proto", proto);
     }
     if missing(&X_FORWARDED_HOST)
         && let Some(host) = host_value(request)
     {
-        tell(&X_FORWARDED_HOST, "X-Forwarded-Host", host);
+        tell(&X_FORWARDED_HOST, b"X-Forwarded-Host", host);
     }
     if missing(&X_FORWARDED_PORT) {
         let port = ctx.view.port.unwrap_or(if secure { 443 } else { 80 });
         let port = itoa::Buffer::new().format(port).to_owned();
-        tell(&X_FORWARDED_PORT, "X-Forwarded-Port", port.as_bytes());
+        tell(&X_FORWARDED_PORT, b"X-Forwarded-Port", port.as_bytes());
     }
 }
 
@@ -340,14 +355,6 @@ fn tells_of_certificate(name: &str) -> bool {
 fn starts_alike(known: &str, name: &str) -> bool {
     name.get(..known.len())
         .is_some_and(|start| alike(known, start))
-}
-
-fn alike(known: &str, name: &str) -> bool {
-    known.len() == name.len()
-        && known
-            .bytes()
-            .zip(name.bytes())
-            .all(|(known, byte)| known == byte || (known == b'-' && byte == b'_'))
 }
 
 #[cfg(test)]

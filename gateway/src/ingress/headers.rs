@@ -1,10 +1,16 @@
-//! Changes to response headers.
+//! Names of headers, and changes to those of responses.
 
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use portcullis_config::model::{HeaderChanges, Rule};
 
 use super::cors;
+
+/// Whether two names are one to those that take `_` for `-`.
+pub(super) fn alike(known: &str, name: &str) -> bool {
+    let fold = |byte| if byte == b'_' { b'-' } else { byte };
+    known.len() == name.len() && known.bytes().map(fold).eq(name.bytes().map(fold))
+}
 
 /// Makes a response that of its rule: what browsers are told, then the rule's changes.
 pub(super) fn change_response(

@@ -3,9 +3,9 @@
 //! ```text
 //! connection   pingora-core reads the head
 //! serve        pin the snapshot, request id, clock
-//! decide       1 normalise  2 route  3 access  4 limit  5 size  6 inspect
-//! serve        7 redirects and fixed responses are answered here
-//! exchange     8 choose an endpoint, send, pass its response on; upgrades are relayed
+//! decide       1 normalise  2 route  3 access  4 limit  5 identify  6 size  7 inspect
+//! serve        8 redirects and fixed responses are answered here
+//! exchange     9 choose an endpoint, send, pass its response on; upgrades are relayed
 //! finish       WAF audit, metrics, access log
 //! ```
 //!
@@ -29,6 +29,7 @@ mod finish;
 mod forward;
 mod grpc;
 mod headers;
+mod identify;
 mod misdirected;
 mod redirect;
 mod refusal;

@@ -29,6 +29,8 @@ pub enum Stage {
     Access,
     /// A rate limit.
     Limit,
+    /// Who the client is.
+    Authentication,
     /// The cross-origin policy.
     Cors,
     /// The request body: its size, its time, the memory for it.
@@ -48,6 +50,7 @@ impl Stage {
             Self::Route => "route",
             Self::Access => "access",
             Self::Limit => "limit",
+            Self::Authentication => "authentication",
             Self::Cors => "cors",
             Self::Body => "body",
             Self::Waf => "waf",

@@ -21,7 +21,9 @@ use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
     CompiledBackend, CompiledErrorPages, CompiledRule, CompiledWaf, EndpointSet, Live, Member,
-    Reads, RuleLimiter, Schedule, Snapshot, Targets, upstream_tls,
+    Reads, RuleLimiter, Schedule, Snapshot, Targets,
+    authentication::{Authenticators, authenticator, identity_headers},
+    upstream_tls,
 };
 use crate::telemetry::Metrics;
 
@@ -90,6 +92,24 @@ pub fn compile(
             ),
         }
     }
+    let mut authenticators = Authenticators::new();
+    for (index, settings) in model.authentications.iter().enumerate() {
+        let place = format!("authentications[{index}].basic.users");
+        match authenticator(settings, live, reads) {
+            Ok(made) => {
+                if made.is_of_nobody() {
+                    let reason = "the file names no user: nobody passes";
+                    tell(Severity::Warning, place, reason.into());
+                }
+                authenticators.insert(settings.name.clone(), made);
+            }
+            Err(reasons) => {
+                for reason in reasons {
+                    tell(Severity::Error, place.clone(), reason);
+                }
+            }
+        }
+    }
     let mut error_pages: HashMap<&str, Arc<CompiledErrorPages>> = HashMap::new();
     for (index, set) in model.error_pages.iter().enumerate() {
         match CompiledErrorPages::compile(set, reads) {
@@ -145,6 +165,13 @@ pub fn compile(
         }
         let compiled = CompiledRule {
             targets: targets(rule, &backends, live),
+            authentications: rule
+                .policies
+                .authentication
+                .iter()
+                .filter_map(|wanted| authenticators.get(&wanted.name).cloned())
+                .collect(),
+            identity_headers: identity_headers(&model, rule),
             limiters: rule_limiters,
             waf,
             error_pages: pages_of(&rule.policies.error_pages),
@@ -165,6 +192,7 @@ pub fn compile(
         model,
         rules,
         backends: backends.into_values().collect(),
+        authenticators: authenticators.into_values().collect(),
         rule_sets: rule_sets.into_values().collect(),
     };
     Ok((snapshot, problems))

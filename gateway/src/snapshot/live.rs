@@ -6,12 +6,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use portcullis_config::model::{Model, RateLimit};
+use portcullis_config::model::{Authentication, Model, RateLimit};
 
-use super::{BackendState, Balancer, EndpointState, Limiter, rule_sets::RuleSets};
-use crate::telemetry::Metrics;
+use super::{BackendState, Balancer, ContentHash, EndpointState, Limiter, rule_sets::RuleSets};
+use crate::{
+    identity::{Authenticator, PasswordChecks},
+    telemetry::Metrics,
+};
 
-/// Rate limit counters, balancer positions, the state of endpoints and compiled rule sets.
+/// Rate limit counters, balancer positions, the state of endpoints, what authentications
+/// remember, and compiled rule sets.
 ///
 /// A reload must not reset a limiter, or reloading would be a way around it: a
 /// limit keeps its counters as long as a configuration defines it the same way.
@@ -21,6 +25,8 @@ pub struct Live {
     balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
     backends: Mutex<BTreeMap<String, Arc<BackendState>>>,
     endpoints: Mutex<BTreeMap<(String, SocketAddr), Arc<EndpointState>>>,
+    authenticators: Mutex<BTreeMap<String, Arc<Authenticator>>>,
+    pub(super) password_checks: Arc<PasswordChecks>,
     pub(super) rule_sets: RuleSets,
 }
 
@@ -32,6 +38,22 @@ impl Live {
             Some(running) if running.limit() == &**limit => Arc::clone(running),
             _ => Arc::new(Limiter::new(Arc::clone(limit))),
         }
+    }
+
+    /// The running authentication of these settings and this file.
+    pub(super) fn authenticator(
+        &self,
+        settings: &Authentication,
+        file: Option<ContentHash>,
+    ) -> Option<Arc<Authenticator>> {
+        let running = self
+            .authenticators
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        running
+            .get(&settings.name)
+            .filter(|running| running.is_of(settings, file))
+            .cloned()
     }
 
     /// The position kept under this id.
@@ -68,8 +90,16 @@ impl Live {
         &self,
         model: &Model,
         limiters: impl IntoIterator<Item = Arc<Limiter>>,
+        authenticators: &[Arc<Authenticator>],
         metrics: &Metrics,
     ) {
+        *self
+            .authenticators
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = authenticators
+            .iter()
+            .map(|kept| (kept.settings().name.clone(), Arc::clone(kept)))
+            .collect();
         let kept = limiters
             .into_iter()
             .map(|limiter| (limiter.limit().name.clone(), limiter))

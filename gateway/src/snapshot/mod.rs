@@ -10,6 +10,7 @@
 //! limit counters, balancer positions, compiled rule sets) lives in [`Live`]
 //! and is shared into each new snapshot.
 
+mod authentication;
 mod backend;
 mod balance;
 mod compile;
@@ -37,11 +38,12 @@ pub use upstream_tls::UpstreamTls;
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
+use http::HeaderName;
 use portcullis_config::{access::AddressSet, model, route::RouteTable};
 use portcullis_waf::{EngineMode, RuleSet};
 use prometheus::IntCounter;
 
-use crate::telemetry::RuleMetrics;
+use crate::{identity::Authenticator, telemetry::RuleMetrics};
 
 /// Everything a request is answered from.
 #[derive(Debug)]
@@ -65,6 +67,7 @@ pub struct Snapshot {
     backends: Vec<Arc<CompiledBackend>>,
     /// Error pages of requests that no rule takes.
     error_pages: Vec<Arc<CompiledErrorPages>>,
+    authenticators: Vec<Arc<Authenticator>>,
     /// The rule set of every profile. Those that no rule uses are held too, or
     /// each reload would compile them again.
     #[expect(dead_code, reason = "held, not read")]
@@ -85,6 +88,11 @@ impl Snapshot {
     /// The error pages of requests that no rule takes.
     pub fn error_pages(&self) -> &[Arc<CompiledErrorPages>] {
         &self.error_pages
+    }
+
+    /// Every authentication.
+    pub(crate) fn authenticators(&self) -> &[Arc<Authenticator>] {
+        &self.authenticators
     }
 
     /// Every rate limiter that a rule of this snapshot uses.
@@ -113,6 +121,10 @@ pub struct CompiledRule {
     pub rule: Arc<model::Rule>,
     /// Backends by weight; `None` for a rule that redirects.
     pub targets: Option<Targets>,
+    /// Who a client must be, in order; empty where anybody may come.
+    pub authentications: Vec<Arc<Authenticator>>,
+    /// Headers that are never taken from a client; sorted.
+    pub identity_headers: Vec<HeaderName>,
     /// Rate limits, with their counters.
     pub limiters: Vec<RuleLimiter>,
     /// The WAF, where the rule has one.

@@ -57,6 +57,8 @@ pub struct RequestFacts<'a> {
     pub attempts: Option<u32>,
     /// Milliseconds until the endpoint's response head.
     pub upstream: Option<Duration>,
+    /// Name of the client, where it was asked and has one.
+    pub user: Option<&'a str>,
     /// `User-Agent`.
     pub user_agent: Option<&'a str>,
     /// `pass`, `detected` or `blocked`, where the WAF looked.
@@ -187,7 +189,8 @@ fn line(facts: &RequestFacts<'_>) -> String {
     if let Some(upstream) = facts.upstream {
         line.millis("upstreamMs", upstream);
     }
-    line.text_or_none("userAgent", facts.user_agent.map(cap))
+    line.text_or_none("user", facts.user.map(cap))
+        .text_or_none("userAgent", facts.user_agent.map(cap))
         .text_or_none("waf", facts.waf)
         .text_or_none("refusedBy", facts.refused_by)
         .text_or_none("reason", facts.reason)

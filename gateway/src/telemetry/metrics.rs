@@ -46,6 +46,7 @@ pub struct Metrics {
     upstream_connections: IntGaugeVec,
     endpoint_up: GaugeVec,
     rate_limit: IntCounterVec,
+    authentication: IntCounterVec,
     waf: IntCounterVec,
     compressions: IntCounterVec,
     compression_bytes: IntCounterVec,
@@ -132,6 +133,11 @@ impl Metrics {
             ),
             endpoint_up: gauges(&registry, names::ENDPOINT_UP, &["backend", "endpoint"]),
             rate_limit: counters(&registry, names::RATE_LIMIT, &["limit", "verdict"]),
+            authentication: counters(
+                &registry,
+                names::AUTHENTICATION,
+                &["authentication", "verdict"],
+            ),
             waf: counters(&registry, names::WAF, &["profile", "verdict"]),
             compressions: counters(&registry, names::COMPRESSIONS, &["outcome"]),
             compression_bytes: counters(&registry, names::COMPRESSION_BYTES, &["direction"]),
@@ -265,6 +271,13 @@ impl Metrics {
     /// The counter of one decision of a rate limit.
     pub fn rate_limit_counter(&self, limit: &str, verdict: &'static str) -> IntCounter {
         self.rate_limit.with_label_values(&[limit, verdict])
+    }
+
+    /// Counts what an authentication said.
+    pub fn authentication(&self, authentication: &str, verdict: &'static str) {
+        self.authentication
+            .with_label_values(&[authentication, verdict])
+            .inc();
     }
 
     /// Counts a WAF verdict.

@@ -60,6 +60,11 @@ pub const RATE_LIMIT: Name = Name(
     "portcullis_rate_limit_decisions_total",
     "Rate limit decisions, by limit and verdict.",
 );
+/// Authentications by `authentication` and `verdict`.
+pub const AUTHENTICATION: Name = Name(
+    "portcullis_authentications_total",
+    "Clients that were asked who they are, by authentication and verdict.",
+);
 /// WAF verdicts by `profile` and `verdict`.
 pub const WAF: Name = Name(
     "portcullis_waf_verdicts_total",

@@ -1,0 +1,79 @@
+//! Finding out who a client is.
+//!
+//! ```text
+//! users file -> BasicCheck        headers of a request --check--> a user, or why not
+//! ```
+//!
+//! Nothing here knows of connections. What is remembered of a secret is a hash
+//! under a key of the process.
+
+mod basic;
+mod hash_key;
+mod md5_crypt;
+mod password_checks;
+mod password_hash;
+mod users;
+
+pub use basic::{BasicCheck, BasicVerdict, challenge};
+pub(crate) use password_checks::PasswordChecks;
+
+use std::sync::Arc;
+
+use portcullis_config::model::Authentication;
+
+/// An authentication at work; it outlives a reload that does not change it.
+#[derive(Debug)]
+pub struct Authenticator {
+    settings: Arc<Authentication>,
+    /// What its file said.
+    file: Option<[u8; 32]>,
+    check: Check,
+}
+
+/// How an authentication works.
+#[derive(Debug)]
+pub enum Check {
+    /// By name and password.
+    Basic(BasicCheck),
+}
+
+impl Authenticator {
+    /// Puts an authentication to work; `users` is the text of its file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file.
+    pub(crate) fn basic(
+        settings: Arc<Authentication>,
+        file: [u8; 32],
+        users: &str,
+        checks: &Arc<PasswordChecks>,
+    ) -> Result<Self, Vec<String>> {
+        Ok(Self {
+            check: Check::Basic(BasicCheck::new(users, checks)?),
+            file: Some(file),
+            settings,
+        })
+    }
+
+    /// Whether this is what these settings and this file would make.
+    pub(crate) fn is_of(&self, settings: &Authentication, file: Option<[u8; 32]>) -> bool {
+        *self.settings == *settings && self.file == file
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Authentication {
+        &self.settings
+    }
+
+    /// How it works.
+    pub fn check(&self) -> &Check {
+        &self.check
+    }
+
+    /// Whether nobody can pass.
+    pub(crate) fn is_of_nobody(&self) -> bool {
+        match &self.check {
+            Check::Basic(basic) => basic.is_empty(),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Who the client is.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Method, header};
+use portcullis_config::model::{Action, AuthenticationMethod, Preflight};
+
+use super::{Ingress, Refusal, RequestContext, Session, Stage, context::Identity, headers::alike};
+use crate::{
+    identity::{Authenticator, BasicVerdict, Check, challenge},
+    inspect,
+    snapshot::CompiledRule,
+};
+
+/// When to come back where too many passwords are being checked.
+const BUSY: Duration = Duration::from_secs(1);
+
+impl Ingress {
+    /// Asks who the client is, by every authentication of the rule.
+    ///
+    /// # Errors
+    /// The answer to a client that is not let in.
+    pub(super) async fn identify(
+        &self,
+        rule: &CompiledRule,
+        session: &Session,
+        ctx: &mut RequestContext,
+    ) -> Result<(), Refusal> {
+        if leads_to_https(rule, ctx) {
+            return Ok(());
+        }
+        if rule.authentications.len() != rule.rule.policies.authentication.len() {
+            return Err(refuse(503, "unavailable"));
+        }
+        let preflight = is_preflight(session);
+        let mut identity = Box::<Identity>::default();
+        for authentication in &rule.authentications {
+            let name = &authentication.settings().name;
+            let metrics = &self.services().metrics;
+            if preflight && authentication.settings().preflight == Preflight::Pass {
+                metrics.authentication(name, "preflight");
+                continue;
+            }
+            let found = authenticate(authentication, session, &mut identity).await;
+            let verdict = match &found {
+                Ok(()) => "pass",
+                Err(refusal) if refusal.status >= 500 => "error",
+                Err(_) => "deny",
+            };
+            metrics.authentication(name, verdict);
+            found.map_err(|refusal| refusal.by(name))?;
+        }
+        ctx.identity = Some(identity);
+        Ok(())
+    }
+}
+
+async fn authenticate(
+    authentication: &Authenticator,
+    session: &Session,
+    identity: &mut Identity,
+) -> Result<(), Refusal> {
+    let (Check::Basic(check), AuthenticationMethod::Basic(settings)) =
+        (authentication.check(), &authentication.settings().method);
+    let headers = &session.req_header().headers;
+    let user = match check.check(headers).await {
+        BasicVerdict::User(user) => user,
+        BasicVerdict::Busy => {
+            let mut refusal = refuse(503, "busy");
+            refusal.retry_after = Some(BUSY);
+            return Err(refusal);
+        }
+        verdict => {
+            let reason = match verdict {
+                BasicVerdict::Missing => "credentials-missing",
+                _ => "credentials-wrong",
+            };
+            let mut refusal = refuse(401, reason);
+            let challenge = HeaderValue::try_from(challenge(settings));
+            let challenge = challenge.unwrap_or(HeaderValue::from_static("Basic"));
+            refusal.headers.push((header::WWW_AUTHENTICATE, challenge));
+            return Err(refusal);
+        }
+    };
+    if let Some(name) = &settings.user_header {
+        // A name has no control characters, and anything else is a field value.
+        let value =
+            HeaderValue::from_bytes(user.as_bytes()).map_err(|_| refuse(503, "unavailable"))?;
+        identity.headers.push((name.clone(), value));
+    }
+    identity.user = Some(user);
+    Ok(())
+}
+
+/// Whether the rule sends the client on to https: a password must not be asked for
+/// in clear, only to be asked for again.
+fn leads_to_https(rule: &CompiledRule, ctx: &RequestContext) -> bool {
+    ctx.facts.tls.is_none()
+        && matches!(&rule.rule.action, Action::Redirect(to) if to.scheme == Some("https"))
+}
+
+/// Whether a request is the question of a browser whether it may ask (a CORS
+/// preflight). It has no credentials by its nature, and never a body; one that asks
+/// to be taken for another method is none.
+fn is_preflight(session: &Session) -> bool {
+    const OVERRIDES: [&str; 3] = [
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    ];
+    let request = session.req_header();
+    let headers = &request.headers;
+    request.method == Method::OPTIONS
+        && headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+        && !headers.contains_key(header::UPGRADE)
+        && inspect::content_length(session).unwrap_or(0) == 0
+        && !headers
+            .keys()
+            .any(|name| OVERRIDES.iter().any(|known| alike(known, name.as_str())))
+}
+
+fn refuse(status: u16, reason: &'static str) -> Refusal {
+    Refusal::new(status, Stage::Authentication, reason)
+}
