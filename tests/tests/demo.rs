@@ -139,3 +139,22 @@ fn what_the_demo_prints_works_as_printed() {
     std::fs::write(file, closed).expect("writable");
     portcullis_tests::wait_for("the change", || shell(&status) != "200");
 }
+
+#[test]
+fn the_demo_tidies_up_however_it_is_ended() {
+    for signal in ["TERM", "INT"] {
+        let mut demo = Demo::start();
+        demo.guide();
+        let id = demo.child.id();
+        let folder = std::env::temp_dir().join(format!("portcullis-demo-{id}"));
+        assert!(folder.exists());
+        shell(&format!("kill -s {signal} {id}"));
+        portcullis_tests::wait_for("the end", || {
+            demo.child
+                .try_wait()
+                .expect("a child can be asked")
+                .is_some()
+        });
+        assert!(!folder.exists(), "after SIG{signal}");
+    }
+}

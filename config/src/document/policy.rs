@@ -25,6 +25,9 @@ pub struct Policies {
     /// Names of rate limits; a request passes all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limits: Option<Vec<String>>,
+    /// What is done with requests that did not come over TLS. Default `optional`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<Https>,
     /// Largest request body; larger gets 413. Default `10MiB`; `0` lifts the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<ByteSize>,
@@ -52,6 +55,20 @@ pub struct Policies {
     /// When a request is tried again at a backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+}
+
+/// What is done with a request that came in clear. Behind a trusted proxy its
+/// `X-Forwarded-Proto` says how it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Https {
+    /// It is served.
+    #[default]
+    Optional,
+    /// It is redirected to https with 308, on its port 443.
+    Redirect,
+    /// It is refused with 403.
+    Required,
 }
 
 /// What is done with an escaped slash or backslash in a path.

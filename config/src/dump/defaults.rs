@@ -229,6 +229,7 @@ fn policies(meant: &model::Policies) -> Policies {
         authentication: names(&mut meant.authentication.iter().map(|wanted| &wanted.name)),
         satisfy: Some(meant.satisfy),
         rate_limits: names(&mut meant.rate_limits.iter().map(|limit| &limit.name)),
+        https: Some(meant.https),
         max_body_size: Some(ByteSize(meant.max_body_size.unwrap_or(0))),
         encoded_slashes: Some(meant.encoded_slashes),
         waf: Some(RouteWaf {

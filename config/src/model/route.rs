@@ -9,7 +9,7 @@ use crate::route::PathTemplate;
 pub use crate::{
     compression::Compression,
     cors::Cors,
-    document::{EncodedSlashes, RetryOn},
+    document::{EncodedSlashes, Https, RetryOn},
 };
 
 /// Rules for some hosts.
@@ -189,6 +189,8 @@ pub struct Policies {
     pub satisfy: Satisfy,
     /// Rate limits; a request passes all.
     pub rate_limits: Vec<Arc<RateLimit>>,
+    /// What is done with requests in clear.
+    pub https: Https,
     /// Largest request body in bytes; `None` means no limit.
     pub max_body_size: Option<u64>,
     /// What is done with `%2F` and `%5C` in a path.

@@ -6,7 +6,7 @@ use super::{Known, Names, compression::compression, cors::cors, report::Report};
 use crate::{
     document,
     model::{
-        AccessList, Authentication, Compression, Cors, EncodedSlashes, ErrorPages, Policies,
+        AccessList, Authentication, Compression, Cors, EncodedSlashes, ErrorPages, Https, Policies,
         RateLimit, Retries, Satisfy, Timeouts, WafMode,
     },
 };
@@ -22,6 +22,7 @@ pub(super) struct Level {
     authentication: Option<Control<Vec<Arc<Authentication>>>>,
     satisfy: Option<Satisfy>,
     rate_limits: Option<Control<Vec<Arc<RateLimit>>>>,
+    https: Option<Https>,
     max_body_size: Option<u64>,
     encoded_slashes: Option<EncodedSlashes>,
     waf: Option<Control<Option<(String, WafMode)>>>,
@@ -89,6 +90,7 @@ pub(super) fn level(
                 report,
             )
         }),
+        https: policies.https,
         max_body_size: policies.max_body_size.map(|size| size.0),
         encoded_slashes: policies.encoded_slashes,
         waf: policies
@@ -152,6 +154,10 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
             .find_map(|level| level.satisfy)
             .unwrap_or_default(),
         rate_limits: rate_limits.unwrap_or_default(),
+        https: levels
+            .iter()
+            .find_map(|level| level.https)
+            .unwrap_or_default(),
         max_body_size: match max_body_size {
             Some(0) => None,
             size => Some(size.unwrap_or(DEFAULT_MAX_BODY)),

@@ -4,7 +4,10 @@ use std::{fs, io::IsTerminal, net::SocketAddr, process::ExitCode, time::Duration
 
 use anyhow::Context;
 use serde_json::Value;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::broadcast::error::RecvError,
+};
 
 use super::{DemoArgs, run::runtime};
 use crate::{
@@ -17,6 +20,9 @@ use crate::{
 /// An address on the internet that stands for the demo's destination; it is
 /// judged like any other, and only then is the connection led to this machine.
 const DESTINATION_ADDRESS: &str = "93.184.215.14";
+
+/// How long a demo without an end lasts.
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// Starts the gateway on free ports with everything it needs, prints what to
 /// try, and shows each decision as it is made.
@@ -59,11 +65,13 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         println!("Portcullis is running. Open another terminal and try:\n");
         println!("{}", guide(&addresses, &certificates.authority(), &config));
         println!("Each decision shows below. Ctrl-C ends the demo.\n");
-        match args.seconds {
-            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
-            None => tokio::signal::ctrl_c()
-                .await
-                .context("waiting for Ctrl-C")?,
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let time = args.seconds.map_or(FOREVER, Duration::from_secs);
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            // The folder is tidied up in either case.
+            _ = terminate.recv() => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted.context("waiting for Ctrl-C")?,
         }
         watching.abort();
         gateway.drain().await;

@@ -14,6 +14,15 @@ use super::{
 };
 use crate::snapshot::CompiledRule;
 
+/// The redirect of a request in clear to https.
+pub(super) const TO_HTTPS: Redirect = Redirect {
+    scheme: Some("https"),
+    host: None,
+    port: None,
+    path: None,
+    status: 308,
+};
+
 /// Answers with a redirect.
 ///
 /// # Errors
@@ -36,7 +45,7 @@ pub(super) async fn redirect(
     let to = location(
         redirect,
         RedirectFrom {
-            secure: ctx.facts.tls.is_some(),
+            secure: ctx.view.secure,
             host: &ctx.view.host,
             port: ctx.view.port,
             target,

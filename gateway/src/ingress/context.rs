@@ -36,6 +36,8 @@ pub(super) struct RequestContext {
     pub(super) view: RequestView,
     /// The rule it takes.
     pub(super) rule: Option<Arc<CompiledRule>>,
+    /// Whether it is sent on to https.
+    pub(super) to_https: bool,
     /// Whether it is a preflight that the gateway answers.
     pub(super) preflight: bool,
     /// By which kind of path its rule was found.
@@ -123,6 +125,7 @@ impl RequestContext {
             time: SystemTime::now(),
             view: RequestView::default(),
             rule: None,
+            to_https: false,
             preflight: false,
             reached: Reached::default(),
             rewritten: None,

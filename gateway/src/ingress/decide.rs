@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use portcullis_config::{
     access::{AccessVerdict, Admission, admit},
-    model::{Action, BackendProtocol, BodyOverLimit, BuffersSpent, EncodedSlashes, LimitMode},
+    model::{
+        Action, BackendProtocol, BodyOverLimit, BuffersSpent, EncodedSlashes, Https, LimitMode,
+    },
     route::RouteRequest,
 };
 use portcullis_waf::Verdict;
@@ -87,6 +89,19 @@ impl Ingress {
         ctx.preflight = preflight.is_some() && rule.rule.policies.cors.is_some();
         if ctx.preflight {
             return Ok(rule);
+        }
+        if !ctx.view.secure {
+            // Before anybody is asked for a password in clear.
+            match rule.rule.policies.https {
+                Https::Optional => {}
+                Https::Redirect => {
+                    ctx.to_https = true;
+                    return Ok(rule);
+                }
+                Https::Required => {
+                    return Err(Refusal::new(403, Stage::Access, "https-required").into());
+                }
+            }
         }
         if admission == Admission::ByIdentity {
             // Boxed, as below.

@@ -179,7 +179,10 @@ fn is_ours(name: &str) -> bool {
         // CGI makes `HTTP_PROXY` of `Proxy`, which many clients take for a setting
         // (CVE-2016-5385).
         Some(b'p') => is_hop_by_hop(name) || name == "proxy",
-        Some(b'x') => matches!(name, "x-forwarded-for" | "x-real-ip" | "x-request-id"),
+        Some(b'x') => matches!(
+            name,
+            "x-forwarded-for" | "x-forwarded-proto" | "x-real-ip" | "x-request-id"
+        ),
         _ => false,
     }
 }
@@ -250,11 +253,10 @@ fn forwarded_fields(
         tell(&X_REAL_IP, b"X-Real-IP", client.to_string().as_bytes());
     }
     let missing = |name: &HeaderName| !ctx.view.trusted || !request.headers.contains_key(name);
-    let secure = facts.tls.is_some();
-    if missing(&X_FORWARDED_PROTO) {
-        let proto: &[u8] = if secure { b"https" } else { b"http" };
-        tell(&X_FORWARDED_PROTO, b"X-Forwarded-Proto", proto);
-    }
+    let secure = ctx.view.secure;
+    // One value, of the scheme that everything here went by.
+    let proto: &[u8] = if secure { b"https" } else { b"http" };
+    tell(&X_FORWARDED_PROTO, b"X-Forwarded-Proto", proto);
     if missing(&X_FORWARDED_HOST)
         && let Some(host) = host_value(request)
     {

@@ -95,7 +95,7 @@ async fn authenticate(
 /// Whether the rule sends the client on to https: a password must not be asked for
 /// in clear, only to be asked for again.
 fn leads_to_https(rule: &CompiledRule, ctx: &RequestContext) -> bool {
-    ctx.facts.tls.is_none()
+    !ctx.view.secure
         && matches!(&rule.rule.action, Action::Redirect(to) if to.scheme == Some("https"))
 }
 

@@ -186,6 +186,10 @@ impl Ingress {
             cors::answer_preflight(session, ctx, &rule, policy).await?;
             return Ok(Ended::Whole);
         }
+        if ctx.to_https {
+            answer::redirect(session, ctx, &rule, &answer::TO_HTTPS).await?;
+            return Ok(Ended::Whole);
+        }
         match &rule.rule.action {
             Action::Redirect(redirect) => {
                 answer::redirect(session, ctx, &rule, redirect).await?;

@@ -16,6 +16,7 @@ use portcullis_config::{
 use super::{Refusal, Session, Stage};
 use crate::{listen::ConnectionFacts, snapshot::Snapshot, token::is_token_byte};
 
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What the gateway knows of a request before it decides anything.
@@ -38,6 +39,8 @@ pub(crate) struct RequestView {
     pub peer: Option<IpAddr>,
     /// Whether the peer is a trusted proxy.
     pub trusted: bool,
+    /// Whether the client came over TLS, to this gateway or to a trusted proxy before it.
+    pub secure: bool,
 }
 
 /// Computes the view, or says why there is none.
@@ -67,6 +70,8 @@ pub(super) fn normalise(
     let lines = request.headers.get_all(X_FORWARDED_FOR);
     let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
     let client = client_address(peer, lines, snapshot.trusted_proxies());
+    let trusted = snapshot.trusted_proxies().contains(peer);
+    let told = trusted.then(|| told_scheme(&request.headers)).flatten();
     Ok(RequestView {
         host: host.into_owned(),
         port,
@@ -75,8 +80,21 @@ pub(super) fn normalise(
         forward_target,
         client: Some(client),
         peer: Some(facts.peer.ip().to_canonical()),
-        trusted: snapshot.trusted_proxies().contains(peer),
+        trusted,
+        secure: told.unwrap_or(facts.tls.is_some()),
     })
+}
+
+/// Whether `X-Forwarded-Proto` tells of TLS. Of several values the last counts: it is of
+/// the proxy that is trusted, and what is before it may be a client's.
+fn told_scheme(headers: &HeaderMap) -> Option<bool> {
+    let line = headers.get_all(X_FORWARDED_PROTO).iter().next_back()?;
+    let last = line.to_str().ok()?.rsplit(',').next()?.trim();
+    match last.to_ascii_lowercase().as_str() {
+        "https" | "wss" => Some(true),
+        "http" | "ws" => Some(false),
+        _ => None,
+    }
 }
 
 fn refuse(reason: &'static str) -> Refusal {
@@ -317,6 +335,26 @@ mod tests {
         );
         assert_eq!(host(&[], None).unwrap_err().reason, "missing-host");
         assert_eq!(host(&["a b"], None).unwrap_err().reason, "bad-host");
+    }
+
+    #[test]
+    fn the_last_proxy_tells_the_scheme() {
+        let cases = [
+            (&["https"][..], Some(true)),
+            (&["HTTP"], Some(false)),
+            (&["https, http"], Some(false)),
+            (&["https", "http , wss"], Some(true)),
+            (&["gopher"], None),
+            (&["https,"], None),
+            (&[], None),
+        ];
+        for (lines, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(X_FORWARDED_PROTO, line.parse().unwrap());
+            }
+            assert_eq!(told_scheme(&headers), expected, "{lines:?}");
+        }
     }
 
     #[test]

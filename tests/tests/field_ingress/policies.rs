@@ -1,6 +1,6 @@
 //! Policies of one path, and of the others beside it.
 
-use portcullis_tests::{Backend, Gateway, Raw, raw, status_of};
+use portcullis_tests::{Authority, Backend, Client, Gateway, Raw, raw, status_of};
 
 use crate::{ask, reached};
 
@@ -48,6 +48,84 @@ routes:
         for _ in 0..2 {
             let found = reached(gateway.http(), "app.test", challenge);
             assert_eq!(found, format!("solver {challenge}"), "{defaults} {rule}");
+        }
+    }
+}
+
+/// A load balancer that ends TLS tells how the client came; nobody else is believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn ing_23_who_came_over_tls_to_the_load_balancer_is_not_redirected() {
+    let app = Backend::start("app").await;
+    for (trusted, told, status, proto) in [
+        ("127.0.0.1/32", "https", 200, "https"),
+        ("127.0.0.1/32", "http", 308, ""),
+        ("127.0.0.1/32", "", 308, ""),
+        ("127.0.0.1/32", "https, http", 308, ""),
+        ("10.0.0.0/8", "https", 308, ""),
+    ] {
+        let authority = Authority::new();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        authority.write(folder.path(), "app", &["app.test"]);
+        let yaml = format!(
+            r"
+listeners:
+- {{name: http, protocol: http, address: '127.0.0.1:0'}}
+- {{name: https, protocol: https, address: '127.0.0.1:0'}}
+certificates: [{{name: app, certificate: app.crt, key: app.key}}]
+clientAddress: {{trustedProxies: [{trusted}]}}
+backends: [{{name: app, endpoints: [{{address: {}}}]}}]
+routes:
+- name: app
+  hosts: [app.test]
+  policies: {{https: redirect}}
+  rules:
+  - {{backends: [{{name: app}}]}}
+  - {{matches: [{{path: {{prefix: /optional}}}}], policies: {{https: optional}}, backends: [{{name: app}}]}}
+  - {{matches: [{{path: {{prefix: /required}}}}], policies: {{https: required}}, backends: [{{name: app}}]}}
+",
+            app.address
+        );
+        let gateway = Gateway::start_in(folder, &yaml, &[]);
+        let header = match told {
+            "" => String::new(),
+            told => format!("X-Forwarded-Proto: {told}\r\n"),
+        };
+        let answer = ask(gateway.http(), "app.test:8080", "/p?q=1", &header);
+        assert_eq!(status_of(&answer), status, "{trusted} {told}: {answer}");
+        if status == 308 {
+            assert!(
+                answer.contains("ocation: https://app.test/p?q=1\r\n"),
+                "{answer}"
+            );
+        } else {
+            assert_eq!(app.last().header("x-forwarded-proto"), proto);
+        }
+        let answer = ask(gateway.http(), "app.test", "/optional", &header);
+        assert_eq!(status_of(&answer), 200, "{answer}");
+        let refused = ask(gateway.http(), "app.test", "/required", &header);
+        let expected = if status == 200 { 200 } else { 403 };
+        assert_eq!(status_of(&refused), expected, "{refused}");
+
+        // Over TLS a trusted proxy is believed all the same.
+        let mut client = Client::tls(gateway.https(), &authority, "app.test", false)
+            .await
+            .expect("TLS");
+        let mut request = http::Request::get("/").header("host", "app.test");
+        if !told.is_empty() {
+            request = request.header("x-forwarded-proto", told);
+        }
+        let request = request
+            .body(http_body_util::Full::default())
+            .expect("a request");
+        let answer = client.send(request).await.expect("an answer");
+        let plain = trusted == "127.0.0.1/32" && told.ends_with("http");
+        assert_eq!(
+            answer.status(),
+            if plain { 308 } else { 200 },
+            "{trusted} {told}"
+        );
+        if !plain {
+            assert_eq!(app.last().header("x-forwarded-proto"), "https");
         }
     }
 }
