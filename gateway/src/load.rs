@@ -22,7 +22,7 @@ use portcullis_config::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    files::ConfigFiles,
+    files::{ConfigFiles, own_mounts},
     snapshot::{ContentHash, Live, Reads, Snapshot, compile},
     telemetry::Metrics,
     tls::{self, TlsFiles},
@@ -113,6 +113,8 @@ pub fn load(
     named_files.extend(seen.keys().cloned());
     named_files.sort();
     named_files.dedup();
+    let files_read = files.files().unwrap_or_default();
+    problems.extend(never_changing(files_read.iter().chain(&named_files)));
     match compiled {
         Ok((mut snapshot, warnings)) if !refuses => {
             snapshot.hash = content_hash(&sources, &seen);
@@ -153,6 +155,23 @@ fn nothing_to_serve(document: &Document, files: &ConfigFiles) -> Option<Problem>
         ),
         severity: Severity::Error,
     })
+}
+
+/// Warns of files whose changes will not be seen.
+fn never_changing<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Problem> {
+    let own_mounts = own_mounts(files);
+    let problems = own_mounts.into_iter().map(|file| Problem {
+        origin: Origin::File {
+            file: file.display().to_string(),
+            line: 0,
+            column: 0,
+        },
+        path: String::new(),
+        reason: "the file is a mount of its own: one that takes its place is never seen".into(),
+        hint: Some("mount the folder it is in, without `subPath`".into()),
+        severity: Severity::Warning,
+    });
+    problems.collect()
 }
 
 /// The configuration as a whole, named by its first file or folder.

@@ -8,6 +8,10 @@
 //! kubelet swaps; inotify alone misses it on some mounts, so the content is also
 //! hashed once a second.
 
+mod own_mount;
+
+pub use own_mount::own_mounts;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -63,7 +67,11 @@ impl ConfigFiles {
         Ok(sources)
     }
 
-    fn files(&self) -> io::Result<Vec<PathBuf>> {
+    /// The files, those of folders among them.
+    ///
+    /// # Errors
+    /// A missing or unreadable one, a folder without any.
+    pub fn files(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for path in &self.paths {
             if !fs::metadata(path)

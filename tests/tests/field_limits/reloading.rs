@@ -352,3 +352,43 @@ routes:
         "{log}"
     );
 }
+
+/// A file that was mounted by itself (`subPath`) stays what it was, and that is told.
+#[test]
+fn cfg_02_a_file_that_is_a_mount_of_its_own_is_warned_of() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let yaml = "listeners: [{name: http, protocol: http}]\nroutes: [{name: any, rules: [{respond: {}}]}]\n";
+    for name in ["source.yaml", "mounted.yaml"] {
+        fs::write(folder.path().join(name), yaml).expect("writable");
+    }
+    let script = format!(
+        "mount --bind '{}' '{}' && exec '{}' check '{}'",
+        at("source.yaml"),
+        at("mounted.yaml"),
+        portcullis().display(),
+        at("mounted.yaml"),
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .output()
+        .expect("unshare runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    if said.contains("ermitted") {
+        println!("skipped: no mounts may be made here");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let told = format!(
+        "{}: warning: the file is a mount of its own",
+        at("mounted.yaml")
+    );
+    assert!(said.contains(&told), "{said}");
+    let plain = Command::new(portcullis())
+        .args(["check", &at("source.yaml")])
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&plain.stdout).into_owned();
+    assert!(!said.contains("mount of its own"), "{said}");
+}
