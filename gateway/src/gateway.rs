@@ -292,11 +292,15 @@ impl Gateway {
                 .facts()
                 .eq(before.certificates.facts());
             let judged = tls_files.judges_otherwise(&before);
+            let sealed = tls_files.seals_otherwise(&before);
             inner.tls.commit(table, tls_files);
             self.tell_certificates();
             inner.metrics.load_unchanged(counts);
             if rotated {
                 tracing::info!("certificates changed");
+            }
+            if sealed {
+                tracing::info!("ticket keys changed");
             }
             if judged {
                 tracing::info!("what certificates of clients are judged by changed");

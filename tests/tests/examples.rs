@@ -31,6 +31,12 @@ fn folder() -> tempfile::TempDir {
         "anna:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n",
     )
     .expect("writable");
+    let keys = folder.path().join("keys");
+    fs::create_dir(&keys).expect("writable");
+    for (name, seed) in [("current", 7), ("previous", 11)] {
+        let bytes: Vec<u8> = (0..80u8).map(|byte| byte.wrapping_mul(seed)).collect();
+        fs::write(keys.join(name), bytes).expect("writable");
+    }
     fs::create_dir(folder.path().join("rules")).expect("writable");
     fs::create_dir(folder.path().join("logs")).expect("writable");
     fs::create_dir(folder.path().join("pages")).expect("writable");

@@ -26,6 +26,11 @@ pub struct ListenerTls {
     /// Default: none, and such a handshake is refused with `unrecognized_name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_certificate: Option<String>,
+    /// Files with the keys of session tickets, 48 or 80 random bytes each. The
+    /// first encrypts, all decrypt; read again when they change. Gateways that
+    /// share them take up each other's sessions. Default: keys of the process alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ticket_keys: Vec<String>,
 }
 
 /// TLS settings of some hosts, chosen by SNI.

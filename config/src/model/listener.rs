@@ -29,6 +29,9 @@ pub struct ListenerTls {
     pub settings: TlsSettings,
     /// Certificate for clients without a known SNI, by name.
     pub default_certificate: Option<String>,
+    /// Files with the keys of session tickets, the one that encrypts first; empty
+    /// means keys of the process alone.
+    pub ticket_keys: Vec<PathBuf>,
 }
 
 /// Limits on the connections of one listener. The document's defaults are [`Default`].

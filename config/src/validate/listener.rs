@@ -1,6 +1,9 @@
 //! Listeners and certificates.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use super::{report::Report, text, tls};
 use crate::{
@@ -195,7 +198,24 @@ fn listener_tls(
             .default_certificate
             .clone()
             .filter(|name| model.certificates.iter().any(|known| known.name == *name)),
+        ticket_keys: ticket_keys(path, &settings.ticket_keys, report),
     }
+}
+
+fn ticket_keys(path: &str, files: &[String], report: &mut Report<'_>) -> Vec<PathBuf> {
+    let mut keys = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let place = format!("{path}.tls.ticketKeys[{index}]");
+        if file.is_empty() {
+            report.error(&place, "a file is missing");
+        }
+        let file = report.origins().resolve(&place, file);
+        match keys.contains(&file) {
+            true => report.warn(place, "the file stands twice"),
+            false => keys.push(file),
+        }
+    }
+    keys
 }
 
 /// Most headers that the HTTP library reads, less a few of its own.

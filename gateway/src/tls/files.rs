@@ -11,8 +11,9 @@ use portcullis_config::{
     model::{ClientCertificates, ClientTrust, Model},
     problem::Severity,
 };
+use rustls::server::ProducesTickets;
 
-use super::{CertificateStore, ClientVerifier};
+use super::{CertificateStore, ClientVerifier, ticket_keys::TicketKeys};
 
 /// The contents of every file that TLS with clients needs.
 #[derive(Debug, Default)]
@@ -20,6 +21,15 @@ pub struct TlsFiles {
     /// The certificates.
     pub certificates: CertificateStore,
     verifiers: BTreeMap<ClientTrust, Arc<ClientVerifier>>,
+    tickets: BTreeMap<Vec<PathBuf>, Tickets>,
+}
+
+/// The ticket keys of one list of files.
+#[derive(Clone, Debug)]
+struct Tickets {
+    keys: Arc<TicketKeys>,
+    /// The same, as handshakes use it.
+    producer: Arc<dyn ProducesTickets>,
 }
 
 /// A file that cannot be used, or should not be.
@@ -60,13 +70,56 @@ impl TlsFiles {
         let mut files = Self {
             certificates,
             verifiers: BTreeMap::new(),
+            tickets: BTreeMap::new(),
         };
         for (path, wanted) in client_certificates(model) {
             if !files.verifiers.contains_key(&wanted.trust) {
                 files.load_verifier(&path, &wanted.trust, previous, &mut problems);
             }
         }
+        for (index, listener) in model.listeners.iter().enumerate() {
+            let wanted = &listener.tls.ticket_keys;
+            if !wanted.is_empty() && !files.tickets.contains_key(wanted) {
+                let path = format!("listeners[{index}].tls.ticketKeys");
+                files.load_tickets(&path, wanted, previous, &mut problems);
+            }
+        }
         (files, problems)
+    }
+
+    fn load_tickets(
+        &mut self,
+        path: &str,
+        wanted: &[PathBuf],
+        previous: Option<&Self>,
+        problems: &mut Vec<FileProblem>,
+    ) {
+        let known = previous.and_then(|files| files.tickets.get(wanted));
+        let tickets = match (TicketKeys::load(wanted), known) {
+            (Ok(keys), Some(known)) if known.keys.is_same(&keys) => known.clone(),
+            (Ok(keys), _) => {
+                let keys = Arc::new(keys);
+                Tickets {
+                    producer: Arc::clone(&keys) as _,
+                    keys,
+                }
+            }
+            (Err((at, reason)), known) => {
+                let kept = match known {
+                    Some(_) => "; the keys of before are used",
+                    None => "",
+                };
+                problems.push(FileProblem {
+                    path: format!("{path}[{at}]"),
+                    reason: format!("{reason}{kept}"),
+                    severity: Severity::Error,
+                    refuses: known.is_none(),
+                });
+                let Some(known) = known else { return };
+                known.clone()
+            }
+        };
+        self.tickets.insert(wanted.to_vec(), tickets);
     }
 
     fn load_verifier(
@@ -111,6 +164,19 @@ impl TlsFiles {
     /// What judges certificates of clients by these files.
     pub(super) fn verifier(&self, trust: &ClientTrust) -> Option<&Arc<ClientVerifier>> {
         self.verifiers.get(trust)
+    }
+
+    /// The tickets of these key files.
+    pub(super) fn tickets(&self, files: &[PathBuf]) -> Option<&Arc<dyn ProducesTickets>> {
+        self.tickets.get(files).map(|tickets| &tickets.producer)
+    }
+
+    /// Whether other ticket keys are used than before.
+    pub fn seals_otherwise(&self, before: &Self) -> bool {
+        self.tickets.iter().any(|(files, tickets)| {
+            let known = before.tickets.get(files);
+            known.is_none_or(|known| !Arc::ptr_eq(&known.keys, &tickets.keys))
+        })
     }
 
     /// Whether certificates of clients are judged by other contents than before.
@@ -161,7 +227,9 @@ pub(crate) fn named_files(model: &Model) -> Vec<PathBuf> {
         let trust = &wanted.trust;
         [Some(trust.ca.clone()), trust.crl.clone()]
     });
-    pairs.chain(trusts.flatten()).collect()
+    let listeners = model.listeners.iter();
+    let tickets = listeners.flat_map(|listener| listener.tls.ticket_keys.clone());
+    pairs.chain(trusts.flatten()).chain(tickets).collect()
 }
 
 pub(super) fn unix_seconds() -> i64 {

@@ -16,7 +16,8 @@ use rustls::{
 use rustls_pki_types::CertificateDer;
 
 use super::{
-    ClientVerifier, TlsFiles, client_verifier::InHandshake, read::hash_of, tickets::BoundTickets,
+    ClientVerifier, TlsFiles, bound_tickets::BoundTickets, client_verifier::InHandshake,
+    read::hash_of,
 };
 
 /// What a handshake with some hosts of a listener is made with.
@@ -29,6 +30,15 @@ pub struct HostTls {
     verifier: Option<Arc<ClientVerifier>>,
     tickets: Arc<dyn ProducesTickets>,
     config: Arc<ServerConfig>,
+}
+
+/// What the settings of some hosts are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ingredients<'a> {
+    pub(super) settings: &'a TlsSettings,
+    pub(super) default_certificate: &'a Option<String>,
+    pub(super) verifier: Option<&'a Arc<ClientVerifier>>,
+    pub(super) tickets: &'a Arc<dyn ProducesTickets>,
 }
 
 /// What all hosts have in common.
@@ -44,12 +54,10 @@ impl HostTls {
     ///
     /// # Errors
     /// When the provider cannot do what is asked for.
-    pub(super) fn new(
-        settings: TlsSettings,
-        default_certificate: Option<String>,
-        verifier: Option<Arc<ClientVerifier>>,
-        shared: &Shared,
-    ) -> io::Result<Self> {
+    pub(super) fn new(of: Ingredients<'_>, shared: &Shared) -> io::Result<Self> {
+        let settings = of.settings.clone();
+        let default_certificate = of.default_certificate.clone();
+        let verifier = of.verifier.cloned();
         let versions: Vec<_> = [
             (TlsVersion::V1_3, &rustls::version::TLS13),
             (TlsVersion::V1_2, &rustls::version::TLS12),
@@ -99,7 +107,7 @@ impl HostTls {
             })
             .collect();
         config.ticketer = Arc::new(BoundTickets {
-            inner: Arc::clone(&shared.tickets),
+            inner: Arc::clone(of.tickets),
             binding,
         });
         config.session_storage = match settings.client_certificates {
@@ -111,28 +119,22 @@ impl HostTls {
             settings,
             default_certificate,
             verifier,
-            tickets: Arc::clone(&shared.tickets),
+            tickets: Arc::clone(of.tickets),
             config: Arc::new(config),
         })
     }
 
     /// Whether it is what these would make.
-    pub(super) fn is_made_of(
-        &self,
-        settings: &TlsSettings,
-        default_certificate: Option<&str>,
-        verifier: Option<&Arc<ClientVerifier>>,
-        shared: &Shared,
-    ) -> bool {
-        let same_verifier = match (&self.verifier, verifier) {
+    pub(super) fn is_made_of(&self, of: &Ingredients<'_>) -> bool {
+        let same_verifier = match (&self.verifier, of.verifier) {
             (None, None) => true,
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             _ => false,
         };
         same_verifier
-            && Arc::ptr_eq(&self.tickets, &shared.tickets)
-            && self.default_certificate.as_deref() == default_certificate
-            && self.settings == *settings
+            && Arc::ptr_eq(&self.tickets, of.tickets)
+            && self.default_certificate == *of.default_certificate
+            && self.settings == *of.settings
     }
 
     /// The configuration of a handshake.

@@ -11,6 +11,7 @@
 //! is the same in both stays the same value, so that a connection knows at the
 //! cost of one comparison that nothing has changed for it.
 
+mod bound_tickets;
 mod chain;
 mod client_certificate;
 mod client_headers;
@@ -22,7 +23,7 @@ mod ocsp;
 mod read;
 mod store;
 mod table;
-mod tickets;
+mod ticket_keys;
 
 pub use client_certificate::ClientCertificate;
 pub use client_headers::client_headers;

@@ -16,7 +16,10 @@ use portcullis_config::{
 };
 use rustls::{crypto::aws_lc_rs::Ticketer, server::ServerSessionMemoryCache};
 
-use super::{HostTls, TlsFiles, host::Shared};
+use super::{
+    HostTls, TlsFiles,
+    host::{Ingredients, Shared},
+};
 
 /// TLS 1.2 sessions remembered for resumption.
 const SESSIONS: usize = 10_000;
@@ -129,8 +132,18 @@ impl TlsTable {
     ) -> io::Result<()> {
         let own = &listener.tls.settings;
         let mut make = |settings: TlsSettings| {
-            let default = listener.tls.default_certificate.clone();
-            let host = self.make(settings, default, files, shared, before)?;
+            let ingredients = Ingredients {
+                settings: &settings,
+                default_certificate: &listener.tls.default_certificate,
+                verifier: settings
+                    .client_certificates
+                    .as_ref()
+                    .and_then(|wanted| files.verifier(&wanted.trust)),
+                tickets: files
+                    .tickets(&listener.tls.ticket_keys)
+                    .unwrap_or(&shared.tickets),
+            };
+            let host = self.make(ingredients, shared, before)?;
             Ok::<_, io::Error>(Governed::Terminated(host))
         };
         let other = make(own.clone())?;
@@ -153,25 +166,18 @@ impl TlsTable {
     /// Takes what was made before for the same, or makes it.
     fn make(
         &mut self,
-        settings: TlsSettings,
-        default: Option<String>,
-        files: &TlsFiles,
+        ingredients: Ingredients<'_>,
         shared: &Shared,
         before: &Self,
     ) -> io::Result<Arc<HostTls>> {
-        let verifier = settings
-            .client_certificates
-            .as_ref()
-            .and_then(|wanted| files.verifier(&wanted.trust));
-        let is_same =
-            |made: &&Arc<HostTls>| made.is_made_of(&settings, default.as_deref(), verifier, shared);
+        let is_same = |made: &&Arc<HostTls>| made.is_made_of(&ingredients);
         let here = self.made.iter().find(is_same).cloned();
         if let Some(here) = here {
             return Ok(here);
         }
         let host = match before.made.iter().find(is_same) {
             Some(known) => Arc::clone(known),
-            None => Arc::new(HostTls::new(settings, default, verifier.cloned(), shared)?),
+            None => Arc::new(HostTls::new(ingredients, shared)?),
         };
         self.made.push(Arc::clone(&host));
         Ok(host)
