@@ -200,11 +200,19 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
             [tls.ca.clone(), certificate, key]
         })
         .flatten();
+    let secrets = model
+        .backends
+        .iter()
+        .filter_map(|backend| backend.affinity.as_ref()?.secret.clone());
     let pairs = model
         .certificates
         .iter()
         .flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]);
-    rules.chain(authorities).chain(pairs).collect()
+    rules
+        .chain(authorities)
+        .chain(secrets)
+        .chain(pairs)
+        .collect()
 }
 
 fn content_hash(sources: &[SourceFile], files: &BTreeMap<PathBuf, ContentHash>) -> String {

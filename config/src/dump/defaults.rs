@@ -100,7 +100,12 @@ fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
         endpoint.weight.get_or_insert(meant.weight);
     }
     backend.keepalive.get_or_insert(Duration(meant.keepalive));
-    backend.balance.get_or_insert(meant.balance);
+    backend.balance.get_or_insert_default();
+    if let Some(affinity) = &mut backend.affinity {
+        affinity.path.get_or_insert_with(|| "/".into());
+        affinity.http_only.get_or_insert(true);
+        affinity.same_site.get_or_insert_default();
+    }
     let ejection = backend.ejection.get_or_insert_default();
     ejection.failures.get_or_insert(meant.ejection.failures);
     ejection.time.get_or_insert(Duration(meant.ejection.time));

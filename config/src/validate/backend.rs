@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{report::Report, text, upstream_tls::upstream_tls};
+use super::{affinity, report::Report, text, upstream_tls::upstream_tls};
 use crate::{
     document,
     model::{
@@ -23,6 +23,7 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
         protocol: BackendProtocol::default(),
         endpoints: Vec::new(),
         balance: Balance::default(),
+        affinity: None,
         ejection: Ejection::default(),
         health: None,
         limits: BackendLimits::default(),
@@ -70,7 +71,11 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
         name: backend.name.clone(),
         protocol: backend.protocol.unwrap_or_default(),
         endpoints,
-        balance: backend.balance.unwrap_or_default(),
+        balance: affinity::balance(&format!("{path}.balance"), backend.balance.as_ref(), report),
+        affinity: backend
+            .affinity
+            .as_ref()
+            .and_then(|settings| affinity::affinity(&format!("{path}.affinity"), settings, report)),
         ejection: ejection(
             &format!("{path}.ejection"),
             backend.ejection.as_ref(),

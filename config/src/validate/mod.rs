@@ -12,6 +12,7 @@
 
 mod access;
 mod action;
+mod affinity;
 mod backend;
 mod condition;
 mod egress;

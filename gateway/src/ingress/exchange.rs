@@ -23,7 +23,7 @@ use pingora::http::ResponseHeader;
 use portcullis_config::model::BackendProtocol;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage, admission,
+    Ingress, Refusal, RequestContext, Session, Stage, admission, affinity,
     client::{self, Gone},
     context::HeldBody,
     deadline::{Over, by, earlier},
@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     inspect,
-    snapshot::{CompiledBackend, CompiledRule, EndpointState},
+    snapshot::{Chosen, CompiledBackend, CompiledRule, EndpointState, Preference},
     upstream::{Connection, Event, Fault, FaultKind, Patience, Reuse, Target},
 };
 
@@ -122,7 +122,7 @@ impl Ingress {
                     }
                 };
             }
-            let endpoint = choose_endpoint(ctx, &backend)?;
+            let endpoint = choose_endpoint(session, ctx, &backend)?;
             let target = Target {
                 backend: &backend,
                 endpoint,
@@ -412,12 +412,23 @@ fn choose_backend(
 
 /// Chooses the endpoint of the next attempt.
 fn choose_endpoint(
+    session: &Session,
     ctx: &mut RequestContext,
     backend: &CompiledBackend,
 ) -> Result<SocketAddr, Refusal> {
-    let Some(endpoint) = backend.choose(&ctx.tried) else {
+    let request = session.req_header();
+    let affinity = backend.backend.affinity.as_ref();
+    let names = affinity.map(|affinity| affinity::names(request, affinity));
+    let preference = Preference {
+        key: affinity::key(request, ctx, backend),
+        names: names.as_deref().unwrap_or_default(),
+    };
+    let Some(Chosen { endpoint, name }) = backend.choose(&ctx.tried, preference) else {
         return Err(unavailable().by(&backend.backend.name));
     };
+    ctx.affinity_cookie = affinity
+        .zip(name)
+        .and_then(|(affinity, name)| affinity::set_cookie(request, ctx, affinity, &name));
     let address = endpoint.address;
     ctx.at_work = Some(endpoint.begin());
     ctx.attempts += 1;
@@ -497,6 +508,10 @@ fn change_head(
     head.set_version(Version::HTTP_11);
     head.insert_header(REQUEST_ID, ctx.request_id_value())?;
     headers::change_response(head, &rule.rule.response_headers)?;
+    if let Some(cookie) = &ctx.affinity_cookie {
+        // Beside those of the backend.
+        head.append_header(header::SET_COOKIE, cookie)?;
+    }
     let request = session.req_header();
     let bodiless =
         request.method == http::Method::HEAD || matches!(head.status.as_u16(), 101 | 204 | 304);

@@ -9,7 +9,9 @@ use std::{
 use arc_swap::ArcSwap;
 use portcullis_config::model;
 
-use super::{Balancer, EndpointState, Gate, RetryBudget, Schedule, UpstreamTls};
+use super::{
+    Balancer, EndpointState, Gate, RetryBudget, Schedule, UpstreamTls, affinity::Namer, rendezvous,
+};
 use crate::telemetry::BackendMetrics;
 
 /// What outlives a snapshot of a backend.
@@ -71,6 +73,48 @@ pub struct Member {
     pub state: Arc<EndpointState>,
     /// Its share of the requests.
     pub weight: u32,
+    /// Hash of its address.
+    hash: u64,
+    /// Its name in cookies, where its backend has affinity.
+    name: Option<String>,
+}
+
+impl Member {
+    pub(super) fn new(state: Arc<EndpointState>, weight: u32, namer: Option<&Namer>) -> Self {
+        Self {
+            weight,
+            hash: rendezvous::hash(state.address.to_string().as_bytes()),
+            name: namer.map(|namer| namer.name(state.address)),
+            state,
+        }
+    }
+}
+
+/// An endpoint that was chosen.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The endpoint.
+    pub endpoint: Arc<EndpointState>,
+    /// Its name for the client's cookie, where the client is to learn it.
+    pub name: Option<String>,
+}
+
+impl Chosen {
+    fn of(member: &Member, known: bool) -> Self {
+        Self {
+            endpoint: Arc::clone(&member.state),
+            name: member.name.clone().filter(|_| !known),
+        }
+    }
+}
+
+/// What ties a request to an endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Preference<'a> {
+    /// Hash of its key, where its backend goes by one.
+    pub key: Option<u64>,
+    /// Names of endpoints that its client brought.
+    pub names: &'a [&'a [u8]],
 }
 
 impl EndpointSet {
@@ -87,6 +131,24 @@ impl EndpointSet {
     pub fn members(&self) -> &[Member] {
         &self.members
     }
+
+    /// The endpoint that has one of these names, and takes requests.
+    fn named(&self, names: &[&[u8]]) -> Option<usize> {
+        names.iter().find_map(|wanted| {
+            self.members.iter().position(|member| {
+                let name = member.name.as_deref().map(str::as_bytes);
+                member.weight > 0 && name == Some(wanted)
+            })
+        })
+    }
+
+    /// The endpoint of a key among those that will do.
+    fn by_key(&self, key: u64, will_do: &dyn Fn(&Member) -> bool) -> Option<usize> {
+        let members = self.members.iter().enumerate();
+        let among = members.filter(|(_, member)| will_do(member));
+        let scored = among.map(|(index, member)| (index, member.hash, member.weight));
+        rendezvous::choose(key, scored)
+    }
 }
 
 impl CompiledBackend {
@@ -99,15 +161,24 @@ impl CompiledBackend {
     ///
     /// One that is down, or was `tried` for this request, is taken only where
     /// there is no other: an endpoint that may fail is better than none.
-    pub fn choose(&self, tried: &[SocketAddr]) -> Option<Arc<EndpointState>> {
+    pub fn choose(&self, tried: &[SocketAddr], preference: Preference<'_>) -> Option<Chosen> {
         let set = self.endpoints.load();
         let fresh = |member: &Member| !tried.contains(&member.state.address);
-        let chosen = self
-            .turn(&set, tried, |member| fresh(member) && self.is_up(member))
-            .or_else(|| self.turn(&set, tried, fresh))
-            .or_else(|| self.turn(&set, tried, |member| self.is_up(member)))
-            .or_else(|| set.schedule.pick(&self.state.balancer))?;
-        Some(Arc::clone(&set.members[chosen].state))
+        if let Some(index) = set.named(preference.names)
+            && fresh(&set.members[index])
+            && self.is_up(&set.members[index])
+        {
+            return Some(Chosen::of(&set.members[index], true));
+        }
+        let next = |will_do: &dyn Fn(&Member) -> bool| match preference.key {
+            None => self.turn(&set, tried, will_do),
+            Some(key) => set.by_key(key, will_do),
+        };
+        let chosen = next(&|member| fresh(member) && self.is_up(member))
+            .or_else(|| next(&fresh))
+            .or_else(|| next(&|member| self.is_up(member)))
+            .or_else(|| next(&|_| true))?;
+        Some(Chosen::of(&set.members[chosen], false))
     }
 
     /// What lets its requests in, no more at once than may be.
@@ -159,10 +230,10 @@ impl CompiledBackend {
         &self,
         set: &EndpointSet,
         tried: &[SocketAddr],
-        will_do: impl Fn(&Member) -> bool,
+        will_do: &dyn Fn(&Member) -> bool,
     ) -> Option<usize> {
         // A turn is a step on a counter that all share: none is taken in vain.
-        if !set.members.iter().any(&will_do) {
+        if !set.members.iter().any(will_do) {
             return None;
         }
         let will_do = |index: usize| will_do(&set.members[index]);

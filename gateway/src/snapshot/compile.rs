@@ -21,7 +21,7 @@ use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
     CompiledBackend, CompiledRule, CompiledWaf, EndpointSet, Live, Member, Reads, RuleLimiter,
-    Schedule, Snapshot, Targets, upstream_tls,
+    Schedule, Snapshot, Targets, affinity::Namer, upstream_tls,
 };
 use crate::telemetry::Metrics;
 
@@ -85,7 +85,7 @@ pub fn compile(
             }
             Err((field, reason)) => tell(
                 Severity::Error,
-                format!("backends[{index}].tls.{field}"),
+                format!("backends[{index}].{field}"),
                 reason,
             ),
         }
@@ -190,7 +190,7 @@ fn compile_backend(
     live: &Live,
     metrics: &Metrics,
     reads: &Reads,
-) -> Result<CompiledBackend, upstream_tls::Broken> {
+) -> Result<CompiledBackend, (&'static str, String)> {
     // A connection that was verified in one way, or speaks one protocol, must not
     // serve a backend with another.
     let mut key = DefaultHasher::new();
@@ -205,9 +205,21 @@ fn compile_backend(
         )?),
         None => None,
     };
-    let members = backend.endpoints.iter().map(|endpoint| Member {
-        state: live.endpoint(&backend.name, endpoint.address),
-        weight: endpoint.weight,
+    let namer = match &backend.affinity {
+        Some(affinity) => Some(
+            Namer::new(
+                &backend.name,
+                affinity.secret.as_deref(),
+                &live.affinity_key,
+                reads,
+            )
+            .map_err(|reason| ("affinity.secret", reason))?,
+        ),
+        None => None,
+    };
+    let members = backend.endpoints.iter().map(|endpoint| {
+        let state = live.endpoint(&backend.name, endpoint.address);
+        Member::new(state, endpoint.weight, namer.as_ref())
     });
     Ok(CompiledBackend {
         endpoints: ArcSwap::from_pointee(EndpointSet::new(members.collect())),

@@ -8,7 +8,9 @@ use std::{
 
 use portcullis_config::model::{Model, RateLimit};
 
-use super::{BackendState, Balancer, EndpointState, Limiter, rule_sets::RuleSets};
+use super::{
+    BackendState, Balancer, EndpointState, Limiter, affinity::ProcessKey, rule_sets::RuleSets,
+};
 use crate::telemetry::Metrics;
 
 /// Rate limit counters, balancer positions, the state of endpoints and compiled rule sets.
@@ -22,6 +24,7 @@ pub struct Live {
     backends: Mutex<BTreeMap<String, Arc<BackendState>>>,
     endpoints: Mutex<BTreeMap<(String, SocketAddr), Arc<EndpointState>>>,
     pub(super) rule_sets: RuleSets,
+    pub(super) affinity_key: ProcessKey,
 }
 
 impl Live {

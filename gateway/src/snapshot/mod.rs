@@ -10,6 +10,7 @@
 //! limit counters, balancer positions, compiled rule sets) lives in [`Live`]
 //! and is shared into each new snapshot.
 
+mod affinity;
 mod backend;
 mod balance;
 mod compile;
@@ -18,11 +19,12 @@ mod gate;
 mod limiter;
 mod live;
 mod reads;
+pub mod rendezvous;
 mod retry_budget;
 mod rule_sets;
 mod upstream_tls;
 
-pub use backend::{BackendState, CompiledBackend, EndpointSet, Member};
+pub use backend::{BackendState, Chosen, CompiledBackend, EndpointSet, Member, Preference};
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
 pub use endpoint::{EndpointState, InFlight};
