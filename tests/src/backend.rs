@@ -102,8 +102,21 @@ impl Backend {
         Self::serve(name, Some(TlsAcceptor::from(tls))).await
     }
 
+    /// Starts a backend in clear at an address, where that is free.
+    pub async fn start_at(name: &str, address: SocketAddr) -> Option<Self> {
+        let listener = TcpListener::bind(address).await.ok()?;
+        Some(Self::serve_on((listener, address), name, None))
+    }
+
     async fn serve(name: &str, tls: Option<TlsAcceptor>) -> Self {
-        let (listener, address) = bind().await;
+        Self::serve_on(bind().await, name, tls)
+    }
+
+    fn serve_on(
+        (listener, address): (TcpListener, SocketAddr),
+        name: &str,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             ..Shared::default()

@@ -213,9 +213,11 @@ pub struct Health {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Endpoint {
-    /// Address and port, as `10.0.0.7:8080` or `[fd00::7]:8080`.
+    /// Address and port, as `10.0.0.7:8080` or `[fd00::7]:8080`; or a DNS name and port,
+    /// as `shop.internal:8080`, which stands for each of its addresses.
     pub address: String,
-    /// Share of the requests, 0 to 1000. Default 1; 0 takes no requests.
+    /// Share of the requests, 0 to 1000, for each address of a name. Default 1; 0 takes
+    /// no requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
 }

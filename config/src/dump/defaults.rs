@@ -8,7 +8,7 @@ use crate::{
         AccessAddress, Admin, Backend, BackendProtocol, BuiltinRules, ByteSize, Document, Duration,
         Egress, EgressEntry, EgressLimits, EgressRule, LimitMode, Listener, ListenerLimits,
         ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process, RateLimit,
-        RateLimitKey, Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+        RateLimitKey, Resolver, Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -38,6 +38,15 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
     if let (Some(egress), Some(meant)) = (&mut document.egress, &model.egress) {
         fill_egress(egress, meant);
     }
+    let Resolver {
+        servers: _,
+        timeout,
+        min_ttl,
+        max_ttl,
+    } = document.resolver.get_or_insert_default();
+    timeout.get_or_insert(Duration(model.resolver.timeout));
+    min_ttl.get_or_insert(Duration(model.resolver.min_ttl));
+    max_ttl.get_or_insert(Duration(model.resolver.max_ttl));
     fill_process(document, &model.process);
 }
 

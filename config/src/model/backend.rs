@@ -1,6 +1,6 @@
 //! Backends.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
 
@@ -168,9 +168,56 @@ impl Default for Health {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: EndpointAddress,
     /// Share of the requests.
     pub weight: u32,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointAddress {
+    /// Here.
+    Socket(SocketAddr),
+    /// At every address of a name.
+    Name {
+        /// The name, in lower case.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// How named endpoints are looked up. The document's defaults are [`Default`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolver {
+    /// DNS servers; empty means the system's.
+    pub servers: Vec<SocketAddr>,
+    /// Time for a look-up.
+    pub timeout: Duration,
+    /// Shortest time that an answer is kept.
+    pub min_ttl: Duration,
+    /// Longest time that an answer is kept.
+    pub max_ttl: Duration,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(5),
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(300),
+        }
+    }
 }
 
 /// TLS towards endpoints.

@@ -6,8 +6,8 @@ use super::{affinity, report::Report, text, upstream_tls::upstream_tls};
 use crate::{
     document,
     model::{
-        Backend, BackendLimits, BackendProtocol, Balance, Ejection, Endpoint, Health, HostPattern,
-        RetryBudget,
+        Backend, BackendLimits, BackendProtocol, Balance, Ejection, Endpoint, EndpointAddress,
+        Health, HostPattern, RetryBudget,
     },
 };
 
@@ -46,9 +46,9 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
         }
         if let Some(address) = report.ok(
             &format!("{place}.address"),
-            text::socket_address(&endpoint.address),
+            text::endpoint_address(&endpoint.address),
         ) {
-            if address.port() == 0 {
+            if port_of(&address) == 0 {
                 report.error(
                     format!("{place}.address"),
                     "an endpoint needs a port above 0",
@@ -96,6 +96,13 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             .as_ref()
             .and_then(|settings| upstream_tls(&format!("{path}.tls"), settings, report)),
         keepalive: backend.keepalive.map_or(DEFAULT_KEEPALIVE, |time| time.0),
+    }
+}
+
+fn port_of(address: &EndpointAddress) -> u16 {
+    match address {
+        EndpointAddress::Socket(address) => address.port(),
+        EndpointAddress::Name { port, .. } => *port,
     }
 }
 

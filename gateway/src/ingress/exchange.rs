@@ -11,7 +11,6 @@
 //! has the whole request is heard, and a client that goes away ends the request.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -122,10 +121,14 @@ impl Ingress {
                     }
                 };
             }
+            if backend.is_awaited() {
+                // Boxed: it is so only until the first answer.
+                Box::pin(admission::endpoints(ctx, &backend, timeouts.connect)).await?;
+            }
             let endpoint = choose_endpoint(session, ctx, &backend)?;
             let target = Target {
                 backend: &backend,
-                endpoint,
+                endpoint: &endpoint,
                 connect: timeouts.connect,
             };
             let reuse = if upgrade || stale {
@@ -415,7 +418,7 @@ fn choose_endpoint(
     session: &Session,
     ctx: &mut RequestContext,
     backend: &CompiledBackend,
-) -> Result<SocketAddr, Refusal> {
+) -> Result<Arc<EndpointState>, Refusal> {
     let request = session.req_header();
     let affinity = backend.backend.affinity.as_ref();
     let names = affinity.map(|affinity| affinity::names(request, affinity));
@@ -429,12 +432,11 @@ fn choose_endpoint(
     ctx.affinity_cookie = affinity
         .zip(name)
         .and_then(|(affinity, name)| affinity::set_cookie(request, ctx, affinity, &name));
-    let address = endpoint.address;
     ctx.at_work = Some(endpoint.begin());
     ctx.attempts += 1;
-    ctx.endpoint = Some(address);
+    ctx.endpoint = Some(endpoint.address);
     ctx.upstream_started = Some(Instant::now());
-    Ok(address)
+    Ok(endpoint)
 }
 
 /// Goes on without the endpoint of this attempt.

@@ -22,7 +22,7 @@ use crate::{
     listen::{Body, ConnectionFacts},
     snapshot::{CompiledRule, Snapshot},
     telemetry::{AccessLog, AuditLog, Metrics},
-    upstream::{Connection, Connector, HealthChecks},
+    upstream::{Connection, Connector, HealthChecks, Names},
 };
 
 /// What the ingress works with.
@@ -49,6 +49,7 @@ struct Shared {
     services: Services,
     connector: Arc<Connector>,
     checks: HealthChecks,
+    names: Names,
 }
 
 /// How a request ended.
@@ -93,15 +94,19 @@ impl Ingress {
         let connector = Arc::new(Connector::new());
         Self {
             shared: Arc::new(Shared {
-                services,
                 checks: HealthChecks::new(Arc::clone(&connector)),
+                names: Names::new(Arc::clone(&connector), Arc::clone(&services.metrics)),
+                services,
                 connector,
             }),
         }
     }
 
-    /// Has the endpoints of a snapshot that serves asked whether they are well.
+    /// Follows the endpoints of a snapshot that serves: whether they are well, and where
+    /// they are. What is idle to others is closed.
     pub fn adopt(&self, snapshot: &Snapshot) {
+        self.shared.connector.keep_backends(snapshot.backends());
+        self.shared.names.adopt(snapshot);
         self.shared.checks.adopt(snapshot.backends());
     }
 

@@ -1,7 +1,7 @@
 //! A backend as a snapshot has it, and the choice of an endpoint.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,24 +10,10 @@ use arc_swap::ArcSwap;
 use portcullis_config::model;
 
 use super::{
-    Balancer, EndpointState, Gate, RetryBudget, Schedule, UpstreamTls, affinity::Namer, rendezvous,
+    EndpointState, Gate, Schedule, UpstreamTls, affinity::Namer, backend_state::BackendState,
+    rendezvous,
 };
-use crate::telemetry::BackendMetrics;
-
-/// What outlives a snapshot of a backend.
-#[derive(Debug, Default)]
-pub struct BackendState {
-    balancer: Balancer,
-    retries: RetryBudget,
-    gate: Arc<Gate>,
-}
-
-impl BackendState {
-    /// Brings it in line with the settings that serve now.
-    pub(super) fn adopt(&self, backend: &model::Backend) {
-        self.gate.resize(places(backend));
-    }
-}
+use crate::telemetry::{BackendMetrics, Metrics};
 
 /// Requests that a backend is given at once.
 fn places(backend: &model::Backend) -> usize {
@@ -57,6 +43,11 @@ pub struct CompiledBackend {
     pub metrics: BackendMetrics,
     pub(super) state: Arc<BackendState>,
     pub(super) endpoints: ArcSwap<EndpointSet>,
+    pub(super) namer: Option<Namer>,
+    /// Whether an endpoint is named, and not addressed.
+    pub(super) has_names: bool,
+    /// Tells it from the same backend in other snapshots.
+    pub(super) number: u64,
 }
 
 /// The endpoints of a backend at one time.
@@ -152,6 +143,56 @@ impl EndpointSet {
 }
 
 impl CompiledBackend {
+    /// Brings what outlives this snapshot in line with it, now that it serves.
+    pub(super) fn adopt(&self, metrics: &Metrics) {
+        self.state.gate.resize(places(&self.backend));
+        self.state.keep_names(&self.backend);
+        self.state.serve(self.number);
+        let set = self.endpoints.load();
+        self.state
+            .keep(self.number, &self.backend.name, &set, metrics);
+    }
+
+    /// Whether an endpoint is named, and not addressed.
+    pub fn has_names(&self) -> bool {
+        self.has_names
+    }
+
+    /// Takes an answer for a name of an endpoint; comes back with the addresses that
+    /// went with it, and `None` where it is the same as before.
+    pub fn answer(
+        &self,
+        host: &str,
+        addresses: Vec<IpAddr>,
+        metrics: &Metrics,
+    ) -> Option<Vec<SocketAddr>> {
+        if !self.state.answer(host, addresses) {
+            return None;
+        }
+        let set = Arc::new(self.state.endpoints(&self.backend, self.namer.as_ref()));
+        self.endpoints.store(Arc::clone(&set));
+        let gone = self
+            .state
+            .keep(self.number, &self.backend.name, &set, metrics);
+        self.state.answered.notify_waiters();
+        Some(gone)
+    }
+
+    /// Whether there is no endpoint because no name was answered yet.
+    pub fn is_awaited(&self) -> bool {
+        self.has_names && self.endpoints.load().members.is_empty()
+    }
+
+    /// Waits for the first answer.
+    pub async fn answered(&self) {
+        let answered = self.state.answered.notified();
+        tokio::pin!(answered);
+        answered.as_mut().enable();
+        if self.is_awaited() {
+            answered.await;
+        }
+    }
+
     /// The endpoints that there are now.
     pub fn endpoints(&self) -> Arc<EndpointSet> {
         self.endpoints.load_full()

@@ -3,16 +3,20 @@
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
+use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 
 use portcullis_config::{
     document::Document,
     dump::dump,
-    model::{Action, Backend, Model, Rule, WafMode, WafProfile},
+    model::{Action, Backend, Endpoint, EndpointAddress, Model, Rule, WafMode, WafProfile},
     problem::{Problem, Severity},
     read::Origins,
     route::RouteTable,
@@ -20,10 +24,16 @@ use portcullis_config::{
 use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
-    CompiledBackend, CompiledRule, CompiledWaf, EndpointSet, Live, Member, Reads, RuleLimiter,
-    Schedule, Snapshot, Targets, affinity::Namer, upstream_tls,
+    CompiledBackend, CompiledRule, CompiledWaf, Live, Reads, RuleLimiter, Schedule, Snapshot,
+    Targets, affinity::Namer, upstream_tls,
 };
-use crate::telemetry::Metrics;
+use crate::{
+    dns::{self, Dns},
+    telemetry::Metrics,
+};
+
+/// Number of the next compiled backend; 0 is none.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// Compiles a model.
 ///
@@ -90,6 +100,13 @@ pub fn compile(
             ),
         }
     }
+    let dns = match names_resolver(&backends, &model) {
+        Ok(dns) => dns,
+        Err(reason) => {
+            tell(Severity::Error, "resolver".into(), reason);
+            None
+        }
+    };
     if problems
         .iter()
         .any(|problem| problem.severity == Severity::Error)
@@ -145,6 +162,7 @@ pub fn compile(
         model,
         rules,
         backends: backends.into_values().collect(),
+        dns,
         rule_sets: rule_sets.into_values().collect(),
     };
     Ok((snapshot, problems))
@@ -185,6 +203,25 @@ fn targets(
     })
 }
 
+/// What looks up named endpoints, where there are such.
+fn names_resolver(
+    backends: &HashMap<String, Arc<CompiledBackend>>,
+    model: &Model,
+) -> Result<Option<TokioResolver>, String> {
+    if !backends.values().any(|backend| backend.has_names()) {
+        return Ok(None);
+    }
+    let settings = &model.resolver;
+    let dns = Dns {
+        servers: &settings.servers,
+        timeout: settings.timeout,
+        // Each name is asked for when its answer has run out.
+        cache_entries: 0,
+        families: LookupIpStrategy::Ipv4thenIpv6,
+    };
+    dns::resolver(&dns).map(Some)
+}
+
 fn compile_backend(
     backend: &Arc<Backend>,
     live: &Live,
@@ -217,13 +254,14 @@ fn compile_backend(
         ),
         None => None,
     };
-    let members = backend.endpoints.iter().map(|endpoint| {
-        let state = live.endpoint(&backend.name, endpoint.address);
-        Member::new(state, endpoint.weight, namer.as_ref())
-    });
+    let state = live.backend(&backend.name);
+    let named = |endpoint: &Endpoint| matches!(endpoint.address, EndpointAddress::Name { .. });
     Ok(CompiledBackend {
-        endpoints: ArcSwap::from_pointee(EndpointSet::new(members.collect())),
-        state: live.backend(&backend.name),
+        endpoints: ArcSwap::from_pointee(state.endpoints(backend, namer.as_ref())),
+        state,
+        namer,
+        number: NUMBER.fetch_add(1, Ordering::Relaxed),
+        has_names: backend.endpoints.iter().any(named),
         tls,
         pool_key: key.finish(),
         metrics: metrics.backend(&backend.name),

@@ -12,6 +12,7 @@
 
 mod affinity;
 mod backend;
+mod backend_state;
 mod balance;
 mod compile;
 mod endpoint;
@@ -24,7 +25,8 @@ mod retry_budget;
 mod rule_sets;
 mod upstream_tls;
 
-pub use backend::{BackendState, Chosen, CompiledBackend, EndpointSet, Member, Preference};
+pub use backend::{Chosen, CompiledBackend, EndpointSet, Member, Preference};
+pub use backend_state::BackendState;
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
 pub use endpoint::{EndpointState, InFlight};
@@ -37,6 +39,7 @@ pub use upstream_tls::UpstreamTls;
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
+use hickory_resolver::TokioResolver;
 use portcullis_config::{access::AddressSet, model, route::RouteTable};
 use portcullis_waf::{EngineMode, RuleSet};
 use prometheus::IntCounter;
@@ -63,6 +66,8 @@ pub struct Snapshot {
     /// The compiled rules by id.
     rules: HashMap<String, Arc<CompiledRule>>,
     backends: Vec<Arc<CompiledBackend>>,
+    /// What looks up named endpoints, where there are such.
+    pub dns: Option<TokioResolver>,
     /// The rule set of every profile. Those that no rule uses are held too, or
     /// each reload would compile them again.
     #[expect(dead_code, reason = "held, not read")]
