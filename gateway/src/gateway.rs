@@ -348,12 +348,7 @@ impl Gateway {
     /// Brings everything beside the snapshot in line with it.
     fn adopt(&self, snapshot: &Snapshot) {
         let inner = &self.inner;
-        inner.live.adopt(
-            &snapshot.model,
-            snapshot.limiters(),
-            snapshot.authenticators(),
-            &inner.metrics,
-        );
+        inner.live.adopt(snapshot, &inner.metrics);
         inner
             .metrics
             .keep_rules(|rule| snapshot.rule(rule).is_some());

@@ -224,11 +224,16 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
         .authentications
         .iter()
         .filter_map(|authentication| authentication.users_file().map(Path::to_owned));
+    let secrets = model
+        .backends
+        .iter()
+        .filter_map(|backend| backend.affinity.as_ref()?.secret.clone());
     let mut files = tls::named_files(model);
     files.extend(rules);
     files.extend(authorities);
     files.extend(pages);
     files.extend(users);
+    files.extend(secrets);
     files
 }
 

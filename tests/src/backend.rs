@@ -112,8 +112,22 @@ impl Backend {
         Self::serve(name, Some(TlsAcceptor::from(tls)), false).await
     }
 
+    /// Starts a backend in clear at an address, where that is free.
+    pub async fn start_at(name: &str, address: SocketAddr) -> Option<Self> {
+        let listener = TcpListener::bind(address).await.ok()?;
+        Some(Self::serve_on((listener, address), name, None, false))
+    }
+
     async fn serve(name: &str, tls: Option<TlsAcceptor>, brittle: bool) -> Self {
-        let (listener, address) = bind().await;
+        Self::serve_on(bind().await, name, tls, brittle)
+    }
+
+    fn serve_on(
+        (listener, address): (TcpListener, SocketAddr),
+        name: &str,
+        tls: Option<TlsAcceptor>,
+        brittle: bool,
+    ) -> Self {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             brittle,

@@ -19,6 +19,9 @@ pub struct Backend {
     /// How an endpoint is chosen. Default `round-robin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
+    /// A cookie that brings a client back to its endpoint. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
     /// Endpoints that fail requests are left out for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ejection: Option<Ejection>,
@@ -53,7 +56,7 @@ pub enum BackendProtocol {
 }
 
 /// How an endpoint is chosen; each way goes by weight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
     /// Each in turn.
@@ -61,6 +64,71 @@ pub enum Balance {
     RoundRobin,
     /// Of the next two in turn, the one with fewer requests in flight.
     LeastRequests,
+    /// The same endpoint for the same key, as long as it takes requests; when
+    /// endpoints come and go only the keys of these move.
+    Hash(HashKey),
+}
+
+/// What requests are told apart by. One without the header or the cookie goes by
+/// the client's address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HashKey {
+    /// The first value of this header.
+    Header(String),
+    /// The value of this cookie.
+    Cookie(String),
+    /// The client's address, an IPv6 address whole.
+    Address,
+    /// The path in its canonical form, without the query.
+    Path,
+}
+
+/// A cookie that brings a client back to its endpoint.
+///
+/// Its value names the endpoint by a keyed hash, which tells nobody its address. A
+/// client without it, with another value, or whose endpoint takes no requests gets
+/// an endpoint by `balance`, and the cookie with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Affinity {
+    /// Name of the cookie.
+    pub cookie: String,
+    /// `Max-Age`, in whole seconds. Default: none, the client forgets it with its session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Duration>,
+    /// `Path`. Default `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// `Domain`. Default: none, the host that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// `Secure`. Default: where the client came over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure: Option<bool>,
+    /// `HttpOnly`. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_only: Option<bool>,
+    /// `SameSite`. Default `lax`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_site: Option<SameSite>,
+    /// File with the key of the hash, 16 bytes or more, the same for all gateway
+    /// processes. Default: a random key of this process, which another does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// With which requests of other sites a cookie is sent (RFC 6265bis section 5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SameSite {
+    /// Those that lead to this one.
+    #[default]
+    Lax,
+    /// None.
+    Strict,
+    /// All; only with `Secure`.
+    None,
 }
 
 /// Leaving out endpoints whose requests fail: no connection, or one that ends
@@ -145,9 +213,11 @@ pub struct Health {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Endpoint {
-    /// Address and port, as `10.0.0.7:8080` or `[fd00::7]:8080`.
+    /// Address and port, as `10.0.0.7:8080` or `[fd00::7]:8080`; or a DNS name and port,
+    /// as `shop.internal:8080`, which stands for each of its addresses.
     pub address: String,
-    /// Share of the requests, 0 to 1000. Default 1; 0 takes no requests.
+    /// Share of the requests, 0 to 1000, for each address of a name. Default 1; 0 takes
+    /// no requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
 }

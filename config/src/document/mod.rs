@@ -19,6 +19,7 @@ mod error_page;
 mod listener;
 mod policy;
 mod process;
+mod resolver;
 mod route;
 mod scalar;
 mod tls;
@@ -34,6 +35,7 @@ pub use error_page::*;
 pub use listener::*;
 pub use policy::*;
 pub use process::*;
+pub use resolver::*;
 pub use route::*;
 pub use scalar::*;
 pub use tls::*;
@@ -80,6 +82,9 @@ pub struct Document {
     /// Where requests go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<Backend>,
+    /// How named endpoints of backends are looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<Resolver>,
     /// Policies of every route that does not say otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Policies>,

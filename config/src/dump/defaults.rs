@@ -9,8 +9,8 @@ use crate::{
         AccessAddress, Admin, Authentication, Backend, BackendProtocol, BuiltinRules, ByteSize,
         ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
         EgressLimits, EgressRule, LimitMode, Listener, ListenerLimits, ListenerProtocol, Logs,
-        Management, Match, PathMatch, Policies, Process, RateLimit, RateLimitKey, Retries,
-        RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+        Management, Match, PathMatch, Policies, Process, RateLimit, RateLimitKey, Resolver,
+        Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -63,6 +63,15 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
     if let (Some(egress), Some(meant)) = (&mut document.egress, &model.egress) {
         fill_egress(egress, meant);
     }
+    let Resolver {
+        servers: _,
+        timeout,
+        min_ttl,
+        max_ttl,
+    } = document.resolver.get_or_insert_default();
+    timeout.get_or_insert(Duration(model.resolver.timeout));
+    min_ttl.get_or_insert(Duration(model.resolver.min_ttl));
+    max_ttl.get_or_insert(Duration(model.resolver.max_ttl));
     fill_process(document, &model.process);
 }
 
@@ -162,7 +171,12 @@ fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
         endpoint.weight.get_or_insert(meant.weight);
     }
     backend.keepalive.get_or_insert(Duration(meant.keepalive));
-    backend.balance.get_or_insert(meant.balance);
+    backend.balance.get_or_insert_default();
+    if let Some(affinity) = &mut backend.affinity {
+        affinity.path.get_or_insert_with(|| "/".into());
+        affinity.http_only.get_or_insert(true);
+        affinity.same_site.get_or_insert_default();
+    }
     let ejection = backend.ejection.get_or_insert_default();
     ejection.failures.get_or_insert(meant.ejection.failures);
     ejection.time.get_or_insert(Duration(meant.ejection.time));

@@ -1,8 +1,10 @@
 //! Backends.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use crate::document::{BackendProtocol, Balance};
+use http::HeaderName;
+
+pub use crate::document::{BackendProtocol, SameSite};
 
 /// A group of endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Backend {
     pub endpoints: Vec<Endpoint>,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// A cookie that brings a client back to its endpoint.
+    pub affinity: Option<Affinity>,
     /// When endpoints that fail are left out.
     pub ejection: Ejection,
     /// How endpoints are asked whether they are well; `None` means not at all.
@@ -27,6 +31,44 @@ pub struct Backend {
     pub tls: Option<BackendTls>,
     /// Idle time of a pooled connection; zero closes after each request.
     pub keepalive: Duration,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// Of the next two in turn, the one with fewer requests in flight.
+    LeastRequests,
+    /// The same for the same key.
+    Hash(HashKey),
+}
+
+/// What requests are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The first value of a header.
+    Header(HeaderName),
+    /// The value of a cookie.
+    Cookie(String),
+    /// The client's address.
+    Address,
+    /// The canonical path.
+    Path,
+}
+
+/// A cookie that brings a client back to its endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    /// Name of the cookie.
+    pub cookie: String,
+    /// Its attributes as they are written, `Secure` excepted.
+    pub attributes: String,
+    /// `Secure`; `None` means where the client came over TLS.
+    pub secure: Option<bool>,
+    /// File with the key of the hash; `None` means one of the process.
+    pub secret: Option<PathBuf>,
 }
 
 /// When endpoints that fail are left out. The document's defaults are [`Default`].
@@ -126,9 +168,56 @@ impl Default for Health {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: EndpointAddress,
     /// Share of the requests.
     pub weight: u32,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointAddress {
+    /// Here.
+    Socket(SocketAddr),
+    /// At every address of a name.
+    Name {
+        /// The name, in lower case.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// How named endpoints are looked up. The document's defaults are [`Default`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolver {
+    /// DNS servers; empty means the system's.
+    pub servers: Vec<SocketAddr>,
+    /// Time for a look-up.
+    pub timeout: Duration,
+    /// Shortest time that an answer is kept.
+    pub min_ttl: Duration,
+    /// Longest time that an answer is kept.
+    pub max_ttl: Duration,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(5),
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(300),
+        }
+    }
 }
 
 /// TLS towards endpoints.

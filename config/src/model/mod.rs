@@ -41,6 +41,8 @@ pub struct Model {
     pub trusted_proxies: crate::access::AddressSet,
     /// Backends, in document order.
     pub backends: Vec<Arc<Backend>>,
+    /// How their named endpoints are looked up.
+    pub resolver: Resolver,
     /// WAF profiles, in document order; rules refer to them by name.
     pub waf_profiles: Vec<Arc<WafProfile>>,
     /// Rate limits, in document order.

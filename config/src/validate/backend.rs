@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{report::Report, text, upstream_tls::upstream_tls};
+use super::{affinity, report::Report, text, upstream_tls::upstream_tls};
 use crate::{
     document,
     model::{
-        Backend, BackendLimits, BackendProtocol, Balance, Ejection, Endpoint, Health, HostPattern,
-        RetryBudget,
+        Backend, BackendLimits, BackendProtocol, Balance, Ejection, Endpoint, EndpointAddress,
+        Health, HostPattern, RetryBudget,
     },
 };
 
@@ -23,6 +23,7 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
         protocol: BackendProtocol::default(),
         endpoints: Vec::new(),
         balance: Balance::default(),
+        affinity: None,
         ejection: Ejection::default(),
         health: None,
         limits: BackendLimits::default(),
@@ -45,9 +46,9 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
         }
         if let Some(address) = report.ok(
             &format!("{place}.address"),
-            text::socket_address(&endpoint.address),
+            text::endpoint_address(&endpoint.address),
         ) {
-            if address.port() == 0 {
+            if port_of(&address) == 0 {
                 report.error(
                     format!("{place}.address"),
                     "an endpoint needs a port above 0",
@@ -70,7 +71,11 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
         name: backend.name.clone(),
         protocol: backend.protocol.unwrap_or_default(),
         endpoints,
-        balance: backend.balance.unwrap_or_default(),
+        balance: affinity::balance(&format!("{path}.balance"), backend.balance.as_ref(), report),
+        affinity: backend
+            .affinity
+            .as_ref()
+            .and_then(|settings| affinity::affinity(&format!("{path}.affinity"), settings, report)),
         ejection: ejection(
             &format!("{path}.ejection"),
             backend.ejection.as_ref(),
@@ -91,6 +96,13 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             .as_ref()
             .and_then(|settings| upstream_tls(&format!("{path}.tls"), settings, report)),
         keepalive: backend.keepalive.map_or(DEFAULT_KEEPALIVE, |time| time.0),
+    }
+}
+
+fn port_of(address: &EndpointAddress) -> u16 {
+    match address {
+        EndpointAddress::Socket(address) => address.port(),
+        EndpointAddress::Name { port, .. } => *port,
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod access;
 mod action;
+mod affinity;
 mod authentication;
 mod backend;
 mod compression;
@@ -25,6 +26,7 @@ mod policy;
 mod process;
 mod repeats;
 mod report;
+mod resolver;
 mod route;
 mod text;
 mod tls;
@@ -75,6 +77,7 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
     let mut report = Report::new(origins);
     let mut model = Model {
         process: process::process(document, &mut report),
+        resolver: resolver::resolver(document.resolver.as_ref(), &mut report),
         trusted_proxies: access::trusted_proxies(document, &mut report),
         ..Model::default()
     };

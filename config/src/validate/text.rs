@@ -9,7 +9,7 @@ use super::report::Report;
 use crate::{
     access::{AddressSet, parse_network},
     document::Document,
-    model::HostPattern,
+    model::{EndpointAddress, HostPattern},
     route::{CanonicalPath, PathTemplate, canonical_path},
 };
 
@@ -48,6 +48,31 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
             _ => format!("{text:?} is not {form}"),
         }
     })
+}
+
+/// Parses an address with its port, or a name with one.
+pub(super) fn endpoint_address(text: &str) -> Result<EndpointAddress, String> {
+    let named = text
+        .rsplit_once(':')
+        .filter(|(name, _)| !name.contains([':', '[', ']', '%']))
+        .filter(|(name, _)| name.bytes().any(|byte| byte.is_ascii_alphabetic()));
+    let Some((name, port)) = named else {
+        if text.contains("://")
+            || text.bytes().any(|byte| byte.is_ascii_alphabetic()) && !text.contains(':')
+        {
+            return Err(format!(
+                "{text:?} is not an address or name with a port, as 10.0.0.7:8080 or shop.internal:8080"
+            ));
+        }
+        return socket_address(text).map(EndpointAddress::Socket);
+    };
+    let HostPattern::Exact(host) = host_pattern(name)? else {
+        return Err(format!("{name:?} is a pattern, not a name"));
+    };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| digits);
+    let port = port.ok_or_else(|| format!("{text:?} has no port after the name"))?;
+    Ok(EndpointAddress::Name { host, port })
 }
 
 /// Parses addresses and CIDR ranges. One entry may hold several, separated by

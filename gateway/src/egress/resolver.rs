@@ -5,17 +5,11 @@ use std::{
     time::Duration,
 };
 
-use hickory_resolver::{
-    TokioResolver,
-    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig},
-    net::runtime::TokioRuntimeProvider,
-};
+use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 use portcullis_config::model::Egress;
 
 use super::TestAnswers;
-
-/// Attempts at the DNS servers within the time of one look-up.
-const ATTEMPTS: usize = 2;
+use crate::dns::{Dns, resolver};
 
 /// Why a name has no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +58,12 @@ impl Resolver {
         let dns = if test.is_scripted() {
             None
         } else {
-            Some(dns(&settings)?)
+            Some(resolver(&Dns {
+                servers: &settings.servers,
+                timeout: settings.timeout,
+                cache_entries: settings.cache_entries,
+                families: LookupIpStrategy::Ipv4AndIpv6,
+            })?)
         };
         Ok(Self {
             settings,
@@ -110,30 +109,4 @@ impl Resolver {
             }
         }
     }
-}
-
-fn dns(settings: &Settings) -> Result<TokioResolver, String> {
-    let mut builder = if settings.servers.is_empty() {
-        TokioResolver::builder_tokio()
-            .map_err(|error| format!("the system's DNS configuration: {error}"))?
-    } else {
-        let servers = settings.servers.iter().map(|server| {
-            let connections =
-                [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-                    connection.port = server.port();
-                    connection
-                });
-            NameServerConfig::new(server.ip(), true, connections.into())
-        });
-        let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-    };
-    let options = builder.options_mut();
-    options.timeout = settings.timeout / u32::try_from(ATTEMPTS).unwrap_or(1);
-    options.attempts = ATTEMPTS;
-    options.cache_size = u64::from(settings.cache_entries);
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    builder
-        .build()
-        .map_err(|error| format!("the DNS resolver: {error}"))
 }

@@ -1,9 +1,11 @@
-//! Waiting for a place at a backend.
+//! Waiting for a place at a backend, and for its endpoints to be known.
+
+use std::time::{Duration, Instant};
 
 use super::{
     Refusal, RequestContext, Session, Stage,
     client::{self, Gone},
-    deadline::by,
+    deadline::{by, earlier},
     serve::Stop,
 };
 use crate::snapshot::{CompiledBackend, NoPlace, Place, Queueing};
@@ -42,6 +44,22 @@ pub(super) async fn wait(
         Ok(Err(NoPlace::TimedOut)) => Err(refusal(503, "pending-timeout")),
         Err(_) => Err(refusal(504, "request-timeout")),
     }
+}
+
+/// Waits for the first answer to the names of a backend's endpoints.
+///
+/// # Errors
+/// The answer where there is none in time.
+pub(super) async fn endpoints(
+    ctx: &RequestContext,
+    backend: &CompiledBackend,
+    limit: Duration,
+) -> Result<(), Refusal> {
+    let until = earlier(ctx.deadline, Some(Instant::now() + limit));
+    by(until, backend.answered()).await.map_err(|_| {
+        let refusal = Refusal::new(503, Stage::Upstream, "unresolved");
+        refusal.by(&backend.backend.name)
+    })
 }
 
 /// Ends when the client has gone.

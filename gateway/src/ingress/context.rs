@@ -52,6 +52,8 @@ pub(super) struct RequestContext {
     pub(super) backend: Option<Arc<CompiledBackend>>,
     /// The endpoint it went to.
     pub(super) endpoint: Option<SocketAddr>,
+    /// The cookie that names its endpoint, where its client is to learn it.
+    pub(super) affinity_cookie: Option<HeaderValue>,
     /// The place that it has at the backend.
     pub(super) place: Option<Place>,
     /// That it is at work.
@@ -133,6 +135,7 @@ impl RequestContext {
             refusal: None,
             backend: None,
             endpoint: None,
+            affinity_cookie: None,
             place: None,
             at_work: None,
             tried: Vec::new(),

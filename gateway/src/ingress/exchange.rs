@@ -11,7 +11,6 @@
 //! has the whole request is heard, and a client that goes away ends the request.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,7 +22,7 @@ use pingora::http::ResponseHeader;
 use portcullis_config::model::BackendProtocol;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage, admission,
+    Ingress, Refusal, RequestContext, Session, Stage, admission, affinity,
     client::{self, Gone},
     compress,
     context::HeldBody,
@@ -36,7 +35,7 @@ use super::{
     upgrade,
 };
 use crate::{
-    snapshot::{CompiledBackend, CompiledRule, EndpointState},
+    snapshot::{Chosen, CompiledBackend, CompiledRule, EndpointState, Preference},
     upstream::{Connection, Event, Fault, FaultKind, Patience, Reuse, Target},
 };
 
@@ -123,10 +122,14 @@ impl Ingress {
                     }
                 };
             }
-            let endpoint = choose_endpoint(ctx, &backend)?;
+            if backend.is_awaited() {
+                // Boxed: it is so only until the first answer.
+                Box::pin(admission::endpoints(ctx, &backend, timeouts.connect)).await?;
+            }
+            let endpoint = choose_endpoint(session, ctx, &backend)?;
             let target = Target {
                 backend: &backend,
-                endpoint,
+                endpoint: &endpoint,
                 connect: timeouts.connect,
             };
             let reuse = if upgrade || stale {
@@ -410,18 +413,28 @@ fn choose_backend(
 
 /// Chooses the endpoint of the next attempt.
 fn choose_endpoint(
+    session: &Session,
     ctx: &mut RequestContext,
     backend: &CompiledBackend,
-) -> Result<SocketAddr, Refusal> {
-    let Some(endpoint) = backend.choose(&ctx.tried) else {
+) -> Result<Arc<EndpointState>, Refusal> {
+    let request = session.req_header();
+    let affinity = backend.backend.affinity.as_ref();
+    let names = affinity.map(|affinity| affinity::names(request, affinity));
+    let preference = Preference {
+        key: affinity::key(request, ctx, backend),
+        names: names.as_deref().unwrap_or_default(),
+    };
+    let Some(Chosen { endpoint, name }) = backend.choose(&ctx.tried, preference) else {
         return Err(unavailable().by(&backend.backend.name));
     };
-    let address = endpoint.address;
+    ctx.affinity_cookie = affinity
+        .zip(name)
+        .and_then(|(affinity, name)| affinity::set_cookie(request, ctx, affinity, &name));
     ctx.at_work = Some(endpoint.begin());
     ctx.attempts += 1;
-    ctx.endpoint = Some(address);
+    ctx.endpoint = Some(endpoint.address);
     ctx.upstream_started = Some(Instant::now());
-    Ok(address)
+    Ok(endpoint)
 }
 
 /// Goes on without the endpoint of this attempt.

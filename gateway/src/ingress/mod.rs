@@ -13,6 +13,7 @@
 //! answer is one type, [`Refusal`], written, logged and counted in one place.
 
 mod admission;
+mod affinity;
 mod answer;
 mod bad_head;
 mod client;

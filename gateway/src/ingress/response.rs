@@ -249,6 +249,10 @@ fn change_head(
     head.insert_header(REQUEST_ID, ctx.request_id_value())?;
     let request = session.req_header();
     headers::change_response(head, request, &rule.rule)?;
+    if let Some(cookie) = &ctx.affinity_cookie {
+        // Beside those of the backend.
+        head.append_header(header::SET_COOKIE, cookie)?;
+    }
     let no_body = has_no_body(session, head);
     if let Some(policy) = &rule.rule.policies.compression
         && (no_body || !end)

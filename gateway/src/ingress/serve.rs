@@ -23,7 +23,7 @@ use crate::{
     snapshot::Snapshot,
     telemetry::{AccessLog, AuditLog, Metrics},
     tls::Tls,
-    upstream::{Connection, Connector, HealthChecks},
+    upstream::{Connection, Connector, HealthChecks, Names},
 };
 
 /// What the ingress works with.
@@ -54,6 +54,7 @@ struct Shared {
     services: Services,
     connector: Arc<Connector>,
     checks: HealthChecks,
+    names: Names,
 }
 
 /// How a request ended.
@@ -98,15 +99,19 @@ impl Ingress {
         let connector = Arc::new(Connector::new());
         Self {
             shared: Arc::new(Shared {
-                services,
                 checks: HealthChecks::new(Arc::clone(&connector)),
+                names: Names::new(Arc::clone(&connector), Arc::clone(&services.metrics)),
+                services,
                 connector,
             }),
         }
     }
 
-    /// Has the endpoints of a snapshot that serves asked whether they are well.
+    /// Follows the endpoints of a snapshot that serves: whether they are well, and where
+    /// they are. What is idle to others is closed.
     pub fn adopt(&self, snapshot: &Snapshot) {
+        self.shared.connector.keep_backends(snapshot.backends());
+        self.shared.names.adopt(snapshot);
         self.shared.checks.adopt(snapshot.backends());
     }
 

@@ -1,7 +1,7 @@
 //! A backend as a snapshot has it, and the choice of an endpoint.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,23 +9,11 @@ use std::{
 use arc_swap::ArcSwap;
 use portcullis_config::model;
 
-use super::{Balancer, EndpointState, Gate, RetryBudget, Schedule, UpstreamTls};
-use crate::telemetry::BackendMetrics;
-
-/// What outlives a snapshot of a backend.
-#[derive(Debug, Default)]
-pub struct BackendState {
-    balancer: Balancer,
-    retries: RetryBudget,
-    gate: Arc<Gate>,
-}
-
-impl BackendState {
-    /// Brings it in line with the settings that serve now.
-    pub(super) fn adopt(&self, backend: &model::Backend) {
-        self.gate.resize(places(backend));
-    }
-}
+use super::{
+    EndpointState, Gate, Schedule, UpstreamTls, affinity::Namer, backend_state::BackendState,
+    rendezvous,
+};
+use crate::telemetry::{BackendMetrics, Metrics};
 
 /// Requests that a backend is given at once.
 fn places(backend: &model::Backend) -> usize {
@@ -55,6 +43,11 @@ pub struct CompiledBackend {
     pub metrics: BackendMetrics,
     pub(super) state: Arc<BackendState>,
     pub(super) endpoints: ArcSwap<EndpointSet>,
+    pub(super) namer: Option<Namer>,
+    /// Whether an endpoint is named, and not addressed.
+    pub(super) has_names: bool,
+    /// Tells it from the same backend in other snapshots.
+    pub(super) number: u64,
 }
 
 /// The endpoints of a backend at one time.
@@ -71,6 +64,48 @@ pub struct Member {
     pub state: Arc<EndpointState>,
     /// Its share of the requests.
     pub weight: u32,
+    /// Hash of its address.
+    hash: u64,
+    /// Its name in cookies, where its backend has affinity.
+    name: Option<String>,
+}
+
+impl Member {
+    pub(super) fn new(state: Arc<EndpointState>, weight: u32, namer: Option<&Namer>) -> Self {
+        Self {
+            weight,
+            hash: rendezvous::hash(state.address.to_string().as_bytes()),
+            name: namer.map(|namer| namer.name(state.address)),
+            state,
+        }
+    }
+}
+
+/// An endpoint that was chosen.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The endpoint.
+    pub endpoint: Arc<EndpointState>,
+    /// Its name for the client's cookie, where the client is to learn it.
+    pub name: Option<String>,
+}
+
+impl Chosen {
+    fn of(member: &Member, known: bool) -> Self {
+        Self {
+            endpoint: Arc::clone(&member.state),
+            name: member.name.clone().filter(|_| !known),
+        }
+    }
+}
+
+/// What ties a request to an endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Preference<'a> {
+    /// Hash of its key, where its backend goes by one.
+    pub key: Option<u64>,
+    /// Names of endpoints that its client brought.
+    pub names: &'a [&'a [u8]],
 }
 
 impl EndpointSet {
@@ -87,9 +122,77 @@ impl EndpointSet {
     pub fn members(&self) -> &[Member] {
         &self.members
     }
+
+    /// The endpoint that has one of these names, and takes requests.
+    fn named(&self, names: &[&[u8]]) -> Option<usize> {
+        names.iter().find_map(|wanted| {
+            self.members.iter().position(|member| {
+                let name = member.name.as_deref().map(str::as_bytes);
+                member.weight > 0 && name == Some(wanted)
+            })
+        })
+    }
+
+    /// The endpoint of a key among those that will do.
+    fn by_key(&self, key: u64, will_do: &dyn Fn(&Member) -> bool) -> Option<usize> {
+        let members = self.members.iter().enumerate();
+        let among = members.filter(|(_, member)| will_do(member));
+        let scored = among.map(|(index, member)| (index, member.hash, member.weight));
+        rendezvous::choose(key, scored)
+    }
 }
 
 impl CompiledBackend {
+    /// Brings what outlives this snapshot in line with it, now that it serves.
+    pub(super) fn adopt(&self, metrics: &Metrics) {
+        self.state.gate.resize(places(&self.backend));
+        self.state.keep_names(&self.backend);
+        self.state.serve(self.number);
+        let set = self.endpoints.load();
+        self.state
+            .keep(self.number, &self.backend.name, &set, metrics);
+    }
+
+    /// Whether an endpoint is named, and not addressed.
+    pub fn has_names(&self) -> bool {
+        self.has_names
+    }
+
+    /// Takes an answer for a name of an endpoint; comes back with the addresses that
+    /// went with it, and `None` where it is the same as before.
+    pub fn answer(
+        &self,
+        host: &str,
+        addresses: Vec<IpAddr>,
+        metrics: &Metrics,
+    ) -> Option<Vec<SocketAddr>> {
+        if !self.state.answer(host, addresses) {
+            return None;
+        }
+        let set = Arc::new(self.state.endpoints(&self.backend, self.namer.as_ref()));
+        self.endpoints.store(Arc::clone(&set));
+        let gone = self
+            .state
+            .keep(self.number, &self.backend.name, &set, metrics);
+        self.state.answered.notify_waiters();
+        Some(gone)
+    }
+
+    /// Whether there is no endpoint because no name was answered yet.
+    pub fn is_awaited(&self) -> bool {
+        self.has_names && self.endpoints.load().members.is_empty()
+    }
+
+    /// Waits for the first answer.
+    pub async fn answered(&self) {
+        let answered = self.state.answered.notified();
+        tokio::pin!(answered);
+        answered.as_mut().enable();
+        if self.is_awaited() {
+            answered.await;
+        }
+    }
+
     /// The endpoints that there are now.
     pub fn endpoints(&self) -> Arc<EndpointSet> {
         self.endpoints.load_full()
@@ -99,15 +202,24 @@ impl CompiledBackend {
     ///
     /// One that is down, or was `tried` for this request, is taken only where
     /// there is no other: an endpoint that may fail is better than none.
-    pub fn choose(&self, tried: &[SocketAddr]) -> Option<Arc<EndpointState>> {
+    pub fn choose(&self, tried: &[SocketAddr], preference: Preference<'_>) -> Option<Chosen> {
         let set = self.endpoints.load();
         let fresh = |member: &Member| !tried.contains(&member.state.address);
-        let chosen = self
-            .turn(&set, tried, |member| fresh(member) && self.is_up(member))
-            .or_else(|| self.turn(&set, tried, fresh))
-            .or_else(|| self.turn(&set, tried, |member| self.is_up(member)))
-            .or_else(|| set.schedule.pick(&self.state.balancer))?;
-        Some(Arc::clone(&set.members[chosen].state))
+        if let Some(index) = set.named(preference.names)
+            && fresh(&set.members[index])
+            && self.is_up(&set.members[index])
+        {
+            return Some(Chosen::of(&set.members[index], true));
+        }
+        let next = |will_do: &dyn Fn(&Member) -> bool| match preference.key {
+            None => self.turn(&set, tried, will_do),
+            Some(key) => set.by_key(key, will_do),
+        };
+        let chosen = next(&|member| fresh(member) && self.is_up(member))
+            .or_else(|| next(&fresh))
+            .or_else(|| next(&|member| self.is_up(member)))
+            .or_else(|| next(&|_| true))?;
+        Some(Chosen::of(&set.members[chosen], false))
     }
 
     /// What lets its requests in, no more at once than may be.
@@ -159,10 +271,10 @@ impl CompiledBackend {
         &self,
         set: &EndpointSet,
         tried: &[SocketAddr],
-        will_do: impl Fn(&Member) -> bool,
+        will_do: &dyn Fn(&Member) -> bool,
     ) -> Option<usize> {
         // A turn is a step on a counter that all share: none is taken in vain.
-        if !set.members.iter().any(&will_do) {
+        if !set.members.iter().any(will_do) {
             return None;
         }
         let will_do = |index: usize| will_do(&set.members[index]);

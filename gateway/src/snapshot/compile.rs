@@ -3,16 +3,22 @@
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
+use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 
 use portcullis_config::{
     document::Document,
     dump::dump,
-    model::{Action, Backend, ErrorPages, Model, Rule, WafMode, WafProfile},
+    model::{
+        Action, Backend, Endpoint, EndpointAddress, ErrorPages, Model, Rule, WafMode, WafProfile,
+    },
     problem::{Problem, Severity},
     read::Origins,
     route::RouteTable,
@@ -20,12 +26,19 @@ use portcullis_config::{
 use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
-    CompiledBackend, CompiledErrorPages, CompiledRule, CompiledWaf, EndpointSet, Live, Member,
-    Reads, RuleLimiter, Schedule, Snapshot, Targets,
+    CompiledBackend, CompiledErrorPages, CompiledRule, CompiledWaf, Live, Reads, RuleLimiter,
+    Schedule, Snapshot, Targets,
+    affinity::Namer,
     authentication::{Authenticators, authenticator, identity_headers},
     upstream_tls,
 };
-use crate::telemetry::Metrics;
+use crate::{
+    dns::{self, Dns},
+    telemetry::Metrics,
+};
+
+/// Number of the next compiled backend; 0 is none.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// Compiles a model.
 ///
@@ -87,7 +100,7 @@ pub fn compile(
             }
             Err((field, reason)) => tell(
                 Severity::Error,
-                format!("backends[{index}].tls.{field}"),
+                format!("backends[{index}].{field}"),
                 reason,
             ),
         }
@@ -127,6 +140,13 @@ pub fn compile(
     let pages_of = |sets: &[Arc<ErrorPages>]| {
         let found = sets.iter().filter_map(|set| error_pages.get(&*set.name));
         found.cloned().collect::<Vec<_>>()
+    };
+    let dns = match names_resolver(&backends, &model) {
+        Ok(dns) => dns,
+        Err(reason) => {
+            tell(Severity::Error, "resolver".into(), reason);
+            None
+        }
     };
     if problems
         .iter()
@@ -193,6 +213,7 @@ pub fn compile(
         rules,
         backends: backends.into_values().collect(),
         authenticators: authenticators.into_values().collect(),
+        dns,
         rule_sets: rule_sets.into_values().collect(),
     };
     Ok((snapshot, problems))
@@ -233,12 +254,31 @@ fn targets(
     })
 }
 
+/// What looks up named endpoints, where there are such.
+fn names_resolver(
+    backends: &HashMap<String, Arc<CompiledBackend>>,
+    model: &Model,
+) -> Result<Option<TokioResolver>, String> {
+    if !backends.values().any(|backend| backend.has_names()) {
+        return Ok(None);
+    }
+    let settings = &model.resolver;
+    let dns = Dns {
+        servers: &settings.servers,
+        timeout: settings.timeout,
+        // Each name is asked for when its answer has run out.
+        cache_entries: 0,
+        families: LookupIpStrategy::Ipv4thenIpv6,
+    };
+    dns::resolver(&dns).map(Some)
+}
+
 fn compile_backend(
     backend: &Arc<Backend>,
     live: &Live,
     metrics: &Metrics,
     reads: &Reads,
-) -> Result<CompiledBackend, upstream_tls::Broken> {
+) -> Result<CompiledBackend, (&'static str, String)> {
     // A connection that was verified in one way, or speaks one protocol, must not
     // serve a backend with another.
     let mut key = DefaultHasher::new();
@@ -253,13 +293,26 @@ fn compile_backend(
         )?),
         None => None,
     };
-    let members = backend.endpoints.iter().map(|endpoint| Member {
-        state: live.endpoint(&backend.name, endpoint.address),
-        weight: endpoint.weight,
-    });
+    let namer = match &backend.affinity {
+        Some(affinity) => Some(
+            Namer::new(
+                &backend.name,
+                affinity.secret.as_deref(),
+                &live.affinity_key,
+                reads,
+            )
+            .map_err(|reason| ("affinity.secret", reason))?,
+        ),
+        None => None,
+    };
+    let state = live.backend(&backend.name);
+    let named = |endpoint: &Endpoint| matches!(endpoint.address, EndpointAddress::Name { .. });
     Ok(CompiledBackend {
-        endpoints: ArcSwap::from_pointee(EndpointSet::new(members.collect())),
-        state: live.backend(&backend.name),
+        endpoints: ArcSwap::from_pointee(state.endpoints(backend, namer.as_ref())),
+        state,
+        namer,
+        number: NUMBER.fetch_add(1, Ordering::Relaxed),
+        has_names: backend.endpoints.iter().any(named),
         tls,
         pool_key: key.finish(),
         metrics: metrics.backend(&backend.name),

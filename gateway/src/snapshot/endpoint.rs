@@ -31,6 +31,8 @@ pub struct EndpointState {
     ejected_until: AtomicU64,
     /// What the health check says.
     unhealthy: AtomicBool,
+    /// Its backend does not have it any more.
+    gone: AtomicBool,
     start: Instant,
     /// Its metric, once a snapshot with it serves.
     up: OnceLock<Gauge>,
@@ -64,6 +66,7 @@ impl EndpointState {
             ejections: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             unhealthy: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             start: Instant::now(),
             up: OnceLock::new(),
         }
@@ -93,6 +96,21 @@ impl EndpointState {
     /// Attempts ever made at it.
     pub fn attempts(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Notes that its backend has it.
+    pub(super) fn join(&self) {
+        self.gone.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that its backend does not have it any more.
+    pub(super) fn leave(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its backend does not have it any more; requests that it works on end.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     /// Whether it takes requests.

@@ -2,13 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use portcullis_config::model::{Authentication, Model, RateLimit};
+use portcullis_config::model::{Authentication, RateLimit};
 
-use super::{BackendState, Balancer, ContentHash, EndpointState, Limiter, rule_sets::RuleSets};
+use super::{
+    BackendState, Balancer, ContentHash, EndpointSet, Limiter, Snapshot, affinity::ProcessKey,
+    rule_sets::RuleSets,
+};
 use crate::{
     identity::{Authenticator, PasswordChecks},
     telemetry::Metrics,
@@ -24,10 +26,10 @@ pub struct Live {
     limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
     balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
     backends: Mutex<BTreeMap<String, Arc<BackendState>>>,
-    endpoints: Mutex<BTreeMap<(String, SocketAddr), Arc<EndpointState>>>,
     authenticators: Mutex<BTreeMap<String, Arc<Authenticator>>>,
     pub(super) password_checks: Arc<PasswordChecks>,
     pub(super) rule_sets: RuleSets,
+    pub(super) affinity_key: ProcessKey,
 }
 
 impl Live {
@@ -71,40 +73,25 @@ impl Live {
         Arc::clone(backends.entry(name.to_owned()).or_default())
     }
 
-    /// The state of an endpoint of a backend.
-    pub(super) fn endpoint(&self, backend: &str, address: SocketAddr) -> Arc<EndpointState> {
-        let mut endpoints = self
-            .endpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let state = endpoints
-            .entry((backend.to_owned(), address))
-            .or_insert_with(|| Arc::new(EndpointState::new(address)));
-        Arc::clone(state)
-    }
-
     /// Keeps what the accepted snapshot uses, and forgets the rest.
     ///
     /// Called once a snapshot serves; one that was refused changes nothing here.
-    pub fn adopt(
-        &self,
-        model: &Model,
-        limiters: impl IntoIterator<Item = Arc<Limiter>>,
-        authenticators: &[Arc<Authenticator>],
-        metrics: &Metrics,
-    ) {
+    pub fn adopt(&self, snapshot: &Snapshot, metrics: &Metrics) {
         *self
             .authenticators
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = authenticators
+            .unwrap_or_else(PoisonError::into_inner) = snapshot
+            .authenticators()
             .iter()
             .map(|kept| (kept.settings().name.clone(), Arc::clone(kept)))
             .collect();
-        let kept = limiters
+        let kept = snapshot
+            .limiters()
             .into_iter()
             .map(|limiter| (limiter.limit().name.clone(), limiter))
             .collect();
         *self.limiters.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        let model = &snapshot.model;
         let mut balancers = self
             .balancers
             .lock()
@@ -120,30 +107,16 @@ impl Live {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|name, state| {
-                let kept = model.backends.iter().find(|backend| backend.name == *name);
-                if let Some(backend) = kept {
-                    state.adopt(backend);
-                }
-                kept.is_some()
-            });
-        self.endpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(name, address), state| {
-                let kept = model.backends.iter().any(|backend| {
-                    backend.name == *name
-                        && backend
-                            .endpoints
-                            .iter()
-                            .any(|endpoint| endpoint.address == *address)
-                });
-                if kept {
-                    state.announce(|| metrics.endpoint_up(name, &address.to_string()));
-                } else {
-                    metrics.forget_endpoint(name, &address.to_string());
+                let kept = model.backends.iter().any(|backend| backend.name == *name);
+                if !kept {
+                    state.serve(0);
+                    state.keep(0, name, &EndpointSet::default(), metrics);
                 }
                 kept
             });
+        for backend in snapshot.backends() {
+            backend.adopt(metrics);
+        }
         self.rule_sets.forget_unused();
     }
 }

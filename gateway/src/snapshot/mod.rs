@@ -10,8 +10,10 @@
 //! limit counters, balancer positions, compiled rule sets) lives in [`Live`]
 //! and is shared into each new snapshot.
 
+mod affinity;
 mod authentication;
 mod backend;
+mod backend_state;
 mod balance;
 mod compile;
 mod endpoint;
@@ -20,11 +22,13 @@ mod gate;
 mod limiter;
 mod live;
 mod reads;
+pub mod rendezvous;
 mod retry_budget;
 mod rule_sets;
 mod upstream_tls;
 
-pub use backend::{BackendState, CompiledBackend, EndpointSet, Member};
+pub use backend::{Chosen, CompiledBackend, EndpointSet, Member, Preference};
+pub use backend_state::BackendState;
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
 pub use endpoint::{EndpointState, InFlight};
@@ -38,6 +42,7 @@ pub use upstream_tls::UpstreamTls;
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
+use hickory_resolver::TokioResolver;
 use http::HeaderName;
 use portcullis_config::{access::AddressSet, model, route::RouteTable};
 use portcullis_waf::{EngineMode, RuleSet};
@@ -68,6 +73,8 @@ pub struct Snapshot {
     /// Error pages of requests that no rule takes.
     error_pages: Vec<Arc<CompiledErrorPages>>,
     authenticators: Vec<Arc<Authenticator>>,
+    /// What looks up named endpoints, where there are such.
+    pub dns: Option<TokioResolver>,
     /// The rule set of every profile. Those that no rule uses are held too, or
     /// each reload would compile them again.
     #[expect(dead_code, reason = "held, not read")]

@@ -33,7 +33,7 @@ pub struct UpstreamTls {
     pub server_name: String,
 }
 
-/// Why there is none: the key of `tls` that is to blame, and the reason.
+/// Why there is none: the key of the backend that is to blame, and the reason.
 pub(super) type Broken = (&'static str, String);
 
 /// Reads what the settings name, and feeds `key` with all that tells connections
@@ -47,11 +47,11 @@ pub(super) fn compile(
     tls.server_name.hash(key);
     tls.subject_alt_names.hash(key);
     let roots = match &tls.ca {
-        Some(path) => authorities(path, reads, key).map_err(|reason| ("ca", reason))?,
-        None => system_authorities().map_err(|reason| ("ca", reason))?,
+        Some(path) => authorities(path, reads, key).map_err(|reason| ("tls.ca", reason))?,
+        None => system_authorities().map_err(|reason| ("tls.ca", reason))?,
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let broken = |error: rustls::Error| ("serverName", error.to_string());
+    let broken = |error: rustls::Error| ("tls.serverName", error.to_string());
     let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
@@ -71,16 +71,20 @@ pub(super) fn compile(
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some((certificate, private_key)) => {
-            let chain = certificates(certificate, reads).map_err(|why| ("certificate", why))?;
-            let pem = reads.read(private_key).map_err(|why| ("key", why))?;
+            let chain = certificates(certificate, reads).map_err(|why| ("tls.certificate", why))?;
+            let pem = reads.read(private_key).map_err(|why| ("tls.key", why))?;
             chain.hash(key);
             pem.hash(key);
             let place = private_key.display();
-            let private_key = PrivateKeyDer::from_pem_slice(&pem)
-                .map_err(|error| ("key", format!("{place}: no private key in PEM: {error}")))?;
+            let private_key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
+                (
+                    "tls.key",
+                    format!("{place}: no private key in PEM: {error}"),
+                )
+            })?;
             builder
                 .with_client_auth_cert(chain, private_key)
-                .map_err(|error| ("key", format!("{place}: {error}")))?
+                .map_err(|error| ("tls.key", format!("{place}: {error}")))?
         }
     };
     config.alpn_protocols = match protocol {

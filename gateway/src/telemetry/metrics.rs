@@ -42,6 +42,7 @@ pub struct Metrics {
     upstream: IntCounterVec,
     upstream_seconds: HistogramVec,
     upstream_retries: IntCounterVec,
+    upstream_look_ups: IntCounterVec,
     upstream_pending: IntGaugeVec,
     upstream_connections: IntGaugeVec,
     endpoint_up: GaugeVec,
@@ -86,6 +87,8 @@ pub struct BackendMetrics {
     connect_failed: IntCounter,
     retried: IntCounter,
     over_budget: IntCounter,
+    names_answered: IntCounter,
+    names_failed: IntCounter,
     seconds: Histogram,
     /// Requests that wait.
     pub pending: IntGauge,
@@ -123,6 +126,11 @@ impl Metrics {
             upstream: counters(&registry, names::UPSTREAM, &["backend", "outcome"]),
             upstream_seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
             upstream_retries: counters(&registry, names::UPSTREAM_RETRIES, &["backend", "outcome"]),
+            upstream_look_ups: counters(
+                &registry,
+                names::UPSTREAM_LOOK_UPS,
+                &["backend", "outcome"],
+            ),
             upstream_pending: register(
                 &registry,
                 IntGaugeVec::new(opts(names::UPSTREAM_PENDING), &["backend"]),
@@ -239,6 +247,10 @@ impl Metrics {
     /// The metrics of a backend.
     pub fn backend(&self, backend: &str) -> BackendMetrics {
         let outcome = |outcome| self.upstream.with_label_values(&[backend, outcome]);
+        let look_ups = |outcome| {
+            self.upstream_look_ups
+                .with_label_values(&[backend, outcome])
+        };
         let retries = |outcome| self.upstream_retries.with_label_values(&[backend, outcome]);
         BackendMetrics {
             answered: outcome("answered"),
@@ -246,6 +258,8 @@ impl Metrics {
             connect_failed: outcome("connect_failed"),
             retried: retries("sent"),
             over_budget: retries("over_budget"),
+            names_answered: look_ups("answered"),
+            names_failed: look_ups("failed"),
             pending: self.upstream_pending.with_label_values(&[backend]),
             connections: self.upstream_connections.with_label_values(&[backend]),
             seconds: self.upstream_seconds.with_label_values(&[backend]),
@@ -427,6 +441,14 @@ impl BackendMetrics {
         match allowed {
             true => self.retried.inc(),
             false => self.over_budget.inc(),
+        }
+    }
+
+    /// Counts a look-up of the name of an endpoint.
+    pub fn looked_up(&self, answered: bool) {
+        match answered {
+            true => self.names_answered.inc(),
+            false => self.names_failed.inc(),
         }
     }
 

@@ -45,6 +45,11 @@ pub const UPSTREAM_CONNECTIONS: Name = Name(
     "portcullis_upstream_connections_open",
     "Connections to endpoints that are open now, by backend.",
 );
+/// Look-ups of endpoint names, by `backend` and `outcome`.
+pub const UPSTREAM_LOOK_UPS: Name = Name(
+    "portcullis_upstream_look_ups_total",
+    "Look-ups of the names of endpoints, by backend and outcome.",
+);
 /// Whether an endpoint takes requests, by `backend` and `endpoint`.
 pub const ENDPOINT_UP: Name = Name(
     "portcullis_endpoint_up",

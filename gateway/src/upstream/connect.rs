@@ -1,6 +1,6 @@
 //! Making connections, and keeping them for the next request.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use pingora::{
     connectors::http::v2::{H2HandshakeSettings, handshake},
@@ -17,7 +17,7 @@ use super::{
     open::Open,
     pool::{self, Pool},
 };
-use crate::snapshot::CompiledBackend;
+use crate::snapshot::{CompiledBackend, EndpointState};
 
 /// Idle HTTP/1 connections that are kept for each endpoint.
 const MAX_IDLE: usize = 1024;
@@ -49,7 +49,7 @@ pub(crate) struct Target<'a> {
     /// The backend.
     pub backend: &'a CompiledBackend,
     /// Its endpoint.
-    pub endpoint: SocketAddr,
+    pub endpoint: &'a EndpointState,
     /// Time to connect.
     pub connect: Duration,
 }
@@ -111,7 +111,7 @@ impl Connector {
             Connection::Http1(connection) => {
                 if let Some((stream, idle)) = connection.into_reusable() {
                     let keep = idle.map_or(keepalive, |idle| idle.min(keepalive));
-                    if !keep.is_zero() {
+                    if !keep.is_zero() && !target.endpoint.is_gone() {
                         self.pool.put(target.key(), stream, keep);
                     }
                 }
@@ -119,11 +119,37 @@ impl Connector {
             Connection::Http2(connection) => {
                 // Its stream ends; the connection is in the pool.
                 drop(connection);
-                if keepalive.is_zero() {
+                if keepalive.is_zero() || target.endpoint.is_gone() {
                     self.http2.close_idle(|key| *key == target.key());
                 }
             }
         }
+    }
+
+    /// Closes idle connections to endpoints that a backend does not have any more.
+    pub(crate) fn close(&self, backend: &CompiledBackend, gone: &[SocketAddr]) {
+        if !gone.is_empty() {
+            self.keep(|(of, address)| *of != backend.pool_key || !gone.contains(address));
+        }
+    }
+
+    /// Closes idle connections but to these endpoints of these backends.
+    pub(crate) fn keep_backends(&self, backends: &[Arc<CompiledBackend>]) {
+        let kept: HashSet<pool::Key> = backends
+            .iter()
+            .flat_map(|backend| {
+                let set = backend.endpoints();
+                let members = set.members().iter();
+                let keys = members.map(|member| (backend.pool_key, member.state.address));
+                keys.collect::<Vec<_>>()
+            })
+            .collect();
+        self.keep(|key| kept.contains(key));
+    }
+
+    fn keep(&self, which: impl Fn(&pool::Key) -> bool) {
+        self.pool.keep(&which);
+        self.http2.close_idle(|key| !which(key));
     }
 
     async fn open_http2(&self, target: &Target<'_>) -> Result<(Connection, bool), Fault> {
@@ -193,14 +219,14 @@ impl Connection {
 
 impl Target<'_> {
     fn key(&self) -> pool::Key {
-        (self.backend.pool_key, self.endpoint)
+        (self.backend.pool_key, self.endpoint.address)
     }
 }
 
 /// Connects to an endpoint, with TLS where its backend has it.
 async fn connect(target: &Target<'_>) -> Result<Stream, Fault> {
     let refused = |error: std::io::Error| Fault::new(FaultKind::Connect, error).untouched();
-    let stream = tokio::net::TcpStream::connect(target.endpoint)
+    let stream = tokio::net::TcpStream::connect(target.endpoint.address)
         .await
         .map_err(refused)?;
     stream.set_nodelay(true).map_err(refused)?;

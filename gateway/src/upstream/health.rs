@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::{
     Connection, Connector, Event, Fault, FaultKind, Framing, Patience, RequestLine, Reuse, Target,
 };
-use crate::snapshot::CompiledBackend;
+use crate::snapshot::{CompiledBackend, EndpointState};
 
 /// What the question says of who asks.
 const USER_AGENT: &[u8] = b"portcullis-health";
@@ -86,7 +86,8 @@ impl Drop for HealthChecks {
 }
 
 fn is_same(one: &CompiledBackend, other: &CompiledBackend) -> bool {
-    one.backend == other.backend && one.pool_key == other.pool_key
+    // The endpoints of names are those of the snapshot that serves.
+    one.backend == other.backend && one.pool_key == other.pool_key && !other.has_names()
 }
 
 /// What the last answers of an endpoint were.
@@ -103,7 +104,7 @@ async fn run(connector: Arc<Connector>, backend: Arc<CompiledBackend>, health: H
         let asked = set
             .members()
             .iter()
-            .map(|member| check(&connector, &backend, &health, member.state.address));
+            .map(|member| check(&connector, &backend, &health, &member.state));
         let answers = join_all(asked).await;
         for (answer, member) in answers.into_iter().zip(set.members()) {
             let state = &member.state;
@@ -141,7 +142,7 @@ async fn check(
     connector: &Connector,
     backend: &CompiledBackend,
     health: &Health,
-    endpoint: SocketAddr,
+    endpoint: &EndpointState,
 ) -> Result<(), Fault> {
     let target = Target {
         backend,
@@ -170,7 +171,7 @@ async fn get(
     target: &Target<'_>,
     health: &Health,
 ) -> Result<(), Fault> {
-    let address = target.endpoint.to_string();
+    let address = target.endpoint.address.to_string();
     let host = health.host.as_deref().unwrap_or(&address).as_bytes();
     let line = RequestLine {
         method: &Method::GET,

@@ -21,6 +21,7 @@ mod h1;
 mod h2;
 mod h2_pool;
 mod health;
+mod names;
 mod open;
 mod outbox;
 mod pool;
@@ -28,6 +29,7 @@ mod pool;
 pub(crate) use connect::{Connector, Reuse, Target};
 pub(crate) use fault::{Fault, FaultKind};
 pub(crate) use health::HealthChecks;
+pub(crate) use names::Names;
 pub(crate) use open::OpenStream;
 
 use std::{future::poll_fn, time::Duration};

@@ -97,6 +97,17 @@ impl Pool {
         false
     }
 
+    /// Closes the connections of other keys.
+    pub(super) fn keep(&self, which: impl Fn(&Key) -> bool) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let closed: Vec<_> = shard.extract_if(|key, _| !which(key)).collect();
+            drop(shard);
+            // Closing is a system call: not under the lock.
+            drop(closed);
+        }
+    }
+
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Vec<Idle>>> {
         let index = self.hasher.hash_one(key) as usize % SHARDS;
         self.shards[index]
