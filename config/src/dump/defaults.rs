@@ -218,6 +218,12 @@ fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
             }
         }
     }
+    for (mirror, meant) in rule.mirrors.iter_mut().zip(&meant.mirrors) {
+        mirror.percent.get_or_insert(100.0);
+        mirror
+            .max_body_size
+            .get_or_insert(ByteSize(meant.max_body_size));
+    }
 }
 
 /// The policies of a rule with all that it inherits.
@@ -359,8 +365,10 @@ fn fill_process(document: &mut Document, meant: &model::Process) {
         drain_timeout,
         max_buffered_bytes,
         max_compressions,
+        max_mirrored,
     } = document.process.get_or_insert_default();
     drain_timeout.get_or_insert(Duration(meant.drain_timeout));
     max_buffered_bytes.get_or_insert(ByteSize(meant.max_buffered_bytes));
     max_compressions.get_or_insert(meant.max_compressions);
+    max_mirrored.get_or_insert(meant.max_mirrored);
 }

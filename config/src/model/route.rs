@@ -113,6 +113,8 @@ pub struct Rule {
     pub rewrite_host: Option<HeaderValue>,
     /// Change of the path for the backend.
     pub rewrite_path: Option<PathRewrite>,
+    /// Who gets copies of its requests.
+    pub mirrors: Vec<Mirror>,
     /// Changes to request headers.
     pub request_headers: HeaderChanges,
     /// Changes to response headers.
@@ -130,6 +132,17 @@ pub enum Action {
     Redirect(Redirect),
     /// Answer with this.
     Respond(Respond),
+}
+
+/// A backend that gets copies of requests.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// Its share: requests of a million.
+    pub per_million: u32,
+    /// Bytes of a body; a request with more is not copied.
+    pub max_body_size: u64,
 }
 
 /// A change of a path.

@@ -21,6 +21,7 @@ mod egress;
 mod error_page;
 mod headers;
 mod listener;
+mod mirror;
 mod policy;
 mod process;
 mod repeats;

@@ -30,6 +30,7 @@ use super::{
     deadline::{Over, by, earlier},
     decide::speaks,
     forward::{self, Framed},
+    mirror,
     response::has_no_body,
     retry::{self, Reached, Repeatable},
     serve::{Ended, Stop},
@@ -214,6 +215,9 @@ impl Ingress {
     ) -> Result<Conversed, Failed> {
         let timeouts = &rule.rule.policies.timeouts;
         forward::send_head(connection, session, ctx, rule, framed)?;
+        if !rule.mirrors.is_empty() {
+            self.begin_mirroring(session, ctx, rule, framed, upload.done);
+        }
         match &ctx.held {
             HeldBody::Whole(body, _) => connection.send_body(body.clone(), true),
             HeldBody::Prefix(bytes, _) | HeldBody::Unseen(bytes, _) => {
@@ -348,6 +352,9 @@ impl Upload {
             return Err(Refusal::new(413, Stage::Body, "body-too-large").into());
         }
         self.keep(&part, connection.may_decline());
+        if ctx.mirroring.is_some() {
+            mirror::collect(ctx, &part, self.done);
+        }
         connection.send_body(part, self.done);
         Ok(())
     }

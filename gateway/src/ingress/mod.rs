@@ -30,6 +30,7 @@ mod forward;
 mod grpc;
 mod headers;
 mod identify;
+mod mirror;
 mod misdirected;
 mod redirect;
 mod refusal;

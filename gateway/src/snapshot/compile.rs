@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use portcullis_config::{
     document::Document,
     dump::dump,
-    model::{Action, Backend, ErrorPages, Model, Rule, WafMode, WafProfile},
+    model::{Action, Backend, ErrorPages, Mirror, Model, Rule, WafMode, WafProfile},
     problem::{Problem, Severity},
     read::Origins,
     route::RouteTable,
@@ -20,8 +20,8 @@ use portcullis_config::{
 use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
-    CompiledBackend, CompiledErrorPages, CompiledRule, CompiledWaf, EndpointSet, Live, Member,
-    Reads, RuleLimiter, Schedule, Snapshot, Targets,
+    CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, CompiledWaf, EndpointSet,
+    Live, Member, Reads, RuleLimiter, Schedule, Snapshot, Targets,
     authentication::{Authenticators, authenticator, identity_headers},
     upstream_tls,
 };
@@ -172,6 +172,7 @@ pub fn compile(
                 .filter_map(|wanted| authenticators.get(&wanted.name).cloned())
                 .collect(),
             identity_headers: identity_headers(&model, rule),
+            mirrors: mirrors(rule, &backends),
             limiters: rule_limiters,
             waf,
             error_pages: pages_of(&rule.policies.error_pages),
@@ -231,6 +232,17 @@ fn targets(
         balancer: live.balancer(format!("rule:{}", rule.id)),
         schedule: Schedule::new(&weights),
     })
+}
+
+fn mirrors(rule: &Rule, backends: &HashMap<String, Arc<CompiledBackend>>) -> Vec<CompiledMirror> {
+    let compile = |mirror: &Mirror| {
+        Some(CompiledMirror {
+            backend: Arc::clone(backends.get(&mirror.backend.name)?),
+            per_million: mirror.per_million,
+            max_body_size: mirror.max_body_size,
+        })
+    };
+    rule.mirrors.iter().filter_map(compile).collect()
 }
 
 fn compile_backend(
