@@ -12,6 +12,7 @@
 mod access;
 mod authentication;
 mod backend;
+mod canary;
 mod compression;
 mod cors;
 mod egress;
@@ -28,6 +29,7 @@ mod waf;
 pub use access::*;
 pub use authentication::*;
 pub use backend::*;
+pub use canary::*;
 pub use compression::*;
 pub use cors::*;
 pub use egress::*;

@@ -218,6 +218,10 @@ fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
             }
         }
     }
+    if let (Some(canary), Some(meant)) = (&mut rule.canary, &meant.canary) {
+        canary.weight.get_or_insert(meant.weight);
+        canary.weight_total.get_or_insert(meant.total);
+    }
     for (mirror, meant) in rule.mirrors.iter_mut().zip(&meant.mirrors) {
         mirror.percent.get_or_insert(100.0);
         mirror

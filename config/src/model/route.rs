@@ -113,6 +113,8 @@ pub struct Rule {
     pub rewrite_host: Option<HeaderValue>,
     /// Change of the path for the backend.
     pub rewrite_path: Option<PathRewrite>,
+    /// Who gets some of its requests in place of [`Action::Forward`].
+    pub canary: Option<Canary>,
     /// Who gets copies of its requests.
     pub mirrors: Vec<Mirror>,
     /// Changes to request headers.
@@ -132,6 +134,30 @@ pub enum Action {
     Redirect(Redirect),
     /// Answer with this.
     Respond(Respond),
+}
+
+/// A backend that gets some of a rule's requests.
+#[derive(Clone, Debug)]
+pub struct Canary {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// The header that decides first.
+    pub header: Option<CanaryHeader>,
+    /// Name of the cookie that decides next.
+    pub cookie: Option<String>,
+    /// Share of the rest.
+    pub weight: u32,
+    /// What the share is of, 1 or more.
+    pub total: u32,
+}
+
+/// A header that asks for a canary.
+#[derive(Clone, Debug)]
+pub enum CanaryHeader {
+    /// By `always`, and by `never` for the opposite.
+    Word(HeaderName),
+    /// By a value.
+    Value(HeaderMatch),
 }
 
 /// A backend that gets copies of requests.

@@ -14,6 +14,7 @@ mod access;
 mod action;
 mod authentication;
 mod backend;
+mod canary;
 mod compression;
 mod condition;
 mod cors;
@@ -185,7 +186,8 @@ fn add_empty_backends(model: &mut Model) {
         let Action::Forward(backends) = &rule.action else {
             continue;
         };
-        for (backend, _) in backends {
+        let canary = rule.canary.as_ref().map(|canary| &canary.backend);
+        for backend in backends.iter().map(|(backend, _)| backend).chain(canary) {
             if known.insert(backend.name.clone()) {
                 model.backends.push(Arc::clone(backend));
             }

@@ -23,7 +23,7 @@ use pingora::http::ResponseHeader;
 use portcullis_config::model::BackendProtocol;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage, admission,
+    Ingress, Refusal, RequestContext, Session, Stage, admission, canary,
     client::{self, Gone},
     compress,
     context::HeldBody,
@@ -114,7 +114,7 @@ impl Ingress {
         let framed = Framed::of(session, ctx, upgrade);
         let mut stale = false;
         loop {
-            let backend = choose_backend(ctx, rule)?;
+            let backend = choose_backend(session, ctx, rule)?;
             if ctx.place.is_none() {
                 ctx.place = match backend.gate().try_enter() {
                     Some(place) => Some(place),
@@ -401,14 +401,16 @@ fn unavailable() -> Refusal {
     Refusal::new(503, Stage::Upstream, "no-endpoint")
 }
 
-/// Chooses the backend by weight; a later attempt stays with it.
+/// Chooses the backend; a later attempt stays with it.
 fn choose_backend(
+    session: &Session,
     ctx: &mut RequestContext,
     rule: &CompiledRule,
 ) -> Result<Arc<CompiledBackend>, Refusal> {
     let chosen = ctx
         .backend
         .clone()
+        .or_else(|| canary::chosen(&session.req_header().headers, rule).cloned())
         .or_else(|| rule.targets.as_ref()?.next().cloned());
     let backend = chosen.ok_or_else(unavailable)?;
     ctx.backend = Some(Arc::clone(&backend));

@@ -15,6 +15,7 @@
 mod admission;
 mod answer;
 mod bad_head;
+mod canary;
 mod client;
 mod compress;
 mod connection;

@@ -172,6 +172,10 @@ pub fn compile(
                 .filter_map(|wanted| authenticators.get(&wanted.name).cloned())
                 .collect(),
             identity_headers: identity_headers(&model, rule),
+            canary: rule
+                .canary
+                .as_ref()
+                .and_then(|canary| backends.get(&canary.backend.name).cloned()),
             mirrors: mirrors(rule, &backends),
             limiters: rule_limiters,
             waf,

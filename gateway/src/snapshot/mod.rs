@@ -121,6 +121,8 @@ pub struct CompiledRule {
     pub rule: Arc<model::Rule>,
     /// Backends by weight; `None` for a rule that redirects.
     pub targets: Option<Targets>,
+    /// Who gets some of its requests, by the rule's `canary`.
+    pub canary: Option<Arc<CompiledBackend>>,
     /// Who gets copies of its requests.
     pub mirrors: Vec<CompiledMirror>,
     /// Who a client must be, in order; empty where anybody may come.
