@@ -65,6 +65,7 @@ struct Inner {
     tls: Arc<Tls>,
     budget: Arc<BodyBudget>,
     compressions: Arc<Slots>,
+    mirrored: Arc<Slots>,
     access_log: Arc<AccessLog>,
     audit_log: Arc<AuditLog>,
     decisions: Decisions,
@@ -121,6 +122,7 @@ impl Gateway {
         let audit_log = Arc::new(AuditLog::new(audit, process.audit_records as usize));
         let budget = BodyBudget::new(process.max_buffered_bytes);
         let compressions = Slots::new(process.max_compressions);
+        let mirrored = Slots::new(process.max_mirrored);
         let version = snapshot.version;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let tls = Arc::new(Tls::new().map_err(|error| refused(&error))?);
@@ -136,6 +138,7 @@ impl Gateway {
             audit_log: Arc::clone(&audit_log),
             budget: Arc::clone(&budget),
             compressions: Arc::clone(&compressions),
+            mirrored: Arc::clone(&mirrored),
         };
         let ingress = Arc::new(Ingress::new(services));
         let listeners = Listeners::new(
@@ -161,6 +164,7 @@ impl Gateway {
                 tls,
                 budget,
                 compressions,
+                mirrored,
                 access_log,
                 audit_log,
                 decisions,
@@ -361,6 +365,7 @@ impl Gateway {
         inner.audit_log.set_capacity(process.audit_records as usize);
         inner.budget.set_limit(process.max_buffered_bytes);
         inner.compressions.set_limit(process.max_compressions);
+        inner.mirrored.set_limit(process.max_mirrored);
         inner.ingress.adopt(snapshot);
         self.tell_certificates();
     }

@@ -54,4 +54,8 @@ pub struct Process {
     /// takes 0.4 to 2.4 MiB. Default 500.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_compressions: Option<u32>,
+    /// Copies of requests that are on their way to mirrors at once; a further one
+    /// is dropped. Default 256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_mirrored: Option<u32>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Policies;
+use super::{Canary, Mirror, Policies};
 
 /// Rules for some hosts.
 ///
@@ -61,6 +61,12 @@ pub struct Rule {
     /// Backends, by weight. None, where the rule does not answer by itself, means 503.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<RouteBackend>,
+    /// A backend that gets some of its requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// Backends that get copies of its requests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<Mirror>,
 }
 
 /// Conditions on a request; all must hold.

@@ -232,6 +232,16 @@ fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
             }
         }
     }
+    if let (Some(canary), Some(meant)) = (&mut rule.canary, &meant.canary) {
+        canary.weight.get_or_insert(meant.weight);
+        canary.weight_total.get_or_insert(meant.total);
+    }
+    for (mirror, meant) in rule.mirrors.iter_mut().zip(&meant.mirrors) {
+        mirror.percent.get_or_insert(100.0);
+        mirror
+            .max_body_size
+            .get_or_insert(ByteSize(meant.max_body_size));
+    }
 }
 
 /// The policies of a rule with all that it inherits.
@@ -373,8 +383,10 @@ fn fill_process(document: &mut Document, meant: &model::Process) {
         drain_timeout,
         max_buffered_bytes,
         max_compressions,
+        max_mirrored,
     } = document.process.get_or_insert_default();
     drain_timeout.get_or_insert(Duration(meant.drain_timeout));
     max_buffered_bytes.get_or_insert(ByteSize(meant.max_buffered_bytes));
     max_compressions.get_or_insert(meant.max_compressions);
+    max_mirrored.get_or_insert(meant.max_mirrored);
 }

@@ -47,6 +47,12 @@ pub(super) fn mask(document: &mut Document) {
                 }
             }
         }
+        let canary = rule.canary.as_mut();
+        if let Some(header) = canary.and_then(|canary| canary.header.as_mut())
+            && is_secret(&header.name)
+        {
+            mask_values([&mut header.exact, &mut header.regex]);
+        }
         for changes in [&mut rule.request_headers, &mut rule.response_headers] {
             changes.iter_mut().for_each(mask_changes);
         }

@@ -137,9 +137,9 @@ fn a_dump_is_a_configuration_that_means_the_same() {
 fn secrets_in_headers_are_hidden() {
     let text = dump_of(
         "backends: [{name: b, endpoints: []}]\n\
-         routes:\n  - name: r\n    rules:\n      - matches: [{headers: [{name: X-Api-Key, exact: hunter2}, {name: Cookie, regex: 'id=hunter2.*'}, {name: x-team, exact: red}]}]\n        requestHeaders: {set: {Authorization: Basic hunter2}, add: {X-Access-Token: hunter2, X-Zone: eu}}\n        responseHeaders: {set: {Set-Cookie: hunter2}}\n        backends: [{name: b}]\n",
+         routes:\n  - name: r\n    rules:\n      - matches: [{headers: [{name: X-Api-Key, exact: hunter2}, {name: Cookie, regex: 'id=hunter2.*'}, {name: x-team, exact: red}]}]\n        requestHeaders: {set: {Authorization: Basic hunter2}, add: {X-Access-Token: hunter2, X-Zone: eu}}\n        responseHeaders: {set: {Set-Cookie: hunter2}}\n        canary: {backend: b, header: {name: X-Api-Key, exact: hunter2}}\n        backends: [{name: b}]\n",
     );
     assert!(!text.contains("hunter2"), "{text}");
-    assert_eq!(text.matches("***").count(), 5, "{text}");
+    assert_eq!(text.matches("***").count(), 6, "{text}");
     assert!(text.contains("red") && text.contains("eu"), "{text}");
 }

@@ -21,6 +21,8 @@ pub struct Process {
     pub max_buffered_bytes: u64,
     /// Responses that are compressed at once.
     pub max_compressions: u32,
+    /// Copies of requests that are on their way to mirrors at once.
+    pub max_mirrored: u32,
 }
 
 impl Default for Process {
@@ -34,6 +36,7 @@ impl Default for Process {
             drain_timeout: Duration::from_secs(30),
             max_buffered_bytes: 256 << 20,
             max_compressions: 500,
+            max_mirrored: 256,
         }
     }
 }

@@ -113,6 +113,10 @@ pub struct Rule {
     pub rewrite_host: Option<HeaderValue>,
     /// Change of the path for the backend.
     pub rewrite_path: Option<PathRewrite>,
+    /// Who gets some of its requests in place of [`Action::Forward`].
+    pub canary: Option<Canary>,
+    /// Who gets copies of its requests.
+    pub mirrors: Vec<Mirror>,
     /// Changes to request headers.
     pub request_headers: HeaderChanges,
     /// Changes to response headers.
@@ -130,6 +134,41 @@ pub enum Action {
     Redirect(Redirect),
     /// Answer with this.
     Respond(Respond),
+}
+
+/// A backend that gets some of a rule's requests.
+#[derive(Clone, Debug)]
+pub struct Canary {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// The header that decides first.
+    pub header: Option<CanaryHeader>,
+    /// Name of the cookie that decides next.
+    pub cookie: Option<String>,
+    /// Share of the rest.
+    pub weight: u32,
+    /// What the share is of, 1 or more.
+    pub total: u32,
+}
+
+/// A header that asks for a canary.
+#[derive(Clone, Debug)]
+pub enum CanaryHeader {
+    /// By `always`, and by `never` for the opposite.
+    Word(HeaderName),
+    /// By a value.
+    Value(HeaderMatch),
+}
+
+/// A backend that gets copies of requests.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// Its share: requests of a million.
+    pub per_million: u32,
+    /// Bytes of a body; a request with more is not copied.
+    pub max_body_size: u64,
 }
 
 /// A change of a path.

@@ -77,12 +77,17 @@ impl<'a, 's> Reader<'a, 's> {
             Value::Filler => ("1", true),
             _ => return Err(self.expected(what)),
         };
-        // YAML 1.1 reads these in other ways: 010 is 8 and 1_0 is 10.
-        let unambiguous = text == "0" || !text.trim_start_matches('-').starts_with(['0', '+']);
+        // YAML 1.1 reads these in other ways: 010 is 8, 1_0 is 10 and nan is a word.
+        let digits = text.trim_start_matches('-');
+        let unambiguous = (text == "0" || digits.starts_with("0.") || !digits.starts_with('0'))
+            && digits
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.');
         let parsed = text.parse().ok().filter(|_| unambiguous);
         let hint = match parsed {
             Some(number) if plain => return Ok(number),
             Some(_) => Some("remove the quotes"),
+            None if text.ends_with('%') => Some("write the number alone"),
             None if text.contains('_') => Some("write the digits without `_`"),
             None if text.len() > 1 && text.starts_with(['0', '+']) => {
                 Some("write a decimal number without leading zeros")

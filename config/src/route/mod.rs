@@ -1,5 +1,6 @@
 //! Which rule a request takes, and the one form of path and host that decides it.
 
+mod canary;
 mod canonical;
 mod condition;
 mod cookie;
@@ -9,6 +10,7 @@ mod rewrite;
 mod table;
 mod template;
 
+pub use canary::CanaryChoice;
 pub use canonical::{CanonicalPath, PathProblem, canonical_path};
 pub use cookie::{cookie, cookies};
 pub use host::canonical_host;

@@ -31,19 +31,28 @@ pub(super) fn backends(
                 format!("a weight is at most {MAX_WEIGHT}"),
             );
         }
-        let found = match names.backends.get(&wanted.name) {
-            Some(found) => found.clone(),
-            None => {
-                let known = names.backends.keys().map(String::as_str);
-                let place = format!("{place}.name");
-                report.unknown(&place, "backends", "backend", &wanted.name, known);
-                None
-            }
-        };
-        let backend = found.unwrap_or_else(|| without_endpoints(&wanted.name));
+        let backend = backend(&format!("{place}.name"), &wanted.name, names, report);
         backends.push((backend, weight.min(MAX_WEIGHT)));
     }
     backends
+}
+
+/// The backend of this name; one without endpoints where it is missing or has an error.
+pub(super) fn backend(
+    path: &str,
+    name: &str,
+    names: &Names,
+    report: &mut Report<'_>,
+) -> Arc<Backend> {
+    let found = match names.backends.get(name) {
+        Some(found) => found.clone(),
+        None => {
+            let known = names.backends.keys().map(String::as_str);
+            report.unknown(path, "backends", "backend", name, known);
+            None
+        }
+    };
+    found.unwrap_or_else(|| without_endpoints(name))
 }
 
 /// The redirect of a rule.

@@ -15,6 +15,7 @@ mod action;
 mod affinity;
 mod authentication;
 mod backend;
+mod canary;
 mod compression;
 mod condition;
 mod cors;
@@ -22,6 +23,7 @@ mod egress;
 mod error_page;
 mod headers;
 mod listener;
+mod mirror;
 mod policy;
 mod process;
 mod repeats;
@@ -187,7 +189,8 @@ fn add_empty_backends(model: &mut Model) {
         let Action::Forward(backends) = &rule.action else {
             continue;
         };
-        for (backend, _) in backends {
+        let canary = rule.canary.as_ref().map(|canary| &canary.backend);
+        for backend in backends.iter().map(|(backend, _)| backend).chain(canary) {
             if known.insert(backend.name.clone()) {
                 model.backends.push(Arc::clone(backend));
             }

@@ -53,6 +53,7 @@ pub(super) fn process(document: &Document, report: &mut Report<'_>) -> Process {
         process.max_buffered_bytes = section
             .max_buffered_bytes
             .map_or(process.max_buffered_bytes, |size| size.0);
+        process.max_mirrored = section.max_mirrored.unwrap_or(process.max_mirrored);
         process.max_compressions = section.max_compressions.unwrap_or(process.max_compressions);
     }
     process

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use http::HeaderValue;
 
 use super::{
-    Names, action, condition, headers,
+    Names, action, canary, condition, headers, mirror,
     policy::{Level, inherit, level},
     repeats::Repeats,
     report::Report,
@@ -138,6 +138,8 @@ fn rule(
         );
     }
     let backends = action::backends(path, rule, context.names, report);
+    let canary = canary::canary(path, rule, context.names, report);
+    let mirrors = mirror::mirrors(path, rule, context.names, report);
     let (mut compiled, clean) = report.counted(|report| {
         let action = match (&rule.redirect, &rule.respond) {
             (Some(redirect), None) => Action::Redirect(action::redirect(
@@ -168,6 +170,8 @@ fn rule(
             action,
             rewrite_host,
             rewrite_path,
+            canary,
+            mirrors,
             request_headers: changes("requestHeaders", &rule.request_headers),
             response_headers: changes("responseHeaders", &rule.response_headers),
             policies,
@@ -175,6 +179,8 @@ fn rule(
     });
     if !clean || !complete {
         compiled.action = Action::Forward(Vec::new());
+        compiled.canary = None;
+        compiled.mirrors.clear();
     }
     compiled
 }

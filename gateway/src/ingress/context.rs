@@ -12,7 +12,8 @@ use portcullis_config::route::Reached;
 use portcullis_waf::Transaction;
 
 use super::{
-    Refusal, compress::Compressor, request_id::new_request_id, response::Passage, view::RequestView,
+    Refusal, compress::Compressor, mirror::Mirroring, request_id::new_request_id,
+    response::Passage, view::RequestView,
 };
 use crate::{
     inspect::{Hold, WafOutcome},
@@ -72,6 +73,10 @@ pub(super) struct RequestContext {
     pub(super) body_bytes: u64,
     /// The body, or its first part, held back for inspection.
     pub(super) held: HeldBody,
+    /// Whether copies of it were thought of.
+    pub(super) mirrored: bool,
+    /// Copies that wait for its body. Boxed: few requests have any.
+    pub(super) mirroring: Option<Box<Mirroring>>,
     /// How the response goes to the client.
     pub(super) passage: Passage,
     /// The response body, while it is compressed. Boxed: most are not.
@@ -145,6 +150,8 @@ impl RequestContext {
             upstream_answered: None,
             body_bytes: 0,
             held: HeldBody::None,
+            mirrored: false,
+            mirroring: None,
             passage: Passage::Stream,
             compressor: None,
             waf: None,

@@ -313,10 +313,9 @@ fn body_is_opaque(rule: &CompiledRule, session: &Session) -> bool {
 pub(super) fn speaks(rule: &CompiledRule, protocol: BackendProtocol) -> bool {
     match &rule.rule.action {
         Action::Forward(backends) => {
-            !backends.is_empty()
-                && backends
-                    .iter()
-                    .all(|(backend, _)| backend.protocol == protocol)
+            let canary = rule.rule.canary.as_ref().map(|canary| &canary.backend);
+            let mut all = backends.iter().map(|(backend, _)| backend).chain(canary);
+            !backends.is_empty() && all.all(|backend| backend.protocol == protocol)
         }
         Action::Redirect(_) | Action::Respond(_) => false,
     }

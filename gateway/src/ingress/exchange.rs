@@ -22,13 +22,14 @@ use pingora::http::ResponseHeader;
 use portcullis_config::model::BackendProtocol;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage, admission, affinity,
+    Ingress, Refusal, RequestContext, Session, Stage, admission, affinity, canary,
     client::{self, Gone},
     compress,
     context::HeldBody,
     deadline::{Over, by, earlier},
     decide::speaks,
     forward::{self, Framed},
+    mirror,
     response::has_no_body,
     retry::{self, Reached, Repeatable},
     serve::{Ended, Stop},
@@ -112,7 +113,7 @@ impl Ingress {
         let framed = Framed::of(session, ctx, upgrade);
         let mut stale = false;
         loop {
-            let backend = choose_backend(ctx, rule)?;
+            let backend = choose_backend(session, ctx, rule)?;
             if ctx.place.is_none() {
                 ctx.place = match backend.gate().try_enter() {
                     Some(place) => Some(place),
@@ -217,6 +218,9 @@ impl Ingress {
     ) -> Result<Conversed, Failed> {
         let timeouts = &rule.rule.policies.timeouts;
         forward::send_head(connection, session, ctx, rule, framed)?;
+        if !rule.mirrors.is_empty() {
+            self.begin_mirroring(session, ctx, rule, framed, upload.done);
+        }
         match &ctx.held {
             HeldBody::Whole(body, _) => connection.send_body(body.clone(), true),
             HeldBody::Prefix(bytes, _) | HeldBody::Unseen(bytes, _) => {
@@ -351,6 +355,9 @@ impl Upload {
             return Err(Refusal::new(413, Stage::Body, "body-too-large").into());
         }
         self.keep(&part, connection.may_decline());
+        if ctx.mirroring.is_some() {
+            mirror::collect(ctx, &part, self.done);
+        }
         connection.send_body(part, self.done);
         Ok(())
     }
@@ -397,14 +404,16 @@ fn unavailable() -> Refusal {
     Refusal::new(503, Stage::Upstream, "no-endpoint")
 }
 
-/// Chooses the backend by weight; a later attempt stays with it.
+/// Chooses the backend; a later attempt stays with it.
 fn choose_backend(
+    session: &Session,
     ctx: &mut RequestContext,
     rule: &CompiledRule,
 ) -> Result<Arc<CompiledBackend>, Refusal> {
     let chosen = ctx
         .backend
         .clone()
+        .or_else(|| canary::chosen(&session.req_header().headers, rule).cloned())
         .or_else(|| rule.targets.as_ref()?.next().cloned());
     let backend = chosen.ok_or_else(unavailable)?;
     ctx.backend = Some(Arc::clone(&backend));

@@ -39,6 +39,9 @@ impl Ingress {
         // Others wait for it.
         ctx.place = None;
         self.write_audit(ctx);
+        if let Some(mirroring) = ctx.mirroring.take() {
+            mirroring.give_up();
+        }
         let duration = ctx.started.elapsed();
         let metrics = &self.services().metrics;
         metrics.request_finished();

@@ -3,9 +3,9 @@
 //! It is written field by field from the client's own head: nothing is copied
 //! into a head in between, and a name keeps the spelling that the client gave it.
 
-use std::io::Write;
+use std::{borrow::Cow, io::Write};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use pingora::http::RequestHeader;
 
 use super::{RequestContext, Session, context::HeldBody, headers::alike, request_id::REQUEST_ID};
@@ -64,30 +64,17 @@ pub(super) fn send_head(
     framed: &Framed,
 ) -> Result<(), Fault> {
     let request = session.req_header();
-    let target = ctx.rewritten.as_ref().or(ctx.view.forward_target.as_ref());
-    let host = host_value(request);
-    let fallback;
-    let host = match (&rule.rule.rewrite_host, host) {
-        (Some(host), _) => host.as_bytes(),
-        (None, Some(host)) => host,
-        // HTTP/1.1 wants a Host; a client that speaks HTTP/1.0 may have none.
-        (None, None) => {
-            fallback = host_without_field(ctx);
-            fallback.as_bytes()
-        }
-    };
+    let to_http2 = matches!(connection, Connection::Http2(_));
+    let host = host(request, ctx, rule);
     let line = RequestLine {
         method: &request.method,
-        target: target.map_or(request.raw_path(), String::as_bytes),
-        authority: host,
+        target: target(request, ctx),
+        authority: &host,
         framing: framed.framing,
         upgrade: framed.upgrade,
     };
-    let to_http2 = matches!(connection, Connection::Http2(_));
     connection.send_head(line, |out| {
-        out.put(&header::HOST, b"Host", host);
-        client_fields(request, ctx, rule, out);
-        forwarded_fields(request, ctx, rule, out);
+        put_fields(&host, request, ctx, rule, out);
         if !framed.upgrade && !to_http2 && closes(ctx) {
             out.put(&header::CONNECTION, b"Connection", b"close");
         }
@@ -100,11 +87,113 @@ pub(super) fn send_head(
         if to_http2 && accepts_trailers(&request.headers) {
             out.put(&header::TE, b"TE", b"trailers");
         }
-        let changes = &rule.rule.request_headers;
-        for (name, value) in changes.set.iter().chain(&changes.add) {
-            out.put(name, &spelled(name), value.as_bytes());
-        }
     })
+}
+
+/// Keeps the head for a copy of the request, that is sent by itself.
+pub(super) fn copy_head(session: &Session, ctx: &RequestContext, rule: &CompiledRule) -> HeadCopy {
+    let request = session.req_header();
+    let host = host(request, ctx, rule);
+    let mut fields = FieldCopies::default();
+    put_fields(&host, request, ctx, rule, &mut fields);
+    HeadCopy {
+        method: request.method.clone(),
+        target: target(request, ctx).to_vec(),
+        host: host.into_owned(),
+        fields,
+    }
+}
+
+/// A request head that outlives its request.
+#[derive(Debug)]
+pub(super) struct HeadCopy {
+    method: Method,
+    target: Vec<u8>,
+    host: Vec<u8>,
+    fields: FieldCopies,
+}
+
+#[derive(Debug, Default)]
+struct FieldCopies(Vec<FieldCopy>);
+
+#[derive(Debug)]
+struct FieldCopy {
+    name: HeaderName,
+    spelled: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Fields for FieldCopies {
+    fn put(&mut self, name: &HeaderName, spelled: &[u8], value: &[u8]) {
+        self.0.push(FieldCopy {
+            name: name.clone(),
+            spelled: spelled.to_vec(),
+            value: value.to_vec(),
+        });
+    }
+}
+
+impl HeadCopy {
+    /// Whether the request may be made again (RFC 9110 section 9.2.2).
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
+    }
+
+    /// Queues the head.
+    ///
+    /// # Errors
+    /// When the connection cannot carry it.
+    pub(super) fn send(&self, connection: &mut Connection, framing: Framing) -> Result<(), Fault> {
+        let line = RequestLine {
+            method: &self.method,
+            target: &self.target,
+            authority: &self.host,
+            framing,
+            upgrade: false,
+        };
+        connection.send_head(line, |out| {
+            for field in &self.fields.0 {
+                out.put(&field.name, &field.spelled, &field.value);
+            }
+        })
+    }
+}
+
+/// The target for the backend.
+fn target<'r>(request: &'r RequestHeader, ctx: &'r RequestContext) -> &'r [u8] {
+    let target = ctx.rewritten.as_ref().or(ctx.view.forward_target.as_ref());
+    target.map_or(request.raw_path(), String::as_bytes)
+}
+
+/// The host for the backend.
+fn host<'r>(
+    request: &'r RequestHeader,
+    ctx: &RequestContext,
+    rule: &'r CompiledRule,
+) -> Cow<'r, [u8]> {
+    match (&rule.rule.rewrite_host, host_value(request)) {
+        (Some(host), _) => Cow::Borrowed(host.as_bytes()),
+        (None, Some(host)) => Cow::Borrowed(host),
+        // HTTP/1.1 wants a Host; a client that speaks HTTP/1.0 may have none.
+        (None, None) => Cow::Owned(host_without_field(ctx).into_bytes()),
+    }
+}
+
+/// Puts every field but those of the connection.
+fn put_fields(
+    host: &[u8],
+    request: &RequestHeader,
+    ctx: &RequestContext,
+    rule: &CompiledRule,
+    out: &mut dyn Fields,
+) {
+    out.put(&header::HOST, b"Host", host);
+    client_fields(request, ctx, rule, out);
+    forwarded_fields(request, ctx, rule, out);
+    let changes = &rule.rule.request_headers;
+    for (name, value) in changes.set.iter().chain(&changes.add) {
+        out.put(name, &spelled(name), value.as_bytes());
+    }
 }
 
 /// Passes on the fields of the client that are not of its connection, not the

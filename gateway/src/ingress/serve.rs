@@ -42,6 +42,8 @@ pub struct Services {
     pub budget: Arc<BodyBudget>,
     /// Responses that may be compressed at once.
     pub(crate) compressions: Arc<Slots>,
+    /// Copies of requests that may be on their way at once.
+    pub(crate) mirrored: Arc<Slots>,
 }
 
 /// The ingress: serves the connections of every ingress listener.

@@ -46,7 +46,17 @@ impl Hold {
     /// Takes more bytes; `false` when the budget is spent.
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
-        let limit = self.budget.limit.load(Ordering::Relaxed);
+        self.grow_to(bytes, self.budget.limit.load(Ordering::Relaxed))
+    }
+
+    /// Takes more bytes where half of the budget is free beyond them: for what
+    /// must not cost a request its place.
+    #[must_use]
+    pub(crate) fn grow_spare(&mut self, bytes: u64) -> bool {
+        self.grow_to(bytes, self.budget.limit.load(Ordering::Relaxed) / 2)
+    }
+
+    fn grow_to(&mut self, bytes: u64, limit: u64) -> bool {
         let taken = self
             .budget
             .held
@@ -78,6 +88,10 @@ mod tests {
         assert!(!b.grow(5));
         assert!(b.grow(4));
         drop(a);
+        let mut spare = budget.hold();
+        assert!(!spare.grow_spare(2));
+        assert!(spare.grow_spare(1));
+        drop(spare);
         assert!(b.grow(6));
         drop(b);
         assert_eq!(budget.held.load(Ordering::Relaxed), 0);

@@ -17,7 +17,8 @@ use portcullis_config::{
     document::Document,
     dump::dump,
     model::{
-        Action, Backend, Endpoint, EndpointAddress, ErrorPages, Model, Rule, WafMode, WafProfile,
+        Action, Backend, Endpoint, EndpointAddress, ErrorPages, Mirror, Model, Rule, WafMode,
+        WafProfile,
     },
     problem::{Problem, Severity},
     read::Origins,
@@ -26,8 +27,8 @@ use portcullis_config::{
 use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
-    CompiledBackend, CompiledErrorPages, CompiledRule, CompiledWaf, Live, Reads, RuleLimiter,
-    Schedule, Snapshot, Targets,
+    CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, CompiledWaf, Live, Reads,
+    RuleLimiter, Schedule, Snapshot, Targets,
     affinity::Namer,
     authentication::{Authenticators, authenticator, identity_headers},
     upstream_tls,
@@ -192,6 +193,11 @@ pub fn compile(
                 .filter_map(|wanted| authenticators.get(&wanted.name).cloned())
                 .collect(),
             identity_headers: identity_headers(&model, rule),
+            canary: rule
+                .canary
+                .as_ref()
+                .and_then(|canary| backends.get(&canary.backend.name).cloned()),
+            mirrors: mirrors(rule, &backends),
             limiters: rule_limiters,
             waf,
             error_pages: pages_of(&rule.policies.error_pages),
@@ -271,6 +277,17 @@ fn names_resolver(
         families: LookupIpStrategy::Ipv4thenIpv6,
     };
     dns::resolver(&dns).map(Some)
+}
+
+fn mirrors(rule: &Rule, backends: &HashMap<String, Arc<CompiledBackend>>) -> Vec<CompiledMirror> {
+    let compile = |mirror: &Mirror| {
+        Some(CompiledMirror {
+            backend: Arc::clone(backends.get(&mirror.backend.name)?),
+            per_million: mirror.per_million,
+            max_body_size: mirror.max_body_size,
+        })
+    };
+    rule.mirrors.iter().filter_map(compile).collect()
 }
 
 fn compile_backend(

@@ -128,6 +128,10 @@ pub struct CompiledRule {
     pub rule: Arc<model::Rule>,
     /// Backends by weight; `None` for a rule that redirects.
     pub targets: Option<Targets>,
+    /// Who gets some of its requests, by the rule's `canary`.
+    pub canary: Option<Arc<CompiledBackend>>,
+    /// Who gets copies of its requests.
+    pub mirrors: Vec<CompiledMirror>,
     /// Who a client must be, in order; empty where anybody may come.
     pub authentications: Vec<Arc<Authenticator>>,
     /// Headers that are never taken from a client; sorted.
@@ -140,6 +144,17 @@ pub struct CompiledRule {
     pub error_pages: Vec<Arc<CompiledErrorPages>>,
     /// Metrics with the rule's labels.
     pub metrics: Arc<RuleMetrics>,
+}
+
+/// A mirror of a rule.
+#[derive(Clone, Debug)]
+pub struct CompiledMirror {
+    /// The backend.
+    pub backend: Arc<CompiledBackend>,
+    /// Its share: requests of a million.
+    pub per_million: u32,
+    /// Bytes of a body; a request with more is not copied.
+    pub max_body_size: u64,
 }
 
 /// A rate limit of a rule.

@@ -51,6 +51,7 @@ pub struct Metrics {
     waf: IntCounterVec,
     compressions: IntCounterVec,
     compression_bytes: IntCounterVec,
+    mirrored: IntCounterVec,
     egress: IntCounterVec,
     egress_tunnels: IntGauge,
     egress_bytes: IntCounterVec,
@@ -149,6 +150,7 @@ impl Metrics {
             waf: counters(&registry, names::WAF, &["profile", "verdict"]),
             compressions: counters(&registry, names::COMPRESSIONS, &["outcome"]),
             compression_bytes: counters(&registry, names::COMPRESSION_BYTES, &["direction"]),
+            mirrored: counters(&registry, names::MIRRORED, &["backend", "outcome"]),
             egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
             egress_bytes: counters(&registry, names::EGRESS_BYTES, &["direction"]),
@@ -308,6 +310,11 @@ impl Metrics {
     pub fn compression_bytes(&self) -> (IntCounter, IntCounter) {
         let counter = |direction| self.compression_bytes.with_label_values(&[direction]);
         (counter("in"), counter("out"))
+    }
+
+    /// Counts a copy of a request by what became of it.
+    pub fn mirrored(&self, backend: &str, outcome: &'static str) {
+        self.mirrored.with_label_values(&[backend, outcome]).inc();
     }
 
     /// Counts an egress decision; `reason` is one of the proxy's reason codes.

@@ -85,6 +85,11 @@ pub const COMPRESSION_BYTES: Name = Name(
     "portcullis_compression_bytes_total",
     "Bytes of responses that are compressed, in from backends and out to clients.",
 );
+/// Copies of requests, by `backend` and `outcome`.
+pub const MIRRORED: Name = Name(
+    "portcullis_mirrored_requests_total",
+    "Copies of requests for mirrors, by backend and outcome.",
+);
 /// Egress decisions by `policy`, `verdict` and `reason`.
 pub const EGRESS: Name = Name(
     "portcullis_egress_decisions_total",
