@@ -8,9 +8,9 @@ use crate::{
     document::{
         AccessAddress, Admin, Authentication, Backend, BackendProtocol, BuiltinRules, ByteSize,
         ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
-        EgressLimits, EgressRule, LimitMode, Listener, ListenerLimits, ListenerProtocol, Logs,
-        Management, Match, PathMatch, Policies, Process, RateLimit, RateLimitKey, Retries,
-        RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+        EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
+        ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process, RateLimit,
+        RateLimitKey, Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -128,12 +128,39 @@ fn fill_rate_limit(limit: &mut RateLimit, meant: &model::RateLimit) {
 
 fn fill_authentication(authentication: &mut Authentication, meant: &model::Authentication) {
     authentication.preflight.get_or_insert(meant.preflight);
-    let model::AuthenticationMethod::Basic(meant) = &meant.method;
-    if let Some(basic) = &mut authentication.basic {
-        basic.realm.get_or_insert_with(|| meant.realm.clone());
-        basic
-            .forward_credentials
-            .get_or_insert(meant.forward_credentials);
+    match &meant.method {
+        model::AuthenticationMethod::Basic(meant) => {
+            if let Some(basic) = &mut authentication.basic {
+                basic.realm.get_or_insert_with(|| meant.realm.clone());
+                basic
+                    .forward_credentials
+                    .get_or_insert(meant.forward_credentials);
+            }
+        }
+        model::AuthenticationMethod::External(meant) => {
+            if let Some(external) = &mut authentication.external {
+                fill_external(external, meant);
+            }
+        }
+    }
+}
+
+fn fill_external(external: &mut ExternalAuthentication, meant: &model::External) {
+    external
+        .method
+        .get_or_insert_with(|| meant.method.to_string());
+    external.timeout.get_or_insert(Duration(meant.timeout));
+    if let (Some(cache), Some(meant)) = (&mut external.cache, &meant.cache) {
+        cache.time.get_or_insert(Duration(meant.time));
+        cache
+            .refused_time
+            .get_or_insert(Duration(meant.refused_time));
+        cache.max_entries.get_or_insert(meant.max_entries);
+        let key = cache.key.get_or_insert_default();
+        key.method.get_or_insert(meant.key.method);
+        key.host.get_or_insert(meant.key.host);
+        key.path.get_or_insert(meant.key.path);
+        key.client.get_or_insert(meant.key.client);
     }
 }
 

@@ -227,7 +227,7 @@ fn resolve_all<T>(
     found.into_iter().collect()
 }
 
-fn resolve<T>(
+pub(super) fn resolve<T>(
     path: &str,
     (list, what): (&str, &str),
     name: &str,

@@ -143,7 +143,7 @@ impl Ingress {
                 Ok(opened) => opened,
                 Err(fault) => {
                     backend.metrics.connect_failed();
-                    note_failure(ctx, &backend);
+                    note_failure_of(ctx, &backend);
                     // Counted: no attempt is left open for the end of the request.
                     ctx.upstream_started = None;
                     in_time(ctx, &backend)?;
@@ -188,7 +188,7 @@ impl Ingress {
             // client was late says that the endpoint is broken.
             let broken = matches!(fault.kind, FaultKind::Closed | FaultKind::Malformed);
             if broken && !reused && upload.done && ctx.upstream_answered.is_none() {
-                note_failure(ctx, &backend);
+                note_failure_of(ctx, &backend);
             } else if !reused || fault.kind != FaultKind::Closed {
                 set_aside(ctx);
             }
@@ -432,10 +432,14 @@ fn set_aside(ctx: &mut RequestContext) -> Option<Arc<EndpointState>> {
 }
 
 /// Notes that the endpoint of this attempt failed it.
-fn note_failure(ctx: &mut RequestContext, backend: &CompiledBackend) {
-    let Some(endpoint) = set_aside(ctx) else {
-        return;
-    };
+fn note_failure_of(ctx: &mut RequestContext, backend: &CompiledBackend) {
+    if let Some(endpoint) = set_aside(ctx) {
+        note_failure(backend, endpoint);
+    }
+}
+
+/// Notes that an endpoint failed.
+pub(super) fn note_failure(backend: &CompiledBackend, endpoint: Arc<EndpointState>) {
     if let Some(time) = backend.failed(&endpoint) {
         tracing::warn!(
             backend = %backend.backend.name,

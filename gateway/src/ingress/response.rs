@@ -249,6 +249,9 @@ fn change_head(
     head.insert_header(REQUEST_ID, ctx.request_id_value())?;
     let request = session.req_header();
     headers::change_response(head, request, &rule.rule)?;
+    if let Some(identity) = &ctx.identity {
+        identity.tell_client(head)?;
+    }
     let no_body = has_no_body(session, head);
     if let Some(policy) = &rule.rule.policies.compression
         && (no_body || !end)

@@ -22,7 +22,7 @@ use portcullis_waf::{EngineMode, RuleSet};
 use super::{
     CompiledBackend, CompiledErrorPages, CompiledRule, CompiledWaf, EndpointSet, Live, Member,
     Reads, RuleLimiter, Schedule, Snapshot, Targets,
-    authentication::{Authenticators, authenticator, identity_headers},
+    authentication::{Authentications, authentication, identity_headers},
     upstream_tls,
 };
 use crate::telemetry::Metrics;
@@ -92,20 +92,24 @@ pub fn compile(
             ),
         }
     }
-    let mut authenticators = Authenticators::new();
+    let mut authentications = Authentications::new();
     for (index, settings) in model.authentications.iter().enumerate() {
-        let place = format!("authentications[{index}].basic.users");
-        match authenticator(settings, live, reads) {
+        let place = format!("authentications[{index}]");
+        match authentication(settings, &backends, live, reads) {
             Ok(made) => {
-                if made.is_of_nobody() {
+                if made.authenticator.is_of_nobody() {
                     let reason = "the file names no user: nobody passes";
-                    tell(Severity::Warning, place, reason.into());
+                    tell(
+                        Severity::Warning,
+                        format!("{place}.basic.users"),
+                        reason.into(),
+                    );
                 }
-                authenticators.insert(settings.name.clone(), made);
+                authentications.insert(settings.name.clone(), made);
             }
-            Err(reasons) => {
+            Err((key, reasons)) => {
                 for reason in reasons {
-                    tell(Severity::Error, place.clone(), reason);
+                    tell(Severity::Error, format!("{place}{key}"), reason);
                 }
             }
         }
@@ -169,7 +173,7 @@ pub fn compile(
                 .policies
                 .authentication
                 .iter()
-                .filter_map(|wanted| authenticators.get(&wanted.name).cloned())
+                .filter_map(|wanted| authentications.get(&wanted.name).cloned())
                 .collect(),
             identity_headers: identity_headers(&model, rule),
             limiters: rule_limiters,
@@ -192,7 +196,10 @@ pub fn compile(
         model,
         rules,
         backends: backends.into_values().collect(),
-        authenticators: authenticators.into_values().collect(),
+        authenticators: authentications
+            .into_values()
+            .map(|made| made.authenticator)
+            .collect(),
         rule_sets: rule_sets.into_values().collect(),
     };
     Ok((snapshot, problems))

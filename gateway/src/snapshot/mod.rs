@@ -24,6 +24,7 @@ mod retry_budget;
 mod rule_sets;
 mod upstream_tls;
 
+pub use authentication::CompiledAuthentication;
 pub use backend::{BackendState, CompiledBackend, EndpointSet, Member};
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
@@ -122,7 +123,7 @@ pub struct CompiledRule {
     /// Backends by weight; `None` for a rule that redirects.
     pub targets: Option<Targets>,
     /// Who a client must be, in order; empty where anybody may come.
-    pub authentications: Vec<Arc<Authenticator>>,
+    pub authentications: Vec<CompiledAuthentication>,
     /// Headers that are never taken from a client; sorted.
     pub identity_headers: Vec<HeaderName>,
     /// Rate limits, with their counters.
