@@ -9,8 +9,8 @@ use crate::{
         AccessAddress, Admin, Authentication, Backend, BackendProtocol, BuiltinRules, ByteSize,
         ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
         EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
-        ListenerProtocol, Logs, Management, Match, PathMatch, Policies, Process, RateLimit,
-        RateLimitKey, Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+        ListenerProtocol, Logs, Management, Match, MinBodyRate, PathMatch, Policies, Process,
+        RateLimit, RateLimitKey, Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -276,6 +276,10 @@ fn policies(meant: &model::Policies) -> Policies {
                 .as_deref()
                 .map_or_else(Compression::default, compression),
         ),
+        min_body_rate: Some(MinBodyRate {
+            rate: Some(ByteSize(meant.min_body_rate.rate)),
+            grace: Some(Duration(meant.min_body_rate.grace)),
+        }),
         timeouts: Some(Timeouts {
             request: Some(Duration(timeouts.request.unwrap_or_default())),
             backend_request: Some(Duration(timeouts.backend_request.unwrap_or_default())),
