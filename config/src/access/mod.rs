@@ -8,8 +8,10 @@ mod address_set;
 mod admission;
 mod client;
 mod list;
+mod sign_in;
 
 pub use address_set::{AddressSet, parse_network};
 pub use admission::{Admission, NotAdmitted, admit};
 pub use client::client_address;
 pub use list::{AccessList, AccessVerdict};
+pub use sign_in::SignIn;

@@ -49,6 +49,9 @@ pub struct Policies {
     /// also serve requests that no rule takes. Default: none, a short JSON text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_pages: Option<Vec<String>>,
+    /// How slow a request body may come; slower gets 408. gRPC calls and upgrades are exempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_body_rate: Option<MinBodyRate>,
     /// How long things may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
@@ -69,6 +72,19 @@ pub enum Https {
     Redirect,
     /// It is refused with 403.
     Required,
+}
+
+/// How slow a request body may come. Each field is inherited by itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MinBodyRate {
+    /// Bytes in a second. Default `240B`; `0` lifts the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ByteSize>,
+    /// How long a body may stay behind the rate: a client in a tunnel comes back.
+    /// Time in which the backend takes nothing does not count. Default `60s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Duration>,
 }
 
 /// What is done with an escaped slash or backslash in a path.

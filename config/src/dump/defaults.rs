@@ -8,9 +8,10 @@ use crate::{
     document::{
         AccessAddress, Admin, Authentication, Backend, BackendProtocol, BuiltinRules, ByteSize,
         ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
-        EgressLimits, EgressRule, LimitMode, Listener, ListenerLimits, ListenerProtocol, Logs,
-        Management, Match, PathMatch, Policies, Process, RateLimit, RateLimitKey, Resolver,
-        Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile, WafRules,
+        EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
+        ListenerProtocol, Logs, Management, Match, MinBodyRate, PathMatch, Policies, Process,
+        RateLimit, RateLimitKey, Resolver, Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile,
+        WafRules,
     },
     model::{self, Model},
 };
@@ -137,12 +138,39 @@ fn fill_rate_limit(limit: &mut RateLimit, meant: &model::RateLimit) {
 
 fn fill_authentication(authentication: &mut Authentication, meant: &model::Authentication) {
     authentication.preflight.get_or_insert(meant.preflight);
-    let model::AuthenticationMethod::Basic(meant) = &meant.method;
-    if let Some(basic) = &mut authentication.basic {
-        basic.realm.get_or_insert_with(|| meant.realm.clone());
-        basic
-            .forward_credentials
-            .get_or_insert(meant.forward_credentials);
+    match &meant.method {
+        model::AuthenticationMethod::Basic(meant) => {
+            if let Some(basic) = &mut authentication.basic {
+                basic.realm.get_or_insert_with(|| meant.realm.clone());
+                basic
+                    .forward_credentials
+                    .get_or_insert(meant.forward_credentials);
+            }
+        }
+        model::AuthenticationMethod::External(meant) => {
+            if let Some(external) = &mut authentication.external {
+                fill_external(external, meant);
+            }
+        }
+    }
+}
+
+fn fill_external(external: &mut ExternalAuthentication, meant: &model::External) {
+    external
+        .method
+        .get_or_insert_with(|| meant.method.to_string());
+    external.timeout.get_or_insert(Duration(meant.timeout));
+    if let (Some(cache), Some(meant)) = (&mut external.cache, &meant.cache) {
+        cache.time.get_or_insert(Duration(meant.time));
+        cache
+            .refused_time
+            .get_or_insert(Duration(meant.refused_time));
+        cache.max_entries.get_or_insert(meant.max_entries);
+        let key = cache.key.get_or_insert_default();
+        key.method.get_or_insert(meant.key.method);
+        key.host.get_or_insert(meant.key.host);
+        key.path.get_or_insert(meant.key.path);
+        key.client.get_or_insert(meant.key.client);
     }
 }
 
@@ -273,6 +301,10 @@ fn policies(meant: &model::Policies) -> Policies {
                 .as_deref()
                 .map_or_else(Compression::default, compression),
         ),
+        min_body_rate: Some(MinBodyRate {
+            rate: Some(ByteSize(meant.min_body_rate.rate)),
+            grace: Some(Duration(meant.min_body_rate.grace)),
+        }),
         timeouts: Some(Timeouts {
             request: Some(Duration(timeouts.request.unwrap_or_default())),
             backend_request: Some(Duration(timeouts.backend_request.unwrap_or_default())),

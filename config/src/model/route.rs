@@ -242,6 +242,8 @@ pub struct Policies {
     pub cors: Option<Arc<Cors>>,
     /// Compression of responses.
     pub compression: Option<Arc<Compression>>,
+    /// How slow a request body may come.
+    pub min_body_rate: MinBodyRate,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// When a request is tried again.
@@ -265,6 +267,24 @@ impl Default for Retries {
             attempts: 2,
             on: vec![RetryOn::ConnectFailure, RetryOn::Closed],
             statuses: Vec::new(),
+        }
+    }
+}
+
+/// How slow a request body may come. The document's defaults are [`Default`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinBodyRate {
+    /// Bytes in a second; 0 is no limit.
+    pub rate: u64,
+    /// How long a body may stay behind.
+    pub grace: Duration,
+}
+
+impl Default for MinBodyRate {
+    fn default() -> Self {
+        Self {
+            rate: 240,
+            grace: Duration::from_secs(60),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Authentications.
 
-use super::{report::Report, text};
+use super::{Known, external::external, report::Report, text};
 use crate::{
     document,
-    model::{Authentication, AuthenticationMethod, Basic},
+    model::{Authentication, AuthenticationMethod, Backend, Basic},
 };
 
 const DEFAULT_REALM: &str = "Restricted";
@@ -11,18 +11,25 @@ const DEFAULT_REALM: &str = "Restricted";
 pub(super) fn authentication(
     path: &str,
     wanted: &document::Authentication,
+    backends: &Known<Backend>,
     report: &mut Report<'_>,
 ) -> Authentication {
-    let method = match &wanted.basic {
-        Some(settings) => {
+    let method = match (&wanted.basic, &wanted.external) {
+        (Some(settings), None) => {
             AuthenticationMethod::Basic(basic(&format!("{path}.basic"), settings, report))
         }
-        None => {
-            report.error_hint(
-                path,
-                "an authentication without a method",
-                "give it `basic: {users: FILE}`",
-            );
+        (None, Some(settings)) => {
+            let path = format!("{path}.external");
+            AuthenticationMethod::External(Box::new(external(&path, settings, backends, report)))
+        }
+        (both, _) => {
+            let reason = match both {
+                Some(_) => "an authentication with two methods",
+                None => "an authentication without a method",
+            };
+            let hint =
+                "give it one of `basic` and `external`; `policies.authentication` may name several";
+            report.error_hint(path, reason, hint);
             // An item with an error is left out.
             AuthenticationMethod::Basic(Basic::default())
         }

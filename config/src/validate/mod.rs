@@ -21,6 +21,7 @@ mod condition;
 mod cors;
 mod egress;
 mod error_page;
+mod external;
 mod headers;
 mod listener;
 mod mirror;
@@ -98,13 +99,6 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         access::rate_limit,
         &mut report,
     );
-    (model.authentications, names.authentications) = build(
-        "authentications",
-        &document.authentications,
-        |authentication| &authentication.name,
-        authentication::authentication,
-        &mut report,
-    );
     (model.waf_profiles, names.waf_profiles) = build(
         "wafProfiles",
         &document.waf_profiles,
@@ -124,6 +118,15 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         &document.backends,
         |backend| &backend.name,
         backend::backend,
+        &mut report,
+    );
+    (model.authentications, names.authentications) = build(
+        "authentications",
+        &document.authentications,
+        |authentication| &authentication.name,
+        |path, wanted, report| {
+            authentication::authentication(path, wanted, &names.backends, report)
+        },
         &mut report,
     );
     let (certificates, _) = build(

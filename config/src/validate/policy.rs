@@ -6,8 +6,8 @@ use super::{Known, Names, compression::compression, cors::cors, report::Report};
 use crate::{
     document,
     model::{
-        AccessList, Authentication, Compression, Cors, EncodedSlashes, ErrorPages, Https, Policies,
-        RateLimit, Retries, Satisfy, Timeouts, WafMode,
+        AccessList, Authentication, Compression, Cors, EncodedSlashes, ErrorPages, Https,
+        MinBodyRate, Policies, RateLimit, Retries, Satisfy, Timeouts, WafMode,
     },
 };
 
@@ -29,6 +29,7 @@ pub(super) struct Level {
     pub(super) error_pages: Option<Vec<Arc<ErrorPages>>>,
     cors: Option<Control<Option<Arc<Cors>>>>,
     compression: Option<Option<Arc<Compression>>>,
+    min_body_rate: document::MinBodyRate,
     timeouts: document::Timeouts,
     retries: document::Retries,
 }
@@ -110,6 +111,11 @@ pub(super) fn level(
         compression: policies.compression.as_ref().map(|wanted| {
             compression(&format!("{path}.compression"), wanted, report).map(Arc::new)
         }),
+        min_body_rate: policies
+            .min_body_rate
+            .as_ref()
+            .map(|wanted| min_body_rate(&format!("{path}.minBodyRate"), wanted, report))
+            .unwrap_or_default(),
         timeouts: policies
             .timeouts
             .as_ref()
@@ -146,6 +152,7 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
         Some(time(get, Duration::ZERO)).filter(|time| !time.is_zero())
     };
     let (default, retries) = (Timeouts::default(), Retries::default());
+    let pace = MinBodyRate::default();
     let policies = Policies {
         access: access.unwrap_or_default(),
         authentication: authentication.unwrap_or_default(),
@@ -190,6 +197,16 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
             .iter()
             .find_map(|level| level.compression.clone())
             .unwrap_or_default(),
+        min_body_rate: MinBodyRate {
+            rate: levels
+                .iter()
+                .find_map(|level| level.min_body_rate.rate)
+                .map_or(pace.rate, |rate| rate.0),
+            grace: levels
+                .iter()
+                .find_map(|level| level.min_body_rate.grace)
+                .map_or(pace.grace, |grace| grace.0),
+        },
         timeouts: Timeouts {
             request: limit(|times| times.request),
             backend_request: limit(|times| times.backend_request),
@@ -227,7 +244,7 @@ fn resolve_all<T>(
     found.into_iter().collect()
 }
 
-fn resolve<T>(
+pub(super) fn resolve<T>(
     path: &str,
     (list, what): (&str, &str),
     name: &str,
@@ -300,6 +317,22 @@ fn retries(path: &str, wanted: &document::Retries, report: &mut Report<'_>) -> d
         report.warn(
             format!("{path}.attempts"),
             "with 0 attempts nothing is tried again, whatever stands beside it",
+        );
+    }
+    wanted.clone()
+}
+
+/// Judges a least rate; without a grace no client could begin.
+fn min_body_rate(
+    path: &str,
+    wanted: &document::MinBodyRate,
+    report: &mut Report<'_>,
+) -> document::MinBodyRate {
+    if wanted.grace.is_some_and(|grace| grace.0.is_zero()) {
+        report.error_hint(
+            format!("{path}.grace"),
+            "a grace must be more than 0",
+            "`rate: 0` lifts the limit",
         );
     }
     wanted.clone()

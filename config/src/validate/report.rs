@@ -56,6 +56,11 @@ impl<'a> Report<'a> {
         self.note(path.into(), reason.into(), None, Severity::Warning);
     }
 
+    /// Leaves out what is being built, for an error that was noted elsewhere.
+    pub(super) fn give_up(&mut self) {
+        self.errors += 1;
+    }
+
     /// Does something, and tells whether no error was noted meanwhile.
     pub(super) fn counted<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> (T, bool) {
         let before = self.errors;

@@ -302,6 +302,7 @@ pub(super) fn identity_header(text: &str) -> Result<HeaderName, String> {
             | "expect"
             | "forwarded"
             | "proxy"
+            | "set-cookie"
             | "x-forwarded-for"
             | "x-forwarded-host"
             | "x-forwarded-port"

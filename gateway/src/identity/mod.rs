@@ -1,13 +1,15 @@
 //! Finding out who a client is.
 //!
 //! ```text
-//! users file -> BasicCheck        headers of a request --check--> a user, or why not
+//! users file -> BasicCheck     headers of a request --check--> a user, or why not
+//! server     -> ExternalCheck  a question --place, recall--> an answer that is remembered
 //! ```
 //!
 //! Nothing here knows of connections. What is remembered of a secret is a hash
 //! under a key of the process.
 
 mod basic;
+mod external;
 mod hash_key;
 mod md5_crypt;
 mod password_checks;
@@ -15,11 +17,12 @@ mod password_hash;
 mod users;
 
 pub use basic::{BasicCheck, BasicVerdict, challenge};
+pub use external::{Answer, ExternalCheck, Question};
 pub(crate) use password_checks::PasswordChecks;
 
 use std::sync::Arc;
 
-use portcullis_config::model::Authentication;
+use portcullis_config::model::{Authentication, External};
 
 /// An authentication at work; it outlives a reload that does not change it.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Authenticator {
 pub enum Check {
     /// By name and password.
     Basic(BasicCheck),
+    /// By asking a server.
+    External(Box<ExternalCheck>),
 }
 
 impl Authenticator {
@@ -52,6 +57,21 @@ impl Authenticator {
             check: Check::Basic(BasicCheck::new(users, checks)?),
             file: Some(file),
             settings,
+        })
+    }
+
+    /// Puts an authentication by a server to work.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(crate) fn external(
+        settings: &Arc<Authentication>,
+        external: &External,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            check: Check::External(Box::new(ExternalCheck::new(external)?)),
+            file: None,
+            settings: Arc::clone(settings),
         })
     }
 
@@ -74,6 +94,7 @@ impl Authenticator {
     pub(crate) fn is_of_nobody(&self) -> bool {
         match &self.check {
             Check::Basic(basic) => basic.is_empty(),
+            Check::External(_) => false,
         }
     }
 }

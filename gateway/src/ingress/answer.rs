@@ -98,6 +98,9 @@ async fn write(
         }
         response.insert_header(REQUEST_ID, &ctx.request_id)?;
         headers::change_response(&mut response, session.req_header(), &rule.rule)?;
+        if let Some(identity) = &ctx.identity {
+            identity.tell_client(&mut response)?;
+        }
         Ok(response)
     };
     let response =

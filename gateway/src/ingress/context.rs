@@ -7,13 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use portcullis_config::route::Reached;
 use portcullis_waf::Transaction;
 
 use super::{
-    Refusal, compress::Compressor, mirror::Mirroring, request_id::new_request_id,
-    response::Passage, view::RequestView,
+    Refusal, compress::Compressor, identity::Identity, mirror::Mirroring,
+    request_id::new_request_id, response::Passage, view::RequestView,
 };
 use crate::{
     inspect::{Hold, WafOutcome},
@@ -86,15 +86,6 @@ pub(super) struct RequestContext {
     pub(super) waf: Option<Box<Transaction>>,
     /// What the WAF decided, for the log.
     pub(super) waf_outcome: WafOutcome,
-}
-
-/// Who a client is.
-#[derive(Debug, Default)]
-pub(super) struct Identity {
-    /// Its name, for the log.
-    pub(super) user: Option<String>,
-    /// What the backend is told of it.
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A request body that was read before the backend was asked.

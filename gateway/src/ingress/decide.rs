@@ -23,7 +23,7 @@ use super::{
     view,
 };
 use crate::{
-    inspect::{self, BodyLimits, BodyRead, WafOutcome},
+    inspect::{self, BodyLimits, BodyPace, BodyRead, WafOutcome},
     snapshot::{CompiledRule, CompiledWaf, LimitDecision, LimitSubject, RuleLimiter},
 };
 
@@ -247,6 +247,7 @@ impl Ingress {
             hold: waf.profile.body_limit,
             max: rule.rule.policies.max_body_size,
             timeout: rule.rule.policies.timeouts.client_read,
+            pace: BodyPace::new(rule.rule.policies.min_body_rate),
         };
         let mut hold = self.services().budget.hold();
         match inspect::read_body(session, limits, &mut hold).await? {
@@ -305,7 +306,7 @@ fn stop_on(verdict: Verdict) -> Result<(), Refusal> {
 /// gRPC streams have no end to wait for. Only a route whose backends all
 /// speak HTTP/2 is taken at the client's word, or the content type would be
 /// a way around the WAF.
-fn body_is_opaque(rule: &CompiledRule, session: &Session) -> bool {
+pub(super) fn body_is_opaque(rule: &CompiledRule, session: &Session) -> bool {
     inspect::request_body_is_opaque(session, speaks(rule, BackendProtocol::Http2))
 }
 

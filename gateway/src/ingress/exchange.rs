@@ -27,7 +27,7 @@ use super::{
     compress,
     context::HeldBody,
     deadline::{Over, by, earlier},
-    decide::speaks,
+    decide::{body_is_opaque, speaks},
     forward::{self, Framed},
     mirror,
     response::has_no_body,
@@ -36,6 +36,7 @@ use super::{
     upgrade,
 };
 use crate::{
+    inspect::BodyPace,
     snapshot::{Chosen, CompiledBackend, CompiledRule, EndpointState, Preference},
     upstream::{Connection, Event, Fault, FaultKind, Patience, Reuse, Target},
 };
@@ -89,6 +90,8 @@ struct Upload {
     sent: Option<BytesMut>,
     /// Whether the request may be sent again once the backend has seen it.
     keep: bool,
+    /// How slow it may come; `None` is no limit.
+    pace: Option<BodyPace>,
 }
 
 impl Ingress {
@@ -105,8 +108,13 @@ impl Ingress {
         let upgrade = upgrade::is_asked(session) && speaks(rule, BackendProtocol::Http1);
         let timeouts = &rule.rule.policies.timeouts;
         let idempotent = session.req_header().method.is_idempotent();
+        let done = upgrade || matches!(ctx.held, HeldBody::Whole(..)) || session.is_body_empty();
+        let paced = !done && !body_is_opaque(rule, session);
         let mut upload = Upload {
-            done: upgrade || matches!(ctx.held, HeldBody::Whole(..)) || session.is_body_empty(),
+            done,
+            pace: paced
+                .then(|| BodyPace::new(rule.rule.policies.min_body_rate))
+                .flatten(),
             sent: Some(BytesMut::new()),
             keep: idempotent && rule.rule.policies.retries.attempts > 0,
         };
@@ -147,7 +155,7 @@ impl Ingress {
                 Ok(opened) => opened,
                 Err(fault) => {
                     backend.metrics.connect_failed();
-                    note_failure(ctx, &backend);
+                    note_failure_of(ctx, &backend);
                     // Counted: no attempt is left open for the end of the request.
                     ctx.upstream_started = None;
                     in_time(ctx, &backend)?;
@@ -192,7 +200,7 @@ impl Ingress {
             // client was late says that the endpoint is broken.
             let broken = matches!(fault.kind, FaultKind::Closed | FaultKind::Malformed);
             if broken && !reused && upload.done && ctx.upstream_answered.is_none() {
-                note_failure(ctx, &backend);
+                note_failure_of(ctx, &backend);
             } else if !reused || fault.kind != FaultKind::Closed {
                 set_aside(ctx);
             }
@@ -247,9 +255,13 @@ impl Ingress {
                 read: (answered || upload.done).then_some(timeouts.read),
                 write: timeouts.write,
             };
-            let client_patience = (!answered).then_some(timeouts.client_read);
+            let client_patience = (!answered).then(|| upload.patience(timeouts.client_read));
+            let awaits_part = !framed.upgrade && (upload.done || connection.has_room());
+            // Time in which the backend takes nothing is not the client's.
+            let awaited = (awaits_part && !answered && !upload.done && upload.pace.is_some())
+                .then(Instant::now);
             tokio::select! {
-                event = connection.next(patience) => match event? {
+                event = connection.next(patience) => match event.inspect(|_| upload.waited(awaited))? {
                     Event::Progress => {}
                     Event::Head { head, end } => {
                         if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -289,9 +301,8 @@ impl Ingress {
                 () = tokio::task::yield_now(), if ctx.compresses() => {
                     compress::flush(session, ctx).await?;
                 }
-                part = client::next_part(session, upload.done, client_patience),
-                    if !framed.upgrade && (upload.done || connection.has_room()) =>
-                {
+                part = client::next_part(session, upload.done, client_patience), if awaits_part => {
+                    upload.waited(awaited);
                     upload.pass(part?, session, ctx, rule, connection)?;
                     upload.pass_ready(session, ctx, rule, connection)?;
                 }
@@ -330,6 +341,18 @@ impl Ingress {
 }
 
 impl Upload {
+    /// How long the next part may be waited for.
+    fn patience(&self, silence: Duration) -> Duration {
+        self.pace.map_or(silence, |pace| silence.min(pace.left()))
+    }
+
+    /// Notes that the client was waited for, where it was.
+    fn waited(&mut self, since: Option<Instant>) {
+        if let (Some(pace), Some(since)) = (&mut self.pace, since) {
+            pace.waited(since.elapsed());
+        }
+    }
+
     /// Whether the request can be sent again.
     fn repeatable(&self, session: &Session) -> Repeatable {
         Repeatable {
@@ -350,6 +373,9 @@ impl Upload {
         self.done = part.is_none() || session.is_body_done();
         let part = part.unwrap_or_default();
         ctx.body_bytes += part.len() as u64;
+        if let Some(pace) = &mut self.pace {
+            pace.came(part.len());
+        }
         let max = rule.rule.policies.max_body_size;
         if max.is_some_and(|max| ctx.body_bytes > max) {
             return Err(Refusal::new(413, Stage::Body, "body-too-large").into());
@@ -454,10 +480,14 @@ fn set_aside(ctx: &mut RequestContext) -> Option<Arc<EndpointState>> {
 }
 
 /// Notes that the endpoint of this attempt failed it.
-fn note_failure(ctx: &mut RequestContext, backend: &CompiledBackend) {
-    let Some(endpoint) = set_aside(ctx) else {
-        return;
-    };
+fn note_failure_of(ctx: &mut RequestContext, backend: &CompiledBackend) {
+    if let Some(endpoint) = set_aside(ctx) {
+        note_failure(backend, endpoint);
+    }
+}
+
+/// Notes that an endpoint failed.
+pub(super) fn note_failure(backend: &CompiledBackend, endpoint: Arc<EndpointState>) {
     if let Some(time) = backend.failed(&endpoint) {
         tracing::warn!(
             backend = %backend.backend.name,

@@ -189,8 +189,19 @@ fn put_fields(
 ) {
     out.put(&header::HOST, b"Host", host);
     client_fields(request, ctx, rule, out);
-    forwarded_fields(request, ctx, rule, out);
     let changes = &rule.rule.request_headers;
+    let mut tell = |name: &HeaderName, spelled: &[u8], value: &[u8]| {
+        // The rule has the last word.
+        if !changes.remove.contains(name) && !changes.set.iter().any(|(set, _)| set == name) {
+            out.put(name, spelled, value);
+        }
+    };
+    if let Some(identity) = &ctx.identity {
+        for (name, value) in &identity.headers {
+            tell(name, &spelled(name), value.as_bytes());
+        }
+    }
+    forwarded_fields(request, ctx, &mut tell);
     for (name, value) in changes.set.iter().chain(&changes.add) {
         out.put(name, &spelled(name), value.as_bytes());
     }
@@ -249,13 +260,13 @@ fn client_fields(
 
 /// Whether a field would tell the backend who the client is, which is not the
 /// client's to say. CGI, WSGI and PHP take `_` for `-`.
-fn is_identity(name: &HeaderName, rule: &CompiledRule) -> bool {
+pub(super) fn is_identity(name: &HeaderName, rule: &CompiledRule) -> bool {
     let mut known = rule.identity_headers.iter();
     known.any(|known| alike(known.as_str(), name.as_str()))
 }
 
 /// Whether a field is of the connection, or one that the gateway writes itself.
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     if name.contains('_') {
         // CGI, WSGI and PHP take `_` for `-`: `content_length` is another length to them.
         return is_ours(&name.replace('_', "-"));
@@ -295,24 +306,13 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 ///
 /// The port is the one that the client used: the listener's own is behind a
 /// Service or a load balancer, and a link made with it would lead nowhere.
-fn forwarded_fields(
+pub(super) fn forwarded_fields(
     request: &RequestHeader,
     ctx: &RequestContext,
-    rule: &CompiledRule,
-    out: &mut dyn Fields,
+    mut tell: impl FnMut(&HeaderName, &[u8], &[u8]),
 ) {
-    let changes = &rule.rule.request_headers;
-    let mut tell = |name: &HeaderName, spelled: &[u8], value: &[u8]| {
-        // The rule has the last word.
-        if !changes.remove.contains(name) && !changes.set.iter().any(|(set, _)| set == name) {
-            out.put(name, spelled, value);
-        }
-    };
     for (name, value) in client_headers(ctx).into_iter().flatten() {
         tell(name, name.as_str().as_bytes(), value);
-    }
-    for (name, value) in ctx.identity.iter().flat_map(|identity| &identity.headers) {
-        tell(name, &spelled(name), value.as_bytes());
     }
     tell(
         &X_REQUEST_ID,
@@ -377,7 +377,7 @@ fn host_without_field(ctx: &RequestContext) -> String {
 }
 
 /// The host that the client asked for, as it wrote it, its port included.
-fn host_value(request: &RequestHeader) -> Option<&[u8]> {
+pub(super) fn host_value(request: &RequestHeader) -> Option<&[u8]> {
     match request.headers.get(header::HOST) {
         Some(host) => Some(host.as_bytes()),
         None => Some(request.uri.authority()?.as_str().as_bytes()),
@@ -398,7 +398,7 @@ fn spelled(name: &HeaderName) -> Vec<u8> {
 /// Headers by which a client could claim to be somebody else, or to ask for
 /// another path; backends and frameworks read them, so only a trusted proxy may
 /// send them. CGI, WSGI and PHP take `_` for `-`, so both are looked for.
-fn only_from_trusted(name: &str) -> bool {
+pub(super) fn only_from_trusted(name: &str) -> bool {
     if !matches!(
         name.as_bytes().first(),
         Some(b'c' | b'f' | b's' | b't' | b'x')

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Method, header};
-use portcullis_config::model::{Action, AuthenticationMethod, Preflight};
+use portcullis_config::model::{Action, AuthenticationMethod, Basic, Preflight};
 
-use super::{Ingress, Refusal, RequestContext, Session, Stage, context::Identity, headers::alike};
+use super::{Ingress, Refusal, RequestContext, Session, Stage, headers::alike, identity::Identity};
 use crate::{
-    identity::{Authenticator, BasicVerdict, Check, challenge},
+    identity::{BasicCheck, BasicVerdict, Check, challenge},
     inspect,
     snapshot::CompiledRule,
 };
@@ -35,33 +35,43 @@ impl Ingress {
         let preflight = is_preflight(session);
         let mut identity = Box::<Identity>::default();
         for authentication in &rule.authentications {
-            let name = &authentication.settings().name;
+            let settings = authentication.authenticator.settings();
             let metrics = &self.services().metrics;
-            if preflight && authentication.settings().preflight == Preflight::Pass {
-                metrics.authentication(name, "preflight");
+            if preflight && settings.preflight == Preflight::Pass {
+                metrics.authentication(&settings.name, "preflight");
                 continue;
             }
-            let found = authenticate(authentication, session, &mut identity).await;
+            let found = match (&settings.method, authentication.authenticator.check()) {
+                (AuthenticationMethod::Basic(settings), Check::Basic(check)) => {
+                    check_password(settings, check, session, &mut identity).await
+                }
+                (AuthenticationMethod::External(settings), Check::External(check)) => {
+                    let backend = authentication.backend.as_deref();
+                    let with = (&**settings, &**check);
+                    self.ask(with, backend, rule, session, ctx, &mut identity)
+                        .await
+                }
+                _ => Err(refuse(503, "unavailable")),
+            };
             let verdict = match &found {
                 Ok(()) => "pass",
                 Err(refusal) if refusal.status >= 500 => "error",
                 Err(_) => "deny",
             };
-            metrics.authentication(name, verdict);
-            found.map_err(|refusal| refusal.by(name))?;
+            metrics.authentication(&settings.name, verdict);
+            found.map_err(|refusal| refusal.by(&settings.name))?;
         }
         ctx.identity = Some(identity);
         Ok(())
     }
 }
 
-async fn authenticate(
-    authentication: &Authenticator,
+async fn check_password(
+    settings: &Basic,
+    check: &BasicCheck,
     session: &Session,
     identity: &mut Identity,
 ) -> Result<(), Refusal> {
-    let (Check::Basic(check), AuthenticationMethod::Basic(settings)) =
-        (authentication.check(), &authentication.settings().method);
     let headers = &session.req_header().headers;
     let user = match check.check(headers).await {
         BasicVerdict::User(user) => user,
@@ -86,7 +96,7 @@ async fn authenticate(
         // A name has no control characters, and anything else is a field value.
         let value =
             HeaderValue::from_bytes(user.as_bytes()).map_err(|_| refuse(503, "unavailable"))?;
-        identity.headers.push((name.clone(), value));
+        identity.tell_backend(&[(name.clone(), value)]);
     }
     identity.user = Some(user);
     Ok(())

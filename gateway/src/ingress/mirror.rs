@@ -217,7 +217,7 @@ async fn send(ingress: &Ingress, mirror: &CompiledMirror, copy: &Copy) -> &'stat
     let _at_work = endpoint.begin();
     let target = Target {
         backend,
-        endpoint: endpoint.address,
+        endpoint: &endpoint,
         connect: copy.times.connect,
     };
     for reuse in [Reuse::Pooled, Reuse::Never] {

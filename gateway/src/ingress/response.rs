@@ -253,6 +253,9 @@ fn change_head(
         // Beside those of the backend.
         head.append_header(header::SET_COOKIE, cookie)?;
     }
+    if let Some(identity) = &ctx.identity {
+        identity.tell_client(head)?;
+    }
     let no_body = has_no_body(session, head);
     if let Some(policy) = &rule.rule.policies.compression
         && (no_body || !end)

@@ -215,7 +215,7 @@ impl Ingress {
         &self,
         session: &mut Session,
         ctx: &mut RequestContext,
-        refusal: Refusal,
+        mut refusal: Refusal,
     ) -> Ended {
         if refusal.stage == Stage::Body
             // Another request of this connection would fare no better.
@@ -224,6 +224,12 @@ impl Ingress {
         {
             // Where a message is broken nobody knows where the next begins.
             session.set_keepalive(None);
+        }
+        if let Some(identity) = &ctx.identity {
+            // A session that was renewed is kept, whatever becomes of its request.
+            let cookies = identity.cookies.iter().cloned();
+            let cookies = cookies.map(|cookie| (header::SET_COOKIE, cookie));
+            refusal.headers.extend(cookies);
         }
         let begun = session
             .response_written()

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::protocols::http::ServerSession as Session;
 
-use super::Hold;
+use super::{BodyPace, Hold};
 use crate::ingress::{Refusal, Stage};
 
 /// Bytes that must come in each [`BodyLimits::timeout`]: memory is held for the
@@ -22,6 +22,8 @@ pub(crate) struct BodyLimits {
     pub max: Option<u64>,
     /// Longest silence of the client, and the time in which [`MIN_BYTES`] must come.
     pub timeout: Duration,
+    /// How slow it may come; `None` is no limit.
+    pub pace: Option<BodyPace>,
 }
 
 /// What was read.
@@ -41,19 +43,28 @@ pub(crate) enum BodyRead {
 /// A refusal: 413 over [`BodyLimits::max`], 408 for a silent client, 400 for broken framing.
 pub(crate) async fn read_body(
     session: &mut Session,
-    limits: BodyLimits,
+    mut limits: BodyLimits,
     hold: &mut Hold,
 ) -> Result<BodyRead, Refusal> {
     let mut body = BytesMut::new();
     let mut since = (Instant::now(), 0);
     loop {
-        let read = tokio::time::timeout(limits.timeout, session.read_request_body()).await;
+        let begun = Instant::now();
+        let patience = match &limits.pace {
+            Some(pace) => limits.timeout.min(pace.left()),
+            None => limits.timeout,
+        };
+        let read = tokio::time::timeout(patience, session.read_request_body()).await;
         let chunk = match read {
             Err(_) => return Err(Refusal::new(408, Stage::Body, "client-too-slow")),
             Ok(Err(_)) => return Err(Refusal::new(400, Stage::Body, "broken-body")),
             Ok(Ok(None)) => break,
             Ok(Ok(Some(chunk))) => chunk,
         };
+        if let Some(pace) = &mut limits.pace {
+            pace.waited(begun.elapsed());
+            pace.came(chunk.len());
+        }
         let fits = hold.grow(chunk.len() as u64);
         body.extend_from_slice(&chunk);
         if !fits {

@@ -30,7 +30,7 @@ use super::{
     CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, CompiledWaf, Live, Reads,
     RuleLimiter, Schedule, Snapshot, Targets,
     affinity::Namer,
-    authentication::{Authenticators, authenticator, identity_headers},
+    authentication::{Authentications, authentication, identity_headers},
     upstream_tls,
 };
 use crate::{
@@ -106,20 +106,24 @@ pub fn compile(
             ),
         }
     }
-    let mut authenticators = Authenticators::new();
+    let mut authentications = Authentications::new();
     for (index, settings) in model.authentications.iter().enumerate() {
-        let place = format!("authentications[{index}].basic.users");
-        match authenticator(settings, live, reads) {
+        let place = format!("authentications[{index}]");
+        match authentication(settings, &backends, live, reads) {
             Ok(made) => {
-                if made.is_of_nobody() {
+                if made.authenticator.is_of_nobody() {
                     let reason = "the file names no user: nobody passes";
-                    tell(Severity::Warning, place, reason.into());
+                    tell(
+                        Severity::Warning,
+                        format!("{place}.basic.users"),
+                        reason.into(),
+                    );
                 }
-                authenticators.insert(settings.name.clone(), made);
+                authentications.insert(settings.name.clone(), made);
             }
-            Err(reasons) => {
+            Err((key, reasons)) => {
                 for reason in reasons {
-                    tell(Severity::Error, place.clone(), reason);
+                    tell(Severity::Error, format!("{place}{key}"), reason);
                 }
             }
         }
@@ -190,7 +194,7 @@ pub fn compile(
                 .policies
                 .authentication
                 .iter()
-                .filter_map(|wanted| authenticators.get(&wanted.name).cloned())
+                .filter_map(|wanted| authentications.get(&wanted.name).cloned())
                 .collect(),
             identity_headers: identity_headers(&model, rule),
             canary: rule
@@ -218,7 +222,10 @@ pub fn compile(
         model,
         rules,
         backends: backends.into_values().collect(),
-        authenticators: authenticators.into_values().collect(),
+        authenticators: authentications
+            .into_values()
+            .map(|made| made.authenticator)
+            .collect(),
         dns,
         rule_sets: rule_sets.into_values().collect(),
     };

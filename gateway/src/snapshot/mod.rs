@@ -27,6 +27,7 @@ mod retry_budget;
 mod rule_sets;
 mod upstream_tls;
 
+pub use authentication::CompiledAuthentication;
 pub use backend::{Chosen, CompiledBackend, EndpointSet, Member, Preference};
 pub use backend_state::BackendState;
 pub use balance::{Balancer, Schedule};
@@ -133,7 +134,7 @@ pub struct CompiledRule {
     /// Who gets copies of its requests.
     pub mirrors: Vec<CompiledMirror>,
     /// Who a client must be, in order; empty where anybody may come.
-    pub authentications: Vec<Arc<Authenticator>>,
+    pub authentications: Vec<CompiledAuthentication>,
     /// Headers that are never taken from a client; sorted.
     pub identity_headers: Vec<HeaderName>,
     /// Rate limits, with their counters.

@@ -16,6 +16,7 @@ mod json_line;
 mod logging;
 mod metrics;
 pub mod names;
+mod seldom;
 mod timestamp;
 mod writer;
 
@@ -25,4 +26,5 @@ pub use connection_line::ConnectionRecord;
 pub use decisions::{Decision, Decisions};
 pub use logging::{LogFormat, init_logging};
 pub use metrics::{BackendMetrics, Metrics, RuleMetrics};
+pub(crate) use seldom::Seldom;
 pub use writer::LogWriter;

@@ -15,6 +15,7 @@
 //! ([`connect`], [`pool`], [`h2_pool`]), and HTTP/1 is spoken here ([`h1`]): a request is written from the client's own head, without a copy of
 //! it in between, and a response can be held back before its head is sent on.
 
+mod ask;
 mod connect;
 mod fault;
 mod h1;
@@ -26,6 +27,7 @@ mod open;
 mod outbox;
 mod pool;
 
+pub(crate) use ask::Question;
 pub(crate) use connect::{Connector, Reuse, Target};
 pub(crate) use fault::{Fault, FaultKind};
 pub(crate) use health::HealthChecks;

@@ -1,0 +1,173 @@
+//! What a server is asked about a request.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue, header};
+use portcullis_config::{model::External, route::canonical_host};
+
+use super::{
+    RequestContext, Session,
+    forward::{forwarded_fields, host_value, is_identity, is_ours, only_from_trusted},
+    rewrite::judged_target,
+};
+use crate::{hop_by_hop::listed_in_connection, inspect::joined_cookies, snapshot::CompiledRule};
+
+/// Fields that say what is asked about; never a client's to say.
+const ABOUT: [HeaderName; 6] = [
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-method"),
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-forwarded-method"),
+    HeaderName::from_static("x-auth-request-redirect"),
+];
+
+/// What a server is asked about a request.
+pub(super) struct About<'a> {
+    /// Method.
+    pub(super) method: &'a str,
+    /// Scheme, host and port that the client asks, as a trusted proxy says where one does.
+    pub(super) origin: String,
+    /// Path that was judged, with the query.
+    pub(super) path: Cow<'a, str>,
+    /// Host for the question, where its settings name none.
+    pub(super) host: String,
+    /// Fields of the client that are sent.
+    pub(super) sent: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl<'a> About<'a> {
+    /// Gathers what is to be asked.
+    pub(super) fn new(
+        settings: &External,
+        rule: &CompiledRule,
+        session: &'a Session,
+        ctx: &'a RequestContext,
+    ) -> Self {
+        let host = host(session, ctx);
+        Self {
+            method: session.req_header().method.as_str(),
+            origin: format!("{}://{host}", scheme(session, ctx)),
+            path: judged_target(session, ctx),
+            host,
+            sent: sent(settings, rule, session, ctx),
+        }
+    }
+
+    /// All fields of the question: those of the client, what the gateway tells any
+    /// backend, and what is asked about.
+    pub(super) fn fields(
+        &self,
+        session: &Session,
+        ctx: &RequestContext,
+    ) -> Vec<(HeaderName, HeaderValue)> {
+        let mut fields = self.sent.clone();
+        let mut put = |name: &HeaderName, value: &[u8]| {
+            // What was judged has no control characters.
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                fields.push((name.clone(), value));
+            }
+        };
+        forwarded_fields(session.req_header(), ctx, |name, _, value| {
+            put(name, value);
+        });
+        let (path, method) = (self.path.as_bytes(), self.method.as_bytes());
+        let url = format!("{}{}", self.origin, self.path);
+        let said = [url.as_bytes(), path, method, path, method, path];
+        for (name, value) in ABOUT.iter().zip(said) {
+            put(name, value);
+        }
+        fields
+    }
+}
+
+/// The scheme that the client uses.
+fn scheme(session: &Session, ctx: &RequestContext) -> &'static str {
+    let told = ctx.view.trusted.then(|| {
+        let told = session.req_header().headers.get("x-forwarded-proto");
+        told.map(HeaderValue::as_bytes)
+    });
+    match told.flatten() {
+        Some(b"https") => "https",
+        Some(b"http") => "http",
+        _ if ctx.facts.tls.is_some() => "https",
+        _ => "http",
+    }
+}
+
+/// Host and port that the client asks.
+fn host(session: &Session, ctx: &RequestContext) -> String {
+    let request = session.req_header();
+    let told = ctx.view.trusted.then(|| {
+        let told = request.headers.get("x-forwarded-host")?.to_str().ok()?;
+        canonical_host(told).ok().map(|_| told.to_owned())
+    });
+    told.flatten()
+        .or_else(|| {
+            let host = host_value(request)?;
+            Some(String::from_utf8_lossy(host).into_owned())
+        })
+        .unwrap_or_else(|| ctx.facts.local.to_string())
+}
+
+/// The fields of the client that are sent: none of its connection, its body, and
+/// none that would make the answer another than the one to this question.
+fn sent(
+    settings: &External,
+    rule: &CompiledRule,
+    session: &Session,
+    ctx: &RequestContext,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let headers = &session.req_header().headers;
+    let listed = listed_in_connection(headers);
+    let passwords_end_here = rule
+        .rule
+        .policies
+        .authentication
+        .iter()
+        .any(|authentication| !authentication.forwards_credentials());
+    let stays = |name: &HeaderName| {
+        is_ours(name.as_str())
+            || describes_body_or_condition(name.as_str())
+            || (!ctx.view.trusted && only_from_trusted(name.as_str()))
+            || ABOUT.contains(name)
+            || match *name {
+                header::AUTHORIZATION => passwords_end_here,
+                _ => is_identity(name, rule),
+            }
+            || listed.contains(name)
+            || settings
+                .request_headers
+                .as_ref()
+                .is_some_and(|wanted| !wanted.contains(name))
+    };
+    let cookies = joined_cookies(headers);
+    let mut sent: Vec<_> = headers
+        .iter()
+        .filter(|(name, _)| !stays(name) && (cookies.is_none() || *name != header::COOKIE))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    if let Some(cookies) = cookies.filter(|_| !stays(&header::COOKIE))
+        && let Ok(cookies) = HeaderValue::from_bytes(&cookies)
+    {
+        sent.push((header::COOKIE, cookies));
+    }
+    sent
+}
+
+fn describes_body_or_condition(name: &str) -> bool {
+    name.starts_with("if-")
+        || name.starts_with("sec-websocket-")
+        || matches!(
+            name,
+            "range"
+                | "content-type"
+                | "content-encoding"
+                | "content-language"
+                | "content-location"
+                | "content-md5"
+                | "content-digest"
+                | "content-range"
+                | "content-disposition"
+        )
+}
