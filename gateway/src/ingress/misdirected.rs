@@ -53,8 +53,10 @@ fn compare(
     view: &RequestView,
 ) -> Result<(), Refusal> {
     let host = Some(view.host.as_str()).filter(|host| !host.is_empty());
-    let Some(Governed::Terminated(wanted)) = table.find(&facts.listener, host) else {
-        return Err(refuse("other-settings"));
+    let wanted = match table.find(&facts.listener, host) {
+        Some(Governed::Terminated(wanted)) => wanted,
+        Some(Governed::Passed(_)) => return Err(refuse("passthrough-host")),
+        None => return Err(refuse("other-settings")),
     };
     let has = connection.terms.load();
     if Arc::ptr_eq(&has, wanted) {
