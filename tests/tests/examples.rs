@@ -22,6 +22,11 @@ fn folder() -> tempfile::TempDir {
     fs::create_dir(&certs).expect("writable");
     authority.write(&certs, "tls", &["shop.example.com", "*.shop.example.com"]);
     authority.write(&certs, "gateway", &["gateway.example.com"]);
+    fs::write(
+        certs.join("affinity.key"),
+        "0123456789abcdef0123456789abcdef",
+    )
+    .expect("writable");
     // No good response: the certificate is served without.
     fs::write(certs.join("tls.ocsp"), "none").expect("writable");
     fs::write(certs.join("internal-ca.crt"), authority.pem()).expect("writable");

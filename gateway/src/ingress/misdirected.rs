@@ -33,8 +33,8 @@ pub(super) fn check(tls: &Tls, facts: &ConnectionFacts, view: &RequestView) -> R
     Ok(())
 }
 
-/// Refuses a request in clear that a backend would get, for a host whose clients
-/// must show a certificate. A redirect, to https before all, may be answered.
+/// Refuses a request in clear for a host whose clients must show a certificate. A
+/// redirect, to https before all, is answered without.
 pub(super) fn check_clear(
     tls: &Tls,
     facts: &ConnectionFacts,
