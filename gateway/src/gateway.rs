@@ -35,6 +35,7 @@ use crate::{
     load::{Loaded, Refused, load},
     slots::Slots,
     snapshot::{Live, Snapshot},
+    tcp::{TcpRelay, TcpServices},
     telemetry::{AccessLog, AuditLog, Decisions, LogWriter, Metrics},
     tls::Tls,
 };
@@ -141,8 +142,14 @@ impl Gateway {
             mirrored: Arc::clone(&mirrored),
         };
         let ingress = Arc::new(Ingress::new(services));
+        let tcp = TcpRelay::new(TcpServices {
+            snapshot: Arc::clone(&snapshot),
+            metrics: Arc::clone(&metrics),
+            access_log: Arc::clone(&access_log),
+        });
         let listeners = Listeners::new(
             Arc::clone(&ingress) as _,
+            Arc::new(tcp),
             Arc::clone(&tls),
             Arc::clone(&metrics),
             Arc::clone(&access_log),

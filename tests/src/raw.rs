@@ -65,6 +65,15 @@ impl Raw {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Reads so many bytes, or what came before the end.
+    pub fn read(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = (&mut self.stream)
+            .take(length as u64)
+            .read_to_end(&mut bytes);
+        bytes
+    }
+
     /// Reads one response: its head, and the body where its length is given.
     pub fn response(&mut self) -> String {
         let mut bytes = Vec::new();

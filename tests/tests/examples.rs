@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use portcullis_tests::{Authority, Gateway, raw, status_of};
+use portcullis_tests::{Authority, Backend, Client, Gateway, raw, status_of};
 
 /// An example with its addresses moved to free ports of this machine.
 fn example(name: &str, moves: &[(&str, &str)]) -> String {
@@ -21,6 +21,12 @@ fn folder() -> tempfile::TempDir {
     let certs = folder.path().join("certs");
     fs::create_dir(&certs).expect("writable");
     authority.write(&certs, "tls", &["shop.example.com", "*.shop.example.com"]);
+    authority.write(&certs, "gateway", &["gateway.example.com"]);
+    fs::write(
+        certs.join("affinity.key"),
+        "0123456789abcdef0123456789abcdef",
+    )
+    .expect("writable");
     // No good response: the certificate is served without.
     fs::write(certs.join("tls.ocsp"), "none").expect("writable");
     fs::write(certs.join("internal-ca.crt"), authority.pem()).expect("writable");
@@ -103,6 +109,7 @@ fn the_full_example_serves() {
             ("\"[::]:8080\"", "127.0.0.1:0"),
             ("\"[::]:8443\"", "127.0.0.1:0"),
             ("10.0.0.10:8081", "127.0.0.1:0"),
+            ("10.0.0.10:5432", "127.0.0.1:0"),
             ("\"[::]:3128\"", "127.0.0.1:0"),
             ("\"[::]:9090\"", "127.0.0.1:0"),
             ("127.0.0.1:9091", "127.0.0.1:0"),
@@ -130,6 +137,41 @@ fn the_full_example_serves() {
         "nobody here is in the office: {admin}"
     );
     assert_eq!(gateway.management("/readyz").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_a_kubernetes_api_server_lets_in_who_is_allowed() {
+    let inner = Authority::named("kubernetes");
+    let server = inner.server(&["kube.example.com"], &["h2", "http/1.1"]);
+    let server = Backend::start_tls("apiserver", server).await;
+    // The second and third server of the control plane are down.
+    let server_at = server.address.to_string();
+    let moves = [
+        (
+            "protocol: https #",
+            "protocol: https\n    address: 127.0.0.1:0 #",
+        ),
+        ("10.0.0.11:6443", server_at.as_str()),
+        ("10.0.0.12:6443", "127.0.0.1:1"),
+        ("10.0.0.13:6443", "127.0.0.1:2"),
+    ];
+    let denied = example("kube-api.yaml", &moves);
+    let gateway = Gateway::start_in(folder(), &denied, &[]);
+    let connect = |h2| Client::tls(gateway.https(), &inner, "kube.example.com", h2);
+    assert!(
+        connect(true).await.is_err(),
+        "nobody here is an administrator"
+    );
+    assert_eq!(server.requests(), 0);
+    gateway.reload(&denied.replace("203.0.113.0/24", "127.0.0.0/8"));
+    for h2 in [false, true] {
+        let mut client = connect(h2).await.expect("the API server's own certificate");
+        let answer = client.get("kube.example.com", "/version").await;
+        assert_eq!(answer.expect("an answer").body(), "apiserver /version");
+    }
+    // Another name is no way in.
+    let other = Client::tls(gateway.https(), &inner, "other.example.com", true).await;
+    assert!(other.is_err());
 }
 
 #[test]

@@ -49,6 +49,9 @@ routes:
   listeners: [http]
   hosts: [a.mtls.test]
   rules: [{{redirect: {{scheme: https}}}}]
+- name: fixed
+  hosts: [b.mtls.test]
+  rules: [{{respond: {{status: 200, body: secret}}}}]
 ",
         backend.address
     )
@@ -197,7 +200,13 @@ async fn a_host_that_needs_client_certificates_is_not_served_in_clear() {
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         portcullis_tests::raw(site.gateway.http(), request.as_bytes())
     };
-    for host in ["mtls.test", "MTLS.test.", "x.y.mtls.test", "mtls.test:80"] {
+    for host in [
+        "mtls.test",
+        "MTLS.test.",
+        "x.y.mtls.test",
+        "b.mtls.test",
+        "mtls.test:80",
+    ] {
         let answer = get(host);
         assert!(answer.starts_with("HTTP/1.1 421"), "{host}: {answer}");
         assert!(answer.contains("tls/clear-text"), "{host}: {answer}");

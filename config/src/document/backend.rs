@@ -35,6 +35,10 @@ pub struct Backend {
     /// How many of its requests may be tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_budget: Option<RetryBudget>,
+    /// PROXY protocol header that each connection to the endpoints begins with; for
+    /// TCP routes alone. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS towards the endpoints. Default: none, in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
@@ -53,6 +57,16 @@ pub enum BackendProtocol {
     Http1,
     /// HTTP/2: with prior knowledge in clear, by ALPN over TLS. gRPC needs it.
     Http2,
+}
+
+/// A version of the PROXY protocol, which tells an endpoint who the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// Version 1, a line of text.
+    V1,
+    /// Version 2, binary.
+    V2,
 }
 
 /// How an endpoint is chosen; each way goes by weight.

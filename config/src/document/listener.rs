@@ -11,10 +11,10 @@ use super::{ByteSize, Duration, ListenerTls};
 pub struct Listener {
     /// Name, unique among the listeners; routes refer to it.
     pub name: String,
-    /// `http` or `https`.
+    /// `http`, `https` or `tcp`.
     pub protocol: ListenerProtocol,
-    /// Address and port. Default `[::]:8080` for http and `[::]:8443` for https;
-    /// `[::]` also takes IPv4 clients.
+    /// Address and port. Default `[::]:8080` for http and `[::]:8443` for https, none
+    /// for tcp; `[::]` also takes IPv4 clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// Whether every connection starts with a PROXY protocol header, v1 or v2.
@@ -35,8 +35,10 @@ pub struct Listener {
 pub enum ListenerProtocol {
     /// HTTP/1.1 and HTTP/2 with prior knowledge, in clear.
     Http,
-    /// HTTP/1.1 and HTTP/2 over TLS, by ALPN.
+    /// HTTP/1.1 and HTTP/2 over TLS, by ALPN; TLS for hosts of a TCP route is passed on.
     Https,
+    /// Bytes, which a TCP route passes on.
+    Tcp,
 }
 
 /// Limits on the connections of one listener.
@@ -57,6 +59,10 @@ pub struct ListenerLimits {
     /// Time for the whole TLS handshake. Default `10s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake_timeout: Option<Duration>,
+    /// Size of a ClientHello, where TCP routes are chosen by its SNI; larger is
+    /// closed. Default `32KiB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_client_hello_size: Option<ByteSize>,
     /// Time for a whole HTTP/1 request head, from its first byte. Default `15s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header_timeout: Option<Duration>,

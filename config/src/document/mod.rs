@@ -24,6 +24,7 @@ mod process;
 mod resolver;
 mod route;
 mod scalar;
+mod tcp_route;
 mod tls;
 mod waf;
 
@@ -42,6 +43,7 @@ pub use process::*;
 pub use resolver::*;
 pub use route::*;
 pub use scalar::*;
+pub use tcp_route::*;
 pub use tls::*;
 pub use waf::*;
 
@@ -95,6 +97,9 @@ pub struct Document {
     /// Which request goes to which backend.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
+    /// Connections that are passed on as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tcp_routes: Vec<TcpRoute>,
     /// The egress proxy for workloads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,

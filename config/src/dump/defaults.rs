@@ -10,8 +10,8 @@ use crate::{
         ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
         EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
         ListenerProtocol, Logs, Management, Match, MinBodyRate, PathMatch, Policies, Process,
-        RateLimit, RateLimitKey, Resolver, Retries, RouteWaf, Rule, Timeouts, WafMode, WafProfile,
-        WafRules,
+        RateLimit, RateLimitKey, Resolver, Retries, RouteWaf, Rule, TcpRoute, Timeouts, WafMode,
+        WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -61,6 +61,9 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
             fill_rule(rule, meant);
         }
     }
+    for (route, meant) in document.tcp_routes.iter_mut().zip(&model.tcp_routes) {
+        fill_tcp_route(route, meant);
+    }
     if let (Some(egress), Some(meant)) = (&mut document.egress, &model.egress) {
         fill_egress(egress, meant);
     }
@@ -99,6 +102,7 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
         max_connections_per_address,
         proxy_header_timeout,
         handshake_timeout,
+        max_client_hello_size,
         header_timeout,
         idle_timeout,
         max_header_size,
@@ -109,6 +113,7 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
     max_connections_per_address.get_or_insert(limits.max_connections_per_address);
     proxy_header_timeout.get_or_insert(Duration(limits.proxy_header_timeout));
     handshake_timeout.get_or_insert(Duration(limits.handshake_timeout));
+    max_client_hello_size.get_or_insert(ByteSize(limits.max_client_hello_size));
     header_timeout.get_or_insert(Duration(limits.header_timeout));
     idle_timeout.get_or_insert(Duration(limits.idle_timeout));
     max_header_size.get_or_insert(ByteSize(limits.max_header_size));
@@ -347,6 +352,16 @@ fn compression(meant: &model::Compression) -> Compression {
         min_size: Some(ByteSize(meant.min_size)),
         level: Some(meant.level),
         credentials: Some(meant.credentials),
+    }
+}
+
+fn fill_tcp_route(route: &mut TcpRoute, meant: &model::TcpRoute) {
+    route.max_connections.get_or_insert(meant.max_connections);
+    let timeouts = route.timeouts.get_or_insert_default();
+    timeouts.connect.get_or_insert(Duration(meant.connect));
+    timeouts.idle.get_or_insert(Duration(meant.idle));
+    for (backend, (_, weight)) in route.backends.iter_mut().zip(&meant.backends) {
+        backend.weight.get_or_insert(*weight);
     }
 }
 

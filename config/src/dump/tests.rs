@@ -68,6 +68,7 @@ listeners:
     maxConnectionsPerAddress: 0
     proxyHeaderTimeout: 3s
     handshakeTimeout: 10s
+    maxClientHelloSize: 32KiB
     headerTimeout: 15s
     idleTimeout: 5s
     maxHeaderSize: 64KiB
@@ -124,6 +125,7 @@ fn a_dump_is_a_configuration_that_means_the_same() {
         include_str!("../../examples/quickstart.yaml"),
         include_str!("../../examples/full.yaml"),
         include_str!("../../examples/egress.yaml"),
+        include_str!("../../examples/kube-api.yaml"),
     ] {
         let (_, model, _) = loaded(text);
         let shown = dump_of(text);

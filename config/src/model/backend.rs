@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
 
+use super::ProxyProtocol;
 pub use crate::document::{BackendProtocol, SameSite};
 
 /// A group of endpoints.
@@ -27,6 +28,8 @@ pub struct Backend {
     pub limits: BackendLimits,
     /// How many requests may be tried again.
     pub retry_budget: RetryBudget,
+    /// PROXY protocol header of each connection.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS towards the endpoints.
     pub tls: Option<BackendTls>,
     /// Idle time of a pooled connection; zero closes after each request.

@@ -10,7 +10,7 @@ pub use crate::document::ListenerProtocol;
 pub struct Listener {
     /// Unique name.
     pub name: String,
-    /// HTTP or HTTPS.
+    /// What it speaks.
     pub protocol: ListenerProtocol,
     /// Where to bind; port 0 takes a free one.
     pub address: SocketAddr,
@@ -45,6 +45,8 @@ pub struct ListenerLimits {
     pub proxy_header_timeout: Duration,
     /// Time for the TLS handshake.
     pub handshake_timeout: Duration,
+    /// Bytes in a ClientHello that a TCP route is chosen by.
+    pub max_client_hello_size: u64,
     /// Time for a whole HTTP/1 request head.
     pub header_timeout: Duration,
     /// Idle time between requests.
@@ -64,6 +66,7 @@ impl Default for ListenerLimits {
             max_connections_per_address: 0,
             proxy_header_timeout: Duration::from_secs(3),
             handshake_timeout: Duration::from_secs(10),
+            max_client_hello_size: 32 << 10,
             header_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
             max_header_size: 64 << 10,

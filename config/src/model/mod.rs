@@ -12,6 +12,7 @@ mod error_page;
 mod listener;
 mod process;
 mod route;
+mod tcp_route;
 mod tls;
 mod waf;
 
@@ -23,6 +24,7 @@ pub use error_page::*;
 pub use listener::*;
 pub use process::*;
 pub use route::*;
+pub use tcp_route::*;
 pub use tls::*;
 pub use waf::*;
 
@@ -57,6 +59,8 @@ pub struct Model {
     pub default_error_pages: Vec<Arc<ErrorPages>>,
     /// Routes; compile them with [`crate::route::RouteTable::new`].
     pub routes: Vec<Route>,
+    /// TCP routes, in document order.
+    pub tcp_routes: Vec<TcpRoute>,
     /// The egress proxy; `None` where the document has no such section.
     pub egress: Option<Egress>,
     /// Management, admin, logs and limits.

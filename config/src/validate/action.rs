@@ -17,12 +17,12 @@ const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 /// and has no endpoints: its share of the requests gets 503.
 pub(super) fn backends(
     path: &str,
-    rule: &document::Rule,
+    wanted: &[document::RouteBackend],
     names: &Names,
     report: &mut Report<'_>,
 ) -> Vec<(Arc<Backend>, u32)> {
     let mut backends = Vec::new();
-    for (index, wanted) in rule.backends.iter().enumerate() {
+    for (index, wanted) in wanted.iter().enumerate() {
         let place = format!("{path}.backends[{index}]");
         let weight = wanted.weight.unwrap_or(1);
         if weight > MAX_WEIGHT {
@@ -53,6 +53,20 @@ pub(super) fn backend(
         }
     };
     found.unwrap_or_else(|| without_endpoints(name))
+}
+
+/// Refuses a backend that only TCP routes can use.
+pub(super) fn refuse_tcp_backend(path: &str, backend: &Backend, report: &mut Report<'_>) {
+    if backend.proxy_protocol.is_some() {
+        report.error_hint(
+            path,
+            format!(
+                "backend {:?} has `proxyProtocol`, which is for TCP routes: one connection carries requests of many clients",
+                backend.name
+            ),
+            "HTTP backends are told of the client in X-Forwarded-For; give the rule a backend of its own",
+        );
+    }
 }
 
 /// The redirect of a rule.

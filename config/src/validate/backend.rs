@@ -28,6 +28,7 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
         health: None,
         limits: BackendLimits::default(),
         retry_budget: RetryBudget::default(),
+        proxy_protocol: None,
         tls: None,
         keepalive: DEFAULT_KEEPALIVE,
     })
@@ -67,6 +68,17 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             endpoints.push(Endpoint { address, weight });
         }
     }
+    let asks_a_path = backend
+        .health
+        .as_ref()
+        .is_some_and(|health| health.path.is_some());
+    if backend.proxy_protocol.is_some() && asks_a_path {
+        report.error_hint(
+            format!("{path}.health.path"),
+            "with `proxyProtocol` endpoints are asked by a connection alone",
+            "leave the path out",
+        );
+    }
     Backend {
         name: backend.name.clone(),
         protocol: backend.protocol.unwrap_or_default(),
@@ -91,6 +103,7 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             backend.retry_budget.as_ref(),
             report,
         ),
+        proxy_protocol: backend.proxy_protocol,
         tls: backend
             .tls
             .as_ref()

@@ -27,7 +27,9 @@ pub(super) fn canary(
             "a canary stands beside `backends`, and there are none",
         );
     }
-    let backend = action::backend(&format!("{path}.backend"), &wanted.backend, names, report);
+    let place = format!("{path}.backend");
+    let backend = action::backend(&place, &wanted.backend, names, report);
+    action::refuse_tcp_backend(&place, &backend, report);
     let header = wanted
         .header
         .as_ref()

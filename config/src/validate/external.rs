@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method, header};
 
-use super::{Known, policy::resolve, report::Report, text};
+use super::{Known, action::refuse_tcp_backend, policy::resolve, report::Report, text};
 use crate::{
     access::SignIn,
     document,
@@ -25,8 +25,9 @@ pub(super) fn external(
     let list = ("backends", "backend");
     let place = format!("{path}.backend");
     // The problem is noted where the backend is missing; one with an error has its own.
-    if resolve(&place, list, &wanted.backend, backends, report).is_err() {
-        report.give_up();
+    match resolve(&place, list, &wanted.backend, backends, report) {
+        Ok(backend) => refuse_tcp_backend(&place, &backend, report),
+        Err(_) => report.give_up(),
     }
     report.ok(&format!("{path}.path"), target(&wanted.path));
     let host = wanted.host.as_ref().and_then(|host| {

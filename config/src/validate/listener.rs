@@ -75,12 +75,18 @@ pub(super) fn listeners(
         let built = report.clean(|report| {
             text::name(&path, &listener.name, report);
             let place = format!("{path}.address");
-            let address = match &listener.address {
-                None => Some(SocketAddr::from((
-                    Ipv6Addr::UNSPECIFIED,
-                    default_port(listener.protocol),
-                ))),
-                Some(address) => report.ok(&place, text::socket_address(address)),
+            let default = default_port(listener.protocol);
+            let address = match (&listener.address, default) {
+                (None, Some(port)) => Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+                (None, None) => {
+                    report.error_hint(
+                        &place,
+                        "a tcp listener needs an address",
+                        "as `address: \"[::]:5432\"`",
+                    );
+                    None
+                }
+                (Some(address), _) => report.ok(&place, text::socket_address(address)),
             };
             if let Some(address) = address {
                 claim(address, &listener.name, &place, &mut taken, report);
@@ -100,12 +106,13 @@ pub(super) fn listeners(
         // Such a listener can serve nobody yet, and harms nobody either: it stays.
         if listener.protocol == ListenerProtocol::Https
             && document.certificates.is_empty()
+            && !passes_on(document, &listener.name)
             && !report.origins().is_incomplete("certificates")
         {
             report.error_hint(
                 path,
                 "an https listener without any certificate",
-                "add one under `certificates:`",
+                "add one under `certificates:`, or a TCP route with hosts",
             );
         }
     }
@@ -128,11 +135,20 @@ pub(super) fn listeners(
     listeners
 }
 
-fn default_port(protocol: ListenerProtocol) -> u16 {
+fn default_port(protocol: ListenerProtocol) -> Option<u16> {
     match protocol {
-        ListenerProtocol::Http => 8080,
-        ListenerProtocol::Https => 8443,
+        ListenerProtocol::Http => Some(8080),
+        ListenerProtocol::Https => Some(8443),
+        ListenerProtocol::Tcp => None,
     }
+}
+
+/// Whether a TCP route passes on TLS of a listener.
+fn passes_on(document: &Document, listener: &str) -> bool {
+    document.tcp_routes.iter().any(|route| {
+        let named = route.listeners.iter().any(|name| name == listener);
+        !route.hosts.is_empty() && (route.listeners.is_empty() || named)
+    })
 }
 
 fn claim(
@@ -167,10 +183,15 @@ fn listener_tls(
     let Some(settings) = &listener.tls else {
         return ListenerTls::default();
     };
-    if listener.protocol == ListenerProtocol::Http {
+    let other = match listener.protocol {
+        ListenerProtocol::Http => Some("an http listener has no TLS"),
+        ListenerProtocol::Tcp => Some("a tcp listener has no TLS of its own"),
+        ListenerProtocol::Https => None,
+    };
+    if let Some(reason) = other {
         report.error_hint(
             format!("{path}.tls"),
-            "an http listener has no TLS",
+            reason,
             "did you mean `protocol: https`?",
         );
     }
@@ -221,6 +242,9 @@ fn ticket_keys(path: &str, files: &[String], report: &mut Report<'_>) -> Vec<Pat
 /// Most headers that the HTTP library reads, less a few of its own.
 const MAX_HEADERS: u32 = 250;
 
+/// Largest ClientHello; with post-quantum keys and ECH one has a few KiB.
+const MAX_CLIENT_HELLO_SIZE: u64 = 64 << 10;
+
 /// Largest head; the library reads up to 1 MiB.
 const MAX_HEADER_SIZE: u64 = 512 << 10;
 
@@ -246,6 +270,10 @@ fn limits(
         "maxHeaderSize",
         limits.max_header_size.is_some_and(|size| size.0 == 0),
     );
+    zero(
+        "maxClientHelloSize",
+        limits.max_client_hello_size.is_some_and(|size| size.0 == 0),
+    );
     for (field, time) in [
         ("proxyHeaderTimeout", limits.proxy_header_timeout),
         ("handshakeTimeout", limits.handshake_timeout),
@@ -259,6 +287,18 @@ fn limits(
         report.error(
             format!("{path}.limits.maxHeaders"),
             format!("maxHeaders is at most {MAX_HEADERS}"),
+        );
+    }
+    if limits
+        .max_client_hello_size
+        .is_some_and(|size| size.0 > MAX_CLIENT_HELLO_SIZE)
+    {
+        report.error(
+            format!("{path}.limits.maxClientHelloSize"),
+            format!(
+                "maxClientHelloSize is at most {}",
+                ByteSize(MAX_CLIENT_HELLO_SIZE)
+            ),
         );
     }
     if limits
@@ -281,6 +321,9 @@ fn limits(
         handshake_timeout: limits
             .handshake_timeout
             .map_or(default.handshake_timeout, |time| time.0),
+        max_client_hello_size: limits
+            .max_client_hello_size
+            .map_or(default.max_client_hello_size, |size| size.0),
         header_timeout: limits
             .header_timeout
             .map_or(default.header_timeout, |time| time.0),

@@ -1,6 +1,6 @@
 //! Mirrors of a rule.
 
-use super::{Names, report::Report};
+use super::{Names, action, report::Report};
 use crate::{document, model::Mirror};
 
 /// Mirrors of one rule.
@@ -55,6 +55,7 @@ fn mirror(
             return None;
         }
     };
+    action::refuse_tcp_backend(&format!("{path}.backend"), &backend, report);
     Some(Mirror {
         backend,
         per_million: per_million as u32,

@@ -31,6 +31,7 @@ mod repeats;
 mod report;
 mod resolver;
 mod route;
+mod tcp_route;
 mod text;
 mod tls;
 mod upstream_tls;
@@ -140,6 +141,13 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
     model.listeners = listener::listeners(document, &model, &mut report);
     model.tls_policies = tls::policies(document, &model.listeners, &mut report);
     (model.routes, model.default_error_pages) = route::routes(document, &names, &mut report);
+    model.tcp_routes = tcp_route::tcp_routes(
+        document,
+        &model.listeners,
+        &model.tls_policies,
+        &names,
+        &mut report,
+    );
     add_empty_backends(&mut model);
     model.egress = document
         .egress
@@ -188,15 +196,19 @@ fn add_empty_backends(model: &mut Model) {
         .iter()
         .map(|known| known.name.clone())
         .collect();
-    for (_, rule) in model.routes.iter().flat_map(|route| &route.rules) {
-        let Action::Forward(backends) = &rule.action else {
-            continue;
-        };
-        let canary = rule.canary.as_ref().map(|canary| &canary.backend);
-        for backend in backends.iter().map(|(backend, _)| backend).chain(canary) {
-            if known.insert(backend.name.clone()) {
-                model.backends.push(Arc::clone(backend));
-            }
+    let rules = model.routes.iter().flat_map(|route| &route.rules);
+    let forwards = rules.filter_map(|(_, rule)| match &rule.action {
+        Action::Forward(backends) => Some((backends, &rule.canary)),
+        _ => None,
+    });
+    let forwards = forwards.flat_map(|(backends, canary)| {
+        let canary = canary.as_ref().map(|canary| &canary.backend);
+        backends.iter().map(|(backend, _)| backend).chain(canary)
+    });
+    let passes = model.tcp_routes.iter().flat_map(|route| &route.backends);
+    for backend in forwards.chain(passes.map(|(backend, _)| backend)) {
+        if known.insert(backend.name.clone()) {
+            model.backends.push(Arc::clone(backend));
         }
     }
 }

@@ -228,6 +228,16 @@ fn nearest<'a, T: Clone + Default + 'a>(
     found.cloned().unwrap_or_else(|| Ok(T::default()))
 }
 
+/// Resolves access lists; `None` where one is missing or has an error.
+pub(super) fn access(
+    path: &str,
+    wanted: &[String],
+    known: &Known<AccessList>,
+    report: &mut Report<'_>,
+) -> Option<Vec<Arc<AccessList>>> {
+    resolve_all(path, ("accessLists", "access list"), wanted, known, report).ok()
+}
+
 /// Resolves the names of one list, which comes with its section and its word.
 fn resolve_all<T>(
     path: &str,

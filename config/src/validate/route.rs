@@ -12,7 +12,7 @@ use super::{
     text,
 };
 use crate::{
-    document::{self, Document},
+    document::{self, Document, ListenerProtocol},
     model::{Action, ErrorPages, Match, PathRewrite, Route, Rule, Satisfy},
     route::canonical_host,
 };
@@ -63,6 +63,7 @@ fn route(
 ) -> Option<Route> {
     let named = text::name(path, &route.name, report);
     text::listeners(path, &route.listeners, context.document, report);
+    refuse_tcp_listeners(path, route, context.document, report);
     let hosts = text::hosts(path, &route.hosts, report);
     if route.rules.is_empty() {
         report.error_hint(
@@ -110,6 +111,27 @@ fn route(
     })
 }
 
+/// Refuses listeners that carry no requests.
+fn refuse_tcp_listeners(
+    path: &str,
+    route: &document::Route,
+    document: &Document,
+    report: &mut Report<'_>,
+) {
+    for (index, name) in route.listeners.iter().enumerate() {
+        let is_tcp = |known: &document::Listener| {
+            known.name == *name && known.protocol == ListenerProtocol::Tcp
+        };
+        if document.listeners.iter().any(is_tcp) {
+            report.error_hint(
+                format!("{path}.listeners[{index}]"),
+                format!("{name:?} is a tcp listener, whose connections take `tcpRoutes`"),
+                "name an http or https listener",
+            );
+        }
+    }
+}
+
 /// One rule. With an error of its own, or without a security control that it
 /// must have, it forwards nowhere.
 fn rule(
@@ -137,9 +159,13 @@ fn rule(
             "`satisfy: any` changes nothing here: no access list of this rule has `allow`",
         );
     }
-    let backends = action::backends(path, rule, context.names, report);
+    let backends = action::backends(path, &rule.backends, context.names, report);
     let canary = canary::canary(path, rule, context.names, report);
     let mirrors = mirror::mirrors(path, rule, context.names, report);
+    for (index, (backend, _)) in backends.iter().enumerate() {
+        let place = format!("{path}.backends[{index}].name");
+        action::refuse_tcp_backend(&place, backend, report);
+    }
     let (mut compiled, clean) = report.counted(|report| {
         let action = match (&rule.redirect, &rule.respond) {
             (Some(redirect), None) => Action::Redirect(action::redirect(

@@ -20,8 +20,9 @@ use super::{
     forward::forward,
     head::{Ask, Head, consume, read_head},
     servers::{EgressServices, State},
-    tunnel::{Traffic, judge_first_bytes, relay},
+    tunnel::judge_first_bytes,
 };
+use crate::relay::{RelayLimits, Traffic, relay};
 
 /// Serves a client until it closes, a tunnel ends or a request was forwarded.
 /// A refusal keeps the connection open, so that a client may ask again.
@@ -238,7 +239,11 @@ async fn tunnel(
     } else {
         traffic.up.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         drop(buffer);
-        relay(&mut client, &mut upstream, &egress.limits, &traffic, cut).await
+        let limits = RelayLimits {
+            idle: egress.limits.idle_timeout,
+            lifetime: Some(egress.limits.max_lifetime),
+        };
+        relay(&mut client, &mut upstream, limits, &traffic, cut).await
     };
     services.metrics.egress_tunnels(-1);
     record.bytes_up = traffic.up.load(Ordering::Relaxed);

@@ -24,8 +24,9 @@ use hyper_util::rt::TokioIo;
 use portcullis_config::{egress::Authority, model::EgressLimits};
 use tokio::net::TcpStream;
 
-use super::{answer::Refusal, prefixed::Prefixed, tunnel::Traffic};
+use super::{answer::Refusal, prefixed::Prefixed};
 use crate::hop_by_hop::strip_hop_by_hop;
+use crate::relay::Traffic;
 
 type AnyBody = BoxBody<Bytes, hyper::Error>;
 

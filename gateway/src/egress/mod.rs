@@ -10,7 +10,6 @@
 
 mod answer;
 mod audit;
-mod client_hello;
 mod connection;
 mod decide;
 mod dial;

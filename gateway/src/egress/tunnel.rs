@@ -1,30 +1,13 @@
-//! A CONNECT tunnel: its first bytes, then the relay.
-
-use std::{
-    io,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
-};
+//! The first bytes of a CONNECT tunnel.
 
 use bytes::BytesMut;
 use portcullis_config::{
     egress::{Authority, Host},
     model::EgressLimits,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
-};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
-use super::client_hello::{FirstBytes, first_bytes};
-
-/// Bytes that are relayed at once; taken only while data flows.
-const CHUNK: usize = 64 << 10;
-/// How often the limits of an open tunnel are looked at.
-const TICK: Duration = Duration::from_millis(500);
+use crate::tls::{FirstBytes, HelloReader};
 
 /// Reads the first bytes until they can be judged; none has left yet.
 ///
@@ -38,10 +21,10 @@ pub(super) async fn judge_first_bytes(
     authority: &Authority,
     limits: &EgressLimits,
 ) -> Result<(), &'static str> {
+    let mut hello = HelloReader::default();
     let reading = async {
         loop {
-            let first = first_bytes(buffer);
-            match first {
+            match hello.read(buffer) {
                 FirstBytes::Hello(name) => return sni_agrees(name.as_deref(), &authority.host),
                 FirstBytes::NotTls if authority.port == 80 => return Ok(()),
                 FirstBytes::NotTls => return Err("not_tls"),
@@ -69,80 +52,4 @@ fn sni_agrees(sni: Option<&str>, host: &Host) -> Result<(), &'static str> {
         (None, Host::Name(_)) => Err("sni_missing"),
         (Some(_), _) => Err("sni_mismatch"),
     }
-}
-
-/// Bytes that went through a tunnel, counted while they go.
-#[derive(Debug, Default)]
-pub(super) struct Traffic {
-    pub(super) up: AtomicU64,
-    pub(super) down: AtomicU64,
-}
-
-/// Relays both ways until both sides closed, a limit is reached, or `cut` says
-/// why it must end. Returns why, where neither side closed.
-pub(super) async fn relay(
-    client: &mut TcpStream,
-    upstream: &mut TcpStream,
-    limits: &EgressLimits,
-    traffic: &Traffic,
-    mut cut: impl FnMut() -> Option<&'static str>,
-) -> Option<&'static str> {
-    let began = Instant::now();
-    let (mut client_read, mut client_write) = client.split();
-    let (mut upstream_read, mut upstream_write) = upstream.split();
-    let both = async {
-        tokio::join!(
-            copy(&mut client_read, &mut upstream_write, &traffic.up),
-            copy(&mut upstream_read, &mut client_write, &traffic.down),
-        )
-    };
-    tokio::pin!(both);
-    let (mut seen, mut quiet_since) = (0, began);
-    loop {
-        tokio::select! {
-            _ = &mut both => return None,
-            () = tokio::time::sleep(TICK) => {}
-        }
-        let now = traffic.up.load(Ordering::Relaxed) + traffic.down.load(Ordering::Relaxed);
-        if now != seen {
-            (seen, quiet_since) = (now, Instant::now());
-        }
-        if quiet_since.elapsed() >= limits.idle_timeout {
-            return Some("idle_timeout");
-        }
-        if began.elapsed() >= limits.max_lifetime {
-            return Some("max_lifetime");
-        }
-        if let Some(reason) = cut() {
-            return Some(reason);
-        }
-    }
-}
-
-/// Copies one way; the end of the source closes the sink's direction alone.
-async fn copy(
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
-    count: &AtomicU64,
-) -> io::Result<()> {
-    let copied = async {
-        loop {
-            // No buffer while nothing comes: idle tunnels are many.
-            from.readable().await?;
-            let mut chunk = BytesMut::with_capacity(CHUNK);
-            match from.try_read_buf(&mut chunk) {
-                Ok(0) => return Ok(()),
-                Ok(read) => {
-                    to.write_all(&chunk).await?;
-                    count.fetch_add(read as u64, Ordering::Relaxed);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    let result = copied.await;
-    // The other side may be gone already.
-    let _ = to.shutdown().await;
-    result
 }

@@ -103,6 +103,9 @@ impl Ingress {
                 }
             }
         }
+        if !matches!(rule.rule.action, Action::Redirect(_)) {
+            misdirected::check_clear(&self.services().tls, &ctx.facts, &ctx.view)?;
+        }
         if admission == Admission::ByIdentity {
             // Boxed, as below.
             Box::pin(self.identify(&rule, session, ctx)).await?;
@@ -110,7 +113,6 @@ impl Ingress {
         if !matches!(rule.rule.action, Action::Forward(_)) {
             return Ok(rule);
         }
-        misdirected::check_clear(&self.services().tls, &ctx.facts, &ctx.view)?;
         if let Some(rewrite) = &rule.rule.rewrite_path {
             ctx.rewritten = match session.req_header().raw_path() {
                 // It has no path that could be rewritten.

@@ -38,7 +38,7 @@ use super::{
 use crate::{
     inspect::BodyPace,
     snapshot::{Chosen, CompiledBackend, CompiledRule, EndpointState, Preference},
-    upstream::{Connection, Event, Fault, FaultKind, Patience, Reuse, Target},
+    upstream::{Connection, Event, Fault, FaultKind, Patience, Reuse, Target, blame},
 };
 
 /// Bytes of a streamed body that are kept until the response begins, so that the
@@ -155,7 +155,7 @@ impl Ingress {
                 Ok(opened) => opened,
                 Err(fault) => {
                     backend.metrics.connect_failed();
-                    note_failure_of(ctx, &backend);
+                    note_failure(ctx, &backend);
                     // Counted: no attempt is left open for the end of the request.
                     ctx.upstream_started = None;
                     in_time(ctx, &backend)?;
@@ -200,7 +200,7 @@ impl Ingress {
             // client was late says that the endpoint is broken.
             let broken = matches!(fault.kind, FaultKind::Closed | FaultKind::Malformed);
             if broken && !reused && upload.done && ctx.upstream_answered.is_none() {
-                note_failure_of(ctx, &backend);
+                note_failure(ctx, &backend);
             } else if !reused || fault.kind != FaultKind::Closed {
                 set_aside(ctx);
             }
@@ -480,26 +480,9 @@ fn set_aside(ctx: &mut RequestContext) -> Option<Arc<EndpointState>> {
 }
 
 /// Notes that the endpoint of this attempt failed it.
-fn note_failure_of(ctx: &mut RequestContext, backend: &CompiledBackend) {
+fn note_failure(ctx: &mut RequestContext, backend: &CompiledBackend) {
     if let Some(endpoint) = set_aside(ctx) {
-        note_failure(backend, endpoint);
-    }
-}
-
-/// Notes that an endpoint failed.
-pub(super) fn note_failure(backend: &CompiledBackend, endpoint: Arc<EndpointState>) {
-    if let Some(time) = backend.failed(&endpoint) {
-        tracing::warn!(
-            backend = %backend.backend.name,
-            endpoint = %endpoint.address,
-            seconds = time.as_secs_f64(),
-            "endpoint left out for its failures"
-        );
-        tokio::spawn(async move {
-            tokio::time::sleep(time + Duration::from_millis(1)).await;
-            // Its metric tells of the end, also where nobody asks for it.
-            endpoint.is_ejected();
-        });
+        blame(backend, endpoint);
     }
 }
 

@@ -9,13 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use portcullis_config::model::External;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage, exchange::note_failure, identity::Identity,
-    question::About,
+    Ingress, Refusal, RequestContext, Session, Stage, identity::Identity, question::About,
 };
 use crate::{
     identity::{Answer, ExternalCheck, Question},
     snapshot::{Chosen, CompiledBackend, CompiledRule, Preference, Queueing},
-    upstream::{self, Fault, FaultKind, Patience, Target},
+    upstream::{self, Fault, FaultKind, Patience, Target, blame},
 };
 
 /// Endpoints that are asked one question.
@@ -166,7 +165,7 @@ impl Ingress {
             }
             tried.push(endpoint.address);
             if fault.kind != FaultKind::Timeout {
-                note_failure(backend, endpoint);
+                blame(backend, endpoint);
             }
             if tried.len() >= MAX_TRIES || !backend.has_other(&tried) {
                 return Err(fault);

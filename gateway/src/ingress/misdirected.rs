@@ -33,8 +33,8 @@ pub(super) fn check(tls: &Tls, facts: &ConnectionFacts, view: &RequestView) -> R
     Ok(())
 }
 
-/// Refuses a request in clear that a backend would get, for a host whose clients
-/// must show a certificate. A redirect, to https before all, may be answered.
+/// Refuses a request in clear for a host whose clients must show a certificate. A
+/// redirect, to https before all, is answered without.
 pub(super) fn check_clear(
     tls: &Tls,
     facts: &ConnectionFacts,
@@ -53,8 +53,10 @@ fn compare(
     view: &RequestView,
 ) -> Result<(), Refusal> {
     let host = Some(view.host.as_str()).filter(|host| !host.is_empty());
-    let Some(Governed::Terminated(wanted)) = table.find(&facts.listener, host) else {
-        return Err(refuse("other-settings"));
+    let wanted = match table.find(&facts.listener, host) {
+        Some(Governed::Terminated(wanted)) => wanted,
+        Some(Governed::Passed(_)) => return Err(refuse("passthrough-host")),
+        None => return Err(refuse("other-settings")),
     };
     let has = connection.terms.load();
     if Arc::ptr_eq(&has, wanted) {

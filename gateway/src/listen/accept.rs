@@ -23,9 +23,11 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
-    ConnectionFacts, ConnectionHandler, Stream, TlsConnection, address_value,
+    ConnectionFacts, ConnectionHandler, Stream, TcpConnection, TcpHandler, TlsConnection,
+    address_value,
     per_address::{Counted, PerAddress},
     proxy_header::read_proxy_header,
+    tcp::peek_server_name,
     transport::Tcp,
 };
 use crate::{
@@ -43,6 +45,7 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 pub(super) struct AcceptLoop {
     pub(super) settings: Arc<ArcSwap<Listener>>,
     pub(super) handler: Arc<dyn ConnectionHandler>,
+    pub(super) tcp: Arc<dyn TcpHandler>,
     pub(super) tls: Arc<Tls>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Arc<AccessLog>,
@@ -87,9 +90,17 @@ impl AcceptLoop {
         tokio::spawn(async move {
             let _guard = guard;
             match this.prepare(stream, peer, &settings, &name).await {
-                Ok((stream, facts, _counted)) => {
+                Ok((prepared, _counted)) => {
                     this.metrics.connection(&name, "served");
-                    this.handler.handle(stream, facts, this.drain.clone()).await;
+                    let drain = this.drain.clone();
+                    match prepared {
+                        Prepared::Requests(stream, facts) => {
+                            this.handler.handle(*stream, facts, drain).await;
+                        }
+                        Prepared::PassedOn(connection) => {
+                            this.tcp.pass_on(*connection, drain).await;
+                        }
+                    }
                 }
                 Err((outcome, error)) => {
                     this.metrics.connection(&name, outcome);
@@ -106,7 +117,7 @@ impl AcceptLoop {
         peer: SocketAddr,
         settings: &Listener,
         name: &Arc<str>,
-    ) -> Result<(Stream, Arc<ConnectionFacts>, Option<Counted>), (&'static str, io::Error)> {
+    ) -> Result<(Prepared, Option<Counted>), (&'static str, io::Error)> {
         let local = socket.local_addr().map_err(|error| ("failed", error))?;
         tune(&socket).map_err(|error| ("failed", error))?;
         let mut tcp = Tcp {
@@ -147,10 +158,26 @@ impl AcceptLoop {
                 client_value: address_value(client.ip().to_canonical()),
             })
         };
-        if settings.protocol == ListenerProtocol::Http {
-            let facts = facts(None);
-            let stream = Stream::plain(tcp, Arc::clone(&facts));
-            return Ok((stream, facts, counted));
+        let passed_on = |tcp: Tcp, sni, route| {
+            Prepared::PassedOn(Box::new(TcpConnection {
+                socket: tcp.socket,
+                ahead: tcp.ahead,
+                listener: Arc::clone(name),
+                client,
+                peer,
+                local,
+                sni,
+                route,
+            }))
+        };
+        match settings.protocol {
+            ListenerProtocol::Http => {
+                let facts = facts(None);
+                let stream = Box::new(Stream::plain(tcp, Arc::clone(&facts)));
+                return Ok((Prepared::Requests(stream, facts), counted));
+            }
+            ListenerProtocol::Tcp => return Ok((passed_on(tcp, None, None), counted)),
+            ListenerProtocol::Https => {}
         }
         let began = Instant::now();
         let mut asked = None;
@@ -159,7 +186,10 @@ impl AcceptLoop {
             self.handshake(tcp, settings, &mut asked),
         );
         let (tls, connection) = match handshake.await {
-            Ok(made) => made,
+            Ok(Shaken::Hands(tls, connection)) => (tls, connection),
+            Ok(Shaken::PassedOn(tcp, route)) => {
+                return Ok((passed_on(tcp, asked, Some(route)), counted));
+            }
             Err(error) => {
                 let Some(reason) = refused_for(&error) else {
                     return Err(("handshake_failed", error));
@@ -176,25 +206,36 @@ impl AcceptLoop {
                 return Err(("client_certificate_refused", error));
             }
         };
-        let facts = facts(Some(connection));
-        let stream = Stream::tls(tls, Arc::clone(&facts));
-        Ok((stream, facts, counted))
+        let facts = facts(Some(*connection));
+        let stream = Box::new(Stream::tls(*tls, Arc::clone(&facts)));
+        Ok((Prepared::Requests(stream, facts), counted))
     }
 
-    /// Speaks TLS with a client; `asked` gets the name it asks for.
+    /// Speaks TLS with a client, unless that is for others to do; `asked` gets the
+    /// name it asks for.
     async fn handshake(
         &self,
-        tcp: Tcp,
+        mut tcp: Tcp,
         settings: &Listener,
         asked: &mut Option<String>,
-    ) -> io::Result<(tokio_rustls::server::TlsStream<Tcp>, TlsConnection)> {
+    ) -> io::Result<Shaken> {
+        if self.tls.table().passes(&settings.name) {
+            let max = settings.limits.max_client_hello_size;
+            let name = peek_server_name(&mut tcp, max).await?;
+            *asked = name.as_deref().map(canonical_name);
+            let table = self.tls.table();
+            if let Some(Governed::Passed(route)) = table.find(&settings.name, asked.as_deref()) {
+                return Ok(Shaken::PassedOn(tcp, Arc::clone(route)));
+            }
+        }
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
         asked.clone_from(&start.client_hello().server_name().map(canonical_name));
         let sni = asked.as_deref();
         let (terms, generation) = {
             let table = self.tls.table();
             let Some(Governed::Terminated(terms)) = table.find(&settings.name, sni) else {
-                return Err(io::Error::other("the listener has no TLS any more"));
+                // A configuration came between: a new connection goes by it.
+                return Err(io::Error::other("the host has no TLS here any more"));
             };
             (Arc::clone(terms), table.generation)
         };
@@ -227,8 +268,27 @@ impl AcceptLoop {
             terms: ArcSwap::new(terms),
             generation: AtomicU64::new(generation),
         };
-        Ok((tls, connection))
+        Ok(Shaken::Hands(Box::new(tls), Box::new(connection)))
     }
+}
+
+/// A connection that is ready.
+enum Prepared {
+    /// Requests come on it.
+    Requests(Box<Stream>, Arc<ConnectionFacts>),
+    /// It is passed on.
+    PassedOn(Box<TcpConnection>),
+}
+
+/// What came of a client that speaks TLS.
+enum Shaken {
+    /// TLS ends here.
+    Hands(
+        Box<tokio_rustls::server::TlsStream<Tcp>>,
+        Box<TlsConnection>,
+    ),
+    /// TLS is passed on by the route of this name.
+    PassedOn(Tcp, Arc<str>),
 }
 
 /// The certificate that a client has shown; judged again where its session is an old one.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use portcullis_config::model::Listener;
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{ConnectionFacts, Stream, accept::AcceptLoop, socket::bind};
+use super::{ConnectionFacts, Stream, TcpHandler, accept::AcceptLoop, socket::bind};
 use crate::{
     telemetry::{AccessLog, Metrics},
     tls::Tls,
@@ -50,6 +50,7 @@ pub struct ListenError {
 /// The listeners that run.
 pub struct Listeners {
     handler: Arc<dyn ConnectionHandler>,
+    tcp: Arc<dyn TcpHandler>,
     tls: Arc<Tls>,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
@@ -75,12 +76,14 @@ impl Listeners {
     /// Makes a manager with no listeners.
     pub fn new(
         handler: Arc<dyn ConnectionHandler>,
+        tcp: Arc<dyn TcpHandler>,
         tls: Arc<Tls>,
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
     ) -> Self {
         Self {
             handler,
+            tcp,
             tls,
             metrics,
             access_log,
@@ -162,6 +165,7 @@ impl Listeners {
         let accept = Arc::new(AcceptLoop {
             settings: Arc::clone(&settings),
             handler: Arc::clone(&self.handler),
+            tcp: Arc::clone(&self.tcp),
             tls: Arc::clone(&self.tls),
             metrics: Arc::clone(&self.metrics),
             access_log: Arc::clone(&self.access_log),

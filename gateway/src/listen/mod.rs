@@ -17,6 +17,7 @@ mod per_address;
 mod proxy_header;
 mod socket;
 mod stream;
+mod tcp;
 mod transport;
 
 pub use facts::{ConnectionFacts, TlsConnection, address_value};
@@ -24,3 +25,4 @@ pub use framing::Body;
 pub use listeners::{ConnectionHandler, ListenError, Listeners, Plan};
 pub use socket::bind;
 pub use stream::Stream;
+pub use tcp::{TcpConnection, TcpHandler};

@@ -28,7 +28,7 @@ use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
     CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, CompiledWaf, Live, Reads,
-    RuleLimiter, Schedule, Snapshot, Targets,
+    RuleLimiter, Schedule, Snapshot, Targets, TcpRoutes,
     affinity::Namer,
     authentication::{Authentications, authentication, identity_headers},
     upstream_tls,
@@ -217,6 +217,7 @@ pub fn compile(
         built: SystemTime::now(),
         yaml: dump(document, &model),
         routes: RouteTable::new(&model.routes),
+        tcp_routes: TcpRoutes::compile(&model, &backends, live, metrics),
         error_pages: pages_of(&model.default_error_pages),
         egress: model.egress.clone().map(Arc::new),
         model,

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use portcullis_config::model::{Authentication, RateLimit};
+use portcullis_config::model::{Authentication, RateLimit, TcpRoute};
 
 use super::{
     BackendState, Balancer, ContentHash, EndpointSet, Limiter, Snapshot, affinity::ProcessKey,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     identity::{Authenticator, PasswordChecks},
+    slots::Slots,
     telemetry::Metrics,
 };
 
@@ -25,6 +26,7 @@ use crate::{
 pub struct Live {
     limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
     balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
+    tcp_connections: Mutex<BTreeMap<String, Arc<Slots>>>,
     backends: Mutex<BTreeMap<String, Arc<BackendState>>>,
     authenticators: Mutex<BTreeMap<String, Arc<Authenticator>>>,
     pub(super) password_checks: Arc<PasswordChecks>,
@@ -56,6 +58,18 @@ impl Live {
             .get(&settings.name)
             .filter(|running| running.is_of(settings, file))
             .cloned()
+    }
+
+    /// The connections of a TCP route.
+    pub(super) fn tcp_connections(&self, route: &TcpRoute) -> Arc<Slots> {
+        let mut open = self
+            .tcp_connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let made = open
+            .entry(route.name.clone())
+            .or_insert_with(|| Slots::new(route.max_connections));
+        Arc::clone(made)
     }
 
     /// The position kept under this id.
@@ -101,8 +115,20 @@ impl Live {
                 let route = rule.rsplit_once('/').map_or(rule, |(route, _)| route);
                 model.routes.iter().any(|kept| kept.name == route)
             }
+            Some(("tcp", route)) => model.tcp_routes.iter().any(|kept| kept.name == route),
             _ => false,
         });
+        self.tcp_connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name, open| {
+                let kept = model.tcp_routes.iter().find(|route| route.name == *name);
+                match kept {
+                    Some(route) => open.set_limit(route.max_connections),
+                    None => metrics.forget_tcp_route(name),
+                }
+                kept.is_some()
+            });
         self.backends
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

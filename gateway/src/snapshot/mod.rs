@@ -25,6 +25,7 @@ mod reads;
 pub mod rendezvous;
 mod retry_budget;
 mod rule_sets;
+mod tcp;
 mod upstream_tls;
 
 pub use authentication::CompiledAuthentication;
@@ -39,6 +40,7 @@ pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
 pub use reads::{ContentHash, Reads};
 pub use retry_budget::RetryBudget;
+pub use tcp::{CompiledTcpRoute, TcpRoutes};
 pub use upstream_tls::UpstreamTls;
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
@@ -68,6 +70,8 @@ pub struct Snapshot {
     pub egress: Option<Arc<model::Egress>>,
     /// Which rule a request takes.
     pub routes: RouteTable,
+    /// Which backend a connection is passed on to.
+    pub tcp_routes: TcpRoutes,
     /// The compiled rules by id.
     rules: HashMap<String, Arc<CompiledRule>>,
     backends: Vec<Arc<CompiledBackend>>,

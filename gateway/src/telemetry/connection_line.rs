@@ -27,10 +27,26 @@ pub struct ConnectionRecord<'a> {
     pub sni: Option<&'a str>,
     /// Milliseconds from its begin to its end.
     pub duration: Duration,
+    /// TCP route it took.
+    pub route: Option<&'a str>,
+    /// Backend it went to.
+    pub backend: Option<&'a str>,
+    /// Endpoint it went to.
+    pub endpoint: Option<SocketAddr>,
+    /// Endpoints that were tried, where more than one.
+    pub attempts: Option<u32>,
+    /// Bytes from the client, where it was passed on.
+    pub bytes_in: Option<u64>,
+    /// Bytes to the client, where it was passed on.
+    pub bytes_out: Option<u64>,
+    /// Why it ended, where neither side closed it.
+    pub ended: Option<&'static str>,
     /// The part of the gateway that refused it.
     pub refused_by: Option<&'static str>,
     /// Why.
     pub reason: Option<&'static str>,
+    /// Name of the list or backend that decided.
+    pub decided_by: Option<&'a str>,
 }
 
 impl<'a> ConnectionRecord<'a> {
@@ -51,8 +67,16 @@ impl<'a> ConnectionRecord<'a> {
             protocol,
             sni: None,
             duration,
+            route: None,
+            backend: None,
+            endpoint: None,
+            attempts: None,
+            bytes_in: None,
+            bytes_out: None,
+            ended: None,
             refused_by: None,
             reason: None,
+            decided_by: None,
         }
     }
 }
@@ -70,7 +94,9 @@ impl AccessLog {
             subject: format!("{} {}", record.protocol, record.sni.unwrap_or_default()),
             reason: match (record.refused_by, record.reason) {
                 (Some(stage), Some(reason)) => format!("{stage}/{reason}"),
-                _ => String::new(),
+                _ => record
+                    .backend
+                    .map_or_else(String::new, |backend| format!("to {backend}")),
             },
             request_id: record.id.clone(),
         });
@@ -95,7 +121,23 @@ fn line(record: &ConnectionRecord<'_>) -> String {
     line.text("protocol", record.protocol)
         .text_or_none("sni", record.sni.map(cap))
         .millis("durationMs", record.duration)
+        .text_or_none("route", record.route)
+        .text_or_none("backend", record.backend);
+    if let Some(endpoint) = record.endpoint {
+        line.socket("endpoint", endpoint);
+    }
+    for (key, number) in [
+        ("attempts", record.attempts.map(u64::from)),
+        ("bytesIn", record.bytes_in),
+        ("bytesOut", record.bytes_out),
+    ] {
+        if let Some(number) = number {
+            line.number(key, number);
+        }
+    }
+    line.text_or_none("ended", record.ended)
         .text_or_none("refusedBy", record.refused_by)
-        .text_or_none("reason", record.reason);
+        .text_or_none("reason", record.reason)
+        .text_or_none("decidedBy", record.decided_by);
     line.end()
 }

@@ -52,6 +52,9 @@ pub struct Metrics {
     compressions: IntCounterVec,
     compression_bytes: IntCounterVec,
     mirrored: IntCounterVec,
+    tcp_connections: IntCounterVec,
+    tcp_open: IntGaugeVec,
+    tcp_bytes: IntCounterVec,
     egress: IntCounterVec,
     egress_tunnels: IntGauge,
     egress_bytes: IntCounterVec,
@@ -78,6 +81,28 @@ pub struct RuleMetrics {
     seconds: Histogram,
     /// Counters of the listener that the rule is asked through most, by method and status.
     cached: Mutex<Vec<(String, Box<[IntCounter]>)>>,
+}
+
+/// The metrics of one TCP route.
+#[derive(Clone, Debug)]
+pub struct TcpMetrics {
+    route: String,
+    connections: IntCounterVec,
+    /// Connections that are passed on now.
+    pub open: IntGauge,
+    /// Bytes from clients.
+    pub up: IntCounter,
+    /// Bytes to clients.
+    pub down: IntCounter,
+}
+
+impl TcpMetrics {
+    /// Counts a connection by what became of it.
+    pub fn connection(&self, outcome: &str) {
+        self.connections
+            .with_label_values(&[self.route.as_str(), outcome])
+            .inc();
+    }
 }
 
 /// The metrics of one backend, resolved once.
@@ -151,6 +176,12 @@ impl Metrics {
             compressions: counters(&registry, names::COMPRESSIONS, &["outcome"]),
             compression_bytes: counters(&registry, names::COMPRESSION_BYTES, &["direction"]),
             mirrored: counters(&registry, names::MIRRORED, &["backend", "outcome"]),
+            tcp_connections: counters(&registry, names::TCP_CONNECTIONS, &["route", "outcome"]),
+            tcp_open: register(
+                &registry,
+                IntGaugeVec::new(opts(names::TCP_OPEN), &["route"]),
+            ),
+            tcp_bytes: counters(&registry, names::TCP_BYTES, &["route", "direction"]),
             egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
             egress_bytes: counters(&registry, names::EGRESS_BYTES, &["direction"]),
@@ -315,6 +346,24 @@ impl Metrics {
     /// Counts a copy of a request by what became of it.
     pub fn mirrored(&self, backend: &str, outcome: &'static str) {
         self.mirrored.with_label_values(&[backend, outcome]).inc();
+    }
+
+    /// The metrics of a TCP route.
+    pub fn tcp_route(&self, route: &str) -> TcpMetrics {
+        TcpMetrics {
+            route: route.to_owned(),
+            connections: self.tcp_connections.clone(),
+            open: self.tcp_open.with_label_values(&[route]),
+            up: self.tcp_bytes.with_label_values(&[route, "up"]),
+            down: self.tcp_bytes.with_label_values(&[route, "down"]),
+        }
+    }
+
+    /// Forgets the gauge of a TCP route that is gone; its counters stay, since its
+    /// last connections may still end.
+    pub fn forget_tcp_route(&self, route: &str) {
+        // It may never have been told of; then there is nothing to forget.
+        let _ = self.tcp_open.remove_label_values(&[route]);
     }
 
     /// Counts an egress decision; `reason` is one of the proxy's reason codes.

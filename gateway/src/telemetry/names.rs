@@ -90,6 +90,21 @@ pub const MIRRORED: Name = Name(
     "portcullis_mirrored_requests_total",
     "Copies of requests for mirrors, by backend and outcome.",
 );
+/// Connections of TCP routes by `route` and `outcome`.
+pub const TCP_CONNECTIONS: Name = Name(
+    "portcullis_tcp_connections_total",
+    "Connections of TCP routes that have ended, by route and outcome.",
+);
+/// Connections that are passed on now, by `route`.
+pub const TCP_OPEN: Name = Name(
+    "portcullis_tcp_connections_open",
+    "Connections that are passed on now, by TCP route.",
+);
+/// Bytes of TCP routes by `route` and `direction`.
+pub const TCP_BYTES: Name = Name(
+    "portcullis_tcp_bytes_total",
+    "Bytes that TCP routes have passed on, by route and direction.",
+);
 /// Egress decisions by `policy`, `verdict` and `reason`.
 pub const EGRESS: Name = Name(
     "portcullis_egress_decisions_total",

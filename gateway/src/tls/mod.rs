@@ -15,6 +15,7 @@ mod bound_tickets;
 mod chain;
 mod client_certificate;
 mod client_headers;
+mod client_hello;
 mod client_verifier;
 mod distinguished_name;
 mod files;
@@ -27,6 +28,7 @@ mod ticket_keys;
 
 pub use client_certificate::ClientCertificate;
 pub use client_headers::client_headers;
+pub(crate) use client_hello::{FirstBytes, HelloReader};
 pub use client_verifier::{ClientVerifier, refusal_reason};
 pub(crate) use files::named_files;
 pub use files::{FileProblem, TlsFiles};

@@ -50,6 +50,8 @@ pub struct TlsTable {
 struct Hosts {
     named: HostTable<Governed>,
     other: Governed,
+    /// Whether TLS of some host is passed on.
+    passes: bool,
 }
 
 /// What holds for a host.
@@ -57,6 +59,8 @@ struct Hosts {
 pub enum Governed {
     /// TLS ends here, with these settings.
     Terminated(Arc<HostTls>),
+    /// TLS is passed on by the TCP route of this name.
+    Passed(Arc<str>),
 }
 
 impl Tls {
@@ -90,6 +94,7 @@ impl Tls {
         for listener in &model.listeners {
             match listener.protocol {
                 ListenerProtocol::Http => table.add_clear(listener, model),
+                ListenerProtocol::Tcp => {}
                 ListenerProtocol::Https => {
                     table.add(listener, model, files, &self.shared, &before)?;
                 }
@@ -158,7 +163,24 @@ impl TlsTable {
                 named.entry(host).or_insert_with(|| governed.clone());
             }
         }
-        let hosts = Hosts { named, other };
+        let mut passes = false;
+        for route in model
+            .tcp_routes
+            .iter()
+            .filter(|route| route.holds_on(listener))
+        {
+            passes = true;
+            let name: Arc<str> = route.name.as_str().into();
+            for host in &route.hosts {
+                let governed = Governed::Passed(Arc::clone(&name));
+                named.entry(host).or_insert(governed);
+            }
+        }
+        let hosts = Hosts {
+            named,
+            other,
+            passes,
+        };
         self.listeners.insert(listener.name.clone(), hosts);
         Ok(())
     }
@@ -207,6 +229,13 @@ impl TlsTable {
         let hosts = self.listeners.get(listener)?;
         let named = host.and_then(|host| hosts.named.find(host));
         Some(named.unwrap_or(&hosts.other))
+    }
+
+    /// Whether TLS of some host of a listener is passed on.
+    pub fn passes(&self, listener: &str) -> bool {
+        self.listeners
+            .get(listener)
+            .is_some_and(|hosts| hosts.passes)
     }
 
     /// Whether a host must not be served by an http listener.

@@ -16,6 +16,7 @@
 //! it in between, and a response can be held back before its head is sent on.
 
 mod ask;
+mod blame;
 mod connect;
 mod fault;
 mod h1;
@@ -28,11 +29,12 @@ mod outbox;
 mod pool;
 
 pub(crate) use ask::Question;
+pub(crate) use blame::blame;
 pub(crate) use connect::{Connector, Reuse, Target};
 pub(crate) use fault::{Fault, FaultKind};
 pub(crate) use health::HealthChecks;
 pub(crate) use names::Names;
-pub(crate) use open::OpenStream;
+pub(crate) use open::{Open, OpenStream};
 
 use std::{future::poll_fn, time::Duration};
 

@@ -9,7 +9,7 @@ pub(crate) struct Open(IntGauge);
 
 impl Open {
     /// Counts one more.
-    pub(super) fn new(gauge: &IntGauge) -> Self {
+    pub(crate) fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }

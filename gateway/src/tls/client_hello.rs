@@ -6,9 +6,9 @@ use tls_parser::{
     parse_tls_message_handshake,
 };
 
-/// What the first bytes of a tunnel say.
+/// What the first bytes of a connection say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum FirstBytes {
+pub(crate) enum FirstBytes {
     /// More bytes are needed.
     Incomplete,
     /// Not a TLS handshake.
@@ -22,46 +22,56 @@ const CLIENT_HELLO: u8 = 1;
 /// Largest fragment of a record (RFC 8446 section 5.1).
 const MAX_FRAGMENT: usize = 1 << 14;
 
-/// Reads the ClientHello from the bytes that came so far. Fragments of one
-/// handshake message are put together across records.
-pub(super) fn first_bytes(bytes: &[u8]) -> FirstBytes {
-    let mut message = BytesMut::new();
-    let mut rest = bytes;
-    loop {
-        match rest {
-            [] => return FirstBytes::Incomplete,
-            [HANDSHAKE] | [HANDSHAKE, 3] => return FirstBytes::Incomplete,
-            [HANDSHAKE, 3, _] | [HANDSHAKE, 3, _, _] => return FirstBytes::Incomplete,
-            [HANDSHAKE, 3, _, high, low, fragment @ ..] => {
-                let length = usize::from(*high) << 8 | usize::from(*low);
-                if length == 0 || length > MAX_FRAGMENT {
-                    return FirstBytes::NotTls;
+/// Reads a ClientHello from bytes that come in pieces. Fragments of one handshake
+/// message are put together across records, each of them once: a client that sends
+/// byte by byte, or records of one byte, costs no more than another.
+#[derive(Debug, Default)]
+pub(crate) struct HelloReader {
+    /// The message so far.
+    message: BytesMut,
+    /// Bytes of the whole records that it was taken from.
+    taken: usize,
+}
+
+impl HelloReader {
+    /// Judges the bytes that came so far, those of the calls before included.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> FirstBytes {
+        loop {
+            let fragment = match &bytes[self.taken..] {
+                [] | [HANDSHAKE] | [HANDSHAKE, 3] => return FirstBytes::Incomplete,
+                [HANDSHAKE, 3, _] | [HANDSHAKE, 3, _, _] => return FirstBytes::Incomplete,
+                [HANDSHAKE, 3, _, high, low, fragment @ ..] => {
+                    let length = usize::from(*high) << 8 | usize::from(*low);
+                    if length == 0 || length > MAX_FRAGMENT {
+                        return FirstBytes::NotTls;
+                    }
+                    match fragment.get(..length) {
+                        Some(whole) => whole,
+                        None => return self.unfinished(fragment),
+                    }
                 }
-                let Some(whole) = fragment.get(..length) else {
-                    return if message
-                        .first()
-                        .or(fragment.first())
-                        .is_none_or(|&kind| kind == CLIENT_HELLO)
-                    {
-                        FirstBytes::Incomplete
-                    } else {
-                        FirstBytes::NotTls
-                    };
-                };
-                message.extend_from_slice(whole);
-                rest = &fragment[length..];
+                _ => return FirstBytes::NotTls,
+            };
+            self.message.extend_from_slice(fragment);
+            self.taken += 5 + fragment.len();
+            if self.message[0] != CLIENT_HELLO {
+                return FirstBytes::NotTls;
             }
-            _ => return FirstBytes::NotTls,
+            let [_, a, b, c, ..] = self.message[..] else {
+                continue;
+            };
+            let length = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
+            if self.message.len() >= length {
+                return parse(&self.message[..length]);
+            }
         }
-        if message[0] != CLIENT_HELLO {
-            return FirstBytes::NotTls;
-        }
-        let [_, a, b, c, ..] = message[..] else {
-            continue;
-        };
-        let length = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
-        if message.len() >= length {
-            return parse(&message[..length]);
+    }
+
+    /// Judges a record that is not whole by the first byte of its message.
+    fn unfinished(&self, fragment: &[u8]) -> FirstBytes {
+        match self.message.first().or(fragment.first()) {
+            Some(&kind) if kind != CLIENT_HELLO => FirstBytes::NotTls,
+            _ => FirstBytes::Incomplete,
         }
     }
 }
@@ -105,11 +115,15 @@ fn parse(message: &[u8]) -> FirstBytes {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
+    fn first_bytes(bytes: &[u8]) -> FirstBytes {
+        HelloReader::default().read(bytes)
+    }
+
     /// A ClientHello as rustls sends it.
-    pub(in crate::egress) fn hello(name: &str) -> Vec<u8> {
+    fn hello(name: &str) -> Vec<u8> {
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -143,6 +157,15 @@ pub(super) mod tests {
             first_bytes(&cut),
             FirstBytes::Hello(Some("api.example.com".into()))
         );
+        // The same, as the bytes come one by one.
+        for bytes in [&bytes, &cut] {
+            let mut reader = HelloReader::default();
+            for end in 0..bytes.len() {
+                assert_eq!(reader.read(&bytes[..end]), FirstBytes::Incomplete, "{end}");
+            }
+            let found = FirstBytes::Hello(Some("api.example.com".into()));
+            assert_eq!(reader.read(bytes), found);
+        }
         assert_eq!(first_bytes(&hello("10.0.0.1")), FirstBytes::Hello(None));
     }
 

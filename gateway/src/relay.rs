@@ -1,0 +1,106 @@
+//! Two connections as one: bytes both ways, within limits.
+
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+};
+
+/// Bytes that are relayed at once; taken only while data flows.
+const CHUNK: usize = 64 << 10;
+/// How often the limits of an open relay are looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(500);
+
+/// Limits of a relay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RelayLimits {
+    /// Silence of both sides.
+    pub(crate) idle: Duration,
+    /// Time for all of it.
+    pub(crate) lifetime: Option<Duration>,
+}
+
+/// Bytes that went both ways, counted while they go.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) up: AtomicU64,
+    pub(crate) down: AtomicU64,
+}
+
+/// Relays both ways until both sides closed, a limit is reached, or `cut` says
+/// why it must end. Returns why, where neither side closed.
+pub(crate) async fn relay(
+    client: &mut TcpStream,
+    upstream: &mut TcpStream,
+    limits: RelayLimits,
+    traffic: &Traffic,
+    mut cut: impl FnMut() -> Option<&'static str>,
+) -> Option<&'static str> {
+    let began = Instant::now();
+    let (mut client_read, mut client_write) = client.split();
+    let (mut upstream_read, mut upstream_write) = upstream.split();
+    let both = async {
+        tokio::join!(
+            copy(&mut client_read, &mut upstream_write, &traffic.up),
+            copy(&mut upstream_read, &mut client_write, &traffic.down),
+        )
+    };
+    tokio::pin!(both);
+    let (mut seen, mut quiet_since) = (0, began);
+    loop {
+        tokio::select! {
+            _ = &mut both => return None,
+            () = tokio::time::sleep(TICK) => {}
+        }
+        let now = traffic.up.load(Ordering::Relaxed) + traffic.down.load(Ordering::Relaxed);
+        if now != seen {
+            (seen, quiet_since) = (now, Instant::now());
+        }
+        if quiet_since.elapsed() >= limits.idle {
+            return Some("idle_timeout");
+        }
+        if limits.lifetime.is_some_and(|most| began.elapsed() >= most) {
+            return Some("max_lifetime");
+        }
+        if let Some(reason) = cut() {
+            return Some(reason);
+        }
+    }
+}
+
+/// Copies one way; the end of the source closes the sink's direction alone.
+async fn copy(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    count: &AtomicU64,
+) -> io::Result<()> {
+    let copied = async {
+        loop {
+            // No buffer while nothing comes: idle tunnels are many.
+            from.readable().await?;
+            let mut chunk = BytesMut::with_capacity(CHUNK);
+            match from.try_read_buf(&mut chunk) {
+                Ok(0) => return Ok(()),
+                Ok(read) => {
+                    to.write_all(&chunk).await?;
+                    count.fetch_add(read as u64, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let result = copied.await;
+    // The other side may be gone already.
+    let _ = to.shutdown().await;
+    result
+}
