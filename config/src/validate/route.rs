@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use http::HeaderValue;
 
 use super::{
-    Names, action, canary, condition, headers, mirror,
+    Names, action, affinity, canary, condition, headers, mirror,
     policy::{Level, inherit, level},
     repeats::Repeats,
     report::Report,
@@ -139,6 +139,7 @@ fn rule(
     }
     let backends = action::backends(path, rule, context.names, report);
     let canary = canary::canary(path, rule, context.names, report);
+    let sticky = affinity::sticky(path, rule, &backends, canary.as_ref(), report);
     let mirrors = mirror::mirrors(path, rule, context.names, report);
     let (mut compiled, clean) = report.counted(|report| {
         let action = match (&rule.redirect, &rule.respond) {
@@ -171,6 +172,7 @@ fn rule(
             rewrite_host,
             rewrite_path,
             canary,
+            sticky,
             mirrors,
             request_headers: changes("requestHeaders", &rule.request_headers),
             response_headers: changes("responseHeaders", &rule.response_headers),
@@ -180,6 +182,7 @@ fn rule(
     if !clean || !complete {
         compiled.action = Action::Forward(Vec::new());
         compiled.canary = None;
+        compiled.sticky = None;
         compiled.mirrors.clear();
     }
     compiled

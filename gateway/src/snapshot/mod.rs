@@ -25,6 +25,7 @@ mod reads;
 pub mod rendezvous;
 mod retry_budget;
 mod rule_sets;
+mod sticky;
 mod upstream_tls;
 
 pub use authentication::CompiledAuthentication;
@@ -39,6 +40,7 @@ pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
 pub use reads::{ContentHash, Reads};
 pub use retry_budget::RetryBudget;
+pub use sticky::Sticky;
 pub use upstream_tls::UpstreamTls;
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
@@ -131,6 +133,8 @@ pub struct CompiledRule {
     pub targets: Option<Targets>,
     /// Who gets some of its requests, by the rule's `canary`.
     pub canary: Option<Arc<CompiledBackend>>,
+    /// What keeps a client with one of its backends.
+    pub sticky: Option<Sticky>,
     /// Who gets copies of its requests.
     pub mirrors: Vec<CompiledMirror>,
     /// Who a client must be, in order; empty where anybody may come.
