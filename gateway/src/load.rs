@@ -228,12 +228,18 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
         .backends
         .iter()
         .filter_map(|backend| backend.affinity.as_ref()?.secret.clone());
+    let sticky = model
+        .routes
+        .iter()
+        .flat_map(|route| &route.rules)
+        .filter_map(|(_, rule)| rule.sticky.as_ref()?.secret.clone());
     let mut files = tls::named_files(model);
     files.extend(rules);
     files.extend(authorities);
     files.extend(pages);
     files.extend(users);
     files.extend(secrets);
+    files.extend(sticky);
     files
 }
 

@@ -98,11 +98,12 @@ pub enum HashKey {
     Path,
 }
 
-/// A cookie that brings a client back to its endpoint.
+/// A cookie that brings a client back: to its endpoint as `affinity` of a backend, to
+/// its backend as `sticky` of a rule.
 ///
-/// Its value names the endpoint by a keyed hash, which tells nobody its address. A
-/// client without it, with another value, or whose endpoint takes no requests gets
-/// an endpoint by `balance`, and the cookie with it.
+/// Its value names the one or the other by a keyed hash, which tells nobody what it
+/// is. A client without it, with another value, or whose endpoint or backend takes no
+/// requests gets one by `balance` or by weight, and the cookie with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Affinity {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Canary, Mirror, Policies};
+use super::{Affinity, Canary, Mirror, Policies};
 
 /// Rules for some hosts.
 ///
@@ -64,6 +64,10 @@ pub struct Rule {
     /// A backend that gets some of its requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// A cookie that keeps a client with one of `backends` or the canary, where weights
+    /// decide. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Affinity>,
     /// Backends that get copies of its requests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<Mirror>,

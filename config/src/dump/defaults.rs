@@ -6,8 +6,8 @@
 use crate::{
     cors::{Allowed, Origins},
     document::{
-        AccessAddress, Admin, Authentication, Backend, BackendProtocol, BuiltinRules, ByteSize,
-        ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
+        AccessAddress, Admin, Affinity, Authentication, Backend, BackendProtocol, BuiltinRules,
+        ByteSize, ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
         EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
         ListenerProtocol, Logs, Management, Match, MinBodyRate, PathMatch, Policies, Process,
         RateLimit, RateLimitKey, Resolver, Retries, RouteWaf, Rule, TcpRoute, Timeouts, WafMode,
@@ -206,9 +206,7 @@ fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
     backend.keepalive.get_or_insert(Duration(meant.keepalive));
     backend.balance.get_or_insert_default();
     if let Some(affinity) = &mut backend.affinity {
-        affinity.path.get_or_insert_with(|| "/".into());
-        affinity.http_only.get_or_insert(true);
-        affinity.same_site.get_or_insert_default();
+        fill_affinity(affinity);
     }
     let ejection = backend.ejection.get_or_insert_default();
     ejection.failures.get_or_insert(meant.ejection.failures);
@@ -236,6 +234,12 @@ fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
         health.unhealthy_after.get_or_insert(meant.unhealthy_after);
         health.healthy_after.get_or_insert(meant.healthy_after);
     }
+}
+
+fn fill_affinity(affinity: &mut Affinity) {
+    affinity.path.get_or_insert_with(|| "/".into());
+    affinity.http_only.get_or_insert(true);
+    affinity.same_site.get_or_insert_default();
 }
 
 fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
@@ -268,6 +272,9 @@ fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
     if let (Some(canary), Some(meant)) = (&mut rule.canary, &meant.canary) {
         canary.weight.get_or_insert(meant.weight);
         canary.weight_total.get_or_insert(meant.total);
+    }
+    if let Some(sticky) = &mut rule.sticky {
+        fill_affinity(sticky);
     }
     for (mirror, meant) in rule.mirrors.iter_mut().zip(&meant.mirrors) {
         mirror.percent.get_or_insert(100.0);

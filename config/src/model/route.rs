@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{AccessList, Authentication, Backend, ErrorPages, RateLimit, Satisfy, WafMode};
+use super::{
+    AccessList, Affinity, Authentication, Backend, ErrorPages, RateLimit, Satisfy, WafMode,
+};
 use crate::route::PathTemplate;
 pub use crate::{
     compression::Compression,
@@ -115,6 +117,8 @@ pub struct Rule {
     pub rewrite_path: Option<PathRewrite>,
     /// Who gets some of its requests in place of [`Action::Forward`].
     pub canary: Option<Canary>,
+    /// A cookie that keeps a client with one of its backends.
+    pub sticky: Option<Affinity>,
     /// Who gets copies of its requests.
     pub mirrors: Vec<Mirror>,
     /// Changes to request headers.

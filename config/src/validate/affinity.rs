@@ -1,11 +1,11 @@
 //! What ties requests to endpoints: hashes, and affinity by a cookie.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use super::{report::Report, text};
 use crate::{
     document,
-    model::{Affinity, Balance, HashKey, HostPattern, SameSite},
+    model::{Affinity, Backend, Balance, Canary, HashKey, HostPattern, SameSite},
 };
 
 pub(super) fn balance(
@@ -95,6 +95,47 @@ pub(super) fn affinity(
         secure,
         secret,
     })
+}
+
+/// The cookie that keeps a client with one of a rule's backends.
+pub(super) fn sticky(
+    path: &str,
+    rule: &document::Rule,
+    backends: &[(Arc<Backend>, u32)],
+    canary: Option<&Canary>,
+    report: &mut Report<'_>,
+) -> Option<Affinity> {
+    let wanted = rule.sticky.as_ref()?;
+    let path = format!("{path}.sticky");
+    let sticky = affinity(&path, wanted, report)?;
+    let canary = canary.map(|canary| &canary.backend);
+    let all: Vec<_> = backends
+        .iter()
+        .map(|(backend, _)| backend)
+        .chain(canary)
+        .collect();
+    if rule.redirect.is_some() || rule.respond.is_some() {
+        report.error(
+            &path,
+            "a rule that answers by itself has no backend to stay with",
+        );
+    } else if all.len() < 2 {
+        report.warn(
+            &path,
+            "there is one backend at most: every client stays with it anyway",
+        );
+    }
+    for backend in all {
+        let other = backend.affinity.as_ref();
+        if other.is_some_and(|other| other.cookie == sticky.cookie) {
+            let reason = format!(
+                "the affinity of the backend {:?} has the cookie {:?} too",
+                backend.name, sticky.cookie
+            );
+            report.error(format!("{path}.cookie"), reason);
+        }
+    }
+    Some(sticky)
 }
 
 /// Judges what goes together with `Secure`: browsers drop a cookie that has one and

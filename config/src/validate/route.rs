@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use http::HeaderValue;
 
 use super::{
-    Names, action, canary, condition, headers, mirror,
+    Names, action, affinity, canary, condition, headers, mirror,
     policy::{Level, inherit, level},
     repeats::Repeats,
     report::Report,
@@ -161,6 +161,7 @@ fn rule(
     }
     let backends = action::backends(path, &rule.backends, context.names, report);
     let canary = canary::canary(path, rule, context.names, report);
+    let sticky = affinity::sticky(path, rule, &backends, canary.as_ref(), report);
     let mirrors = mirror::mirrors(path, rule, context.names, report);
     for (index, (backend, _)) in backends.iter().enumerate() {
         let place = format!("{path}.backends[{index}].name");
@@ -197,6 +198,7 @@ fn rule(
             rewrite_host,
             rewrite_path,
             canary,
+            sticky,
             mirrors,
             request_headers: changes("requestHeaders", &rule.request_headers),
             response_headers: changes("responseHeaders", &rule.response_headers),
@@ -206,6 +208,7 @@ fn rule(
     if !clean || !complete {
         compiled.action = Action::Forward(Vec::new());
         compiled.canary = None;
+        compiled.sticky = None;
         compiled.mirrors.clear();
     }
     compiled

@@ -55,6 +55,8 @@ pub(super) struct RequestContext {
     pub(super) endpoint: Option<SocketAddr>,
     /// The cookie that names its endpoint, where its client is to learn it.
     pub(super) affinity_cookie: Option<HeaderValue>,
+    /// The cookie that names its backend, where its client is to learn it.
+    pub(super) sticky_cookie: Option<HeaderValue>,
     /// The place that it has at the backend.
     pub(super) place: Option<Place>,
     /// That it is at work.
@@ -132,6 +134,7 @@ impl RequestContext {
             backend: None,
             endpoint: None,
             affinity_cookie: None,
+            sticky_cookie: None,
             place: None,
             at_work: None,
             tried: Vec::new(),

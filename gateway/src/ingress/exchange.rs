@@ -22,14 +22,14 @@ use pingora::http::ResponseHeader;
 use portcullis_config::model::BackendProtocol;
 
 use super::{
-    Ingress, Refusal, RequestContext, Session, Stage, admission, affinity, canary,
+    Ingress, Refusal, RequestContext, Session, Stage, admission, affinity,
     client::{self, Gone},
     compress,
     context::HeldBody,
     deadline::{Over, by, earlier},
     decide::{body_is_opaque, speaks},
     forward::{self, Framed},
-    mirror,
+    mirror, release,
     response::has_no_body,
     retry::{self, Reached, Repeatable},
     serve::{Ended, Stop},
@@ -436,11 +436,10 @@ fn choose_backend(
     ctx: &mut RequestContext,
     rule: &CompiledRule,
 ) -> Result<Arc<CompiledBackend>, Refusal> {
-    let chosen = ctx
-        .backend
-        .clone()
-        .or_else(|| canary::chosen(&session.req_header().headers, rule).cloned())
-        .or_else(|| rule.targets.as_ref()?.next().cloned());
+    if let Some(backend) = &ctx.backend {
+        return Ok(Arc::clone(backend));
+    }
+    let chosen = release::choose(session.req_header(), ctx, rule);
     let backend = chosen.ok_or_else(unavailable)?;
     ctx.backend = Some(Arc::clone(&backend));
     Ok(backend)

@@ -249,7 +249,10 @@ fn change_head(
     head.insert_header(REQUEST_ID, ctx.request_id_value())?;
     let request = session.req_header();
     headers::change_response(head, request, &rule.rule)?;
-    if let Some(cookie) = &ctx.affinity_cookie {
+    for cookie in [&ctx.affinity_cookie, &ctx.sticky_cookie]
+        .into_iter()
+        .flatten()
+    {
         // Beside those of the backend.
         head.append_header(header::SET_COOKIE, cookie)?;
     }

@@ -1,6 +1,6 @@
-//! Names of endpoints for a cookie, which tell nobody where they are.
+//! Names of endpoints and backends for a cookie, which tell nobody what they are.
 
-use std::{net::SocketAddr, path::Path, sync::OnceLock};
+use std::{fmt::Display, path::Path, sync::OnceLock};
 
 use aws_lc_rs::{hmac, rand};
 
@@ -12,11 +12,11 @@ const MIN_KEY: usize = 16;
 /// Bytes of a name: enough that nobody guesses one.
 const NAME: usize = 16;
 
-/// The key of the names of one backend's endpoints.
+/// The key of names, and what they are names in: a backend for its endpoints.
 #[derive(Clone, Debug)]
 pub(super) struct Namer {
     key: hmac::Key,
-    backend: String,
+    scope: String,
 }
 
 /// The key of this process, for backends that name none.
@@ -41,7 +41,7 @@ impl Namer {
     /// # Errors
     /// A file that cannot be read, or is too short for a secret.
     pub(super) fn new(
-        backend: &str,
+        scope: &str,
         secret: Option<&Path>,
         process: &ProcessKey,
         reads: &Reads,
@@ -65,13 +65,13 @@ impl Namer {
         };
         Ok(Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
-            backend: backend.to_owned(),
+            scope: scope.to_owned(),
         })
     }
 
-    /// The name of an endpoint, in hex.
-    pub(super) fn name(&self, endpoint: SocketAddr) -> String {
-        let text = format!("{}\n{endpoint}", self.backend);
+    /// The name of an endpoint or a backend, in hex.
+    pub(super) fn name(&self, of: impl Display) -> String {
+        let text = format!("{}\n{of}", self.scope);
         let tag = hmac::sign(&self.key, text.as_bytes());
         tag.as_ref()
             .iter()
@@ -83,6 +83,8 @@ impl Namer {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn namer(backend: &str, key: Option<&str>, process: &ProcessKey) -> Result<Namer, String> {

@@ -28,7 +28,7 @@ use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
     CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, CompiledWaf, Live, Reads,
-    RuleLimiter, Schedule, Snapshot, Targets, TcpRoutes,
+    RuleLimiter, Schedule, Snapshot, Sticky, Targets, TcpRoutes,
     affinity::Namer,
     authentication::{Authentications, authentication, identity_headers},
     upstream_tls,
@@ -146,6 +146,18 @@ pub fn compile(
         let found = sets.iter().filter_map(|set| error_pages.get(&*set.name));
         found.cloned().collect::<Vec<_>>()
     };
+    let mut stickies: HashMap<String, Sticky> = HashMap::new();
+    for (route_index, route) in model.routes.iter().enumerate() {
+        for (index, (_, rule)) in route.rules.iter().enumerate() {
+            match Sticky::compile(rule, &backends, live, reads) {
+                Ok(sticky) => stickies.extend(sticky.map(|sticky| (rule.id.clone(), sticky))),
+                Err(reason) => {
+                    let place = format!("routes[{route_index}].rules[{index}].sticky.secret");
+                    tell(Severity::Error, place, reason);
+                }
+            }
+        }
+    }
     let dns = match names_resolver(&backends, &model) {
         Ok(dns) => dns,
         Err(reason) => {
@@ -201,6 +213,7 @@ pub fn compile(
                 .canary
                 .as_ref()
                 .and_then(|canary| backends.get(&canary.backend.name).cloned()),
+            sticky: stickies.remove(&rule.id),
             mirrors: mirrors(rule, &backends),
             limiters: rule_limiters,
             waf,

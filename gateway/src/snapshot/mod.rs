@@ -25,6 +25,7 @@ mod reads;
 pub mod rendezvous;
 mod retry_budget;
 mod rule_sets;
+mod sticky;
 mod tcp;
 mod upstream_tls;
 
@@ -40,6 +41,7 @@ pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
 pub use reads::{ContentHash, Reads};
 pub use retry_budget::RetryBudget;
+pub use sticky::Sticky;
 pub use tcp::{CompiledTcpRoute, TcpRoutes};
 pub use upstream_tls::UpstreamTls;
 
@@ -135,6 +137,8 @@ pub struct CompiledRule {
     pub targets: Option<Targets>,
     /// Who gets some of its requests, by the rule's `canary`.
     pub canary: Option<Arc<CompiledBackend>>,
+    /// What keeps a client with one of its backends.
+    pub sticky: Option<Sticky>,
     /// Who gets copies of its requests.
     pub mirrors: Vec<CompiledMirror>,
     /// Who a client must be, in order; empty where anybody may come.
