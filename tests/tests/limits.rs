@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use portcullis_tests::{Backend, Gateway, Raw, raw, status_of};
+use portcullis_tests::{Backend, Gateway, Raw, h2c, raw, status_of};
 
 fn config(backend: &Backend, limit: &str) -> String {
     format!(
@@ -230,6 +230,84 @@ async fn one_client_may_not_take_every_connection() {
         ),
         Some(1.0)
     );
+    // The log names the client, once for many.
+    assert_eq!(connect("192.0.2.1").1, 0);
+    let log = gateway.log();
+    let told = "a client has as many connections as maxConnectionsPerAddress allows";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+    assert!(log.contains("client=192.0.2.1"), "{log}");
     held.clear();
     portcullis_tests::wait_for("a free place", || connect("192.0.2.1").1 == 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_with_its_last_request_by_count_and_by_age() {
+    let backend = Backend::start("one").await;
+    for (limit, requests) in [
+        ("maxRequestsPerConnection: 3", 3),
+        ("maxConnectionAge: 1s", 2),
+    ] {
+        let yaml = config(&backend, "rate: 1000/s").replace(
+            "protocol: http,",
+            &format!("protocol: http, limits: {{{limit}}},"),
+        );
+        let gateway = Gateway::start(&yaml);
+        let by_age = limit.starts_with("maxConnectionAge");
+        let mut client = Raw::connect(gateway.http());
+        for n in 1..=requests {
+            if by_age && n == requests {
+                client.pause(std::time::Duration::from_millis(1100));
+            }
+            client.send(b"GET / HTTP/1.1\r\nHost: first.example\r\n\r\n");
+            let answer = client.response();
+            assert_eq!(status_of(&answer), 200, "{limit} {n}: {answer}");
+            let closes = answer.to_lowercase().contains("connection: close");
+            assert_eq!(closes, n == requests, "{limit} {n}: {answer}");
+        }
+        assert!(client.ends(), "{limit}");
+
+        // Streams that are open go on, and the client learns to open no more.
+        let mut client = h2c(gateway.http()).await;
+        for n in 1..requests {
+            let answer = client.get("first.example", "/").await.expect("an answer");
+            assert_eq!(answer.status(), 200, "{limit} {n}");
+            assert!(!client.is_closed(), "{limit} {n}");
+        }
+        if by_age {
+            tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        }
+        let answer = client
+            .get("first.example", "/sse")
+            .await
+            .expect("an answer");
+        assert_eq!(
+            answer.body(),
+            "data: 0\n\ndata: 1\n\ndata: 2\n\n",
+            "{limit}"
+        );
+        portcullis_tests::wait_for("the end", || client.is_closed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_connections_end_when_the_process_does() {
+    let backend = Backend::start("one").await;
+    let yaml = config(&backend, "rate: 1000/s");
+    let mut gateway = Gateway::start(&yaml);
+    let mut client = h2c(gateway.http()).await;
+    let answer = client.get("first.example", "/").await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let mut idle = h2c(gateway.http()).await;
+    let answer = idle.get("first.example", "/").await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let waits = tokio::spawn(async move {
+        let answer = client.get("first.example", "/sleep/700").await;
+        (client, answer)
+    });
+    portcullis_tests::wait_for("the request", || backend.requests() == 3);
+    gateway.signal("TERM");
+    let (client, answer) = waits.await.expect("no panic");
+    assert_eq!(answer.expect("an answer").status(), 200);
+    portcullis_tests::wait_for("the end", || client.is_closed() && idle.is_closed());
+    assert!(gateway.wait().success());
 }

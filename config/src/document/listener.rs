@@ -76,6 +76,14 @@ pub struct ListenerLimits {
     /// Headers in one request; more get 431. Default 100, at most 250.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_headers: Option<u32>,
+    /// Age of a connection after which it ends with its next request; over HTTP/2 its
+    /// streams go on, and the client opens no more (GOAWAY). Each has nine tenths of it and more,
+    /// by chance. Default `1h`; `0` lifts the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connection_age: Option<Duration>,
+    /// Requests of one connection, which ends with the last. Default 0, which is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests_per_connection: Option<u32>,
     /// Concurrent streams of one HTTP/2 connection. Default 128.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_streams: Option<u32>,

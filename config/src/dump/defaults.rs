@@ -107,6 +107,8 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
         idle_timeout,
         max_header_size,
         max_headers,
+        max_connection_age,
+        max_requests_per_connection,
         max_streams,
     } = listener.limits.get_or_insert_default();
     max_connections.get_or_insert(limits.max_connections);
@@ -118,6 +120,8 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
     idle_timeout.get_or_insert(Duration(limits.idle_timeout));
     max_header_size.get_or_insert(ByteSize(limits.max_header_size));
     max_headers.get_or_insert(limits.max_headers);
+    max_connection_age.get_or_insert(Duration(limits.max_connection_age));
+    max_requests_per_connection.get_or_insert(limits.max_requests_per_connection);
     max_streams.get_or_insert(limits.max_streams);
 }
 

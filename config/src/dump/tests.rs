@@ -73,6 +73,8 @@ listeners:
     idleTimeout: 5s
     maxHeaderSize: 64KiB
     maxHeaders: 100
+    maxConnectionAge: 1h
+    maxRequestsPerConnection: 0
     maxStreams: 128
 ";
     assert!(text.starts_with(expected), "{text}");

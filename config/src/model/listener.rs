@@ -55,6 +55,10 @@ pub struct ListenerLimits {
     pub max_header_size: u64,
     /// Headers in a request.
     pub max_headers: u32,
+    /// Age of a connection; 0 is no limit.
+    pub max_connection_age: Duration,
+    /// Requests of a connection; 0 is no limit.
+    pub max_requests_per_connection: u32,
     /// Concurrent streams of an HTTP/2 connection.
     pub max_streams: u32,
 }
@@ -71,6 +75,8 @@ impl Default for ListenerLimits {
             idle_timeout: Duration::from_secs(75),
             max_header_size: 64 << 10,
             max_headers: 100,
+            max_connection_age: Duration::from_secs(3600),
+            max_requests_per_connection: 0,
             max_streams: 128,
         }
     }

@@ -71,12 +71,32 @@ impl de::Error for ReadError {
     }
 }
 
+/// What other products call a setting, in lower case, and its name here.
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("keepaliverequests", "maxRequestsPerConnection"),
+    ("keepalivetime", "maxConnectionAge"),
+    ("limitconn", "maxConnectionsPerAddress"),
+    ("limitconnections", "maxConnectionsPerAddress"),
+    ("limitrate", "responseBandwidth"),
+    ("maxconnectionduration", "maxConnectionAge"),
+    ("maxconnectionsperip", "maxConnectionsPerAddress"),
+    ("maxkeepaliverequests", "maxRequestsPerConnection"),
+    ("minrequestbodydatarate", "minBodyRate"),
+];
+
 /// Proposes the known word nearest to an unknown one.
 pub(crate) fn did_you_mean<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
     let lower = word.to_lowercase();
+    let elsewhere = ELSEWHERE.iter().find(|(theirs, _)| *theirs == lower);
+    let known: Vec<&str> = known.into_iter().collect();
+    if let Some((_, ours)) = elsewhere
+        && known.contains(ours)
+    {
+        return Some(format!("did you mean {ours:?}?"));
+    }
     known
         .into_iter()
         .map(|candidate| {

@@ -334,6 +334,12 @@ fn limits(
             .max_header_size
             .map_or(default.max_header_size, |size| size.0),
         max_headers: limits.max_headers.unwrap_or(default.max_headers),
+        max_connection_age: limits
+            .max_connection_age
+            .map_or(default.max_connection_age, |time| time.0),
+        max_requests_per_connection: limits
+            .max_requests_per_connection
+            .unwrap_or(default.max_requests_per_connection),
         max_streams: limits.max_streams.unwrap_or(default.max_streams),
     }
 }

@@ -11,7 +11,7 @@ use pingora::{
 use portcullis_config::model::ListenerLimits;
 use tokio::sync::watch;
 
-use super::Ingress;
+use super::{Ingress, lifetime::Lifetime};
 use crate::listen::{ConnectionFacts, ConnectionHandler, Stream};
 
 /// Decoded header lists of HTTP/2 that are read, at least: one above the limit of its
@@ -24,6 +24,9 @@ struct Connection {
     facts: Arc<ConnectionFacts>,
     h2_options: H2Options,
     options: HttpServerOptions,
+    lifetime: Lifetime,
+    /// Becomes true when the listener is removed or the process drains.
+    drain: watch::Receiver<bool>,
 }
 
 #[async_trait]
@@ -34,18 +37,32 @@ impl ConnectionHandler for Ingress {
         facts: Arc<ConnectionFacts>,
         drain: watch::Receiver<bool>,
     ) {
+        // What ends an HTTP/2 connection by itself; in clear it may turn out to be one.
+        let (end, ending) = match &facts.tls {
+            Some(tls) if !tls.h2 => (None, drain.clone()),
+            _ => {
+                let (end, ending) = watch::channel(false);
+                (Some(end), ending)
+            }
+        };
         // Copied: the settings must not be held for as long as the connection lasts.
-        let (h2_options, options) = {
+        let (h2_options, options, lifetime) = {
             let limits = &facts.settings.load().limits;
-            (h2_options(limits), options(limits.idle_timeout))
+            (
+                h2_options(limits),
+                options(limits.idle_timeout),
+                Lifetime::new(limits, end),
+            )
         };
         let connection = Arc::new(Connection {
             ingress: self.clone(),
             h2_options,
             options,
+            lifetime,
+            drain,
             facts,
         });
-        connection.process_new(Box::new(stream), &drain).await;
+        connection.process_new(Box::new(stream), &ending).await;
     }
 }
 
@@ -54,12 +71,16 @@ impl HttpServerApp for Connection {
     async fn process_new_http(
         self: &Arc<Self>,
         session: ServerSession,
-        drain: &watch::Receiver<bool>,
+        _: &watch::Receiver<bool>,
     ) -> Option<ReusedHttpStream> {
-        self.ingress.serve(session, &self.facts, drain).await
+        self.ingress
+            .serve(session, &self.facts, &self.lifetime, &self.drain)
+            .await
     }
 
+    /// Asked for once, when a connection turns out to speak HTTP/2.
     fn h2_options(&self) -> Option<H2Options> {
+        self.lifetime.end_with(self.drain.clone());
         Some(self.h2_options.clone())
     }
 

@@ -33,6 +33,7 @@ mod grpc;
 mod headers;
 mod identify;
 mod identity;
+mod lifetime;
 mod mirror;
 mod misdirected;
 mod question;

@@ -45,9 +45,10 @@ impl<'a> About<'a> {
         ctx: &'a RequestContext,
     ) -> Self {
         let host = host(session, ctx);
+        let scheme = if ctx.view.secure { "https" } else { "http" };
         Self {
             method: session.req_header().method.as_str(),
-            origin: format!("{}://{host}", scheme(session, ctx)),
+            origin: format!("{scheme}://{host}"),
             path: judged_target(session, ctx),
             host,
             sent: sent(settings, rule, session, ctx),
@@ -78,20 +79,6 @@ impl<'a> About<'a> {
             put(name, value);
         }
         fields
-    }
-}
-
-/// The scheme that the client uses.
-fn scheme(session: &Session, ctx: &RequestContext) -> &'static str {
-    let told = ctx.view.trusted.then(|| {
-        let told = session.req_header().headers.get("x-forwarded-proto");
-        told.map(HeaderValue::as_bytes)
-    });
-    match told.flatten() {
-        Some(b"https") => "https",
-        Some(b"http") => "http",
-        _ if ctx.facts.tls.is_some() => "https",
-        _ => "http",
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     cors,
     error_page::page_for,
     finish::Answer,
+    lifetime::Lifetime,
     upgrade,
 };
 use crate::{
@@ -130,6 +131,7 @@ impl Ingress {
         &self,
         mut session: Session,
         facts: &Arc<ConnectionFacts>,
+        lifetime: &Lifetime,
         drain: &watch::Receiver<bool>,
     ) -> Option<ReusedHttpStream> {
         if let Err(status) = read_head(&mut session, facts, drain).await {
@@ -144,7 +146,7 @@ impl Ingress {
         let mut ctx = RequestContext::new(self.services().snapshot.load_full(), Arc::clone(facts));
         // Until there is a rule that says: an answer of our own waits no longer.
         session.set_write_timeout(Some(Timeouts::default().client_write));
-        if *drain.borrow() {
+        if lifetime.ends_with_request(ctx.started) || *drain.borrow() {
             session.set_keepalive(None);
         }
 

@@ -136,6 +136,15 @@ impl AcceptLoop {
         let max = settings.limits.max_connections_per_address;
         let counted = (max > 0).then(|| self.per_address.enter(client.ip(), max));
         if let Some(None) = counted {
+            if let Some(untold) = self.per_address.refused.note() {
+                tracing::warn!(
+                    listener = %name,
+                    client = %client.ip().to_canonical(),
+                    max,
+                    untold,
+                    "a client has as many connections as maxConnectionsPerAddress allows"
+                );
+            }
             return Err((
                 "over_address_limit",
                 io::Error::other("the client has as many connections as it may"),

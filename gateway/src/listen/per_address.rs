@@ -6,9 +6,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::telemetry::Seldom;
+
 /// Counts the open connections of each client of one listener.
 #[derive(Debug, Default)]
-pub(super) struct PerAddress(Mutex<HashMap<IpAddr, u32>>);
+pub(super) struct PerAddress {
+    open: Mutex<HashMap<IpAddr, u32>>,
+    /// Lets one refusal in a while through to the log.
+    pub(super) refused: Seldom,
+}
 
 /// A connection that is counted, until it is dropped.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ impl PerAddress {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
