@@ -56,7 +56,7 @@ async fn share(client: &mut Client, of: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_goes_before_a_cookie_and_a_cookie_before_the_weight() {
+async fn ing_40_a_header_goes_before_a_cookie_and_a_cookie_before_the_weight() {
     let gateway = gateway("header: {name: X-C}, cookie: cc, weight: 50").await;
     for mut client in [Client::h1(gateway.http()).await, h2c(gateway.http()).await] {
         for (header, cookie, expected) in [
@@ -80,13 +80,23 @@ async fn a_header_goes_before_a_cookie_and_a_cookie_before_the_weight() {
     let mut client = Client::h1(gateway.http()).await;
     let reached = share(&mut client, 1000).await;
     assert!((421..=579).contains(&reached), "{reached}");
-    // Another host of the same backend has no canary.
-    for _ in 0..10 {
-        let found = ask(&mut client, "admin.test", "always", "cc=always").await;
-        assert_eq!(found, "prod");
-    }
     let line = gateway.access_lines();
     assert!(line.iter().any(|line| line["backend"] == "next"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ing_41_a_canary_is_of_its_rule_and_of_no_other_with_that_backend() {
+    let gateway = gateway("header: {name: X-C}, cookie: cc, weight: 100").await;
+    let mut client = Client::h1(gateway.http()).await;
+    for (host, expected) in [
+        ("app.test", "next"),
+        ("admin.test", "prod"),
+        // The gateway's own answer.
+        ("orphan.test", "{\"status\":404,\"error\":\"Not"),
+    ] {
+        let found = ask(&mut client, host, "always", "cc=always").await;
+        assert_eq!(found, expected, "{host}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,10 +66,13 @@ mod tests {
         assert_eq!(paused.left(), Duration::from_secs(10));
         let mut trickles = pace(100).expect("a limit");
         let mut waited = 0;
-        while !trickles.left().is_zero() {
+        loop {
             trickles.waited(Duration::from_secs(1));
-            trickles.came(1);
             waited += 1;
+            if trickles.left().is_zero() {
+                break;
+            }
+            trickles.came(1);
         }
         assert_eq!(waited, 11);
     }
