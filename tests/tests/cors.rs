@@ -212,10 +212,17 @@ async fn every_answer_tells_the_browser_who_may_read_it() {
          Access-Control-Allow-Private-Network: true\r\n\r\nok",
     )
     .await;
-    let gateway = Gateway::start(&format!(
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(
+        folder.path().join("users"),
+        "anna:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n",
+    )
+    .expect("writable");
+    let yaml = format!(
         r"
 listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
 accessLists: [{{name: nobody, allow: []}}]
+authentications: [{{name: staff, preflight: authenticate, basic: {{users: users}}}}]
 backends:
 - {{name: one, endpoints: [{{address: {}}}]}}
 - {{name: none, endpoints: []}}
@@ -226,6 +233,7 @@ routes:
   - {{backends: [{{name: one}}]}}
   - {{matches: [{{path: {{prefix: /small}}}}], backends: [{{name: one}}], policies: {{maxBodySize: 1B}}}}
   - {{matches: [{{path: {{prefix: /closed}}}}], backends: [{{name: one}}], policies: {{access: [nobody]}}}}
+  - {{matches: [{{path: {{prefix: /staff}}}}], backends: [{{name: one}}], policies: {{authentication: [staff]}}}}
   - {{matches: [{{path: {{prefix: /none}}}}], backends: [{{name: none}}]}}
   - {{matches: [{{path: {{prefix: /moved}}}}], redirect: {{path: /new}}}}
   - {{matches: [{{path: {{prefix: /fixed}}}}], respond: {{status: 410, body: gone}}}}
@@ -234,7 +242,8 @@ routes:
   - {{matches: [{{path: {{prefix: /own}}}}], backends: [{{name: one}}], policies: {{cors: {{}}}}}}
 ",
         backend.address
-    ));
+    );
+    let gateway = Gateway::start_in(folder, &yaml, &[]);
     let shared = [
         format!("allow-origin: {APP}"),
         "expose-headers: X-Total".into(),
@@ -243,6 +252,7 @@ routes:
         for (method, path, body, status, vary) in [
             ("GET", "/", "", 200, "Accept-Language, Origin"),
             ("GET", "/closed", "", 403, "Origin"),
+            ("GET", "/staff", "", 401, "Origin"),
             ("POST", "/small", "too much", 413, "Origin"),
             ("GET", "/none", "", 503, "Origin"),
             ("GET", "/moved", "", 302, "Origin"),
@@ -263,6 +273,9 @@ routes:
                 assert_eq!(all(response.headers(), "vary"), vary, "{path} {origin}");
             }
         }
+        // A browser has no password for a preflight.
+        let response = preflight(&mut client, "/staff", APP, "PUT").await;
+        assert_eq!(response.status(), 200);
         let response = ask(&mut client, ("GET", "/"), &[], b"").await;
         assert_eq!(told(response.headers()), [""; 0]);
         assert_eq!(all(response.headers(), "vary"), "Accept-Language, Origin");
