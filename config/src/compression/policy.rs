@@ -38,32 +38,44 @@ pub enum CompressionDecision {
     Leave,
     /// It stays as it is, and another client may get it compressed.
     LeaveButVary,
+    /// It has no body, and its head is that of one that is compressed.
+    Describe(CompressionAlgorithm),
+    /// It says that what the client has is good still, which may be compressed: its
+    /// entity tag is weak (RFC 9110 section 15.4.5).
+    NotModified,
     /// It is compressed.
     Compress(CompressionAlgorithm),
 }
 
 impl Compression {
-    /// Decides on a response that has a body.
+    /// Decides on a response to a client that is `known` by something other than the
+    /// fields of its request, or is not.
     pub fn decide(
         &self,
         (method, asked): (&Method, &HeaderMap),
         (status, head): (StatusCode, &HeaderMap),
+        known: bool,
     ) -> CompressionDecision {
+        if status == StatusCode::NOT_MODIFIED && !says(head, "no-transform") {
+            return CompressionDecision::NotModified;
+        }
         let Some(essence) = essence(head).filter(|_| self.may(status, head)) else {
             return CompressionDecision::Leave;
         };
         if !self.types.iter().any(|range| range.contains(essence)) || is_grpc(essence) {
             return CompressionDecision::Leave;
         }
-        let left = *method == Method::HEAD
-            || asked.contains_key(header::RANGE)
+        let left = asked.contains_key(header::RANGE)
             || says(asked, "no-transform")
             || self.credentials == CompressionCredentials::Skip
-                && is_private(asked, head)
+                && (known || is_private(asked, head))
                 && !is_static(essence)
                 && !says(head, "public");
         let lines = asked.get_all(header::ACCEPT_ENCODING);
         match negotiate(lines, &self.algorithms) {
+            Some(algorithm) if !left && *method == Method::HEAD => {
+                CompressionDecision::Describe(algorithm)
+            }
             Some(algorithm) if !left => CompressionDecision::Compress(algorithm),
             _ => CompressionDecision::LeaveButVary,
         }
@@ -74,7 +86,7 @@ impl Compression {
         let length = head
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        // 304 has no type, and an answer to a range is a part of something else.
+        // An answer to a range is a part of something else.
         !status.is_informational()
             && !matches!(status.as_u16(), 204 | 206 | 304)
             && length.is_none_or(|length| length >= self.min_size)
@@ -113,7 +125,7 @@ mod tests {
 
     use super::*;
     use CompressionAlgorithm::{Br, Gzip};
-    use CompressionDecision::{Compress, Leave, LeaveButVary};
+    use CompressionDecision::{Compress, Describe, Leave, LeaveButVary, NotModified};
 
     fn headers(text: &str) -> HeaderMap {
         text.split('\n')
@@ -146,6 +158,7 @@ mod tests {
         policy.decide(
             (method, &headers(asked)),
             (StatusCode::from_u16(status).unwrap(), &headers(head)),
+            false,
         )
     }
 
@@ -209,7 +222,9 @@ mod tests {
                 Leave,
             ),
             (GZIP, 204, JSON, Leave),
-            (GZIP, 304, JSON, Leave),
+            (GZIP, 304, JSON, NotModified),
+            (GZIP, 304, "etag: x", NotModified),
+            (GZIP, 304, "cache-control: no-transform", Leave),
             (GZIP, 101, JSON, Leave),
             ("x: y", 200, JSON, LeaveButVary),
             (
@@ -241,8 +256,20 @@ mod tests {
             );
             assert_eq!(found, expected, "{asked} {status} {head}");
         }
-        let found = decide(CompressionCredentials::Skip, &Method::HEAD, GZIP, 200, JSON);
-        assert_eq!(found, LeaveButVary);
+        for (asked, head, expected) in [
+            (GZIP, JSON, Describe(Gzip)),
+            ("x: y", JSON, LeaveButVary),
+            (GZIP, "content-type: image/png", Leave),
+        ] {
+            let found = decide(
+                CompressionCredentials::Skip,
+                &Method::HEAD,
+                asked,
+                200,
+                head,
+            );
+            assert_eq!(found, expected, "{asked} {head}");
+        }
     }
 
     #[test]

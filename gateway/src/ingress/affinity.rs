@@ -1,9 +1,12 @@
 //! What ties a request to an endpoint: the key of a hash, and the cookie that names
 //! the endpoint of earlier requests.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
-use portcullis_config::model::{Affinity, Balance, HashKey};
+use portcullis_config::{
+    model::{Affinity, Balance, HashKey},
+    route::cookies,
+};
 
 use super::RequestContext;
 use crate::snapshot::{CompiledBackend, rendezvous};
@@ -42,12 +45,11 @@ pub(super) fn names<'a>(request: &'a RequestHeader, affinity: &Affinity) -> Vec<
 
 /// The cookie that tells the client the name of its endpoint.
 pub(super) fn set_cookie(
-    request: &RequestHeader,
     ctx: &RequestContext,
     affinity: &Affinity,
     name: &str,
 ) -> Option<HeaderValue> {
-    let secure = affinity.secure.unwrap_or_else(|| is_over_tls(request, ctx));
+    let secure = affinity.secure.unwrap_or(ctx.view.secure);
     let Affinity {
         cookie, attributes, ..
     } = affinity;
@@ -55,39 +57,9 @@ pub(super) fn set_cookie(
     HeaderValue::try_from(format!("{cookie}={name}{attributes}{secure}")).ok()
 }
 
-/// Whether the client came over TLS, to us or to a proxy that is believed.
-fn is_over_tls(request: &RequestHeader, ctx: &RequestContext) -> bool {
-    let told = request.headers.get("x-forwarded-proto");
-    ctx.facts.tls.is_some()
-        || ctx.view.trusted
-            && told.is_some_and(|told| told.as_bytes().eq_ignore_ascii_case(b"https"))
-}
-
-/// The values of a cookie, in the order of the request (RFC 6265 section 4.2).
+/// The values of a cookie, in the order of the request.
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b';'))
-        .filter_map(move |pair| {
-            let pair = pair.trim_ascii();
-            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            Some(value)
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cookie_is_found_by_its_whole_name_in_every_field() {
-        let mut headers = HeaderMap::new();
-        for line in ["a=1; ab=2;b=3", "ab=4=x; =5; ab", "xab=6; Ab=7"] {
-            headers.append(header::COOKIE, HeaderValue::from_static(line));
-        }
-        let found: Vec<_> = values(&headers, "ab").collect();
-        assert_eq!(found, [b"2".as_slice(), b"4=x"]);
-        assert_eq!(values(&headers, "c").next(), None);
-    }
+    cookies(headers)
+        .filter(move |(known, _)| *known == name.as_bytes())
+        .map(|(_, value)| value)
 }

@@ -74,15 +74,27 @@ pub(super) fn begin(
     policy: &Compression,
     request: &RequestHeader,
     head: &mut ResponseHeader,
+    known: bool,
 ) -> pingora::Result<Option<Box<Compressor>>> {
     let decision = policy.decide(
         (&request.method, &request.headers),
         (head.status, &head.headers),
+        known,
     );
     let algorithm = match decision {
         CompressionDecision::Leave => return Ok(None),
         CompressionDecision::LeaveButVary => {
             headers::vary(head, "Accept-Encoding")?;
+            return Ok(None);
+        }
+        CompressionDecision::NotModified => {
+            headers::vary(head, "Accept-Encoding")?;
+            weaken(head)?;
+            return Ok(None);
+        }
+        CompressionDecision::Describe(algorithm) => {
+            headers::vary(head, "Accept-Encoding")?;
+            describe(head, algorithm)?;
             return Ok(None);
         }
         CompressionDecision::Compress(algorithm) => algorithm,
@@ -101,13 +113,8 @@ pub(super) fn begin(
             return Ok(None);
         }
     };
-    let name = name(algorithm);
-    metrics.compression(name);
-    head.insert_header(header::CONTENT_ENCODING, name)?;
-    head.remove_header(&header::CONTENT_LENGTH);
-    // Ranges of what is made anew each time cannot be told.
-    head.remove_header(&header::ACCEPT_RANGES);
-    weaken(head)?;
+    metrics.compression(name(algorithm));
+    describe(head, algorithm)?;
     let (taken, given) = metrics.compression_bytes();
     Ok(Some(Box::new(Compressor {
         encoder,
@@ -116,6 +123,15 @@ pub(super) fn begin(
         given,
         _slot: slot,
     })))
+}
+
+/// Makes a head that of a compressed body.
+fn describe(head: &mut ResponseHeader, algorithm: CompressionAlgorithm) -> pingora::Result<()> {
+    head.insert_header(header::CONTENT_ENCODING, name(algorithm))?;
+    head.remove_header(&header::CONTENT_LENGTH);
+    // Ranges of what is made anew each time cannot be told.
+    head.remove_header(&header::ACCEPT_RANGES);
+    weaken(head)
 }
 
 /// Writes a part of a response body, and its end with the last, compressed

@@ -79,6 +79,8 @@ pub(super) struct RequestContext {
     pub(super) mirrored: bool,
     /// Copies that wait for its body. Boxed: few requests have any.
     pub(super) mirroring: Option<Box<Mirroring>>,
+    /// Whether a part of a backend's response may have left.
+    pub(super) begun: bool,
     /// How the response goes to the client.
     pub(super) passage: Passage,
     /// The response body, while it is compressed. Boxed: most are not.
@@ -146,6 +148,7 @@ impl RequestContext {
             held: HeldBody::None,
             mirrored: false,
             mirroring: None,
+            begun: false,
             passage: Passage::Stream,
             compressor: None,
             waf: None,

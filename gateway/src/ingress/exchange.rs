@@ -463,7 +463,7 @@ fn choose_endpoint(
     };
     ctx.affinity_cookie = affinity
         .zip(name)
-        .and_then(|(affinity, name)| affinity::set_cookie(request, ctx, affinity, &name));
+        .and_then(|(affinity, name)| affinity::set_cookie(ctx, affinity, &name));
     ctx.at_work = Some(endpoint.begin());
     ctx.attempts += 1;
     ctx.endpoint = Some(endpoint.address);

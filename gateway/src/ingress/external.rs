@@ -135,7 +135,10 @@ impl Ingress {
             time: limits.pending_timeout,
             gauge: &backend.metrics.pending,
         };
-        let _place = backend.gate().enter(queueing).await.map_err(full)?;
+        let _place = match backend.gate().try_enter() {
+            Some(place) => place,
+            None => backend.gate().enter(queueing).await.map_err(full)?,
+        };
         let mut tried = Vec::new();
         loop {
             let chosen = backend.choose(&tried, Preference::default());

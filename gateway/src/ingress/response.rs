@@ -232,6 +232,8 @@ async fn send_head(
     if ends_with_connection(session, &head, end) {
         session.set_keepalive(None);
     }
+    // From here on it may have left, whatever becomes of the writing.
+    ctx.begun = true;
     Ok(client::write_head(session, head, end).await?)
 }
 
@@ -263,7 +265,9 @@ fn change_head(
     if let Some(policy) = &rule.rule.policies.compression
         && (no_body || !end)
     {
-        ctx.compressor = compress::begin(services, policy, request, head)?;
+        let certificate = ctx.facts.tls.as_ref().and_then(|tls| tls.client.as_ref());
+        let known = ctx.identity.is_some() || certificate.is_some();
+        ctx.compressor = compress::begin(services, policy, request, head, known)?;
     }
     if session.is_http2() || no_body || head.headers.contains_key(header::CONTENT_LENGTH) {
         return Ok(());

@@ -233,9 +233,10 @@ impl Ingress {
             let cookies = cookies.map(|cookie| (header::SET_COOKIE, cookie));
             refusal.headers.extend(cookies);
         }
-        let begun = session
-            .response_written()
-            .is_some_and(|head| !head.status.is_informational());
+        let begun = ctx.begun
+            || session
+                .response_written()
+                .is_some_and(|head| !head.status.is_informational());
         let ended = if begun || refusal.reason == "dropped" {
             Ended::Cut
         } else {
