@@ -361,9 +361,7 @@ pub(super) fn forwarded_fields(
 /// What the connection says of its client's certificate; `None` where it asks for none.
 fn client_headers(ctx: &RequestContext) -> Option<&[(HeaderName, Vec<u8>)]> {
     let tls = ctx.facts.tls.as_ref()?;
-    let asks =
-        !tls.client_headers.is_empty() || tls.terms.load().settings.client_certificates.is_some();
-    asks.then_some(&tls.client_headers)
+    tls.asks_for_certificate.then_some(&tls.client_headers)
 }
 
 /// The host of a request that has no field for it: that of its target, or the

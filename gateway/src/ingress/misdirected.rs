@@ -19,11 +19,11 @@ pub(super) fn check(tls: &Tls, facts: &ConnectionFacts, view: &RequestView) -> R
     let Some(connection) = &facts.tls else {
         return Ok(());
     };
-    let table = tls.table();
     let as_asked = connection.sni.as_deref() == Some(&*view.host);
-    if as_asked && connection.generation.load(Ordering::Relaxed) == table.generation {
+    if as_asked && connection.generation.load(Ordering::Relaxed) == tls.generation() {
         return Ok(());
     }
+    let table = tls.table();
     compare(&table, facts, connection, view)?;
     if as_asked {
         connection
@@ -40,7 +40,7 @@ pub(super) fn check_clear(
     facts: &ConnectionFacts,
     view: &RequestView,
 ) -> Result<(), Refusal> {
-    if facts.tls.is_none() && tls.table().refuses_in_clear(&facts.listener, &view.host) {
+    if facts.tls.is_none() && tls.refuses_in_clear(&facts.listener, &view.host) {
         return Err(refuse("clear-text"));
     }
     Ok(())

@@ -270,6 +270,7 @@ impl AcceptLoop {
                 .and_then(|suite| suite.suite().as_str())
                 .unwrap_or("unknown"),
             h2: session.alpn_protocol() == Some(b"h2"),
+            asks_for_certificate: wanted.is_some(),
             client_headers: wanted.map_or_else(Vec::new, |wanted| {
                 client_headers(&wanted.headers, client.as_deref())
             }),

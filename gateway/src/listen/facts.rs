@@ -64,6 +64,8 @@ pub struct TlsConnection {
     pub cipher: &'static str,
     /// Whether HTTP/2 was agreed on.
     pub h2: bool,
+    /// Whether a certificate was asked for.
+    pub asks_for_certificate: bool,
     /// The certificate that the client has shown, which was verified.
     pub client: Option<Box<ClientCertificate>>,
     /// What backends are told of it.

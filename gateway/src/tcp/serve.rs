@@ -1,6 +1,7 @@
 //! The life of a connection that is passed on.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Instant, SystemTime},
 };
@@ -14,6 +15,7 @@ use super::connect::{Upstream, connect};
 use crate::{
     listen::{TcpConnection, TcpHandler},
     relay::{RelayLimits, TICK, Traffic, relay},
+    slots::Slot,
     snapshot::{CompiledTcpRoute, Snapshot},
     telemetry::{AccessLog, ConnectionRecord, Metrics},
 };
@@ -67,9 +69,9 @@ impl TcpRelay {
         &self,
         connection: &TcpConnection,
         route: Option<&Arc<CompiledTcpRoute>>,
-    ) -> Result<(Upstream, crate::slots::Slot), Denied> {
+    ) -> Result<(Upstream, Slot), Denied> {
         let route = route.ok_or_else(|| Denied::new("route", "no-route"))?;
-        judge(&route.route, connection)?;
+        access(&route.route, connection.client, connection.peer)?;
         let slot = route
             .open
             .take()
@@ -121,8 +123,8 @@ impl TcpRelay {
 /// What a connection that is open is judged by.
 struct Facts<'a> {
     name: &'a str,
-    client: std::net::SocketAddr,
-    peer: std::net::SocketAddr,
+    client: SocketAddr,
+    peer: SocketAddr,
 }
 
 impl Facts<'_> {
@@ -137,15 +139,7 @@ impl Facts<'_> {
     }
 }
 
-fn judge(route: &TcpRoute, connection: &TcpConnection) -> Result<(), Denied> {
-    access(route, connection.client, connection.peer)
-}
-
-fn access(
-    route: &TcpRoute,
-    client: std::net::SocketAddr,
-    peer: std::net::SocketAddr,
-) -> Result<(), Denied> {
+fn access(route: &TcpRoute, client: SocketAddr, peer: SocketAddr) -> Result<(), Denied> {
     let (client, peer) = (client.ip().to_canonical(), peer.ip().to_canonical());
     for list in &route.access {
         let reason = match list.judge(client, peer) {

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -29,7 +29,12 @@ const SESSIONS: usize = 10_000;
 pub struct Tls {
     shared: Shared,
     table: ArcSwap<TlsTable>,
+    /// Tables made so far.
     generations: AtomicU64,
+    /// Number of the table in force, for requests to look at first.
+    generation: AtomicU64,
+    /// Whether it has hosts that are not served in clear, for the same.
+    guards_clear: AtomicBool,
 }
 
 /// The settings of every listener and host, as they are at one time.
@@ -78,6 +83,8 @@ impl Tls {
             },
             table: ArcSwap::default(),
             generations: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            guards_clear: AtomicBool::new(false),
         })
     }
 
@@ -105,8 +112,22 @@ impl Tls {
 
     /// Has new handshakes and requests go by this table and these files.
     pub fn commit(&self, table: TlsTable, files: TlsFiles) {
+        let (generation, guards) = (table.generation, !table.not_in_clear.is_empty());
         self.shared.files.store(Arc::new(files));
         self.table.store(Arc::new(table));
+        self.guards_clear.store(guards, Ordering::Release);
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    /// Number of the table in force.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether a host must not be served by an http listener.
+    pub fn refuses_in_clear(&self, listener: &str, host: &str) -> bool {
+        self.guards_clear.load(Ordering::Acquire)
+            && self.table.load().refuses_in_clear(listener, host)
     }
 
     /// The files that it goes by.
@@ -238,12 +259,8 @@ impl TlsTable {
             .is_some_and(|hosts| hosts.passes)
     }
 
-    /// Whether a host must not be served by an http listener.
-    pub fn refuses_in_clear(&self, listener: &str, host: &str) -> bool {
-        !self.not_in_clear.is_empty()
-            && self
-                .not_in_clear
-                .get(listener)
-                .is_some_and(|hosts| hosts.find(host).is_some_and(|required| *required))
+    fn refuses_in_clear(&self, listener: &str, host: &str) -> bool {
+        let hosts = self.not_in_clear.get(listener);
+        hosts.is_some_and(|hosts| hosts.find(host).is_some_and(|required| *required))
     }
 }
