@@ -93,6 +93,14 @@ impl Raw {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Reads what comes next; empty at the end of the connection.
+    pub fn some(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 4096];
+        let read = self.stream.read(&mut bytes).unwrap_or(0);
+        bytes.truncate(read);
+        bytes
+    }
+
     /// Reads to the end of the connection; the error that it ends with, where it is not closed.
     pub fn end(&mut self) -> Option<std::io::ErrorKind> {
         let read = self.stream.read_to_end(&mut Vec::new());

@@ -49,6 +49,9 @@ pub struct Policies {
     /// also serve requests that no rule takes. Default: none, a short JSON text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_pages: Option<Vec<String>>,
+    /// How fast the body of one response is sent. Default: as fast as it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_bandwidth: Option<ResponseBandwidth>,
     /// How slow a request body may come; slower gets 408. gRPC calls and upgrades are exempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_body_rate: Option<MinBodyRate>,
@@ -72,6 +75,19 @@ pub enum Https {
     Redirect,
     /// It is refused with 403.
     Required,
+}
+
+/// How fast the body of one response of a backend is sent to its client; what an
+/// upgraded connection carries is exempt. Each field is inherited by itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ResponseBandwidth {
+    /// Bytes in a second, as they are sent, compressed or not. Default `0`, which is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ByteSize>,
+    /// Bytes that go out as fast as they can before. Default `0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<ByteSize>,
 }
 
 /// How slow a request body may come. Each field is inherited by itself.

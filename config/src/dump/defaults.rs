@@ -10,8 +10,8 @@ use crate::{
         ByteSize, ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
         EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
         ListenerProtocol, Logs, Management, Match, MinBodyRate, PathMatch, Policies, Process,
-        RateLimit, RateLimitKey, Resolver, Retries, RouteWaf, Rule, TcpRoute, Timeouts, WafMode,
-        WafProfile, WafRules,
+        RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf, Rule, TcpRoute,
+        Timeouts, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -317,6 +317,10 @@ fn policies(meant: &model::Policies) -> Policies {
                 .as_deref()
                 .map_or_else(Compression::default, compression),
         ),
+        response_bandwidth: Some(ResponseBandwidth {
+            rate: Some(ByteSize(meant.response_bandwidth.rate)),
+            after: Some(ByteSize(meant.response_bandwidth.after)),
+        }),
         min_body_rate: Some(MinBodyRate {
             rate: Some(ByteSize(meant.min_body_rate.rate)),
             grace: Some(Duration(meant.min_body_rate.grace)),

@@ -246,6 +246,8 @@ pub struct Policies {
     pub cors: Option<Arc<Cors>>,
     /// Compression of responses.
     pub compression: Option<Arc<Compression>>,
+    /// How fast the body of one response is sent.
+    pub response_bandwidth: ResponseBandwidth,
     /// How slow a request body may come.
     pub min_body_rate: MinBodyRate,
     /// How long things may take.
@@ -273,6 +275,15 @@ impl Default for Retries {
             statuses: Vec::new(),
         }
     }
+}
+
+/// How fast the body of one response is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResponseBandwidth {
+    /// Bytes in a second; 0 is no limit.
+    pub rate: u64,
+    /// Bytes before it begins.
+    pub after: u64,
 }
 
 /// How slow a request body may come. The document's defaults are [`Default`].

@@ -7,7 +7,7 @@ use crate::{
     document,
     model::{
         AccessList, Authentication, Compression, Cors, EncodedSlashes, ErrorPages, Https,
-        MinBodyRate, Policies, RateLimit, Retries, Satisfy, Timeouts, WafMode,
+        MinBodyRate, Policies, RateLimit, ResponseBandwidth, Retries, Satisfy, Timeouts, WafMode,
     },
 };
 
@@ -29,6 +29,7 @@ pub(super) struct Level {
     pub(super) error_pages: Option<Vec<Arc<ErrorPages>>>,
     cors: Option<Control<Option<Arc<Cors>>>>,
     compression: Option<Option<Arc<Compression>>>,
+    response_bandwidth: document::ResponseBandwidth,
     min_body_rate: document::MinBodyRate,
     timeouts: document::Timeouts,
     retries: document::Retries,
@@ -111,6 +112,7 @@ pub(super) fn level(
         compression: policies.compression.as_ref().map(|wanted| {
             compression(&format!("{path}.compression"), wanted, report).map(Arc::new)
         }),
+        response_bandwidth: policies.response_bandwidth.clone().unwrap_or_default(),
         min_body_rate: policies
             .min_body_rate
             .as_ref()
@@ -197,6 +199,16 @@ pub(super) fn inherit(levels: [&Level; 3]) -> (Policies, bool) {
             .iter()
             .find_map(|level| level.compression.clone())
             .unwrap_or_default(),
+        response_bandwidth: ResponseBandwidth {
+            rate: levels
+                .iter()
+                .find_map(|level| level.response_bandwidth.rate)
+                .map_or(0, |rate| rate.0),
+            after: levels
+                .iter()
+                .find_map(|level| level.response_bandwidth.after)
+                .map_or(0, |after| after.0),
+        },
         min_body_rate: MinBodyRate {
             rate: levels
                 .iter()

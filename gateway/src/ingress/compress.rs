@@ -19,7 +19,7 @@ use prometheus::IntCounter;
 
 use super::{
     Refusal, RequestContext, Services, Session, Stage, client, encoder::Encoder, headers,
-    serve::Stop,
+    serve::Stop, throttle,
 };
 use crate::slots::Slot;
 
@@ -143,13 +143,14 @@ pub(super) async fn write_body(
     end: bool,
 ) -> Result<(), Stop> {
     if ctx.compressor.is_none() {
-        return Ok(client::write_body(session, bytes, end).await?);
+        return Ok(throttle::write_body(session, ctx, bytes, end).await?);
     }
     for slice in bytes.chunks(SLICE) {
         let Some(compressor) = &mut ctx.compressor else {
             break;
         };
-        write(session, compressor.encode(slice)?).await?;
+        let part = compressor.encode(slice)?;
+        write(session, ctx, part).await?;
         if bytes.len() > SLICE {
             tokio::task::yield_now().await;
         }
@@ -164,7 +165,10 @@ pub(super) async fn write_body(
 /// Has the client get what the backend has sent so far.
 pub(super) async fn flush(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Stop> {
     match &mut ctx.compressor {
-        Some(compressor) => write(session, compressor.flush()?).await,
+        Some(compressor) => {
+            let part = compressor.flush()?;
+            write(session, ctx, part).await
+        }
         None => Ok(()),
     }
 }
@@ -172,14 +176,14 @@ pub(super) async fn flush(session: &mut Session, ctx: &mut RequestContext) -> Re
 /// Ends a compressed body, where there is one; trailers may follow.
 pub(super) async fn finish(session: &mut Session, ctx: &mut RequestContext) -> Result<(), Stop> {
     match ctx.compressor.take() {
-        Some(compressor) => write(session, compressor.finish()?).await,
+        Some(compressor) => write(session, ctx, compressor.finish()?).await,
         None => Ok(()),
     }
 }
 
-async fn write(session: &mut Session, bytes: Bytes) -> Result<(), Stop> {
+async fn write(session: &mut Session, ctx: &mut RequestContext, bytes: Bytes) -> Result<(), Stop> {
     if !bytes.is_empty() {
-        client::write_body(session, bytes, false).await?;
+        throttle::write_body(session, ctx, bytes, false).await?;
     }
     Ok(())
 }

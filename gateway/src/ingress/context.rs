@@ -13,7 +13,7 @@ use portcullis_waf::Transaction;
 
 use super::{
     Refusal, compress::Compressor, identity::Identity, mirror::Mirroring,
-    request_id::new_request_id, response::Passage, view::RequestView,
+    request_id::new_request_id, response::Passage, throttle::Throttle, view::RequestView,
 };
 use crate::{
     inspect::{Hold, WafOutcome},
@@ -47,6 +47,8 @@ pub(super) struct RequestContext {
     pub(super) rewritten: Option<String>,
     /// Who the client is, where it was asked.
     pub(super) identity: Option<Box<Identity>>,
+    /// How fast its response is sent, where that is limited.
+    pub(super) throttle: Option<Box<Throttle>>,
     /// Why it was refused, where it was.
     pub(super) refusal: Option<Refusal>,
     /// The backend it went to.
@@ -132,6 +134,7 @@ impl RequestContext {
             reached: Reached::default(),
             rewritten: None,
             identity: None,
+            throttle: None,
             refusal: None,
             backend: None,
             endpoint: None,

@@ -33,6 +33,7 @@ use super::{
     response::has_no_body,
     retry::{self, Reached, Repeatable},
     serve::{Ended, Stop},
+    throttle::Throttle,
     upgrade,
 };
 use crate::{
@@ -119,6 +120,7 @@ impl Ingress {
             keep: idempotent && rule.rule.policies.retries.attempts > 0,
         };
         let framed = Framed::of(session, ctx, upgrade);
+        ctx.throttle = Throttle::new(&rule.rule.policies.response_bandwidth);
         let mut stale = false;
         loop {
             let backend = choose_backend(session, ctx, rule)?;

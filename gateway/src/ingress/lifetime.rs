@@ -1,7 +1,6 @@
 //! How long a connection of a client is used.
 
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -77,8 +76,7 @@ impl Lifetime {
 /// The age that one connection may reach: nine tenths and more, by chance. Clients
 /// that came together must not all come back together.
 fn spread(age: Duration) -> Duration {
-    let chance = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-    age.mul_f64(0.9 + 0.1 * chance)
+    age.mul_f64(0.9 + 0.1 * fastrand::f64())
 }
 
 #[cfg(test)]

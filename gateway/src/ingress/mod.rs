@@ -45,6 +45,7 @@ mod response;
 mod retry;
 mod rewrite;
 mod serve;
+mod throttle;
 mod upgrade;
 mod view;
 
