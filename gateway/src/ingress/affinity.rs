@@ -42,25 +42,16 @@ pub(super) fn names<'a>(request: &'a RequestHeader, affinity: &Affinity) -> Vec<
 
 /// The cookie that tells the client the name of its endpoint.
 pub(super) fn set_cookie(
-    request: &RequestHeader,
     ctx: &RequestContext,
     affinity: &Affinity,
     name: &str,
 ) -> Option<HeaderValue> {
-    let secure = affinity.secure.unwrap_or_else(|| is_over_tls(request, ctx));
+    let secure = affinity.secure.unwrap_or(ctx.view.secure);
     let Affinity {
         cookie, attributes, ..
     } = affinity;
     let secure = if secure { "; Secure" } else { "" };
     HeaderValue::try_from(format!("{cookie}={name}{attributes}{secure}")).ok()
-}
-
-/// Whether the client came over TLS, to us or to a proxy that is believed.
-fn is_over_tls(request: &RequestHeader, ctx: &RequestContext) -> bool {
-    let told = request.headers.get("x-forwarded-proto");
-    ctx.facts.tls.is_some()
-        || ctx.view.trusted
-            && told.is_some_and(|told| told.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
 /// The values of a cookie, in the order of the request (RFC 6265 section 4.2).

@@ -47,7 +47,7 @@ pub(super) fn choose(
         && let (Some(sticky), Some(cookie)) = (&rule.sticky, &rule.rule.sticky)
         && let Some(name) = sticky.name_of(backend)
     {
-        ctx.sticky_cookie = affinity::set_cookie(request, ctx, cookie, name);
+        ctx.sticky_cookie = affinity::set_cookie(ctx, cookie, name);
     }
     Some(Arc::clone(backend))
 }
