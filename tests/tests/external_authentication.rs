@@ -278,7 +278,13 @@ async fn a_trusted_proxy_says_how_the_client_asked() {
     let gateway = Gateway::start(&yaml);
     let told = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n";
     for (headers, url, client) in [
-        (told, "https://shop.example/x", "192.0.2.7"),
+        // The rule is that of a.example, whatever the proxy tells of another.
+        (told, "https://a.example/x", "192.0.2.7"),
+        (
+            "X_Original_URL: https://evil/\r\nX-Original_Method: PUT\r\nssl-client-verify: SUCCESS\r\n",
+            "http://a.example/x",
+            "127.0.0.1",
+        ),
         ("", "http://a.example/x", "127.0.0.1"),
         (
             "X-Forwarded-Proto: javascript\r\n",
@@ -304,7 +310,10 @@ async fn a_trusted_proxy_says_how_the_client_asked() {
         assert_eq!(all(asked, "x-real-ip"), [client], "{headers}");
         assert_eq!(all(asked, "x-forwarded-proto").len(), 1, "{asked}");
         assert_eq!(all(asked, "x-forwarded-host").len(), 1, "{asked}");
-        assert!(all(asked, "x-auth-user").is_empty(), "{asked}");
+        assert_eq!(all(asked, "x-forwarded-host"), ["a.example"], "{asked}");
+        for name in ["x-auth-user", "x_original_url", "x-original_method"] {
+            assert!(all(asked, name).is_empty(), "{name}: {asked}");
+        }
         let escaped = url.replace(':', "%3A").replace('/', "%2F");
         assert_eq!(
             all(&told, "location"),

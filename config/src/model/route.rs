@@ -109,6 +109,8 @@ pub struct Rule {
     pub id: String,
     /// Name of its route.
     pub route: String,
+    /// Names of the listeners it is served on; empty means all.
+    pub listeners: Vec<String>,
     /// What is done.
     pub action: Action,
     /// Host header for the backend.

@@ -94,7 +94,7 @@ fn route(
         let matches: Vec<Match> = matches.into_iter().map(|(_, wanted)| wanted).collect();
         let rule = self::rule(
             &path,
-            (&route.name, index),
+            (route, index),
             rule,
             &matches,
             &policies,
@@ -136,7 +136,7 @@ fn refuse_tcp_listeners(
 /// must have, it forwards nowhere.
 fn rule(
     path: &str,
-    (route, index): (&str, usize),
+    (route, index): (&document::Route, usize),
     rule: &document::Rule,
     matches: &[Match],
     route_policies: &Level,
@@ -192,8 +192,9 @@ fn rule(
             headers::changes(&format!("{path}.{field}"), wanted.as_ref(), report)
         };
         Rule {
-            id: format!("{route}/{index}"),
-            route: route.to_owned(),
+            id: format!("{}/{index}", route.name),
+            route: route.name.clone(),
+            listeners: route.listeners.clone(),
             action,
             rewrite_host,
             rewrite_path,

@@ -42,8 +42,10 @@ pub struct Question<'a> {
     pub origin: &'a str,
     /// Path with query.
     pub path: &'a str,
-    /// Address of the client.
+    /// Address of the client, and what is told of those before it.
     pub client: &'a str,
+    /// Fingerprint of the certificate that the client showed; empty where it showed none.
+    pub certificate: &'a str,
     /// Headers of the client that are sent.
     pub headers: &'a [(HeaderName, HeaderValue)],
 }
@@ -135,6 +137,8 @@ impl ExternalCheck {
             (wanted.host, question.origin),
             (wanted.path, question.path),
             (wanted.client, question.client),
+            // Who has another certificate is another, whatever the settings say.
+            (true, question.certificate),
         ] {
             parts.push(if wanted { part.as_bytes() } else { b"" });
         }

@@ -42,6 +42,10 @@ pub(super) async fn redirect(
         Some(target) => target,
         None => &*judged_target(session, ctx),
     };
+    if ctx.view.host.is_empty() && redirect.host.is_none() {
+        // A client of HTTP/1.0 that names none: the path would be read as one.
+        return Err(Refusal::new(400, Stage::Route, "no-host").into());
+    }
     let to = location(
         redirect,
         RedirectFrom {

@@ -104,7 +104,7 @@ impl Ingress {
             }
         }
         if !matches!(rule.rule.action, Action::Redirect(_)) {
-            misdirected::check_clear(&self.services().tls, &ctx.facts, &ctx.view)?;
+            misdirected::check_clear(&self.services().tls, &ctx.facts, &ctx.view, &rule.rule)?;
         }
         if admission == Admission::ByIdentity {
             // Boxed, as below.

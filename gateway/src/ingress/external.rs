@@ -35,13 +35,29 @@ impl Ingress {
         ctx: &RequestContext,
         identity: &mut Identity,
     ) -> Result<(), Refusal> {
+        let headers = &session.req_header().headers;
+        if headers
+            .get_all(header::AUTHORIZATION)
+            .iter()
+            .nth(1)
+            .is_some()
+        {
+            // The server may judge the one, and the backend believe the other.
+            return Err(Refusal::new(
+                400,
+                Stage::Authentication,
+                "credentials-twice",
+            ));
+        }
         let about = About::new(settings, rule, session, ctx);
-        let client = ctx.view.client.map(|client| client.to_string());
+        let client = client_and_its_proxies(session, ctx);
+        let certificate = ctx.facts.tls.as_ref().and_then(|tls| tls.client.as_ref());
         let place = check.place(&Question {
             method: about.method,
             origin: &about.origin,
             path: &about.path,
-            client: client.as_deref().unwrap_or_default(),
+            client: &client,
+            certificate: certificate.map_or("", |shown| &shown.fingerprint),
             headers: &about.sent,
         });
         let recalled = place.and_then(|place| check.recall(&place));
@@ -175,6 +191,22 @@ impl Ingress {
             }
         }
     }
+}
+
+/// The address of the client, and of those before it, as the server is told of them.
+fn client_and_its_proxies(session: &Session, ctx: &RequestContext) -> String {
+    let mut text = ctx
+        .view
+        .client
+        .map_or(String::new(), |client| client.to_string());
+    if ctx.view.trusted {
+        let chain = session.req_header().headers.get_all("x-forwarded-for");
+        for line in chain {
+            text.push_str(", ");
+            text.push_str(&String::from_utf8_lossy(line.as_bytes()));
+        }
+    }
+    text
 }
 
 fn unavailable() -> Refusal {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
@@ -359,7 +359,7 @@ pub(super) fn forwarded_fields(
 }
 
 /// What the connection says of its client's certificate; `None` where it asks for none.
-fn client_headers(ctx: &RequestContext) -> Option<&[(HeaderName, Vec<u8>)]> {
+pub(super) fn client_headers(ctx: &RequestContext) -> Option<&[(HeaderName, Vec<u8>)]> {
     let tls = ctx.facts.tls.as_ref()?;
     tls.asks_for_certificate.then_some(&tls.client_headers)
 }
@@ -375,7 +375,7 @@ fn host_without_field(ctx: &RequestContext) -> String {
 }
 
 /// The host that the client asked for, as it wrote it, its port included.
-pub(super) fn host_value(request: &RequestHeader) -> Option<&[u8]> {
+fn host_value(request: &RequestHeader) -> Option<&[u8]> {
     match request.headers.get(header::HOST) {
         Some(host) => Some(host.as_bytes()),
         None => Some(request.uri.authority()?.as_str().as_bytes()),
@@ -430,7 +430,7 @@ pub(super) fn only_from_trusted(name: &str) -> bool {
 
 /// Whether a header tells of a client's certificate; where the gateway asks for
 /// one itself, not even a trusted proxy may send it.
-fn tells_of_certificate(name: &str) -> bool {
+pub(super) fn tells_of_certificate(name: &str) -> bool {
     const FAMILIES: [&str; 4] = [
         "ssl-client-",
         "x-ssl-client-",

@@ -23,7 +23,7 @@ impl Ingress {
     pub(super) async fn identify(
         &self,
         rule: &CompiledRule,
-        session: &Session,
+        session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<(), Refusal> {
         if leads_to_https(rule, ctx) {
@@ -59,7 +59,13 @@ impl Ingress {
                 Err(_) => "deny",
             };
             metrics.authentication(&settings.name, verdict);
-            found.map_err(|refusal| refusal.by(&settings.name))?;
+            if let Err(mut refusal) = found {
+                // What an earlier one renewed is good, whatever becomes of the request.
+                let cookies = identity.cookies.into_iter();
+                let cookies = cookies.map(|cookie| (header::SET_COOKIE, cookie));
+                refusal.headers.extend(cookies);
+                return Err(refusal.by(&settings.name));
+            }
         }
         ctx.identity = Some(identity);
         Ok(())
@@ -112,15 +118,18 @@ fn leads_to_https(rule: &CompiledRule, ctx: &RequestContext) -> bool {
 /// Whether a request is the question of a browser whether it may ask (a CORS
 /// preflight). It has no credentials by its nature, and never a body; one that asks
 /// to be taken for another method is none.
-fn is_preflight(session: &Session) -> bool {
+fn is_preflight(session: &mut Session) -> bool {
     const OVERRIDES: [&str; 3] = [
         "x-http-method-override",
         "x-http-method",
         "x-method-override",
     ];
+    // HTTP/2 announces no body.
+    let no_body = session.is_body_empty();
     let request = session.req_header();
     let headers = &request.headers;
-    request.method == Method::OPTIONS
+    no_body
+        && request.method == Method::OPTIONS
         && headers.contains_key(header::ORIGIN)
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         && !headers.contains_key(header::TRANSFER_ENCODING)

@@ -8,6 +8,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use portcullis_config::model::Rule;
+
 use super::{Refusal, Stage, view::RequestView};
 use crate::{
     listen::{ConnectionFacts, TlsConnection},
@@ -16,6 +18,9 @@ use crate::{
 
 /// Refuses a request whose host has other TLS settings than its connection.
 pub(super) fn check(tls: &Tls, facts: &ConnectionFacts, view: &RequestView) -> Result<(), Refusal> {
+    if facts.is_of_another_listener() {
+        return Err(refuse("listener-changed"));
+    }
     let Some(connection) = &facts.tls else {
         return Ok(());
     };
@@ -39,8 +44,9 @@ pub(super) fn check_clear(
     tls: &Tls,
     facts: &ConnectionFacts,
     view: &RequestView,
+    rule: &Rule,
 ) -> Result<(), Refusal> {
-    if facts.tls.is_none() && tls.refuses_in_clear(&facts.listener, &view.host) {
+    if facts.tls.is_none() && tls.refuses_in_clear(&facts.listener, &view.host, &rule.listeners) {
         return Err(refuse("clear-text"));
     }
     Ok(())

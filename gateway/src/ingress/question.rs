@@ -1,14 +1,16 @@
 //! What a server is asked about a request.
 
-use std::borrow::Cow;
-
 use http::{HeaderName, HeaderValue, header};
-use portcullis_config::{model::External, route::canonical_host};
+use portcullis_config::model::External;
 
 use super::{
     RequestContext, Session,
-    forward::{forwarded_fields, host_value, is_identity, is_ours, only_from_trusted},
-    rewrite::judged_target,
+    forward::{
+        X_FORWARDED_HOST, client_headers, forwarded_fields, is_identity, is_ours,
+        only_from_trusted, tells_of_certificate,
+    },
+    headers::alike,
+    rewrite::query_of,
 };
 use crate::{hop_by_hop::listed_in_connection, inspect::joined_cookies, snapshot::CompiledRule};
 
@@ -26,10 +28,10 @@ const ABOUT: [HeaderName; 6] = [
 pub(super) struct About<'a> {
     /// Method.
     pub(super) method: &'a str,
-    /// Scheme, host and port that the client asks, as a trusted proxy says where one does.
+    /// Scheme, host and port that the client asks; the scheme as a trusted proxy tells it.
     pub(super) origin: String,
     /// Path that was judged, with the query.
-    pub(super) path: Cow<'a, str>,
+    pub(super) path: String,
     /// Host for the question, where its settings name none.
     pub(super) host: String,
     /// Fields of the client that are sent.
@@ -44,12 +46,12 @@ impl<'a> About<'a> {
         session: &'a Session,
         ctx: &'a RequestContext,
     ) -> Self {
-        let host = host(session, ctx);
+        let host = host(ctx);
         let scheme = if ctx.view.secure { "https" } else { "http" };
         Self {
             method: session.req_header().method.as_str(),
             origin: format!("{scheme}://{host}"),
-            path: judged_target(session, ctx),
+            path: path(session, ctx),
             host,
             sent: sent(settings, rule, session, ctx),
         }
@@ -70,8 +72,11 @@ impl<'a> About<'a> {
             }
         };
         forwarded_fields(session.req_header(), ctx, |name, _, value| {
-            put(name, value);
+            if name != X_FORWARDED_HOST {
+                put(name, value);
+            }
         });
+        put(&X_FORWARDED_HOST, self.host.as_bytes());
         let (path, method) = (self.path.as_bytes(), self.method.as_bytes());
         let url = format!("{}{}", self.origin, self.path);
         let said = [url.as_bytes(), path, method, path, method, path];
@@ -82,19 +87,23 @@ impl<'a> About<'a> {
     }
 }
 
-/// Host and port that the client asks.
-fn host(session: &Session, ctx: &RequestContext) -> String {
-    let request = session.req_header();
-    let told = ctx.view.trusted.then(|| {
-        let told = request.headers.get("x-forwarded-host")?.to_str().ok()?;
-        canonical_host(told).ok().map(|_| told.to_owned())
-    });
-    told.flatten()
-        .or_else(|| {
-            let host = host_value(request)?;
-            Some(String::from_utf8_lossy(host).into_owned())
-        })
-        .unwrap_or_else(|| ctx.facts.local.to_string())
+/// Host and port that were judged. What a proxy tells of another host is not asked about:
+/// the rule, and the backend, are those of this one.
+fn host(ctx: &RequestContext) -> String {
+    match (ctx.view.host.as_str(), ctx.view.port) {
+        ("", _) => ctx.facts.local.to_string(),
+        (host, Some(port)) => format!("{host}:{port}"),
+        (host, None) => host.to_owned(),
+    }
+}
+
+/// The path that was judged, in its canonical form, with the query.
+fn path(session: &Session, ctx: &RequestContext) -> String {
+    let query = query_of(session.req_header().raw_path());
+    match query {
+        None => ctx.view.path.clone(),
+        Some(query) => format!("{}?{}", ctx.view.path, String::from_utf8_lossy(query)),
+    }
 }
 
 /// The fields of the client that are sent: none of its connection, its body, and
@@ -113,11 +122,16 @@ fn sent(
         .authentication
         .iter()
         .any(|authentication| !authentication.forwards_credentials());
+    let told_of_certificate = client_headers(ctx).is_some();
     let stays = |name: &HeaderName| {
         is_ours(name.as_str())
             || describes_body_or_condition(name.as_str())
             || (!ctx.view.trusted && only_from_trusted(name.as_str()))
-            || ABOUT.contains(name)
+            || *name == X_FORWARDED_HOST
+            || ABOUT
+                .iter()
+                .any(|known| alike(known.as_str(), name.as_str()))
+            || (told_of_certificate && tells_of_certificate(name.as_str()))
             || match *name {
                 header::AUTHORIZATION => passwords_end_here,
                 _ => is_identity(name, rule),

@@ -160,7 +160,8 @@ impl Refusal {
         }
         let rule = ctx.rule.as_ref().map(|rule| &rule.rule.policies);
         if let Some(policy) = rule.and_then(|policies| policies.cors.as_ref()) {
-            // A page must be able to read why its request was refused.
+            // A page must be able to read why its request was refused. The rule's own
+            // changes are left out: a Cache-Control of its answers is none of this one.
             cors::decorate(policy, session.req_header(), &mut head)?;
         }
         if !session.is_body_done() {

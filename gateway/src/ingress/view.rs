@@ -229,6 +229,8 @@ fn split_target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
         query
             .iter()
             .any(|byte| byte.is_ascii_control() || *byte == b' ')
+            // It could not be passed on as it is wherever the path is changed.
+            || std::str::from_utf8(query).is_err()
     }) {
         return Err(refuse("bad-query"));
     }

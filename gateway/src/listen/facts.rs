@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
-use portcullis_config::model::Listener;
+use portcullis_config::model::{Listener, ListenerProtocol};
 
 use super::Body;
 use crate::{
@@ -77,6 +77,14 @@ pub struct TlsConnection {
 }
 
 impl ConnectionFacts {
+    /// Whether the listener that took the connection is another by now: one of another
+    /// name or protocol on the same address, by whose rules it was not made.
+    pub fn is_of_another_listener(&self) -> bool {
+        let settings = self.settings.load();
+        let is_tls = settings.protocol == ListenerProtocol::Https;
+        is_tls != self.tls.is_some() || *settings.name != *self.listener
+    }
+
     /// What the access log tells of the handshake.
     pub fn tls_facts(&self) -> Option<TlsFacts<'_>> {
         self.tls.as_ref().map(|tls| TlsFacts {

@@ -142,6 +142,12 @@ impl HostTls {
         Arc::clone(&self.config)
     }
 
+    /// Whether clients must show a certificate.
+    pub(super) fn requires_certificate(&self) -> bool {
+        let wanted = &self.settings.client_certificates;
+        wanted.as_ref().is_some_and(|wanted| wanted.required)
+    }
+
     /// Judges a client by what it has shown, as a handshake of now would.
     ///
     /// # Errors

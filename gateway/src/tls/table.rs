@@ -68,6 +68,17 @@ pub enum Governed {
     Passed(Arc<str>),
 }
 
+impl Governed {
+    /// Whether clients must show a certificate here. Where TLS is passed on, that is for
+    /// others to say.
+    fn requires_certificate(&self) -> bool {
+        match self {
+            Self::Terminated(host) => host.requires_certificate(),
+            Self::Passed(_) => false,
+        }
+    }
+}
+
 impl Tls {
     /// Makes TLS without listeners; ticket keys live as long as it does, so that
     /// clients resume their sessions across reloads.
@@ -112,7 +123,8 @@ impl Tls {
 
     /// Has new handshakes and requests go by this table and these files.
     pub fn commit(&self, table: TlsTable, files: TlsFiles) {
-        let (generation, guards) = (table.generation, !table.not_in_clear.is_empty());
+        let guards = !table.not_in_clear.is_empty() || table.requires_certificates();
+        let generation = table.generation;
         self.shared.files.store(Arc::new(files));
         self.table.store(Arc::new(table));
         self.guards_clear.store(guards, Ordering::Release);
@@ -125,9 +137,14 @@ impl Tls {
     }
 
     /// Whether a host must not be served by an http listener.
-    pub fn refuses_in_clear(&self, listener: &str, host: &str) -> bool {
+    ///
+    /// Its route is served on the listeners `served_on`, or on all where these are none.
+    pub fn refuses_in_clear(&self, listener: &str, host: &str, served_on: &[String]) -> bool {
         self.guards_clear.load(Ordering::Acquire)
-            && self.table.load().refuses_in_clear(listener, host)
+            && self
+                .table
+                .load()
+                .refuses_in_clear(listener, host, served_on)
     }
 
     /// The files that it goes by.
@@ -229,8 +246,15 @@ impl TlsTable {
     fn add_clear(&mut self, listener: &Listener, model: &Model) {
         let mut hosts = HostTable::default();
         for policy in &model.tls_policies {
-            let required =
-                matches!(&policy.client_certificates, Some(Some(wanted)) if wanted.required);
+            // What a policy leaves out is that of the listeners where it holds.
+            let required = model.listeners.iter().any(|other| {
+                other.protocol == ListenerProtocol::Https
+                    && policy.holds_on(&other.name)
+                    && policy
+                        .over(&other.tls.settings)
+                        .client_certificates
+                        .is_some_and(|wanted| wanted.required)
+            });
             if policy.holds_on(&listener.name) {
                 for host in &policy.hosts {
                     hosts.entry(host).or_insert(required);
@@ -259,8 +283,21 @@ impl TlsTable {
             .is_some_and(|hosts| hosts.passes)
     }
 
-    fn refuses_in_clear(&self, listener: &str, host: &str) -> bool {
+    fn refuses_in_clear(&self, listener: &str, host: &str, served_on: &[String]) -> bool {
         let hosts = self.not_in_clear.get(listener);
-        hosts.is_some_and(|hosts| hosts.find(host).is_some_and(|required| *required))
+        let named = hosts.is_some_and(|hosts| hosts.find(host).is_some_and(|required| *required));
+        // What needs a certificate on one listener is not to be had without on the next.
+        let elsewhere = || {
+            self.listeners.iter().any(|(listener, hosts)| {
+                (served_on.is_empty() || served_on.contains(listener))
+                    && hosts.named.find(host).is_none()
+                    && hosts.other.requires_certificate()
+            })
+        };
+        named || elsewhere()
+    }
+
+    fn requires_certificates(&self) -> bool {
+        self.made.iter().any(|host| host.requires_certificate())
     }
 }

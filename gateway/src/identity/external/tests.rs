@@ -57,6 +57,7 @@ fn an_answer_counts_for_what_has_the_key_in_common() {
         origin: "https://a.example",
         path: "/x",
         client: "192.0.2.1",
+        certificate: "",
         headers: &sent,
     };
     let others = [
@@ -64,6 +65,13 @@ fn an_answer_counts_for_what_has_the_key_in_common() {
             "method",
             Question {
                 method: "POST",
+                ..asked
+            },
+        ),
+        (
+            "certificate",
+            Question {
+                certificate: "ab",
                 ..asked
             },
         ),
