@@ -339,6 +339,8 @@ impl Gateway {
         let inner = &self.inner;
         let (errors, warnings) = severities(&refused.problems);
         inner.metrics.load_refused((errors, warnings));
+        // It may have made some on its way.
+        self.keep_series(&inner.snapshot.load());
         tracing::error!(errors, "configuration refused; the last good one serves");
         let mut state = lock(&inner.state);
         // What the refused one names is watched too, so that mending a file it names is noticed.
@@ -360,9 +362,7 @@ impl Gateway {
     fn adopt(&self, snapshot: &Snapshot) {
         let inner = &self.inner;
         inner.live.adopt(snapshot, &inner.metrics);
-        inner
-            .metrics
-            .keep_rules(|rule| snapshot.rule(rule).is_some());
+        self.keep_series(snapshot);
         let process = &snapshot.model.process;
         inner
             .access_log
@@ -375,6 +375,16 @@ impl Gateway {
         inner.mirrored.set_limit(process.max_mirrored);
         inner.ingress.adopt(snapshot);
         self.tell_certificates();
+    }
+
+    /// Forgets metrics of rules and backends that a snapshot does not have.
+    fn keep_series(&self, snapshot: &Snapshot) {
+        let metrics = &self.inner.metrics;
+        metrics.keep_rules(|rule| snapshot.rule(rule).is_some());
+        metrics.keep_backends(|name| {
+            let mut backends = snapshot.backends().iter();
+            backends.any(|backend| backend.backend.name == name)
+        });
     }
 
     fn tell_certificates(&self) {

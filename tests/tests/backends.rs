@@ -286,3 +286,43 @@ async fn what_may_have_been_acted_upon_is_not_sent_again() {
     assert_eq!(statuses, [200, 200, 502, 502]);
     assert_eq!((broken.heads().len(), good.requests()), (2, 2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_load_leaves_no_series_of_what_it_would_have_had() {
+    let backend = Backend::start("one").await;
+    let config = |more: &str| {
+        format!(
+            r"
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+backends:
+  - {{name: one, endpoints: [{{address: {}}}]}}
+{more}
+routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
+",
+            backend.address
+        )
+    };
+    let gateway = Gateway::start(&config(""));
+    gateway.write_config(&config(
+        "  - {name: ghost, endpoints: [{address: 10.9.9.9:80}]}
+  - {name: broken, endpoints: [{address: 10.9.9.8:80}], tls: {serverName: a, ca: missing.crt}}",
+    ));
+    wait_for("the refusal", || {
+        gateway.metric(r#"portcullis_reloads_total{outcome="refused"}"#) == Some(1.0)
+    });
+    let (_, metrics) = gateway.management("/metrics");
+    for gone in ["ghost", "broken", "10.9.9.9", "10.9.9.8"] {
+        assert!(!metrics.contains(gone), "{gone}");
+    }
+    assert!(metrics.contains(&backend.address.to_string()));
+    assert_eq!(status_of(&raw(gateway.http(), GET)), 200);
+    // And one that serves no more leaves none either.
+    gateway.reload(&config(
+        "  - {name: ghost, endpoints: [{address: 10.9.9.9:80}]}",
+    ));
+    wait_for("its series", || {
+        gateway.management("/metrics").1.contains("ghost")
+    });
+    gateway.reload(&config(""));
+    assert!(!gateway.management("/metrics").1.contains("ghost"));
+}

@@ -25,6 +25,10 @@ pub struct Backend {
     /// Endpoints that fail requests are left out for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ejection: Option<Ejection>,
+    /// How long an endpoint that is new, or back after it was left out, gets fewer
+    /// requests: a tenth of its share at first, all of it at the end. Default `0`, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Duration>,
     /// Endpoints are asked whether they are well, and left out while they are
     /// not. Default: they are not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +82,9 @@ pub enum Balance {
     RoundRobin,
     /// Of the next two in turn, the one with fewer requests in flight.
     LeastRequests,
+    /// Of the next two in turn, the one whose answers come sooner for the requests in
+    /// flight: a moving average that follows a peak at once and forgets it in seconds.
+    PeakEwma,
     /// The same endpoint for the same key, as long as it takes requests; when
     /// endpoints come and go only the keys of these move.
     Hash(HashKey),
@@ -207,6 +214,10 @@ pub struct Health {
     /// none, a TCP connection is enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The endpoint is asked with `grpc.health.v1.Health/Check`, and `SERVING` is well;
+    /// needs protocol `http2`. Default: none. Not together with `path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcHealth>,
     /// Host of the question. Default: the endpoint's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -222,6 +233,15 @@ pub struct Health {
     /// Good answers in a row after which it takes requests again. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthy_after: Option<u32>,
+}
+
+/// Asking a gRPC server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GrpcHealth {
+    /// Name of the service. Default: none, the server as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
 }
 
 /// One endpoint.

@@ -232,6 +232,7 @@ fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
     budget
         .min_per_second
         .get_or_insert(meant.retry_budget.min_per_second);
+    backend.slow_start.get_or_insert(Duration(meant.slow_start));
     if let (Some(health), Some(meant)) = (&mut backend.health, &meant.health) {
         health.interval.get_or_insert(Duration(meant.interval));
         health.timeout.get_or_insert(Duration(meant.timeout));

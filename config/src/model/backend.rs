@@ -22,6 +22,8 @@ pub struct Backend {
     pub affinity: Option<Affinity>,
     /// When endpoints that fail are left out.
     pub ejection: Ejection,
+    /// How long a new endpoint gets fewer requests; zero means not at all.
+    pub slow_start: Duration,
     /// How endpoints are asked whether they are well; `None` means not at all.
     pub health: Option<Health>,
     /// What it is given at once.
@@ -44,6 +46,8 @@ pub enum Balance {
     RoundRobin,
     /// Of the next two in turn, the one with fewer requests in flight.
     LeastRequests,
+    /// Of the next two in turn, the one whose answers come sooner.
+    PeakEwma,
     /// The same for the same key.
     Hash(HashKey),
 }
@@ -140,8 +144,8 @@ impl Default for RetryBudget {
 /// How endpoints are asked whether they are well. The document's defaults are [`Default`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// Path for GET; `None` means that a connection is enough.
-    pub path: Option<String>,
+    /// What they are asked.
+    pub question: HealthQuestion,
     /// Host of the question; `None` means the endpoint's address.
     pub host: Option<String>,
     /// Time between two questions.
@@ -157,7 +161,7 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self {
-            path: None,
+            question: HealthQuestion::Connection,
             host: None,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
@@ -165,6 +169,17 @@ impl Default for Health {
             healthy_after: 1,
         }
     }
+}
+
+/// What an endpoint is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthQuestion {
+    /// Nothing: a connection is enough.
+    Connection,
+    /// For this path, with GET.
+    Http(String),
+    /// `grpc.health.v1.Health/Check` of this service; empty means the server.
+    Grpc(String),
 }
 
 /// One endpoint.

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use super::{
     children::{Entries, Items, Variant},
     error::ReadError,
+    hints,
     node::{Key, Node, Value},
 };
 use crate::problem::{Origin, Problem};
@@ -292,7 +293,13 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             Value::Mapping(entries) => entries,
             Value::Filler => &[],
             Value::Scalar { .. } if self.node.is_null() => &[],
-            _ => return Err(self.expected(&format!("a map with {}", fields.join(", ")))),
+            value => {
+                let mut error = self.expected(&format!("a map with {}", fields.join(", ")));
+                if let Value::Scalar { text, .. } = value {
+                    error.hint = hints::for_map(text, fields);
+                }
+                return Err(error);
+            }
         };
         let map = Entries {
             reader: &self,

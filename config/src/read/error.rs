@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Unexpected};
 
-use super::node::Place;
+use super::{hints, node::Place};
 
 /// Why a value cannot be read.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ impl de::Error for ReadError {
             "unknown value {variant:?}, expected one of {}",
             expected.join(", ")
         ));
-        error.hint = did_you_mean(variant, expected.iter().copied());
+        error.hint = hints::for_word(variant, expected)
+            .or_else(|| did_you_mean(variant, expected.iter().copied()));
         error
     }
 

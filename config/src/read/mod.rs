@@ -13,6 +13,7 @@
 mod children;
 mod de;
 mod error;
+mod hints;
 mod merge;
 mod node;
 mod parse;

@@ -16,6 +16,7 @@ pub(super) fn balance(
     match wanted {
         None | Some(document::Balance::RoundRobin) => Balance::RoundRobin,
         Some(document::Balance::LeastRequests) => Balance::LeastRequests,
+        Some(document::Balance::PeakEwma) => Balance::PeakEwma,
         Some(document::Balance::Hash(key)) => hash_key(&format!("{path}.hash"), key, report)
             .map_or(Balance::RoundRobin, Balance::Hash),
     }

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{affinity, report::Report, text, upstream_tls::upstream_tls};
+use super::{affinity, health::health, report::Report, text, upstream_tls::upstream_tls};
 use crate::{
     document,
     model::{
         Backend, BackendLimits, BackendProtocol, Balance, Ejection, Endpoint, EndpointAddress,
-        Health, HostPattern, RetryBudget,
+        RetryBudget,
     },
 };
 
@@ -25,6 +25,7 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
         balance: Balance::default(),
         affinity: None,
         ejection: Ejection::default(),
+        slow_start: Duration::ZERO,
         health: None,
         limits: BackendLimits::default(),
         retry_budget: RetryBudget::default(),
@@ -68,15 +69,31 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             endpoints.push(Endpoint { address, weight });
         }
     }
-    let asks_a_path = backend
-        .health
-        .as_ref()
-        .is_some_and(|health| health.path.is_some());
-    if backend.proxy_protocol.is_some() && asks_a_path {
-        report.error_hint(
-            format!("{path}.health.path"),
-            "with `proxyProtocol` endpoints are asked by a connection alone",
-            "leave the path out",
+    if let (Some(_), Some(health)) = (&backend.proxy_protocol, &backend.health) {
+        for (field, asked) in [
+            ("path", health.path.is_some()),
+            ("grpc", health.grpc.is_some()),
+        ] {
+            if asked {
+                report.error_hint(
+                    format!("{path}.health.{field}"),
+                    "with `proxyProtocol` endpoints are asked by a connection alone",
+                    format!("leave the {field} out"),
+                );
+            }
+        }
+    }
+    if !backend
+        .endpoints
+        .iter()
+        .any(|endpoint| endpoint.weight != Some(0))
+    {
+        report.warn(
+            format!("{path}.endpoints"),
+            match backend.endpoints.is_empty() {
+                true => "there is no endpoint: every request gets 503",
+                false => "every endpoint has weight 0: every request gets 503",
+            },
         );
     }
     Backend {
@@ -93,10 +110,11 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             backend.ejection.as_ref(),
             report,
         ),
-        health: backend
-            .health
-            .as_ref()
-            .map(|settings| health(&format!("{path}.health"), settings, report)),
+        slow_start: backend.slow_start.map_or(Duration::ZERO, |time| time.0),
+        health: backend.health.as_ref().map(|settings| {
+            let protocol = backend.protocol.unwrap_or_default();
+            health(&format!("{path}.health"), settings, protocol, report)
+        }),
         limits: limits(&format!("{path}.limits"), backend.limits.as_ref(), report),
         retry_budget: retry_budget(
             &format!("{path}.retryBudget"),
@@ -184,83 +202,7 @@ fn retry_budget(
     }
 }
 
-fn health(path: &str, settings: &document::Health, report: &mut Report<'_>) -> Health {
-    let default = Health::default();
-    let count = |field: &str, wanted: Option<u32>, default: u32, report: &mut Report<'_>| {
-        if wanted == Some(0) {
-            report.error(format!("{path}.{field}"), "a count must be more than 0");
-        }
-        wanted.unwrap_or(default)
-    };
-    let asked = settings.path.as_ref().and_then(|asked| {
-        let place = format!("{path}.path");
-        let right = asked.starts_with('/')
-            && asked
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'#');
-        if !right {
-            report.error(
-                place,
-                format!("{asked:?} is no path: it must start with / and have no spaces and no #"),
-            );
-        }
-        right.then(|| asked.clone())
-    });
-    if settings.path.is_none() && settings.host.is_some() {
-        report.error_hint(
-            format!("{path}.host"),
-            "a host without a path is never sent",
-            "add `path:`",
-        );
-    }
-    let host = settings.host.as_ref().and_then(|host| {
-        let named = report.ok(&format!("{path}.host"), text::host_pattern(host))?;
-        match named {
-            HostPattern::Exact(host) => Some(host),
-            HostPattern::Suffix(_) => {
-                report.error(
-                    format!("{path}.host"),
-                    format!("{host:?} is a pattern, not a name"),
-                );
-                None
-            }
-        }
-    });
-    let interval = settings.interval.map_or(default.interval, |time| time.0);
-    let timeout = settings.timeout.map_or(default.timeout, |time| time.0);
-    if timeout > interval {
-        report.warn(
-            format!("{path}.timeout"),
-            "the timeout is longer than the interval: an endpoint has one question at a time, so a silent one is asked less often",
-        );
-    }
-    Health {
-        path: asked,
-        host,
-        interval: positive_time(
-            path,
-            "interval",
-            settings.interval,
-            default.interval,
-            report,
-        ),
-        timeout: positive_time(path, "timeout", settings.timeout, default.timeout, report),
-        unhealthy_after: count(
-            "unhealthyAfter",
-            settings.unhealthy_after,
-            default.unhealthy_after,
-            report,
-        ),
-        healthy_after: count(
-            "healthyAfter",
-            settings.healthy_after,
-            default.healthy_after,
-            report,
-        ),
-    }
-}
-
-fn positive_time(
+pub(super) fn positive_time(
     path: &str,
     field: &str,
     wanted: Option<document::Duration>,

@@ -23,6 +23,7 @@ mod egress;
 mod error_page;
 mod external;
 mod headers;
+mod health;
 mod listener;
 mod mirror;
 mod policy;

@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
-use portcullis_config::model::BackendProtocol;
+use portcullis_config::model::{BackendProtocol, Balance};
 
 use super::{
     Ingress, Refusal, RequestContext, Session, Stage, admission, affinity,
@@ -204,7 +204,10 @@ impl Ingress {
             if broken && !reused && upload.done && ctx.upstream_answered.is_none() {
                 note_failure(ctx, &backend);
             } else if !reused || fault.kind != FaultKind::Closed {
-                set_aside(ctx);
+                let silent = matches!(fault.kind, FaultKind::Timeout | FaultKind::Late);
+                if let Some(endpoint) = set_aside(ctx).filter(|_| silent) {
+                    note_time(ctx, &endpoint);
+                }
             }
             in_time(ctx, &backend)?;
             let request = upload.repeatable(session);
@@ -324,6 +327,7 @@ impl Ingress {
         ctx.upstream_answered = Some(Instant::now());
         if let Some(at_work) = &ctx.at_work {
             at_work.endpoint().answered();
+            note_time(ctx, at_work.endpoint());
         }
         self.begin_response(session, ctx, rule, head, end).await
     }
@@ -471,6 +475,15 @@ fn choose_endpoint(
     ctx.endpoint = Some(endpoint.address);
     ctx.upstream_started = Some(Instant::now());
     Ok(endpoint)
+}
+
+/// Notes how long the endpoint of this attempt took, where its backend goes by that.
+fn note_time(ctx: &RequestContext, endpoint: &EndpointState) {
+    if let (Some(backend), Some(started)) = (&ctx.backend, ctx.upstream_started)
+        && backend.backend.balance == Balance::PeakEwma
+    {
+        endpoint.took(started.elapsed());
+    }
 }
 
 /// Goes on without the endpoint of this attempt.

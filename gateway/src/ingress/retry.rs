@@ -50,7 +50,15 @@ pub(super) fn after_fault(
     rule.rule.policies.retries.on.contains(&cause)
         && (any_method || request.idempotent)
         && (any_endpoint || backend.has_other(&ctx.tried))
-        && once_more(ctx, rule, backend, request)
+        && is_possible(ctx, rule, request)
+        && match reached {
+            // Nobody was sent anything: trying elsewhere multiplies nothing.
+            Reached::Nothing => {
+                backend.metrics.retry(true);
+                true
+            }
+            Reached::New | Reached::Kept => is_affordable(backend),
+        }
 }
 
 /// Whether a request is tried again because of the status of its answer, whose
@@ -69,22 +77,18 @@ pub(super) fn after_status(
     };
     let mut tried = ctx.tried.clone();
     tried.push(at_work.endpoint().address);
-    backend.has_other(&tried) && once_more(ctx, rule, backend, request)
+    backend.has_other(&tried) && is_possible(ctx, rule, request) && is_affordable(backend)
 }
 
-/// What holds for any cause; the budget is asked last, since asking takes from it.
-fn once_more(
-    ctx: &RequestContext,
-    rule: &CompiledRule,
-    backend: &CompiledBackend,
-    request: Repeatable,
-) -> bool {
-    let wanted = ctx.upstream_answered.is_none()
+/// What holds for any cause.
+fn is_possible(ctx: &RequestContext, rule: &CompiledRule, request: Repeatable) -> bool {
+    ctx.upstream_answered.is_none()
         && request.body
-        && ctx.attempts <= rule.rule.policies.retries.attempts;
-    if !wanted {
-        return false;
-    }
+        && ctx.attempts <= rule.rule.policies.retries.attempts
+}
+
+/// Whether the budget has one more; to be asked last, since asking takes from it.
+fn is_affordable(backend: &CompiledBackend) -> bool {
     let allowed = backend.may_retry();
     backend.metrics.retry(allowed);
     allowed

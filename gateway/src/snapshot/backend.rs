@@ -215,7 +215,18 @@ impl CompiledBackend {
             None => self.turn(&set, tried, will_do),
             Some(key) => set.by_key(key, will_do),
         };
-        let chosen = next(&|member| fresh(member) && self.is_up(member))
+        let slow_start = self.backend.slow_start;
+        let ramped = match preference.key {
+            // By chance, so that its share of the turns is the part that it is to have.
+            None if !slow_start.is_zero() => next(&|member| {
+                fresh(member)
+                    && self.is_up(member)
+                    && member.state.part(slow_start) > fastrand::f64()
+            }),
+            _ => None,
+        };
+        let chosen = ramped
+            .or_else(|| next(&|member| fresh(member) && self.is_up(member)))
             .or_else(|| next(&fresh))
             .or_else(|| next(&|member| self.is_up(member)))
             .or_else(|| next(&|_| true))?;
@@ -279,7 +290,10 @@ impl CompiledBackend {
         }
         let will_do = |index: usize| will_do(&set.members[index]);
         let balancer = &self.state.balancer;
-        let by_load = self.backend.balance == model::Balance::LeastRequests;
+        let by_load = matches!(
+            self.backend.balance,
+            model::Balance::LeastRequests | model::Balance::PeakEwma
+        );
         if tried.is_empty() && !by_load {
             return set.schedule.pick_where(balancer, will_do);
         }
@@ -290,14 +304,29 @@ impl CompiledBackend {
         if !by_load {
             return Some(first);
         }
-        let load = |index: usize, weight_of: usize| {
-            u64::from(set.members[index].state.in_flight())
-                * u64::from(set.members[weight_of].weight)
-        };
         Some(match other {
-            // Requests for each unit of weight, compared crosswise.
-            Some(other) if load(other, first) < load(first, other) => other,
+            Some(other) if self.is_less_loaded(&set.members[other], &set.members[first]) => other,
             _ => first,
         })
+    }
+
+    /// Whether one endpoint has less to do for its weight than another.
+    fn is_less_loaded(&self, one: &Member, other: &Member) -> bool {
+        // Compared crosswise: for each unit of weight.
+        let (one_weight, other_weight) = (f64::from(one.weight), f64::from(other.weight));
+        let (one, other) = (&one.state, &other.state);
+        let in_flight = |state: &EndpointState| f64::from(state.in_flight());
+        if self.backend.balance == model::Balance::LeastRequests {
+            return in_flight(one) * other_weight < in_flight(other) * one_weight;
+        }
+        // One that has not answered yet counts as quick as the other, or it would get
+        // everything until it has.
+        let (one_takes, other_takes) = match (one.latency(), other.latency()) {
+            (Some(one), Some(other)) => (one, other),
+            (Some(known), None) | (None, Some(known)) => (known, known),
+            (None, None) => (1.0, 1.0),
+        };
+        let cost = |takes: f64, state: &EndpointState| takes * (in_flight(state) + 1.0);
+        cost(one_takes, one) * other_weight < cost(other_takes, other) * one_weight
     }
 }

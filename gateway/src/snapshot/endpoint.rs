@@ -12,8 +12,13 @@ use std::{
 use portcullis_config::model::Ejection;
 use prometheus::Gauge;
 
+use super::peak_ewma::PeakEwma;
+
 /// Times an ejection is doubled at most, as a factor.
 const MAX_FACTOR: u32 = 10;
+
+/// Part of its share that an endpoint gets at first.
+const FIRST_PART: f64 = 0.1;
 
 /// The state of one endpoint of one backend.
 #[derive(Debug)]
@@ -33,6 +38,9 @@ pub struct EndpointState {
     unhealthy: AtomicBool,
     /// Its backend does not have it any more.
     gone: AtomicBool,
+    /// Milliseconds since [`Self::start`] at which it was taken in, or back.
+    taken_in: AtomicU64,
+    latency: PeakEwma,
     start: Instant,
     /// Its metric, once a snapshot with it serves.
     up: OnceLock<Gauge>,
@@ -67,6 +75,8 @@ impl EndpointState {
             ejected_until: AtomicU64::new(0),
             unhealthy: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            taken_in: AtomicU64::new(0),
+            latency: PeakEwma::default(),
             start: Instant::now(),
             up: OnceLock::new(),
         }
@@ -96,6 +106,24 @@ impl EndpointState {
     /// Attempts ever made at it.
     pub fn attempts(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// How long an answer takes, in microseconds; `None` before the first.
+    pub(super) fn latency(&self) -> Option<f64> {
+        self.latency.micros(self.now())
+    }
+
+    /// Notes how long an answer took, or that there was none for so long.
+    pub fn took(&self, time: Duration) {
+        self.latency.observe(self.now(), time);
+    }
+
+    /// The part of its share that it gets, from a tenth to 1 in `slow_start`.
+    pub(super) fn part(&self, slow_start: Duration) -> f64 {
+        let since = self
+            .now()
+            .saturating_sub(self.taken_in.load(Ordering::Relaxed));
+        (since as f64 / slow_start.as_millis() as f64).max(FIRST_PART)
     }
 
     /// Notes that its backend has it.
@@ -132,6 +160,7 @@ impl EndpointState {
                     Ordering::Relaxed,
                 );
                 if ended.is_ok() {
+                    self.take_in();
                     self.tell();
                 }
                 ended.is_err()
@@ -178,10 +207,15 @@ impl EndpointState {
                 // It is another one, as it were: what the old one did does not count.
                 self.ejected_until.store(0, Ordering::Relaxed);
                 self.answered();
+                self.take_in();
             }
             self.tell();
         }
         news
+    }
+
+    fn take_in(&self) {
+        self.taken_in.store(self.now(), Ordering::Relaxed);
     }
 
     fn now(&self) -> u64 {
@@ -263,6 +297,20 @@ mod tests {
         assert!(state.failed(&ejection(1, 60_000), || true).is_some());
         state.checked(true);
         assert!(state.is_up());
+    }
+
+    #[test]
+    fn the_part_of_an_endpoint_grows_from_when_it_is_taken_in() {
+        let state = state();
+        let slow_start = Duration::from_millis(200);
+        assert_eq!(state.part(slow_start), FIRST_PART);
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(state.part(slow_start) >= 0.5);
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(state.part(slow_start) >= 1.0);
+        state.checked(false);
+        state.checked(true);
+        assert!(state.part(slow_start) < 0.5);
     }
 
     #[test]

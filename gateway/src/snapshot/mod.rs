@@ -21,6 +21,7 @@ mod error_pages;
 mod gate;
 mod limiter;
 mod live;
+mod peak_ewma;
 mod reads;
 pub mod rendezvous;
 mod retry_budget;

@@ -71,6 +71,7 @@ pub struct Metrics {
     log_dropped: IntCounterVec,
     no_rule: Arc<RuleMetrics>,
     known_rules: Mutex<BTreeSet<String>>,
+    known_backends: Mutex<BTreeSet<String>>,
 }
 
 /// The metrics of one rule, resolved once.
@@ -206,6 +207,7 @@ impl Metrics {
             request_seconds,
             no_rule: Arc::new(no_rule),
             known_rules: Mutex::default(),
+            known_backends: Mutex::default(),
             registry,
         }
     }
@@ -279,6 +281,10 @@ impl Metrics {
 
     /// The metrics of a backend.
     pub fn backend(&self, backend: &str) -> BackendMetrics {
+        self.known_backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(backend.to_owned());
         let outcome = |outcome| self.upstream.with_label_values(&[backend, outcome]);
         let look_ups = |outcome| {
             self.upstream_look_ups
@@ -296,6 +302,33 @@ impl Metrics {
             pending: self.upstream_pending.with_label_values(&[backend]),
             connections: self.upstream_connections.with_label_values(&[backend]),
             seconds: self.upstream_seconds.with_label_values(&[backend]),
+        }
+    }
+
+    /// Forgets the series of backends that are gone.
+    pub fn keep_backends(&self, kept: impl Fn(&str) -> bool) {
+        let mut known = self
+            .known_backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for backend in known.extract_if(.., |backend| !kept(backend)) {
+            let backend = backend.as_str();
+            // A series that was never made is no error here.
+            let _ = self.upstream_seconds.remove_label_values(&[backend]);
+            let _ = self.upstream_pending.remove_label_values(&[backend]);
+            let _ = self.upstream_connections.remove_label_values(&[backend]);
+            for (counters, outcomes) in [
+                (
+                    &self.upstream,
+                    &["answered", "failed", "connect_failed"][..],
+                ),
+                (&self.upstream_retries, &["sent", "over_budget"]),
+                (&self.upstream_look_ups, &["answered", "failed"]),
+            ] {
+                for outcome in outcomes {
+                    let _ = counters.remove_label_values(&[backend, outcome]);
+                }
+            }
         }
     }
 
@@ -623,6 +656,23 @@ mod tests {
         let text = metrics.render();
         assert!(!text.contains("old/0"), "{text}");
         assert!(text.contains("new/0"));
+    }
+
+    #[test]
+    fn series_of_removed_backends_go() {
+        let metrics = Metrics::new();
+        for name in ["old", "new"] {
+            let backend = metrics.backend(name);
+            backend.finished(Some(Duration::ZERO));
+            backend.retry(true);
+            backend.looked_up(false);
+            backend.pending.inc();
+            backend.connections.inc();
+        }
+        metrics.keep_backends(|backend| backend == "new");
+        let text = metrics.render();
+        assert!(!text.contains("\"old\""), "{text}");
+        assert!(text.matches("backend=\"new\"").count() > 7);
     }
 
     #[test]

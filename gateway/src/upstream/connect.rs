@@ -87,10 +87,14 @@ impl Connector {
                 Ok((Connection::http1(stream), false))
             }
             BackendProtocol::Http2 => {
-                if let Some((session, open)) = self.http2.take(target.key()).await {
-                    return Ok((Connection::http2(session, open), true));
-                }
-                Box::pin(within(target.connect, self.open_http2(target))).await
+                // A stream may have to wait as well, where the endpoint allows fewer now.
+                within(target.connect, async {
+                    if let Some((session, open)) = self.http2.take(target.key()).await {
+                        return Ok((Connection::http2(session, open), true));
+                    }
+                    Box::pin(self.open_http2(target)).await
+                })
+                .await
             }
         }
     }

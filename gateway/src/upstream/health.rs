@@ -6,13 +6,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::BytesMut;
 use futures_util::future::join_all;
-use http::{Method, header};
-use portcullis_config::model::Health;
+use http::{HeaderMap, HeaderValue, Method, header};
+use portcullis_config::model::{Health, HealthQuestion};
 use tokio::task::AbortHandle;
 
 use super::{
     Connection, Connector, Event, Fault, FaultKind, Framing, Patience, RequestLine, Reuse, Target,
+    grpc_health,
 };
 use crate::snapshot::{CompiledBackend, EndpointState};
 
@@ -99,12 +101,14 @@ struct Streak {
 
 async fn run(connector: Arc<Connector>, backend: Arc<CompiledBackend>, health: Health) {
     let mut streaks: HashMap<SocketAddr, Streak> = HashMap::new();
+    // Endpoints, and gateways that start together, do not ask all at one moment.
+    let spread = health.interval / 10;
     loop {
         let set = backend.endpoints();
-        let asked = set
-            .members()
-            .iter()
-            .map(|member| check(&connector, &backend, &health, &member.state));
+        let asked = set.members().iter().map(|member| async {
+            tokio::time::sleep(spread.mul_f64(fastrand::f64())).await;
+            check(&connector, &backend, &health, &member.state).await
+        });
         let answers = join_all(asked).await;
         for (answer, member) in answers.into_iter().zip(set.members()) {
             let state = &member.state;
@@ -124,7 +128,7 @@ async fn run(connector: Arc<Connector>, backend: Arc<CompiledBackend>, health: H
                 tell(&backend, state.address, answer);
             }
         }
-        tokio::time::sleep(health.interval).await;
+        tokio::time::sleep(health.interval - spread).await;
     }
 }
 
@@ -156,23 +160,42 @@ async fn check(
 }
 
 async fn ask(connector: &Connector, target: Target<'_>, health: &Health) -> Result<(), Fault> {
-    let Some(path) = &health.path else {
+    if health.question == HealthQuestion::Connection {
         return connector.connect(&target).await;
-    };
+    }
     let (mut connection, _) = connector.open(&target, Reuse::Never).await?;
-    let answer = get(&mut connection, path, &target, health).await;
+    let answer = question(&mut connection, &target, health).await;
     connector.release(connection, &target);
     answer
 }
 
-async fn get(
+async fn question(
     connection: &mut Connection,
-    path: &str,
     target: &Target<'_>,
     health: &Health,
 ) -> Result<(), Fault> {
     let address = target.endpoint.address.to_string();
     let host = health.host.as_deref().unwrap_or(&address).as_bytes();
+    match &health.question {
+        HealthQuestion::Connection => Ok(()),
+        HealthQuestion::Http(path) => get(connection, path, host, patience(health)).await,
+        HealthQuestion::Grpc(service) => grpc(connection, service, host, patience(health)).await,
+    }
+}
+
+fn patience(health: &Health) -> Patience {
+    Patience {
+        read: Some(health.timeout),
+        write: health.timeout,
+    }
+}
+
+async fn get(
+    connection: &mut Connection,
+    path: &str,
+    host: &[u8],
+    patience: Patience,
+) -> Result<(), Fault> {
     let line = RequestLine {
         method: &Method::GET,
         target: path.as_bytes(),
@@ -184,21 +207,80 @@ async fn get(
         out.put(&header::HOST, b"Host", host);
         out.put(&header::USER_AGENT, b"User-Agent", USER_AGENT);
     })?;
-    let patience = Patience {
-        read: Some(health.timeout),
-        write: health.timeout,
-    };
     loop {
         if let Event::Head { head, .. } = connection.next(patience).await?
             && !head.status.is_informational()
         {
             return match head.status.as_u16() {
                 200..400 => Ok(()),
-                status => Err(Fault::new(
-                    FaultKind::Unwell,
-                    format!("it answers {status}"),
-                )),
+                status => Err(unwell(format!("it answers {status}"))),
             };
         }
     }
+}
+
+async fn grpc(
+    connection: &mut Connection,
+    service: &str,
+    host: &[u8],
+    patience: Patience,
+) -> Result<(), Fault> {
+    let question = grpc_health::question(service);
+    let line = RequestLine {
+        method: &Method::POST,
+        target: grpc_health::PATH.as_bytes(),
+        authority: host,
+        framing: Framing::Length(question.len() as u64),
+        upgrade: false,
+    };
+    connection.send_head(line, |out| {
+        out.put(&header::CONTENT_TYPE, b"Content-Type", b"application/grpc");
+        out.put(&header::TE, b"TE", b"trailers");
+        out.put(&header::USER_AGENT, b"User-Agent", USER_AGENT);
+    })?;
+    connection.send_body(question, true);
+    let mut body = BytesMut::new();
+    loop {
+        match connection.next(patience).await? {
+            Event::Progress => {}
+            Event::Head { head, end } => match head.status.as_u16() {
+                // An error alone comes without a body, its status in the head.
+                200 if end => {
+                    grpc_status(&head.headers)?;
+                    return Err(unwell("no answer of grpc.health.v1".into()));
+                }
+                200 => {}
+                status => return Err(unwell(format!("it answers {status}"))),
+            },
+            Event::Data { bytes, end } => {
+                if body.len() + bytes.len() > grpc_health::MAX_ANSWER {
+                    return Err(unwell("its answer is too long".into()));
+                }
+                body.extend_from_slice(&bytes);
+                if end {
+                    return Err(unwell("no grpc-status".into()));
+                }
+            }
+            Event::Trailers(trailers) => {
+                grpc_status(&trailers)?;
+                return grpc_health::judge(&body).map_err(unwell);
+            }
+        }
+    }
+}
+
+/// Judges the status of a gRPC call.
+fn grpc_status(fields: &HeaderMap) -> Result<(), Fault> {
+    match fields.get("grpc-status").map(HeaderValue::as_bytes) {
+        Some(b"0") => Ok(()),
+        Some(status) => Err(unwell(format!(
+            "grpc-status {}",
+            String::from_utf8_lossy(status)
+        ))),
+        None => Err(unwell("no grpc-status".into())),
+    }
+}
+
+fn unwell(reason: String) -> Fault {
+    Fault::new(FaultKind::Unwell, reason)
 }

@@ -19,6 +19,7 @@ mod ask;
 mod blame;
 mod connect;
 mod fault;
+mod grpc_health;
 mod h1;
 mod h2;
 mod h2_pool;
