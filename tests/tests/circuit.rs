@@ -219,12 +219,17 @@ async fn an_idle_connection_makes_room_for_one_that_is_needed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_of_http2_have_a_limit() {
     let backend = Backend::start("one").await;
-    let settings = "protocol: http2, limits: {maxConnections: 1}";
+    let settings = "protocol: http2, limits: {maxConnections: 1}, ejection: {failures: 1, time: 60s, maxEjected: 100}";
     let gateway = Gateway::start(&config(&[backend.address], settings));
     let mut clients: Vec<_> = (0..100).map(|_| begin(&gateway, "/sleep/3000")).collect();
     wait_for("a hundred", || backend.requests() == 100);
     let refused = raw(gateway.http(), &get("/"));
     assert_eq!(reason(&refused), "upstream/overloaded");
+    let up = format!(
+        r#"portcullis_endpoint_up{{backend="one",endpoint="{}"}}"#,
+        backend.address
+    );
+    assert_eq!(gateway.metric(&up), Some(1.0), "our limit is not its fault");
     for client in &mut clients {
         assert_eq!(status_of(&client.read_all()), 200);
     }

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_tests::{Backend, Gateway, Raw, Scripted, raw, status_of, wait_for};
+use portcullis_tests::{
+    Authority, Backend, Gateway, Raw, Recorder, Scripted, raw, status_of, wait_for,
+};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
 const POST: &[u8] =
@@ -16,11 +18,15 @@ const UNAVAILABLE: &str =
 
 /// A gateway with one backend of these endpoints, and policies.
 fn gateway(endpoints: &[SocketAddr], backend: &str, policies: &str) -> Gateway {
+    Gateway::start(&config(endpoints, backend, policies))
+}
+
+fn config(endpoints: &[SocketAddr], backend: &str, policies: &str) -> String {
     let endpoints: Vec<_> = endpoints
         .iter()
         .map(|address| format!("{{address: {address}}}"))
         .collect();
-    Gateway::start(&format!(
+    format!(
         r"
 listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
 backends: [{{name: one, endpoints: [{}]{backend}}}]
@@ -29,7 +35,7 @@ defaults: {{{policies}}}
 routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
 ",
         endpoints.join(", ")
-    ))
+    )
 }
 
 /// Reads requests and never answers.
@@ -284,5 +290,29 @@ async fn nothing_is_tried_again_where_that_is_turned_off() {
             .collect();
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 200, 502, 502], "{policies}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_not_blamed_for_a_request_that_has_no_time_left() {
+    // It takes connections and never answers a handshake.
+    let mute = Recorder::start().await;
+    let settings = ", tls: {serverName: a.internal, ca: ca.crt}, ejection: {failures: 1, time: 60s, maxEjected: 100}";
+    let up = format!(
+        r#"portcullis_endpoint_up{{backend="one",endpoint="{}"}}"#,
+        mute.address
+    );
+    for (timeouts, expected, is_up) in [
+        ("{request: 300ms}", "upstream/request-timeout", 1.0),
+        ("{backendRequest: 300ms}", "upstream/attempt-timeout", 0.0),
+        ("{connect: 300ms}", "upstream/connect-timeout", 0.0),
+    ] {
+        let policies = format!("timeouts: {timeouts}");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("ca.crt"), Authority::new().pem()).expect("writable");
+        let config = config(&[mute.address], settings, &policies);
+        let gateway = Gateway::start_in(folder, &config, &[]);
+        assert_eq!(reason(&raw(gateway.http(), GET)), expected);
+        assert_eq!(gateway.metric(&up), Some(is_up), "{timeouts}");
     }
 }

@@ -178,11 +178,11 @@ pub struct Ejection {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BackendLimits {
     /// Connections that are open, idle ones included; one that is idle makes room for
-    /// one that is needed. Default 10000; 0 is no limit.
+    /// one that is needed. Default 20000; 0 is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
     /// Requests in flight, each stream of HTTP/2 and each upgraded connection being
-    /// one. Default 10000; 0 is no limit.
+    /// one. Default 20000; 0 is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<u32>,
     /// Requests that wait. Default 1000; 0 lets none wait.

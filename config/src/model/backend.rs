@@ -115,8 +115,8 @@ pub struct BackendLimits {
 impl Default for BackendLimits {
     fn default() -> Self {
         Self {
-            max_connections: 10_000,
-            max_requests: 10_000,
+            max_connections: 20_000,
+            max_requests: 20_000,
             max_pending: 1_000,
             pending_timeout: Duration::from_secs(5),
         }

@@ -156,10 +156,7 @@ impl Ingress {
             {
                 Ok(opened) => opened,
                 Err(fault) => {
-                    backend.metrics.connect_failed();
-                    note_failure(ctx, &backend);
-                    // Counted: no attempt is left open for the end of the request.
-                    ctx.upstream_started = None;
+                    note_no_connection(ctx, &backend, &fault);
                     in_time(ctx, &backend)?;
                     let failed = (&fault, Reached::Nothing);
                     let request = upload.repeatable(session);
@@ -204,7 +201,8 @@ impl Ingress {
             if broken && !reused && upload.done && ctx.upstream_answered.is_none() {
                 note_failure(ctx, &backend);
             } else if !reused || fault.kind != FaultKind::Closed {
-                let silent = matches!(fault.kind, FaultKind::Timeout | FaultKind::Late);
+                let silent =
+                    upload.done && matches!(fault.kind, FaultKind::Timeout | FaultKind::Late);
                 if let Some(endpoint) = set_aside(ctx).filter(|_| silent) {
                     note_time(ctx, &endpoint);
                 }
@@ -478,9 +476,12 @@ fn choose_endpoint(
 }
 
 /// Notes how long the endpoint of this attempt took, where its backend goes by that.
+/// A body that streams takes as long as its client likes, and is not counted.
 fn note_time(ctx: &RequestContext, endpoint: &EndpointState) {
+    let whole = ctx.body_bytes == 0 || matches!(ctx.held, HeldBody::Whole(..));
     if let (Some(backend), Some(started)) = (&ctx.backend, ctx.upstream_started)
         && backend.backend.balance == Balance::PeakEwma
+        && whole
     {
         endpoint.took(started.elapsed());
     }
@@ -498,6 +499,28 @@ fn note_failure(ctx: &mut RequestContext, backend: &CompiledBackend) {
     if let Some(endpoint) = set_aside(ctx) {
         blame(backend, endpoint);
     }
+}
+
+/// Notes that no connection to the endpoint of this attempt was made.
+fn note_no_connection(ctx: &mut RequestContext, backend: &CompiledBackend, fault: &Fault) {
+    // Our own limit, and a client that has left no time, are not the endpoint's fault.
+    let ours = match fault.kind {
+        FaultKind::Overloaded => true,
+        FaultKind::Late => is_over(ctx),
+        _ => false,
+    };
+    if ours {
+        set_aside(ctx);
+    } else {
+        backend.metrics.connect_failed();
+        note_failure(ctx, backend);
+    }
+    // No attempt is left open for the end of the request to count.
+    ctx.upstream_started = None;
+}
+
+fn is_over(ctx: &RequestContext) -> bool {
+    ctx.deadline.is_some_and(|at| at <= Instant::now())
 }
 
 /// An attempt that took too long.
