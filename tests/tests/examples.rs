@@ -30,6 +30,8 @@ fn folder() -> tempfile::TempDir {
     // No good response: the certificate is served without.
     fs::write(certs.join("tls.ocsp"), "none").expect("writable");
     fs::write(certs.join("internal-ca.crt"), authority.pem()).expect("writable");
+    authority.write(&certs, "gateway", &["gateway.internal"]);
+    fs::write(certs.join("affinity.key"), "0123456789abcdef\n").expect("writable");
     fs::write(certs.join("clients-ca.crt"), authority.pem()).expect("writable");
     fs::write(certs.join("clients.crl"), authority.revoke(&[], 2090)).expect("writable");
     fs::write(
@@ -114,6 +116,11 @@ fn the_full_example_serves() {
             ("\"[::]:9090\"", "127.0.0.1:0"),
             ("127.0.0.1:9091", "127.0.0.1:0"),
             ("access: stdout", "access: access.log"),
+            // Nobody is asked: no server is there.
+            (
+                "[10.96.0.10:53] # default: those of the system, with",
+                "['127.0.0.1:9'] # default: those of the system, with",
+            ),
         ],
     );
     let gateway = Gateway::start_in(folder(), &yaml, &[]);
