@@ -14,7 +14,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -102,6 +102,7 @@ impl Gateway {
     /// # Errors
     /// When the first configuration is refused, or an address cannot be bound.
     pub fn start(options: GatewayOptions) -> Result<Self, Refused> {
+        let began = Instant::now();
         let files = ConfigFiles::new(options.config);
         let live = Live::default();
         let metrics = Arc::new(Metrics::new());
@@ -213,6 +214,7 @@ impl Gateway {
         inner.egress.commit(egress);
         gateway.adopt(&serving);
         inner.metrics.load_accepted(version, counts);
+        inner.metrics.load_took(began.elapsed());
         gateway.tell_problems();
         gateway.write_bound();
         tokio::spawn(watch(gateway.clone()));
@@ -227,6 +229,7 @@ impl Gateway {
         if inner.draining.load(Ordering::Relaxed) {
             return;
         }
+        let began = Instant::now();
         let before = inner.tls.files();
         let this = self.clone();
         // Rules may take long to compile; requests must not wait for that.
@@ -240,6 +243,7 @@ impl Gateway {
             Ok(Err(refused)) => self.refuse(refused),
             Err(error) => tracing::error!(%error, "loading the configuration failed"),
         }
+        inner.metrics.load_took(began.elapsed());
     }
 
     fn accept(&self, loaded: Loaded) {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::{
+    certificate::CertificateFiles,
     cpu,
     driver::Driver,
     peers::{Peer, Place},
@@ -66,6 +67,7 @@ pub struct ScenarioSamples {
 #[derive(Debug)]
 pub struct Bench {
     driver: Driver,
+    certificate: CertificateFiles,
     upstream: SocketAddr,
     // Dropped in this order: the process before the folder of its output.
     _upstream_process: Running,
@@ -78,12 +80,13 @@ impl Bench {
     /// # Errors
     ///
     /// When a program is missing, or the upstream does not start.
-    pub async fn start(peers: &[Peer]) -> anyhow::Result<Self> {
+    pub async fn start(peers: &[Peer], scenarios: &[Scenario]) -> anyhow::Result<Self> {
         for peer in peers {
             peer.program()?;
         }
         let folder = tempfile::tempdir().context("creating a temporary folder")?;
-        let driver = Driver::new(folder.path())?;
+        let driver = Driver::new(folder.path(), scenarios)?;
+        let certificate = CertificateFiles::make(folder.path())?;
         let upstream = free_address()?;
         let program = programs::built("upstream", "portcullis-load-tests")?;
         let mut command = std::process::Command::new(program);
@@ -93,10 +96,16 @@ impl Bench {
         process.wait_until_ready(upstream).await?;
         Ok(Self {
             driver,
+            certificate,
             upstream,
             _upstream_process: process,
             folder,
         })
+    }
+
+    /// The address of the upstream.
+    pub fn upstream(&self) -> SocketAddr {
+        self.upstream
     }
 
     /// Runs all rounds of one scenario; tells progress on standard error.
@@ -182,9 +191,11 @@ impl Bench {
 
     async fn start_peer(&self, peer: Peer, scenario: Scenario) -> anyhow::Result<StartedPeer> {
         let folder = tempfile::tempdir_in(self.folder.path()).context("creating a folder")?;
-        let address = free_address()?;
+        let (address, address_tls) = (free_address()?, free_address()?);
         let place = Place {
             listen: address,
+            listen_tls: address_tls,
+            certificate: &self.certificate,
             upstream: self.upstream,
             folder: folder.path(),
         };
@@ -195,6 +206,11 @@ impl Bench {
         probe::send(address, scenario.body_bytes())
             .await
             .context("the probe failed")?;
+        let address = if scenario.is_tls() {
+            address_tls
+        } else {
+            address
+        };
         self.driver.run(scenario, address, WARM_UP).await?;
         Ok(StartedPeer {
             address,

@@ -1,10 +1,11 @@
-//! Load tests: what Portcullis costs for each request, next to its peers.
+//! Load tests: what Portcullis costs for each request, next to its peers, and what a
+//! reload of many hosts takes ([`reload`]).
 //!
 //! ```text
 //! compare -> scenario -> round -> peer: start, probe, warm up, measure, stop
 //!                                   |                            |
-//!                              wrk -> peer -> upstream      cpu time of the peer's
-//!                              driver  peers  upstream      process tree / requests
+//!                      wrk or h2load -> peer -> upstream    cpu time of the peer's
+//!                           driver     peers    upstream      process tree / requests
 //!                                                                |
 //!                                           stats (median, range, ratios) -> report
 //! ```
@@ -14,6 +15,7 @@
 //! are medians over rounds, and ratios are taken within a round, so that a
 //! machine that slows down for a while slows down every peer alike.
 
+pub mod certificate;
 pub mod compare;
 pub mod cpu;
 pub mod driver;
@@ -23,6 +25,7 @@ pub mod probe;
 pub mod process;
 pub mod profile;
 pub mod programs;
+pub mod reload;
 pub mod report;
 pub mod scenario;
 pub mod stats;

@@ -16,8 +16,8 @@ use crate::upstream;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends one request with a body of that many bytes (0: a GET) and checks that
-/// it reached the upstream whole.
+/// Sends one request in clear, with a body of that many bytes (0: a GET), and checks
+/// that it reached the upstream whole.
 ///
 /// # Errors
 ///

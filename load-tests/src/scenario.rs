@@ -6,25 +6,63 @@ use serde::Serialize;
 /// Bytes of the request body in [`Scenario::Post`].
 pub const POST_BODY_BYTES: usize = 8192;
 
-/// One kind of request, sent again and again over kept-alive connections.
+/// Bytes of the request body in [`Scenario::Upload`].
+pub const UPLOAD_BODY_BYTES: usize = 1 << 20;
+
+/// Bytes of the request body in [`Scenario::Form`].
+pub const FORM_BODY_BYTES: usize = 347;
+
+/// One kind of request, sent again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// `GET /` with wrk's own headers and a small response.
     Get,
+    /// `GET /` with the headers and cookies of a browser.
+    BrowserGet,
+    /// `POST /` with a form of [`FORM_BODY_BYTES`] bytes, by a browser.
+    Form,
     /// `POST /` with a body of [`POST_BODY_BYTES`] bytes and a small response.
     Post,
+    /// `POST /upload` with a body of [`UPLOAD_BODY_BYTES`] bytes, streamed.
+    Upload,
+    /// `GET /` over TLS, each on a connection of its own with a whole handshake.
+    Handshake,
+    /// `GET /` over HTTP/2 and TLS, with many streams on each connection.
+    H2,
+}
+
+/// What connections a scenario opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// Open at once, all busy.
+    pub count: u32,
+    /// Requests at once on each.
+    pub streams: u32,
 }
 
 impl Scenario {
     /// Every scenario, in the order they run.
-    pub const ALL: [Self; 2] = [Self::Get, Self::Post];
+    pub const ALL: [Self; 7] = [
+        Self::Get,
+        Self::BrowserGet,
+        Self::Form,
+        Self::Post,
+        Self::Upload,
+        Self::Handshake,
+        Self::H2,
+    ];
 
     /// Returns the title used in tables.
     pub fn title(self) -> &'static str {
         match self {
             Self::Get => "GET, keepalive, small response",
+            Self::BrowserGet => "GET of a browser, keepalive, small response",
+            Self::Form => "POST of a form by a browser, keepalive, small response",
             Self::Post => "POST of 8 KiB, keepalive, small response",
+            Self::Upload => "POST of 1 MiB, keepalive, small response",
+            Self::Handshake => "TLS handshake and GET, a connection each",
+            Self::H2 => "GET over HTTP/2 and TLS, small response",
         }
     }
 
@@ -32,15 +70,45 @@ impl Scenario {
     pub fn word(self) -> &'static str {
         match self {
             Self::Get => "get",
+            Self::BrowserGet => "browser-get",
+            Self::Form => "form",
             Self::Post => "post",
+            Self::Upload => "upload",
+            Self::Handshake => "handshake",
+            Self::H2 => "h2",
         }
     }
 
     /// Returns the size of the request body in bytes.
     pub fn body_bytes(self) -> usize {
         match self {
-            Self::Get => 0,
+            Self::Get | Self::BrowserGet | Self::Handshake | Self::H2 => 0,
+            Self::Form => FORM_BODY_BYTES,
             Self::Post => POST_BODY_BYTES,
+            Self::Upload => UPLOAD_BODY_BYTES,
         }
+    }
+
+    /// Returns the path that is asked for.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Upload => "/upload",
+            _ => "/",
+        }
+    }
+
+    /// Tells whether it goes over TLS.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Handshake | Self::H2)
+    }
+
+    /// Returns the connections that it opens.
+    pub fn connections(self) -> Connections {
+        let (count, streams) = match self {
+            Self::Upload => (8, 1),
+            Self::H2 => (8, 16),
+            _ => (32, 1),
+        };
+        Connections { count, streams }
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// Largest request, head and body, that is read. Far above what any scenario sends.
-const MAX_REQUEST_BYTES: usize = 1 << 20;
+const MAX_REQUEST_BYTES: usize = 4 << 20;
 
 /// Headers in one request at most.
 const MAX_HEADERS: usize = 64;

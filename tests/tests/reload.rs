@@ -470,6 +470,8 @@ async fn a_signal_reloads_too() {
     gateway.signal("HUP");
     wait_for("the reload", || rotations(&gateway) > before);
     assert_eq!(gateway.management("/healthz").0, 200);
+    let seconds = gateway.metric("portcullis_config_load_seconds");
+    assert!(seconds.is_some_and(|seconds| seconds > 0.0), "{seconds:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -483,5 +485,81 @@ async fn a_change_right_after_the_start_is_noticed() {
         wait_for("the change", || {
             gateway.metric("portcullis_config_snapshot") >= Some(2.0)
         });
+    }
+}
+
+/// A configuration of many hosts, each with a backend of its own, that says its version.
+fn many_hosts(backend: &Backend, hosts: usize, version: u32) -> String {
+    let address = backend.address;
+    let mut yaml = String::from(
+        "listeners:
+- {name: http, protocol: http, address: '127.0.0.1:0'}
+- {name: https, protocol: https, address: '127.0.0.1:0'}
+certificates: [{name: any, certificate: any.crt, key: any.key}]
+backends:
+",
+    );
+    for n in 0..hosts {
+        yaml.push_str(&format!(
+            "- {{name: shop-{n}, endpoints: [{{address: {address}}}]}}\n"
+        ));
+    }
+    yaml.push_str("routes:\n");
+    for n in 0..hosts {
+        let hosts = if n == 0 {
+            "any.example".to_owned()
+        } else {
+            format!("shop-{n}.example")
+        };
+        yaml.push_str(&format!(
+            "- {{name: shop-{n}, hosts: [{hosts}], rules: [{{backends: [{{name: shop-{n}}}], responseHeaders: {{set: {{X-Version: '{version}'}}}}}}]}}\n"
+        ));
+    }
+    yaml
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_of_two_thousand_hosts_closes_nothing_and_serves_them_all() {
+    const HOSTS: usize = 2000;
+    let backend = Backend::start("one").await;
+    let authority = Authority::new();
+    let gateway = Gateway::start_in(
+        folder_with_certificate(&authority),
+        &many_hosts(&backend, HOSTS, 1),
+        &[],
+    );
+    let mut clients = Vec::new();
+    for n in 0..20 {
+        clients.push(match n % 2 {
+            0 => Client::h1(gateway.http()).await,
+            _ => Client::tls(gateway.https(), &authority, "any.example", true)
+                .await
+                .expect("TLS"),
+        });
+    }
+    for version in 2..=4_u32 {
+        gateway.write_config(&many_hosts(&backend, HOSTS, version));
+        let expected = format!("x-version: {version}\r\n");
+        let request = b"GET / HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n";
+        // Reading so much takes a build without optimisation its time on a busy machine.
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while !raw(gateway.http(), request)
+            .to_lowercase()
+            .contains(&expected)
+        {
+            assert!(Instant::now() < deadline, "version {version} is not served");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for client in &mut clients {
+            let answer = client.get("any.example", "/").await.expect("it is open");
+            assert_eq!(answer.headers()["x-version"], version.to_string());
+        }
+    }
+    assert!(clients.iter().all(|client| !client.is_closed()));
+    let client = &mut clients[0];
+    for n in 1..HOSTS {
+        let host = format!("shop-{n}.example");
+        let answer = client.get(&host, "/").await.expect("an answer");
+        assert_eq!(answer.headers()["x-version"], "4", "{host}");
     }
 }

@@ -166,9 +166,16 @@ impl Watcher {
         let (tell, changes) = mpsc::channel(1);
         let others = Arc::new(Mutex::new(others));
         let watched = Arc::clone(&others);
-        let hash =
-            move || files.content_hash(&watched.lock().unwrap_or_else(PoisonError::into_inner));
+        let hash = move || {
+            let others = watched
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            files.content_hash(&others)
+        };
         let mut known = hash();
+        // Megabytes of configuration take their time, and requests must not wait for that.
+        let hash = move || tokio::task::spawn_blocking(hash.clone());
         tokio::spawn(async move {
             loop {
                 let notified = tokio::select! {
@@ -178,11 +185,12 @@ impl Watcher {
                 if notified {
                     tokio::time::sleep(QUIET).await;
                 }
-                let now = hash();
+                let Ok(now) = hash().await else { return };
                 if now != known {
                     // Half a change, such as a file written in two steps, is not a change yet.
                     tokio::time::sleep(QUIET).await;
-                    known = hash();
+                    let Ok(now) = hash().await else { return };
+                    known = now;
                     if tell.send(()).await.is_err() {
                         return;
                     }

@@ -65,6 +65,7 @@ pub struct Metrics {
     ocsp_expiry: GaugeVec,
     reloads: IntCounterVec,
     last_reload: Gauge,
+    load_seconds: Gauge,
     snapshot: IntGauge,
     problems: IntGaugeVec,
     stale_since: Gauge,
@@ -196,6 +197,7 @@ impl Metrics {
             crl_expiry: gauges(&registry, names::CRL_EXPIRY, &["file"]),
             reloads: counters(&registry, names::RELOADS, &["outcome"]),
             last_reload: register(&registry, Gauge::with_opts(opts(names::LAST_RELOAD))),
+            load_seconds: register(&registry, Gauge::with_opts(opts(names::LOAD_SECONDS))),
             snapshot: register(&registry, IntGauge::with_opts(opts(names::SNAPSHOT))),
             problems: register(
                 &registry,
@@ -459,6 +461,11 @@ impl Metrics {
                 .with_label_values(&[&file.to_string_lossy()])
                 .set(expiry as f64);
         }
+    }
+
+    /// Notes how long a load took, whatever became of it.
+    pub fn load_took(&self, time: Duration) {
+        self.load_seconds.set(time.as_secs_f64());
     }
 
     /// Notes a load that serves now.

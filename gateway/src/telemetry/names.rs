@@ -152,6 +152,11 @@ pub const LAST_RELOAD: Name = Name(
     "portcullis_config_last_success_timestamp_seconds",
     "When the serving configuration was loaded, in seconds since 1970.",
 );
+/// Time that the last load took.
+pub const LOAD_SECONDS: Name = Name(
+    "portcullis_config_load_seconds",
+    "Time of the last load, from reading the files until it served or was refused.",
+);
 /// Number of the serving snapshot.
 pub const SNAPSHOT: Name = Name(
     "portcullis_config_snapshot",

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use clap::Parser;
 use pingora::{
+    listeners::tls::TlsSettings,
     prelude::{HttpPeer, Result, Server, Session, http_proxy_service},
     proxy::ProxyHttp,
     server::configuration::ServerConf,
@@ -24,6 +25,15 @@ struct Arguments {
     /// Address and port to listen on.
     #[arg(long)]
     listen: SocketAddr,
+    /// Address and port to listen on with TLS.
+    #[arg(long)]
+    listen_tls: SocketAddr,
+    /// Certificate for it, in PEM.
+    #[arg(long)]
+    certificate: String,
+    /// Its key, in PEM.
+    #[arg(long)]
+    key: String,
     /// Address and port of the upstream.
     #[arg(long)]
     upstream: SocketAddr,
@@ -44,8 +54,14 @@ impl ProxyHttp for Forward {
     }
 }
 
-fn main() {
-    let Arguments { listen, upstream } = Arguments::parse();
+fn main() -> Result<()> {
+    let Arguments {
+        listen,
+        listen_tls,
+        certificate,
+        key,
+        upstream,
+    } = Arguments::parse();
     let settings = ServerConf {
         threads: 1,
         // Nothing is in flight when a comparison stops its peers.
@@ -57,6 +73,9 @@ fn main() {
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, Forward { upstream });
     service.add_tcp(&listen.to_string());
+    let mut tls = TlsSettings::intermediate(&certificate, &key)?;
+    tls.enable_h2();
+    service.add_tls_with_settings(&listen_tls.to_string(), None, tls);
     server.add_service(service);
     server.run_forever();
 }

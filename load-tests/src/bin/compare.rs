@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use portcullis_load_tests::{
     compare::{Bench, Settings, check_writable},
     machine::Machine,
@@ -32,9 +32,9 @@ struct Arguments {
     /// Seconds of one measurement.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     seconds: u16,
-    /// What is sent.
-    #[arg(long, value_enum, default_value_t = ScenarioChoice::All)]
-    scenario: ScenarioChoice,
+    /// What is sent, as a list with commas.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Scenario::ALL)]
+    scenario: Vec<Scenario>,
     /// Who is measured, as a list with commas.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Peer::ALL)]
     peers: Vec<Peer>,
@@ -48,13 +48,6 @@ struct Arguments {
     /// functions with most samples. The data stays in perf.data.`<scenario>`.
     #[arg(long)]
     profile: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ScenarioChoice {
-    Get,
-    Post,
-    All,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -88,7 +81,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let load = machine.load_average;
         eprintln!("compare: the machine is busy (load average {load}); ranges will be wide");
     }
-    let bench = Bench::start(&settings.peers).await?;
+    let bench = Bench::start(&settings.peers, &settings.scenarios).await?;
     let versions = versions(&settings.peers)?;
     let mut report = Report::new(&settings, machine);
     for scenario in &settings.scenarios {
@@ -130,6 +123,8 @@ fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
     // In the order of the tables, each once, however they were given.
     let given = |peer: &Peer| arguments.peers.contains(peer);
     let peers: Vec<Peer> = Peer::ALL.into_iter().filter(given).collect();
+    let given = |scenario: &Scenario| arguments.scenario.contains(scenario);
+    let scenarios = Scenario::ALL.into_iter().filter(given).collect();
     ensure!(
         arguments.check.is_none()
             || (peers.contains(&Peer::Portcullis) && peers.contains(&Peer::BarePingora)),
@@ -138,11 +133,7 @@ fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
     Ok(Settings {
         rounds: usize::from(arguments.rounds),
         duration: Duration::from_secs(u64::from(arguments.seconds)),
-        scenarios: match arguments.scenario {
-            ScenarioChoice::Get => vec![Scenario::Get],
-            ScenarioChoice::Post => vec![Scenario::Post],
-            ScenarioChoice::All => Scenario::ALL.to_vec(),
-        },
+        scenarios,
         peers,
     })
 }

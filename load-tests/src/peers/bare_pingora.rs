@@ -30,6 +30,9 @@ pub fn version() -> String {
 pub fn command(place: &Place<'_>) -> anyhow::Result<Command> {
     let mut command = Command::new(program()?);
     command.args(["--listen", &place.listen.to_string()]);
+    command.args(["--listen-tls", &place.listen_tls.to_string()]);
+    command.arg("--certificate").arg(&place.certificate.chain);
+    command.arg("--key").arg(&place.certificate.key);
     command.args(["--upstream", &place.upstream.to_string()]);
     Ok(command)
 }

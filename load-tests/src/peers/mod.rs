@@ -3,6 +3,7 @@
 //! Each has a module that says what it is set to and why that compares.
 
 pub mod bare_pingora;
+pub mod haproxy;
 pub mod nginx;
 pub mod portcullis;
 
@@ -17,12 +18,16 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::certificate::CertificateFiles;
+
 /// A reverse proxy to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peer {
     /// nginx of the system.
     Nginx,
+    /// HAProxy of the system.
+    Haproxy,
     /// pingora with nothing on it.
     BarePingora,
     /// This project.
@@ -32,8 +37,12 @@ pub enum Peer {
 /// Where a peer listens, forwards to, and keeps its files.
 #[derive(Clone, Debug)]
 pub struct Place<'a> {
-    /// Address to listen on.
+    /// Address to listen on in clear.
     pub listen: SocketAddr,
+    /// Address to listen on with TLS, HTTP/2 and HTTP/1.1.
+    pub listen_tls: SocketAddr,
+    /// The certificate for that.
+    pub certificate: &'a CertificateFiles,
     /// Address of the upstream.
     pub upstream: SocketAddr,
     /// Folder for configuration and logs, empty at the start.
@@ -42,12 +51,18 @@ pub struct Place<'a> {
 
 impl Peer {
     /// Every peer, in the order of the tables.
-    pub const ALL: [Self; 3] = [Self::Nginx, Self::BarePingora, Self::Portcullis];
+    pub const ALL: [Self; 4] = [
+        Self::Nginx,
+        Self::Haproxy,
+        Self::BarePingora,
+        Self::Portcullis,
+    ];
 
     /// Returns the name used on the command line and in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
             Self::BarePingora => "bare-pingora",
             Self::Portcullis => "portcullis",
         }
@@ -61,6 +76,7 @@ impl Peer {
     pub fn program(self) -> anyhow::Result<PathBuf> {
         match self {
             Self::Nginx => nginx::program(),
+            Self::Haproxy => haproxy::program(),
             Self::BarePingora => bare_pingora::program(),
             Self::Portcullis => portcullis::program(),
         }
@@ -74,6 +90,7 @@ impl Peer {
     pub fn version(self) -> anyhow::Result<String> {
         match self {
             Self::Nginx => version_of(&nginx::program()?, "-v", "nginx version: nginx/"),
+            Self::Haproxy => haproxy::version(),
             Self::BarePingora => Ok(bare_pingora::version()),
             Self::Portcullis => version_of(&portcullis::program()?, "--version", "portcullis "),
         }
@@ -88,13 +105,14 @@ impl Peer {
     pub fn command(self, place: &Place<'_>) -> anyhow::Result<Command> {
         match self {
             Self::Nginx => nginx::command(place),
+            Self::Haproxy => haproxy::command(place),
             Self::BarePingora => bare_pingora::command(place),
             Self::Portcullis => portcullis::command(place),
         }
     }
 }
 
-/// Writes a template with its `{listen}`, `{upstream}` and `{folder}` filled in.
+/// Writes a template with its placeholders filled in.
 fn write_config(place: &Place<'_>, name: &str, template: &str) -> anyhow::Result<PathBuf> {
     let file = place.folder.join(name);
     fs::write(&file, fill(place, template)).with_context(|| format!("writing {file:?}"))?;
@@ -104,6 +122,10 @@ fn write_config(place: &Place<'_>, name: &str, template: &str) -> anyhow::Result
 fn fill(place: &Place<'_>, template: &str) -> String {
     template
         .replace("{listen}", &place.listen.to_string())
+        .replace("{listen_tls}", &place.listen_tls.to_string())
+        .replace("{certificate}", &place.certificate.chain.to_string_lossy())
+        .replace("{key}", &place.certificate.key.to_string_lossy())
+        .replace("{pair}", &place.certificate.pair.to_string_lossy())
         .replace("{upstream}", &place.upstream.to_string())
         .replace("{folder}", &place.folder.to_string_lossy())
 }
@@ -122,22 +144,37 @@ fn version_of(program: &Path, argument: &str, prefix: &str) -> anyhow::Result<St
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    pub(crate) fn example(certificate: &CertificateFiles) -> Place<'_> {
+        Place {
+            listen: "127.0.0.1:1001".parse().unwrap(),
+            listen_tls: "127.0.0.1:1003".parse().unwrap(),
+            certificate,
+            upstream: "127.0.0.1:1002".parse().unwrap(),
+            folder: Path::new("/folder"),
+        }
+    }
 
     #[test]
     fn every_placeholder_of_the_templates_is_filled() {
-        let place = Place {
-            listen: "127.0.0.1:1001".parse().unwrap(),
-            upstream: "127.0.0.1:1002".parse().unwrap(),
-            folder: Path::new("/folder"),
-        };
-        for template in [nginx::TEMPLATE, portcullis::TEMPLATE] {
+        let certificate = CertificateFiles::of(Path::new("/certificates"));
+        let place = example(&certificate);
+        for template in [nginx::TEMPLATE, haproxy::TEMPLATE, portcullis::TEMPLATE] {
             let config = fill(&place, template);
-            for expected in ["127.0.0.1:1001", "127.0.0.1:1002", "/folder/"] {
+            for expected in ["127.0.0.1:1001", "127.0.0.1:1002", "127.0.0.1:1003"] {
                 assert!(config.contains(expected), "{expected} in {config}");
             }
-            for placeholder in ["{listen}", "{upstream}", "{folder}"] {
+            assert!(config.contains("/certificates/"), "{config}");
+            for placeholder in [
+                "{listen",
+                "{upstream",
+                "{folder",
+                "{certificate",
+                "{key",
+                "{pair",
+            ] {
                 assert!(!config.contains(placeholder), "{placeholder} in {config}");
             }
         }

@@ -33,31 +33,28 @@ pub fn command(place: &Place<'_>) -> anyhow::Result<Command> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use portcullis_config::{
         read::{SourceFile, read},
         validate::validate,
     };
 
     use super::*;
-    use crate::peers::fill;
+    use crate::{
+        certificate::CertificateFiles,
+        peers::{fill, tests::example},
+    };
 
     #[test]
     fn the_configuration_has_no_problems() {
-        let place = Place {
-            listen: "127.0.0.1:1001".parse().unwrap(),
-            upstream: "127.0.0.1:1002".parse().unwrap(),
-            folder: Path::new("/folder"),
-        };
+        let certificate = CertificateFiles::of("/certificates".as_ref());
         let read = read(&[SourceFile {
             name: "portcullis.yaml".into(),
-            text: fill(&place, TEMPLATE),
+            text: fill(&example(&certificate), TEMPLATE),
         }]);
         assert!(read.problems.is_empty(), "{:#?}", read.problems);
         let validated = validate(&read.document, &read.origins);
         assert!(validated.problems.is_empty(), "{:#?}", validated.problems);
-        assert_eq!(read.document.listeners.len(), 1);
+        assert_eq!(read.document.listeners.len(), 2);
         assert_eq!(read.document.routes.len(), 1);
     }
 }
