@@ -129,7 +129,9 @@ impl Ingress {
                     Some(place) => Some(place),
                     // Boxed: few wait.
                     None => {
-                        Some(Box::pin(admission::wait(session, ctx, &backend, upload.done)).await?)
+                        // What follows an upgrade is the backend's, and not to be read here.
+                        let is_read = upload.done && !upgrade;
+                        Some(Box::pin(admission::wait(session, ctx, &backend, is_read)).await?)
                     }
                 };
             }
@@ -267,6 +269,10 @@ impl Ingress {
                 event = connection.next(patience) => match event.inspect(|_| upload.waited(awaited))? {
                     Event::Progress => {}
                     Event::Head { head, end } => {
+                        if let Some(at_work) = &ctx.at_work {
+                            // Whatever its status: it is an answer.
+                            at_work.endpoint().answered();
+                        }
                         if head.status == StatusCode::SWITCHING_PROTOCOLS {
                             self.pass_upgrade(session, ctx, rule, head).await?;
                             return Ok(Conversed::Upgraded);
@@ -324,7 +330,6 @@ impl Ingress {
     ) -> Result<(), Failed> {
         ctx.upstream_answered = Some(Instant::now());
         if let Some(at_work) = &ctx.at_work {
-            at_work.endpoint().answered();
             note_time(ctx, at_work.endpoint());
         }
         self.begin_response(session, ctx, rule, head, end).await

@@ -77,7 +77,8 @@ pub(super) fn after_status(
     };
     let mut tried = ctx.tried.clone();
     tried.push(at_work.endpoint().address);
-    backend.has_other(&tried) && is_possible(ctx, rule, request) && is_affordable(backend)
+    // An answer is worth more than what an endpoint that is down would give.
+    backend.has_other_up(&tried) && is_possible(ctx, rule, request) && is_affordable(backend)
 }
 
 /// What holds for any cause.

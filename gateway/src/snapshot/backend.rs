@@ -123,6 +123,14 @@ impl EndpointSet {
         &self.members
     }
 
+    fn is_of_the_same_addresses(&self, other: &Self) -> bool {
+        let addresses = |set: &Self| -> Vec<SocketAddr> {
+            let members = set.members.iter();
+            members.map(|member| member.state.address).collect()
+        };
+        addresses(self) == addresses(other)
+    }
+
     /// The endpoint that has one of these names, and takes requests.
     fn named(&self, names: &[&[u8]]) -> Option<usize> {
         names.iter().find_map(|wanted| {
@@ -148,7 +156,9 @@ impl CompiledBackend {
         self.state.gate.resize(places(&self.backend));
         self.state.keep_names(&self.backend);
         self.state.serve(self.number);
-        let set = self.endpoints.load();
+        // Names may have been answered since this was compiled.
+        let set = Arc::new(self.state.endpoints(&self.backend, self.namer.as_ref()));
+        self.endpoints.store(Arc::clone(&set));
         self.state
             .keep(self.number, &self.backend.name, &set, metrics);
     }
@@ -166,10 +176,13 @@ impl CompiledBackend {
         addresses: Vec<IpAddr>,
         metrics: &Metrics,
     ) -> Option<Vec<SocketAddr>> {
-        if !self.state.answer(host, addresses) {
+        self.state.answer(host, addresses);
+        let set = Arc::new(self.state.endpoints(&self.backend, self.namer.as_ref()));
+        // Held against what is in force here: another snapshot of the backend may have
+        // had the answer first.
+        if set.is_of_the_same_addresses(&self.endpoints.load()) {
             return None;
         }
-        let set = Arc::new(self.state.endpoints(&self.backend, self.namer.as_ref()));
         self.endpoints.store(Arc::clone(&set));
         let gone = self
             .state
@@ -245,6 +258,13 @@ impl CompiledBackend {
             .members
             .iter()
             .any(|member| member.weight > 0 && !tried.contains(&member.state.address))
+    }
+
+    /// Whether an endpoint that was not tried is up.
+    pub fn has_other_up(&self, tried: &[SocketAddr]) -> bool {
+        self.endpoints.load().members.iter().any(|member| {
+            member.weight > 0 && !tried.contains(&member.state.address) && self.is_up(member)
+        })
     }
 
     /// Whether a request may be tried again, as far as the backend is concerned; it

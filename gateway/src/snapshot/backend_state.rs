@@ -56,14 +56,9 @@ impl BackendState {
         EndpointSet::new(members)
     }
 
-    /// Takes an answer for a name; tells whether it is another than before.
-    pub(super) fn answer(&self, host: &str, addresses: Vec<IpAddr>) -> bool {
-        let mut answers = lock(&self.answers);
-        if answers.get(host) == Some(&addresses) {
-            return false;
-        }
-        answers.insert(host.to_owned(), addresses);
-        true
+    /// Takes an answer for a name.
+    pub(super) fn answer(&self, host: &str, addresses: Vec<IpAddr>) {
+        lock(&self.answers).insert(host.to_owned(), addresses);
     }
 
     /// Notes which snapshot of the backend serves from now on.

@@ -11,7 +11,12 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use hickory_resolver::TokioResolver;
+use hickory_resolver::{
+    TokioResolver,
+    lookup::Lookup,
+    net::{DnsError, NetError},
+    proto::{op::ResponseCode, rr::RecordType},
+};
 use portcullis_config::model::{EndpointAddress, Resolver};
 use tokio::task::AbortHandle;
 
@@ -156,15 +161,35 @@ async fn look_up(
     host: &str,
     timeout: Duration,
 ) -> Result<(Vec<IpAddr>, Instant), String> {
-    match tokio::time::timeout(timeout, dns.lookup_ip(host)).await {
-        Err(_) => Err("no answer in time".into()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(found)) => {
-            let addresses: Vec<IpAddr> = found.iter().map(|a| a.to_canonical()).collect();
-            match addresses.is_empty() {
-                true => Err("it has no address".into()),
-                false => Ok((addresses, found.valid_until())),
-            }
-        }
+    let found = match tokio::time::timeout(timeout, either(dns, host)).await {
+        Err(_) => return Err("no answer in time".into()),
+        Ok(found) => found.map_err(|error| error.to_string())?,
+    };
+    let answers = found.answers().iter();
+    let addresses: Vec<IpAddr> = answers
+        .filter_map(|record| Some(record.data.ip_addr()?.to_canonical()))
+        .collect();
+    match addresses.is_empty() {
+        true => Err("it has no address".into()),
+        false => Ok((addresses, found.valid_until())),
     }
+}
+
+/// IPv4 addresses, and IPv6 only where the servers say that there are none: after a
+/// failure, as the resolver's own strategy has it, a backend would change its family.
+async fn either(dns: &TokioResolver, host: &str) -> Result<Lookup, NetError> {
+    match dns.lookup(host, RecordType::A).await {
+        Err(error) if has_none(&error) => dns.lookup(host, RecordType::AAAA).await,
+        found => found,
+    }
+}
+
+fn has_none(error: &NetError) -> bool {
+    let NetError::Dns(DnsError::NoRecordsFound(none)) = error else {
+        return false;
+    };
+    matches!(
+        none.response_code,
+        ResponseCode::NoError | ResponseCode::NXDomain
+    )
 }
