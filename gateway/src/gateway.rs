@@ -545,7 +545,9 @@ impl AdminView for Gateway {
     }
 
     fn config(&self) -> String {
-        self.inner.snapshot.load().yaml.clone()
+        let snapshot = self.inner.snapshot.load_full();
+        // Much text, where there is much configuration: others go on meanwhile.
+        tokio::task::block_in_place(|| snapshot.yaml().to_owned())
     }
 
     fn problems(&self) -> Value {

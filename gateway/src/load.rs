@@ -101,7 +101,7 @@ pub fn load(
     });
     let reads = Reads::default();
     let compiled = compile(
-        &read.document,
+        read.document,
         validated.model,
         &read.origins,
         live,

@@ -28,7 +28,10 @@ fn hash_key(path: &str, key: &document::HashKey, report: &mut Report<'_>) -> Opt
             .ok(&format!("{path}.header"), text::header_name(name))
             .map(HashKey::Header),
         document::HashKey::Cookie(name) => report
-            .ok(&format!("{path}.cookie"), cookie_name(name))
+            .ok(
+                &format!("{path}.cookie"),
+                text::cookie_name(name).map(|()| name.clone()),
+            )
             .map(HashKey::Cookie),
         document::HashKey::Address => Some(HashKey::Address),
         document::HashKey::Path => Some(HashKey::Path),
@@ -41,7 +44,10 @@ pub(super) fn affinity(
     report: &mut Report<'_>,
 ) -> Option<Affinity> {
     let place = |field: &str| format!("{path}.{field}");
-    let cookie = report.ok(&place("cookie"), cookie_name(&wanted.cookie));
+    let cookie = report.ok(
+        &place("cookie"),
+        text::cookie_name(&wanted.cookie).map(|()| wanted.cookie.clone()),
+    );
     let mut attributes = String::new();
     let cookie_path = wanted.path.as_deref().unwrap_or("/");
     if !cookie_path.starts_with('/') || !is_attribute(cookie_path) {
@@ -178,15 +184,6 @@ fn secure(
         }
     }
     wanted.secure.or_else(|| needed.map(|_| true))
-}
-
-/// Judges the name of a cookie (RFC 6265 section 4.1.1).
-fn cookie_name(name: &str) -> Result<String, String> {
-    let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
-    if name.is_empty() || !name.bytes().all(token) {
-        return Err(format!("{name:?} is not the name of a cookie"));
-    }
-    Ok(name.to_owned())
 }
 
 fn is_attribute(text: &str) -> bool {

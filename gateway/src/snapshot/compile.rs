@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -15,7 +15,6 @@ use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 
 use portcullis_config::{
     document::Document,
-    dump::dump,
     model::{
         Action, Backend, Endpoint, EndpointAddress, ErrorPages, Mirror, Model, Rule, WafMode,
         WafProfile,
@@ -50,7 +49,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 /// Every problem of those files, placed at the item that names them. What is only
 /// to be warned of comes with the snapshot.
 pub fn compile(
-    document: &Document,
+    document: Document,
     model: Model,
     origins: &Origins,
     live: &Live,
@@ -228,7 +227,8 @@ pub fn compile(
         version: 1,
         hash: String::new(),
         built: SystemTime::now(),
-        yaml: dump(document, &model),
+        document,
+        yaml: OnceLock::new(),
         routes: RouteTable::new(&model.routes),
         tcp_routes: TcpRoutes::compile(&model, &backends, live, metrics),
         error_pages: pages_of(&model.default_error_pages),

@@ -46,11 +46,17 @@ pub use sticky::Sticky;
 pub use tcp::{CompiledTcpRoute, TcpRoutes};
 pub use upstream_tls::UpstreamTls;
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
 use hickory_resolver::TokioResolver;
 use http::HeaderName;
-use portcullis_config::{access::AddressSet, model, route::RouteTable};
+use portcullis_config::{
+    access::AddressSet, document::Document, dump::dump, model, route::RouteTable,
+};
 use portcullis_waf::{EngineMode, RuleSet};
 use prometheus::IntCounter;
 
@@ -65,8 +71,10 @@ pub struct Snapshot {
     pub hash: String,
     /// When it was built.
     pub built: SystemTime,
-    /// The effective configuration as YAML.
-    pub yaml: String,
+    /// The document that the model is of.
+    document: Document,
+    /// The effective configuration as YAML, once somebody has asked for it.
+    yaml: OnceLock<String>,
     /// The model it was compiled from.
     pub model: model::Model,
     /// The egress section, shared with open tunnels.
@@ -90,6 +98,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The effective configuration as YAML. Written when it is asked for: it would take
+    /// a third of a reload, and few look at it.
+    pub fn yaml(&self) -> &str {
+        self.yaml.get_or_init(|| dump(&self.document, &self.model))
+    }
+
     /// Finds what was compiled for a rule of this snapshot's route table.
     pub fn rule(&self, id: &str) -> Option<&Arc<CompiledRule>> {
         self.rules.get(id)

@@ -110,6 +110,11 @@ impl Http2Pool {
     }
 
     fn sweep(&self) {
+        // Of those who gave up waiting for their turn.
+        self.making
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, lock| Arc::strong_count(lock) > 1);
         let now = Instant::now();
         let mut closed = Vec::new();
         self.kept().retain(|_, list| {
