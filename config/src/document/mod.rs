@@ -52,7 +52,7 @@ use serde::{Deserialize, Serialize};
 
 /// The whole configuration of one Portcullis.
 ///
-/// Every section may be left out, or be empty. Several files in a directory merge: lists
+/// Every section may be left out; one without a value is an error. Several files in a directory merge: lists
 /// concatenate, sections that are not lists may stand in one file only, and two
 /// items of one list with the same name are an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

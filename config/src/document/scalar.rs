@@ -106,10 +106,10 @@ impl FromStr for ByteSize {
         let (number, unit) =
             split_digits(text).ok_or_else(|| format!("{text:?} is not a size: {USE}"))?;
         let factor = match unit.trim_start() {
-            // Whoever comes from `20m` and writes 20 does not mean 20 bytes.
+            // Whoever comes from `20m` and writes 20 may not mean 20 bytes.
             "" if number != 0 => {
                 return Err(format!(
-                    "{text:?} has no unit: write {number}MiB, or {number}B if bytes are meant"
+                    "{text:?} has no unit: write {number}B for bytes, else {number}KiB or {number}MiB"
                 ));
             }
             "" | "B" => 1,

@@ -92,9 +92,10 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
             .ok_or_else(|| ReadError::custom("a value was asked for before its key"))?;
         let path = join(&self.reader.path, key);
         let place = (node.place.clone(), path.clone());
-        if node.is_null() && !self.reader.path.is_empty() {
-            // Nothing, an empty list and no key at all are three things: an
-            // `allow:` whose entries were commented out must not allow everybody.
+        if node.is_null() {
+            // Nothing, an empty list and no key at all are three things: an `allow:`
+            // whose entries were commented out must not allow everybody, nor a
+            // `tlsPolicies:` lift every client certificate.
             let mut error = ReadError::custom(format!("nothing is written for {key:?}"));
             error.hint = Some("remove the key, or give it a value; `[]` is an empty list".into());
             return Err(error.or_at(place));

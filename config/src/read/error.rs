@@ -73,7 +73,7 @@ impl de::Error for ReadError {
 }
 
 /// What other products call a setting, in lower case, and its name here.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 10] = [
     ("keepaliverequests", "maxRequestsPerConnection"),
     ("keepalivetime", "maxConnectionAge"),
     ("limitconn", "maxConnectionsPerAddress"),
@@ -83,6 +83,8 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("maxconnectionsperip", "maxConnectionsPerAddress"),
     ("maxkeepaliverequests", "maxRequestsPerConnection"),
     ("minrequestbodydatarate", "minBodyRate"),
+    // `auth-tls-verify-client: "on"`.
+    ("on", "required"),
 ];
 
 /// Proposes the known word nearest to an unknown one.

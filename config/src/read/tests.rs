@@ -140,7 +140,10 @@ fn byte_order_mark_crlf_and_plain_numbers_are_read() {
             .problems
             .is_empty()
     );
-    assert!(read_text("routes:\n").problems.is_empty());
+    for section in ["routes", "tlsPolicies", "defaults", "egress"] {
+        let problems = read_text(&format!("{section}:\n# - name: a\n")).problems;
+        assert_eq!(problems.len(), 1, "{section}: {problems:?}");
+    }
 }
 
 #[test]
