@@ -301,7 +301,8 @@ fn access(rule: &CompiledRule, ctx: &RequestContext) -> Result<Admission, Refusa
     })
 }
 
-fn stop_on(verdict: Verdict) -> Result<(), Refusal> {
+/// Ends a request with the answer that the WAF wants, where it wants one.
+pub(super) fn stop_on(verdict: Verdict) -> Result<(), Refusal> {
     inspect::refusal_of(verdict).map_or(Ok(()), Err)
 }
 

@@ -18,8 +18,8 @@ use portcullis_config::model::{BodyOverLimit, BuffersSpent};
 use portcullis_waf::EngineMode;
 
 use super::{
-    Ingress, Refusal, RequestContext, Services, Session, Stage, client, compress, error_page,
-    exchange::Failed, headers, request_id::REQUEST_ID,
+    Ingress, Refusal, RequestContext, Services, Session, Stage, client, compress, decide::stop_on,
+    error_page, exchange::Failed, headers, request_id::REQUEST_ID,
 };
 use crate::{
     inspect::{self, Hold},
@@ -62,10 +62,10 @@ impl Ingress {
     ) -> Result<(), Failed> {
         if let Some(transaction) = &mut ctx.waf {
             let verdict = inspect::response_head(transaction, &head);
-            stop_on(inspect::refusal_of(verdict))?;
+            stop_on(verdict)?;
         }
         if !rule.error_pages.is_empty() {
-            stop_on(error_page::instead_of(session, ctx, &head))?;
+            error_page::instead_of(session, ctx, &head).map_or(Ok(()), Err)?;
         }
         if let (Some(transaction), Some(waf)) = (&mut ctx.waf, &rule.waf) {
             if !end && transaction.wants_response_body() {
@@ -83,7 +83,7 @@ impl Ingress {
             if matches!(ctx.passage, Passage::Stream) {
                 // No body is shown to phase 4, and what it makes of phase 3 (the CRS adds
                 // up scores there) is worth more before the answer than after it.
-                stop_on(inspect::refusal_of(transaction.response_body_end()))?;
+                stop_on(transaction.response_body_end())?;
             }
         }
         send_head(self.services(), session, ctx, rule, head, end).await
@@ -112,7 +112,7 @@ impl Ingress {
         let Passage::Hold(held) = &mut ctx.passage else {
             if end || over {
                 // It only tells, so this continues.
-                stop_on(inspect::refusal_of(transaction.response_body_end()))?;
+                stop_on(transaction.response_body_end())?;
                 ctx.passage = Passage::Stream;
             }
             return Ok(compress::write_body(session, ctx, bytes, end).await?);
@@ -126,10 +126,10 @@ impl Ingress {
             (true, BodyOverLimit::Refuse, _) => return Err(over_limit(waf).into()),
             (_, _, false) | (true, BodyOverLimit::Skip, _) => {}
             (true, BodyOverLimit::InspectPrefix, _) => {
-                stop_on(inspect::refusal_of(transaction.response_body_end()))?;
+                stop_on(transaction.response_body_end())?;
             }
             (false, ..) if end => {
-                stop_on(inspect::refusal_of(transaction.response_body_end()))?;
+                stop_on(transaction.response_body_end())?;
             }
             (false, ..) => return Ok(()),
         }
@@ -150,16 +150,12 @@ impl Ingress {
         if !matches!(ctx.passage, Passage::Stream)
             && let Some(transaction) = &mut ctx.waf
         {
-            stop_on(inspect::refusal_of(transaction.response_body_end()))?;
+            stop_on(transaction.response_body_end())?;
             release(self.services(), session, ctx, rule, false).await?;
         }
         compress::finish(session, ctx).await?;
         Ok(client::write_trailers(session, trailers).await?)
     }
-}
-
-fn stop_on(refusal: Option<Refusal>) -> Result<(), Refusal> {
-    refusal.map_or(Ok(()), Err)
 }
 
 /// Whether rules can be shown the body behind this head before the client is.

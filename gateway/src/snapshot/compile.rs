@@ -295,6 +295,7 @@ fn names_resolver(
         timeout: settings.timeout,
         // Each name is asked for when its answer has run out.
         cache_entries: 0,
+        // Each family is asked for by itself, in `upstream/names.rs`.
         families: LookupIpStrategy::Ipv4thenIpv6,
     };
     dns::resolver(&dns).map(Some)
