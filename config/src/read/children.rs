@@ -9,17 +9,17 @@ use super::{
     MAX_PROBLEMS,
     de::Reader,
     error::{ReadError, did_you_mean},
-    node::{Key, Node, Value, join},
+    node::{Key, Node, Value},
 };
 
 /// The items of a list.
-pub(super) struct Items<'r, 'de, 's> {
-    pub(super) reader: &'r Reader<'de, 's>,
+pub(super) struct Items<'r, 'de> {
+    pub(super) reader: &'r Reader<'de, 'r>,
     pub(super) items: std::slice::Iter<'de, Node>,
     pub(super) index: usize,
 }
 
-impl<'de> SeqAccess<'de> for Items<'_, 'de, '_> {
+impl<'de> SeqAccess<'de> for Items<'_, 'de> {
     type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
@@ -27,29 +27,29 @@ impl<'de> SeqAccess<'de> for Items<'_, 'de, '_> {
         seed: T,
     ) -> Result<Option<T::Value>, ReadError> {
         for item in self.items.by_ref() {
-            let path = format!("{}[{}]", self.reader.path, self.index);
+            let path = self.reader.path.item(self.index);
             self.index += 1;
             if matches!(item.value, Value::Removed) {
                 continue;
             }
-            let reader = self.reader.child(item, path);
-            let place = (item.place.clone(), reader.path.clone());
-            let result = seed.deserialize(reader);
-            return result.map(Some).map_err(|error| error.or_at(place));
+            let result = seed.deserialize(self.reader.child(item, path));
+            return result
+                .map(Some)
+                .map_err(|error| error.or_at(&item.place, &path));
         }
         Ok(None)
     }
 }
 
 /// The entries of a map; keys that a struct does not have are noted and left out.
-pub(super) struct Entries<'r, 'de, 's> {
-    pub(super) reader: &'r Reader<'de, 's>,
+pub(super) struct Entries<'r, 'de> {
+    pub(super) reader: &'r Reader<'de, 'r>,
     pub(super) fields: Option<&'static [&'static str]>,
     pub(super) entries: std::slice::Iter<'de, (Key, Node)>,
     pub(super) value: Option<(&'de str, &'de Node)>,
 }
 
-impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
+impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     type Error = ReadError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -60,19 +60,18 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
             if matches!(node.value, Value::Removed) {
                 continue;
             }
-            let path = join(&self.reader.path, &key.text);
+            let path = self.reader.path.key(&key.text);
             if let Some(fields) = self.fields
                 && !fields.contains(&key.text.as_str())
             {
                 let mut notes = self.reader.notes.borrow_mut();
-                if notes.problems.len() >= MAX_PROBLEMS {
+                if notes.len() >= MAX_PROBLEMS {
                     continue;
                 }
                 let hint = did_you_mean(&key.text, fields.iter().copied())
                     .unwrap_or_else(|| format!("known keys: {}", fields.join(", ")));
                 let reason = format!("unknown key {:?}", key.text);
-                let problem = key.place.error(&path, reason, Some(&hint));
-                notes.problems.push(problem);
+                notes.push(key.place.error(&path.to_string(), reason, Some(&hint)));
                 continue;
             }
             let name: StrDeserializer<'_, ReadError> = key.text.as_str().into_deserializer();
@@ -80,7 +79,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
             let result = seed.deserialize(name);
             return result
                 .map(Some)
-                .map_err(|error| error.or_at((key.place.clone(), path)));
+                .map_err(|error| error.or_at(&key.place, &path));
         }
         Ok(None)
     }
@@ -90,33 +89,33 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de, '_> {
             .value
             .take()
             .ok_or_else(|| ReadError::custom("a value was asked for before its key"))?;
-        let path = join(&self.reader.path, key);
-        let place = (node.place.clone(), path.clone());
+        let path = self.reader.path.key(key);
         if node.is_null() {
             // Nothing, an empty list and no key at all are three things: an `allow:`
             // whose entries were commented out must not allow everybody, nor a
             // `tlsPolicies:` lift every client certificate.
             let mut error = ReadError::custom(format!("nothing is written for {key:?}"));
             error.hint = Some("remove the key, or give it a value; `[]` is an empty list".into());
-            return Err(error.or_at(place));
+            return Err(error.or_at(&node.place, &path));
         }
         let mut reader = self.reader.child(node, path);
         // The offset belongs to the list right below the root.
-        if self.reader.path.is_empty() {
+        if self.reader.path.is_root() {
             reader.offset = self.reader.offset;
         }
-        seed.deserialize(reader).map_err(|error| error.or_at(place))
+        seed.deserialize(reader)
+            .map_err(|error| error.or_at(&node.place, &path))
     }
 }
 
 /// An enum: text, or a map with one key.
-pub(super) struct Variant<'r, 'de, 's> {
-    pub(super) reader: &'r Reader<'de, 's>,
+pub(super) struct Variant<'r, 'de> {
+    pub(super) reader: &'r Reader<'de, 'r>,
     pub(super) name: &'de str,
     pub(super) value: Option<&'de Node>,
 }
 
-impl<'r, 'de, 's> EnumAccess<'de> for Variant<'r, 'de, 's> {
+impl<'r, 'de> EnumAccess<'de> for Variant<'r, 'de> {
     type Error = ReadError;
     type Variant = Self;
 
@@ -126,7 +125,7 @@ impl<'r, 'de, 's> EnumAccess<'de> for Variant<'r, 'de, 's> {
     }
 }
 
-impl<'de> Variant<'_, 'de, '_> {
+impl<'de> Variant<'_, 'de> {
     fn value(&self) -> Result<Reader<'de, '_>, ReadError> {
         let node = self.value.ok_or_else(|| {
             ReadError::custom(format!(
@@ -134,11 +133,11 @@ impl<'de> Variant<'_, 'de, '_> {
                 self.name, self.name
             ))
         })?;
-        Ok(self.reader.child(node, join(&self.reader.path, self.name)))
+        Ok(self.reader.child(node, self.reader.path.key(self.name)))
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_, 'de, '_> {
+impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
     type Error = ReadError;
 
     fn unit_variant(self) -> Result<(), ReadError> {

@@ -3,7 +3,7 @@
 //! A key that a struct does not have is noted and skipped; every other error
 //! ends the reading, with its place.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::cell::RefCell;
 
 use serde::de::{Deserializer, Error as _, Visitor};
 
@@ -12,38 +12,33 @@ use super::{
     error::ReadError,
     hints,
     node::{Key, Node, Value},
+    path::Path,
 };
-use crate::problem::{Origin, Problem};
-
-/// What a pass over the tree finds.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
-    pub(super) places: BTreeMap<String, Origin>,
-    pub(super) problems: Vec<Problem>,
-}
+use crate::problem::Problem;
 
 /// Reads one node.
-pub(super) struct Reader<'a, 's> {
+pub(super) struct Reader<'a, 'p> {
     pub(super) node: &'a Node,
-    pub(super) path: String,
+    pub(super) path: Path<'p>,
     /// Number of the first item of a section that is a list.
     pub(super) offset: usize,
-    pub(super) notes: &'s RefCell<Notes>,
+    /// Problems that do not end the reading.
+    pub(super) notes: &'p RefCell<Vec<Problem>>,
 }
 
-impl<'a, 's> Reader<'a, 's> {
+impl<'a, 'p> Reader<'a, 'p> {
     /// A reader of the root; items of a section that is a list are counted from `offset`.
-    pub(super) fn new(root: &'a Node, offset: usize, notes: &'s RefCell<Notes>) -> Self {
+    pub(super) fn new(root: &'a Node, offset: usize, notes: &'p RefCell<Vec<Problem>>) -> Self {
         Reader {
             node: root,
-            path: String::new(),
+            path: Path::ROOT,
             offset,
             notes,
         }
     }
 
     /// A reader of a node below this one.
-    pub(super) fn child(&self, node: &'a Node, path: String) -> Self {
+    pub(super) fn child<'c>(&'c self, node: &'a Node, path: Path<'c>) -> Reader<'a, 'c> {
         Reader {
             node,
             path,
@@ -54,25 +49,15 @@ impl<'a, 's> Reader<'a, 's> {
 
     /// Gives an error the place of this node, unless it has one.
     fn place<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
-        result.map_err(|error| error.or_at((self.node.place.clone(), self.path.clone())))
+        result.map_err(|error| error.or_at(&self.node.place, &self.path))
     }
 
     fn expected(&self, what: &str) -> ReadError {
         ReadError::custom(format!("{what} is expected here, not {}", self.node.kind()))
-            .or_at((self.node.place.clone(), self.path.clone()))
-    }
-
-    fn note_origin(&self) {
-        if !self.path.is_empty() {
-            let mut notes = self.notes.borrow_mut();
-            notes
-                .places
-                .insert(self.path.clone(), self.node.place.origin());
-        }
+            .or_at(&self.node.place, &self.path)
     }
 
     fn parse_number<T: std::str::FromStr>(&self, what: &str) -> Result<T, ReadError> {
-        self.note_origin();
         let (text, plain) = match &self.node.value {
             Value::Scalar { text, plain } => (text.as_str(), *plain),
             Value::Filler => ("1", true),
@@ -146,7 +131,6 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        self.note_origin();
         match &self.node.value {
             Value::Scalar { text, plain: true } if text == "true" => visitor.visit_bool(true),
             Value::Scalar { text, plain: true } if text == "false" => visitor.visit_bool(false),
@@ -167,7 +151,6 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        self.note_origin();
         match &self.node.value {
             Value::Scalar { text, .. } if !self.node.is_null() => {
                 let result = visitor.visit_borrowed_str(text);
@@ -234,7 +217,6 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        self.note_origin();
         let items: &[Node] = match &self.node.value {
             Value::Sequence(items) => items,
             Value::Filler => &[],
@@ -267,7 +249,6 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        self.note_origin();
         match &self.node.value {
             Value::Mapping(entries) => {
                 let result = visitor.visit_map(Entries {
@@ -288,7 +269,6 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        self.note_origin();
         let entries: &[(Key, Node)] = match &self.node.value {
             Value::Mapping(entries) => entries,
             Value::Filler => &[],
@@ -317,7 +297,6 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        self.note_origin();
         let (name, value) = match &self.node.value {
             Value::Scalar { text, .. } if !self.node.is_null() => (text.as_str(), None),
             Value::Mapping(entries) if entries.len() == 1 => {

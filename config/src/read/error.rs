@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Unexpected};
 
-use super::{hints, node::Place};
+use super::{hints, node::Place, path::Path};
 
 /// Why a value cannot be read.
 #[derive(Debug)]
@@ -19,8 +19,9 @@ pub(super) struct ReadError {
 
 impl ReadError {
     /// Gives the error a place, unless it has one.
-    pub(super) fn or_at(mut self, place: (Place, String)) -> Self {
-        self.place.get_or_insert(place);
+    pub(super) fn or_at(mut self, place: &Place, path: &Path<'_>) -> Self {
+        self.place
+            .get_or_insert_with(|| (place.clone(), path.to_string()));
         self
     }
 }

@@ -1,8 +1,11 @@
 //! Several trees to one.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 
-use super::node::{Key, Node, Place, Value, join};
+use super::{
+    node::{Key, Node, Place, Value},
+    path::Path,
+};
 use crate::problem::Problem;
 
 /// Merges the roots of all files: lists concatenate, anything else may stand
@@ -19,7 +22,7 @@ pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
             ));
             continue;
         };
-        remove_duplicates(&mut entries, "", problems);
+        remove_duplicates(&mut entries, &Path::ROOT, problems);
         for (key, node) in entries {
             let Some(at) = merged.iter().position(|(known, _)| known.text == key.text) else {
                 merged.push((key, node));
@@ -41,7 +44,7 @@ pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
         }
     }
     for (key, node) in &mut merged {
-        refuse_duplicate_keys(node, &key.text, problems);
+        refuse_duplicate_keys(node, &Path::ROOT.key(&key.text), problems);
     }
     Node {
         value: Value::Mapping(merged),
@@ -49,25 +52,28 @@ pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
     }
 }
 
-fn refuse_duplicate_keys(node: &mut Node, path: &str, problems: &mut Vec<Problem>) {
+fn refuse_duplicate_keys(node: &mut Node, path: &Path<'_>, problems: &mut Vec<Problem>) {
     match &mut node.value {
         Value::Sequence(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                refuse_duplicate_keys(item, &format!("{path}[{index}]"), problems);
+                refuse_duplicate_keys(item, &path.item(index), problems);
             }
         }
         Value::Mapping(entries) => {
             remove_duplicates(entries, path, problems);
             for (key, node) in entries {
-                refuse_duplicate_keys(node, &join(path, &key.text), problems);
+                refuse_duplicate_keys(node, &path.key(&key.text), problems);
             }
         }
         Value::Scalar { .. } | Value::Removed | Value::Filler => {}
     }
 }
 
-fn remove_duplicates(entries: &mut Vec<(Key, Node)>, path: &str, problems: &mut Vec<Problem>) {
-    let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+fn remove_duplicates(entries: &mut Vec<(Key, Node)>, path: &Path<'_>, problems: &mut Vec<Problem>) {
+    if all_differ(entries) {
+        return;
+    }
+    let mut seen: HashMap<String, Place> = HashMap::new();
     entries.retain(|(key, _)| match seen.get(&key.text) {
         None => {
             seen.insert(key.text.clone(), key.place.clone());
@@ -75,7 +81,7 @@ fn remove_duplicates(entries: &mut Vec<(Key, Node)>, path: &str, problems: &mut 
         }
         Some(first) => {
             problems.push(key.place.error(
-                &join(path, &key.text),
+                &path.key(&key.text).to_string(),
                 format!(
                     "the key {:?} stands twice; first at {}",
                     key.text,
@@ -86,4 +92,20 @@ fn remove_duplicates(entries: &mut Vec<(Key, Node)>, path: &str, problems: &mut 
             false
         }
     });
+}
+
+/// Whether no key stands twice. Most maps are so small that comparing each key
+/// with each is quicker than any table.
+fn all_differ(entries: &[(Key, Node)]) -> bool {
+    const SMALL: usize = 12;
+    if entries.len() > SMALL {
+        let mut seen = HashSet::with_capacity(entries.len());
+        return entries
+            .iter()
+            .all(|(key, _)| seen.insert(key.text.as_str()));
+    }
+    entries.iter().enumerate().all(|(index, (key, _))| {
+        let before = &entries[..index];
+        before.iter().all(|(other, _)| other.text != key.text)
+    })
 }

@@ -18,11 +18,13 @@ mod merge;
 mod node;
 mod parse;
 mod parts;
+mod path;
 
 pub(crate) use error::did_you_mean;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::node::Node;
 use crate::{
     document::Document,
     problem::{Origin, Problem},
@@ -43,7 +45,10 @@ pub struct SourceFile {
 /// Where each part of a document came from: document path to origin.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
-    places: BTreeMap<String, Origin>,
+    /// What was read, every value with its place.
+    tree: Option<Node>,
+    /// What was noted beside the tree.
+    noted: BTreeMap<String, Origin>,
     /// Lists with items that could not be read; references into them are not judged.
     incomplete: BTreeSet<String>,
 }
@@ -51,21 +56,24 @@ pub struct Origins {
 impl Origins {
     /// Notes where a part of the document came from.
     pub fn insert(&mut self, path: impl Into<String>, origin: Origin) {
-        self.places.insert(path.into(), origin);
+        self.noted.insert(path.into(), origin);
     }
 
     /// Finds the origin of a document path, or of its nearest ancestor that has one.
     pub fn locate(&self, path: &str) -> Origin {
-        let mut path = path;
-        loop {
-            if let Some(origin) = self.places.get(path) {
+        let mut ancestor = path;
+        while !self.noted.is_empty() {
+            if let Some(origin) = self.noted.get(ancestor) {
                 return origin.clone();
             }
-            match path.rfind(['.', '[']) {
-                Some(end) => path = &path[..end],
-                None => return Origin::Internal,
+            match ancestor.rfind(['.', '[']) {
+                Some(end) => ancestor = &ancestor[..end],
+                None => break,
             }
         }
+        self.tree
+            .as_ref()
+            .map_or(Origin::Internal, |tree| tree.place_of(path).origin())
     }
 
     /// Tells whether items of a top-level list were left out because they could
@@ -117,7 +125,7 @@ pub fn read(files: &[SourceFile]) -> Read {
     }
     let merged = merge::merge(roots, &mut problems);
     let mut origins = Origins::default();
-    let document = parts::document(&merged, &mut origins, &mut problems);
+    let document = parts::document(merged, &mut origins, &mut problems);
     problems.sort_by(|a, b| a.origin.cmp(&b.origin));
     problems.truncate(MAX_PROBLEMS);
     Read {

@@ -119,6 +119,30 @@ impl Node {
         }
     }
 
+    /// The place of what a document path leads to, or of the last thing on its way.
+    pub(super) fn place_of(&self, path: &str) -> &Place {
+        self.walk(path).1
+    }
+
+    /// How many bytes of a path lead somewhere, and the place there. A key may have
+    /// dots and brackets of its own, as a header's name or a host.
+    fn walk(&self, path: &str) -> (usize, &Place) {
+        let below = match &self.value {
+            Value::Sequence(items) => item(items, path),
+            Value::Mapping(entries) => {
+                let dot = usize::from(path.starts_with('.'));
+                let found = entries.iter().filter_map(|(key, node)| {
+                    let rest = path[dot..].strip_prefix(key.text.as_str())?;
+                    (rest.is_empty() || rest.starts_with(['.', '[']))
+                        .then(|| step(node, path, rest))
+                });
+                found.max_by_key(|(used, _)| *used)
+            }
+            Value::Scalar { .. } | Value::Removed | Value::Filler => None,
+        };
+        below.unwrap_or((0, &self.place))
+    }
+
     /// How many nodes it is, and how many levels.
     pub(super) fn size(&self) -> (usize, usize) {
         let add = |(nodes, levels): (usize, usize), child: &Self| {
@@ -131,6 +155,18 @@ impl Node {
             Value::Scalar { .. } | Value::Removed | Value::Filler => (1, 1),
         }
     }
+}
+
+/// Follows the number of an item, as `[3].name`.
+fn item<'n>(items: &'n [Node], path: &str) -> Option<(usize, &'n Place)> {
+    let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
+    Some(step(items.get(index.parse::<usize>().ok()?)?, path, rest))
+}
+
+/// Goes on at a node with the rest of a path.
+fn step<'n>(node: &'n Node, path: &str, rest: &str) -> (usize, &'n Place) {
+    let (used, place) = node.walk(rest);
+    (path.len() - rest.len() + used, place)
 }
 
 /// The path of a key below another path.

@@ -1,19 +1,20 @@
-//! The merged tree to a document, part by part, every error of it.
+//! The merged tree to a document, with every error of it.
 //!
-//! serde stops at its first error. So each item of a section is read until
-//! nothing more is found: what was wrong is told, cut out of the tree, and the
-//! item is read again. An item that had an error is then left out.
+//! Nearly always there is none, and the tree is read in one go. serde stops at its
+//! first error. So after one, each item of a section is read alone until nothing
+//! more is found: what was wrong is told, cut out of the tree, and the item is read
+//! again. An item that had an error is then left out.
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
 };
 
 use serde::Deserialize;
 
 use super::{
     Origins,
-    de::{Notes, Reader},
+    de::Reader,
     error::ReadError,
     node::{Key, Node, Place, Value, join},
 };
@@ -23,17 +24,47 @@ use crate::{document::Document, problem::Problem};
 const MAX_ERRORS: usize = 100;
 
 /// Reads the merged tree.
-///
-/// Each section, and each item of a section that is a list, is read by itself
-/// first; what cannot be read is noted and left out. What is left is then read
-/// as one document, so that paths and origins count the items that are in it.
-pub(super) fn document(
-    root: &Node,
-    origins: &mut Origins,
-    problems: &mut Vec<Problem>,
-) -> Document {
+pub(super) fn document(root: Node, origins: &mut Origins, problems: &mut Vec<Problem>) -> Document {
+    if names_differ(&root)
+        && let (Ok(document), notes) = deserialize(&root, 0)
+        && notes.is_empty()
+    {
+        origins.tree = Some(root);
+        return document;
+    }
+    let kept = readable(&root, origins, problems);
+    let (document, _) = deserialize(&kept, 0);
+    origins.tree = Some(kept);
+    // Every part of it was read by itself just now.
+    document.unwrap_or_default()
+}
+
+/// Whether no two items of a section have one name.
+fn names_differ(root: &Node) -> bool {
     let Value::Mapping(sections) = &root.value else {
-        return Document::default();
+        return true;
+    };
+    sections.iter().all(|(_, section)| {
+        let Value::Sequence(items) = &section.value else {
+            return true;
+        };
+        let mut names = HashSet::with_capacity(items.len());
+        items
+            .iter()
+            .filter_map(|item| item.field("name"))
+            .all(|(name, _)| names.insert(name))
+    })
+}
+
+/// What can be read of the merged tree, so that paths and origins count the items
+/// that are in the document.
+///
+/// Each section, and each item of a section that is a list, is read by itself; what
+/// cannot be read is told and left out.
+fn readable(root: &Node, origins: &mut Origins, problems: &mut Vec<Problem>) -> Node {
+    let sections: &[(Key, Node)] = match &root.value {
+        Value::Mapping(sections) => sections,
+        _ => &[],
     };
     let mut kept = Vec::new();
     for (key, node) in sections {
@@ -58,14 +89,10 @@ pub(super) fn document(
         let place = node.place.clone();
         kept.push((key.clone(), Node { value, place }));
     }
-    let kept = Node {
+    Node {
         value: Value::Mapping(kept),
         place: Place::nowhere(),
-    };
-    let (document, notes) = deserialize(&kept, 0);
-    origins.places.extend(notes.places);
-    // Every part was read by itself just now.
-    document.unwrap_or_default()
+    }
 }
 
 /// The items that can be read; of several with the same name the first.
@@ -115,7 +142,7 @@ fn part(key: &Key, value: Value, place: &Place) -> Node {
     }
 }
 
-fn deserialize(root: &Node, offset: usize) -> (Result<Document, ReadError>, Notes) {
+fn deserialize(root: &Node, offset: usize) -> (Result<Document, ReadError>, Vec<Problem>) {
     let notes = RefCell::default();
     let document = Document::deserialize(Reader::new(root, offset, &notes));
     (document, notes.into_inner())
@@ -135,7 +162,7 @@ fn is_readable(
     for _ in 0..MAX_ERRORS {
         let (result, notes) = deserialize(&part, offset);
         let new = |problem: &Problem| told.insert((problem.origin.clone(), problem.path.clone()));
-        problems.extend(notes.problems.into_iter().filter(new));
+        problems.extend(notes.into_iter().filter(new));
         let Err(error) = result else { break };
         readable = false;
         if let Some(problem) = cut_out(&error, section, &mut part, offset, &mut touched) {
