@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    collections::HashSet,
     fs,
     net::SocketAddr,
     path::PathBuf,
@@ -385,10 +386,11 @@ impl Gateway {
     fn keep_series(&self, snapshot: &Snapshot) {
         let metrics = &self.inner.metrics;
         metrics.keep_rules(|rule| snapshot.rule(rule).is_some());
-        metrics.keep_backends(|name| {
-            let mut backends = snapshot.backends().iter();
-            backends.any(|backend| backend.backend.name == name)
-        });
+        let backends = snapshot.backends().iter();
+        let backends: HashSet<&str> = backends
+            .map(|backend| backend.backend.name.as_str())
+            .collect();
+        metrics.keep_backends(|name| backends.contains(name));
     }
 
     fn tell_certificates(&self) {

@@ -9,7 +9,7 @@ use std::fmt;
 /// A document path, as `routes[3].rules[0].name`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Path<'p> {
-    above: Option<&'p Path<'p>>,
+    above: Option<&'p Self>,
     step: Step<'p>,
 }
 

@@ -1,7 +1,7 @@
 //! What outlives a snapshot, keyed by stable id.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -106,6 +106,9 @@ impl Live {
             .collect();
         *self.limiters.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         let model = &snapshot.model;
+        let routes = names(model.routes.iter().map(|route| &route.name));
+        let tcp_routes = names(model.tcp_routes.iter().map(|route| &route.name));
+        let backends = names(model.backends.iter().map(|backend| &backend.name));
         let mut balancers = self
             .balancers
             .lock()
@@ -113,9 +116,9 @@ impl Live {
         balancers.retain(|id, _| match id.split_once(':') {
             Some(("rule", rule)) => {
                 let route = rule.rsplit_once('/').map_or(rule, |(route, _)| route);
-                model.routes.iter().any(|kept| kept.name == route)
+                routes.contains(route)
             }
-            Some(("tcp", route)) => model.tcp_routes.iter().any(|kept| kept.name == route),
+            Some(("tcp", route)) => tcp_routes.contains(route),
             _ => false,
         });
         self.tcp_connections
@@ -133,7 +136,7 @@ impl Live {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|name, state| {
-                let kept = model.backends.iter().any(|backend| backend.name == *name);
+                let kept = backends.contains(name.as_str());
                 if !kept {
                     state.serve(0);
                     state.keep(0, name, &EndpointSet::default(), metrics);
@@ -145,4 +148,9 @@ impl Live {
         }
         self.rule_sets.forget_unused();
     }
+}
+
+/// Names to look up, as there may be thousands.
+fn names<'n>(names: impl Iterator<Item = &'n String>) -> HashSet<&'n str> {
+    names.map(String::as_str).collect()
 }

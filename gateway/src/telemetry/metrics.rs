@@ -1,7 +1,7 @@
 //! The metrics and their registry.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -71,8 +71,8 @@ pub struct Metrics {
     stale_since: Gauge,
     log_dropped: IntCounterVec,
     no_rule: Arc<RuleMetrics>,
-    known_rules: Mutex<BTreeSet<String>>,
-    known_backends: Mutex<BTreeSet<String>>,
+    rules: Mutex<BTreeMap<String, Arc<RuleMetrics>>>,
+    backends: Mutex<BTreeMap<String, BackendMetrics>>,
 }
 
 /// The metrics of one rule, resolved once.
@@ -208,54 +208,47 @@ impl Metrics {
             requests,
             request_seconds,
             no_rule: Arc::new(no_rule),
-            known_rules: Mutex::default(),
-            known_backends: Mutex::default(),
+            rules: Mutex::default(),
+            backends: Mutex::default(),
             registry,
         }
     }
 
     /// The metrics of a rule.
     pub fn rule(&self, rule: &str) -> Arc<RuleMetrics> {
-        self.known_rules
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(rule.to_owned());
-        Arc::new(RuleMetrics::new(
-            rule,
-            &self.requests,
-            &self.request_seconds,
-        ))
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = rules.get(rule) {
+            return Arc::clone(known);
+        }
+        let made = RuleMetrics::new(rule, &self.requests, &self.request_seconds);
+        let made = Arc::new(made);
+        rules.insert(rule.to_owned(), Arc::clone(&made));
+        made
     }
 
     /// Forgets the series of rules that are gone.
     pub fn keep_rules(&self, kept: impl Fn(&str) -> bool) {
-        let mut known = self
-            .known_rules
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<String> = known.iter().filter(|rule| !kept(rule)).cloned().collect();
-        for rule in gone {
-            known.remove(&rule);
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: BTreeMap<_, _> = rules.extract_if(.., |rule, _| !kept(rule)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        for rule in gone.keys() {
             // A series that was never made is no error here.
-            let _ = self.request_seconds.remove_label_values(&[&rule]);
-            for family in self.requests.collect() {
-                for metric in family.get_metric() {
-                    let label = |name| {
-                        metric
-                            .get_label()
-                            .iter()
-                            .find(|pair| pair.name() == name)
-                            .map_or("", |pair| pair.value())
-                    };
-                    if label("rule") == rule {
-                        let values = [
-                            label("listener"),
-                            label("rule"),
-                            label("method"),
-                            label("status"),
-                        ];
-                        let _ = self.requests.remove_label_values(&values);
-                    }
+            let _ = self.request_seconds.remove_label_values(&[rule.as_str()]);
+        }
+        for family in self.requests.collect() {
+            for metric in family.get_metric() {
+                let label = |name| {
+                    metric
+                        .get_label()
+                        .iter()
+                        .find(|pair| pair.name() == name)
+                        .map_or("", |pair| pair.value())
+                };
+                if gone.contains_key(label("rule")) {
+                    let values = ["listener", "rule", "method", "status"].map(label);
+                    let _ = self.requests.remove_label_values(&values);
                 }
             }
         }
@@ -283,10 +276,16 @@ impl Metrics {
 
     /// The metrics of a backend.
     pub fn backend(&self, backend: &str) -> BackendMetrics {
-        self.known_backends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(backend.to_owned());
+        let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = backends.get(backend) {
+            return known.clone();
+        }
+        let made = self.make_backend(backend);
+        backends.insert(backend.to_owned(), made.clone());
+        made
+    }
+
+    fn make_backend(&self, backend: &str) -> BackendMetrics {
         let outcome = |outcome| self.upstream.with_label_values(&[backend, outcome]);
         let look_ups = |outcome| {
             self.upstream_look_ups
@@ -309,11 +308,8 @@ impl Metrics {
 
     /// Forgets the series of backends that are gone.
     pub fn keep_backends(&self, kept: impl Fn(&str) -> bool) {
-        let mut known = self
-            .known_backends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for backend in known.extract_if(.., |backend| !kept(backend)) {
+        let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
+        for (backend, _) in backends.extract_if(.., |backend, _| !kept(backend)) {
             let backend = backend.as_str();
             // A series that was never made is no error here.
             let _ = self.upstream_seconds.remove_label_values(&[backend]);
