@@ -6,6 +6,7 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, Method, Version, header};
+use memchr::memchr_iter;
 use pingora::http::RequestHeader;
 use portcullis_config::{
     access::client_address,
@@ -179,17 +180,7 @@ fn check_framing(request: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
 
 /// Tells whether a line feed stands without its carriage return (RFC 9112 section 2.2).
 fn has_bare_line_feed(head: &[u8]) -> bool {
-    let mut rest = head;
-    let mut before = 0;
-    while let Some(at) = rest.iter().position(|&byte| byte == b'\n') {
-        let previous = if at > 0 { rest[at - 1] } else { before };
-        if previous != b'\r' {
-            return true;
-        }
-        before = b'\n';
-        rest = &rest[at + 1..];
-    }
-    false
+    memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 type Target<'a> = (&'a [u8], Option<&'a [u8]>, Option<&'a str>);

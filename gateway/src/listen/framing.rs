@@ -10,6 +10,8 @@
 //! Head --end of head--> Gap --body announced--> Body (length, chunks) --end--> Gap --next--> Head
 //! ```
 
+use memchr::memchr;
+
 use crate::token::is_token_byte;
 
 /// Bytes of chunk extensions and trailers of one body.
@@ -114,7 +116,7 @@ impl Head {
         while at < bytes.len() {
             if self.past_line && !self.after_feed {
                 // Within a line nothing ends a head.
-                match bytes[at..].iter().position(|&byte| byte == b'\n') {
+                match memchr(b'\n', &bytes[at..]) {
                     Some(next) => at += next,
                     None => return Ok((bytes.len(), false)),
                 }
