@@ -125,6 +125,11 @@ fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal>
         if (size + request.raw_path().len()) as u64 > limits.max_header_size {
             return Err(Refusal::new(431, Stage::Normalise, "head-too-large"));
         }
+        let mut names = request.headers.keys();
+        // The `http` crate takes a quote for a token here, and not over HTTP/1.
+        if names.any(|name| !name.as_str().bytes().all(is_token_byte)) {
+            return Err(refuse("malformed"));
+        }
     }
     check_connection(&request.headers)?;
     if request.method == Method::CONNECT {
