@@ -149,8 +149,8 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
             let option = option.trim_ascii();
             let name = match HeaderName::from_bytes(option) {
                 _ if option.is_empty() => continue,
-                Ok(name) if option.iter().copied().all(is_token_byte) => name,
-                _ => return Err(refuse("bad-connection-option")),
+                Ok(name) => name,
+                Err(_) => return Err(refuse("bad-connection-option")),
             };
             if name == header::HOST || name.as_str().starts_with("x-forwarded-") {
                 return Err(refuse("bad-connection-option"));
@@ -215,7 +215,7 @@ fn split_target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
             })
             .map(|(_, after)| after)
             .ok_or_else(|| refuse("bad-target"))?;
-        let end = after.find(['/', '?', '#']).unwrap_or(after.len());
+        let end = after.find(['/', '?']).unwrap_or(after.len());
         let (authority, path) = after.split_at(end);
         match path.as_bytes().first() {
             None => (&b"/"[..], Some(authority)),
@@ -223,9 +223,6 @@ fn split_target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
             Some(_) => return Err(refuse("bad-target")),
         }
     };
-    if origin.contains(&b'#') {
-        return Err(refuse("fragment-in-target"));
-    }
     let (path, query) = match origin.iter().position(|&byte| byte == b'?') {
         Some(at) => (&origin[..at], Some(&origin[at + 1..])),
         None => (origin, None),
