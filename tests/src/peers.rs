@@ -139,7 +139,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             whole, self.close_connection = False, True
         headers = [text for pair in self.headers.items() for text in pair]
         name = self.headers.get('X-Id', '')
-        record({'method': self.command, 'url': self.path, 'bodyLength': self.length,
+        url = self.path.encode('latin-1').decode('utf-8', 'replace')
+        record({'method': self.command, 'url': url, 'bodyLength': self.length,
                 'rawHeaders': headers, 'id': name, 'whole': whole})
         if not whole:
             return
@@ -170,8 +171,8 @@ pub struct PeerSeen {
     pub body_length: usize,
     /// Whether the request came to its end.
     pub whole: bool,
-    /// Names of the fields in lower case, where the server tells them.
-    pub fields: Option<Vec<String>>,
+    /// The fields, their names in lower case, where the server tells them.
+    pub fields: Option<Vec<(String, String)>>,
 }
 
 /// A real server as a backend. It answers each request with its target, and is
@@ -324,9 +325,14 @@ fn read_line(line: &Value) -> PeerSeen {
     }
     let fields = line["rawHeaders"].as_array().map(|fields| {
         fields
-            .iter()
-            .step_by(2)
-            .filter_map(|name| Some(name.as_str()?.to_ascii_lowercase()))
+            .chunks(2)
+            .filter_map(|field| match field {
+                [name, value] => Some((
+                    name.as_str()?.to_ascii_lowercase(),
+                    value.as_str()?.to_owned(),
+                )),
+                _ => None,
+            })
             .collect()
     });
     // nginx has no target where it could not read the head.

@@ -126,6 +126,11 @@ fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal>
         if (size + request.raw_path().len()) as u64 > limits.max_header_size {
             return Err(Refusal::new(431, Stage::Normalise, "head-too-large"));
         }
+        let mut names = request.headers.keys();
+        // The `http` crate takes a quote for a token here, and not over HTTP/1.
+        if names.any(|name| !name.as_str().bytes().all(is_token_byte)) {
+            return Err(refuse("malformed"));
+        }
     }
     check_connection(&request.headers)?;
     if request.method == Method::CONNECT {
@@ -145,8 +150,8 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
             let option = option.trim_ascii();
             let name = match HeaderName::from_bytes(option) {
                 _ if option.is_empty() => continue,
-                Ok(name) if option.iter().copied().all(is_token_byte) => name,
-                _ => return Err(refuse("bad-connection-option")),
+                Ok(name) => name,
+                Err(_) => return Err(refuse("bad-connection-option")),
             };
             if name == header::HOST || name.as_str().starts_with("x-forwarded-") {
                 return Err(refuse("bad-connection-option"));
@@ -201,7 +206,7 @@ fn split_target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
             })
             .map(|(_, after)| after)
             .ok_or_else(|| refuse("bad-target"))?;
-        let end = after.find(['/', '?', '#']).unwrap_or(after.len());
+        let end = after.find(['/', '?']).unwrap_or(after.len());
         let (authority, path) = after.split_at(end);
         match path.as_bytes().first() {
             None => (&b"/"[..], Some(authority)),
@@ -209,9 +214,6 @@ fn split_target(request: &RequestHeader) -> Result<Target<'_>, Refusal> {
             Some(_) => return Err(refuse("bad-target")),
         }
     };
-    if origin.contains(&b'#') {
-        return Err(refuse("fragment-in-target"));
-    }
     let (path, query) = match origin.iter().position(|&byte| byte == b'?') {
         Some(at) => (&origin[..at], Some(&origin[at + 1..])),
         None => (origin, None),

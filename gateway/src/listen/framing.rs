@@ -153,10 +153,7 @@ impl Head {
             _ if self.after_return => return Err(Malformed),
             b'\r' => self.after_return = true,
             b' ' => {
-                self.spaces += 1;
-                if self.spaces > 2 {
-                    return Err(Malformed);
-                }
+                self.spaces = self.spaces.saturating_add(1);
                 self.line += 1;
             }
             0..0x20 | 0x7f | b'#' => return Err(Malformed),

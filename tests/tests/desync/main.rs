@@ -2,9 +2,12 @@
 //! servers: none of them may see a request that the client did not send.
 //!
 //! The requests are data, in `corpus/desync.yaml`, which says what its entries mean.
+//! Whether they miss a check that is taken away is asked in `mutants`.
+
+mod mutants;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     io::{Read, Write as _},
     net::{SocketAddr, TcpStream},
@@ -31,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(250);
 
 /// Rows under way at once at one gateway.
-const THREADS: usize = 8;
+const THREADS: usize = 32;
 
 /// What a row wants.
 #[derive(Debug)]
@@ -54,10 +57,16 @@ struct Row {
     expect: Expect,
     /// Length of the body at the server.
     body: Option<usize>,
+    /// The target at the server, where it is not the client's own.
+    target: Option<String>,
     /// Fields that the server must not see.
     absent: Vec<String>,
+    /// Fields that the server must see, and the value of each.
+    sees: BTreeMap<String, String>,
     /// Whether the marker is a request here.
     pipelined: bool,
+    /// Whether it is sent where the WAF looks at every request, with its body.
+    inspected: bool,
 }
 
 /// An answer to a row.
@@ -81,20 +90,45 @@ fn strings(value: &Value) -> Vec<String> {
 /// One byte for each character, with the placeholders filled in.
 fn bytes(text: &Value, id: &str) -> Vec<u8> {
     let text = text.as_str().expect("a text");
-    text.replace("{marker}", MARKER)
-        .replace("{id}", id)
-        .chars()
+    let mut text = text.replace("{marker}", MARKER).replace("{id}", id);
+    let chunk = format!("1;{}\r\nx\r\n", "x".repeat(1000));
+    for (what, filling) in [("x", "x"), ("fields", "F: 1\r\n"), ("chunks", &chunk)] {
+        while let Some((before, rest)) = text.split_once(&format!("{{{what}*")) {
+            let (count, behind) = rest.split_once('}').expect("{WHAT*COUNT}");
+            let filling = filling.repeat(count.parse().expect("a number"));
+            text = format!("{before}{filling}{behind}");
+        }
+    }
+    text.chars()
         .map(|character| u8::try_from(u32::from(character)).expect("a byte"))
         .collect()
 }
 
-fn read_rows(list: &Value, first: usize) -> Vec<Row> {
+fn read_rows(list: &Value, first: usize, inspected: bool) -> Vec<Row> {
     let rows = list.as_array().expect("a list of rows");
+    let elsewhere = if inspected { "plain" } else { "inspected" };
     rows.iter()
         .enumerate()
+        .filter(|(_, row)| row["where"] != elsewhere)
         .map(|(index, row)| {
             let id = format!("{:04}", first + index);
             let name = row["name"].as_str().expect("a name").to_owned();
+            const KEYS: [&str; 11] = [
+                "name",
+                "request",
+                "fields",
+                "data",
+                "expect",
+                "body",
+                "target",
+                "absent",
+                "sees",
+                "pipelined",
+                "where",
+            ];
+            for key in row.as_object().expect("a row").keys() {
+                assert!(KEYS.contains(&key.as_str()), "{name}: {key}");
+            }
             let expect = &row["expect"];
             Row {
                 bytes: match &row["request"] {
@@ -114,13 +148,42 @@ fn read_rows(list: &Value, first: usize) -> Vec<Row> {
                 body: row["body"]
                     .as_u64()
                     .map(|length| usize::try_from(length).expect("short")),
+                target: row["target"]
+                    .as_str()
+                    .map(|target| target.replace("{id}", &id)),
                 absent: strings(&row["absent"]),
+                sees: row["sees"]
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned()))
+                    .collect(),
                 pipelined: row["pipelined"] == true,
-                name,
+                inspected,
+                name: if inspected {
+                    format!("{name}, inspected")
+                } else {
+                    name
+                },
                 id,
             }
         })
         .collect()
+}
+
+/// A length of HPACK, without Huffman coding (RFC 7541 section 5.1).
+fn put_length(length: usize, block: &mut Vec<u8>) {
+    if length < 127 {
+        block.push(u8::try_from(length).expect("short"));
+        return;
+    }
+    block.push(127);
+    let mut left = length - 127;
+    while left >= 128 {
+        block.push(u8::try_from(left % 128).expect("7 bits") | 0x80);
+        left /= 128;
+    }
+    block.push(u8::try_from(left).expect("7 bits"));
 }
 
 /// A connection over HTTP/2 with one request: its fields as literals that are neither
@@ -139,18 +202,15 @@ fn http2(row: &Value, id: &str) -> Vec<u8> {
         .map(|(name, value)| serde_json::json!([name, value]));
     let mut block = Vec::new();
     for field in usual.chain(fields.iter().filter(|field| !field[1].is_null()).cloned()) {
-        block.push(0);
+        let times = field[2].as_u64().unwrap_or(1);
+        // One that comes often is indexed, as the newest one, and then named by that.
+        block.push(if times > 1 { 0x40 } else { 0 });
         for text in [&field[0], &field[1]] {
             let text = bytes(text, id);
-            match text.len() {
-                length @ 0..127 => block.push(u8::try_from(length).expect("short")),
-                length @ 127..255 => {
-                    block.extend([127, u8::try_from(length - 127).expect("short")]);
-                }
-                length => panic!("a field of {length} bytes"),
-            }
+            put_length(text.len(), &mut block);
             block.extend(text);
         }
+        block.extend((1..times).map(|_| 0x80 | 62));
     }
     let data = row["data"].as_str().map(|_| bytes(&row["data"], id));
     let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
@@ -319,11 +379,30 @@ fn problem(row: &Row, answers: &[Answer], left: &[u8], seen: &[&PeerSeen]) -> Op
         if row.body.is_some_and(|body| seen[0].body_length != body) {
             return Some("the body has another length".to_owned());
         }
-        row.absent.iter().find_map(|name| {
-            let fields = seen[0].fields.as_ref()?;
-            fields
-                .contains(name)
-                .then(|| format!("the server sees {name}"))
+        if let Some(target) = &row.target
+            && seen[0].target != *target
+        {
+            return Some("another target".to_owned());
+        }
+        let fields = seen[0].fields.as_ref()?;
+        let value = |name: &String| {
+            let values = fields.iter().filter(|(known, _)| known == name);
+            let values: Vec<&str> = values.map(|(_, value)| value.as_str()).collect();
+            (!values.is_empty()).then(|| values.join(" | "))
+        };
+        let absent = row
+            .absent
+            .iter()
+            .find(|name| value(name).is_some())
+            .map(|name| format!("the server sees {name}"));
+        absent.or_else(|| {
+            let mut wrong = row
+                .sees
+                .iter()
+                .filter(|(name, wanted)| value(name).as_ref() != Some(wanted));
+            wrong
+                .next()
+                .map(|(name, _)| format!("the server sees {name}: {:?}", value(name)))
         })
     };
     match &row.expect {
@@ -347,23 +426,103 @@ fn problem(row: &Row, answers: &[Answer], left: &[u8], seen: &[&PeerSeen]) -> Op
     }
 }
 
+/// What is wrong with what the WAF saw of a row that passed: it and the server must have
+/// seen the same, and each the same once.
+fn misjudged(row: &Row, seen: &[&PeerSeen], witnessed: &[String]) -> Option<String> {
+    let told = |seen: &&PeerSeen| {
+        let line = format!("{} {} {}", seen.method, seen.target, seen.body_length);
+        match &seen.fields {
+            None => line,
+            Some(fields) => {
+                let value = |name| fields.iter().find(|(known, _)| known == name);
+                let [host, cookie] = ["host", "cookie"]
+                    .map(|name| value(name).map_or("", |(_, value)| value.as_str()));
+                format!("{line} {host} {cookie}")
+            }
+        }
+    };
+    let mut told: Vec<String> = seen.iter().map(told).collect();
+    let with_fields = seen.iter().all(|seen| seen.fields.is_some());
+    let id = format!("id={}", row.id);
+    let mut judged: Vec<String> = witnessed
+        .iter()
+        .map(|line| match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+            // The server does not tell its fields.
+            [method, target, length, _] if !with_fields => format!("{method} {target} {length}"),
+            _ => line.clone(),
+        })
+        .filter(|line| told.contains(line) || line.contains(&id))
+        .collect();
+    told.sort();
+    judged.sort();
+    (told != judged).then(|| format!("the WAF saw {judged:?}, and the server {told:?}"))
+}
+
+/// What the WAF is told to write down of a request begins so.
+const WITNESS: &str = "saw ";
+
+/// The routes of a listener; each rule has these policies.
+fn routes(listener: &str, policies: &str) -> String {
+    format!(
+        r"
+- name: {listener}-a
+  listeners: [{listener}]
+  hosts: [a.example, '[2001:db8::1]']
+  policies: {{{policies}}}
+  rules:
+  - {{matches: [{{path: {{prefix: /closed}}}}, {{path: {{prefix: /%C3%A9}}}}], policies: {{access: [nobody]}}, backends: [{{name: one}}]}}
+  - {{backends: [{{name: one}}]}}
+- name: {listener}-keep
+  listeners: [{listener}]
+  hosts: [keep.example]
+  policies: {{encodedSlashes: keep{separator}{policies}}}
+  rules: [{{backends: [{{name: one}}]}}]
+",
+        separator = if policies.is_empty() { "" } else { ", " },
+    )
+}
+
+/// What the WAF saw, as it wrote it down.
+fn witnessed(gateway: &Gateway) -> Vec<String> {
+    let lines = gateway.audit_lines();
+    lines
+        .iter()
+        .flat_map(|line| line["waf"]["matches"].as_array().into_iter().flatten())
+        .filter_map(|found| found["message"].as_str()?.strip_prefix(WITNESS))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Sends every row to one server; the problems there.
 fn run(peer: &Peer, rows: &[Row]) -> Vec<String> {
     let gateway = Gateway::start(&format!(
-        r"
-listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+        r#"
+listeners:
+- {{name: http, protocol: http, address: '127.0.0.1:0'}}
+- {{name: inspected, protocol: http, address: '127.0.0.1:0'}}
 backends: [{{name: one, endpoints: [{{address: {}}}]}}]
 defaults: {{timeouts: {{clientRead: 1s}}}}
-routes: [{{name: a, hosts: [a.example], rules: [{{backends: [{{name: one}}]}}]}}]
-",
-        peer.address
+accessLists: [{{name: nobody, deny: ['0.0.0.0/0', '::/0']}}]
+wafProfiles:
+- name: witness
+  rules:
+  - inline: |
+      SecRequestBodyAccess On
+      SecAction "id:1,phase:2,pass,log,auditlog,msg:'{WITNESS}%{{REQUEST_METHOD}} %{{REQUEST_URI}} %{{REQUEST_BODY_LENGTH}} %{{REQUEST_HEADERS.host}} %{{REQUEST_HEADERS.cookie}}'"
+routes:
+{}{}"#,
+        peer.address,
+        routes("http", ""),
+        routes("inspected", "waf: {profile: witness}"),
     ));
     let (address, next) = (gateway.http(), AtomicUsize::new(0));
+    let inspected = gateway.at("listeners/inspected");
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let address = if row.inspected { inspected } else { address };
                     let (answers, read) = send(address, row);
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     results.push((row, answers, read));
@@ -389,13 +548,21 @@ routes: [{{name: a, hosts: [a.example], rules: [{{backends: [{{name: one}}]}}]}}
     });
     // What lies on a connection to the server would come before this, or instead of it.
     let last = "GET /?id=last HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
-    let answer = raw(address, last.as_bytes());
-    assert_eq!(status_of(&answer), 200, "{}: {answer}", peer.name);
+    for address in [address, inspected] {
+        let answer = raw(address, last.as_bytes());
+        assert_eq!(status_of(&answer), 200, "{}: {answer}", peer.name);
+    }
     wait_for("the last record", || {
-        peer.seen().iter().any(|seen| names(seen, "last"))
+        let last = "GET /?id=last 0 a.example ".to_owned();
+        peer.seen()
+            .iter()
+            .filter(|seen| names(seen, "last"))
+            .count()
+            == 2
+            && witnessed(&gateway).contains(&last)
     });
 
-    let seen = peer.seen();
+    let (seen, witnessed) = (peer.seen(), witnessed(&gateway));
     let mut problems = Vec::new();
     for (row, answers, read) in &results {
         let of_row: Vec<&PeerSeen> = seen.iter().filter(|seen| names(seen, &row.id)).collect();
@@ -404,7 +571,14 @@ routes: [{{name: a, hosts: [a.example], rules: [{{backends: [{{name: one}}]}}]}}
         } else {
             read_answers(read, &row.id).1
         };
-        if let Some(problem) = problem(row, answers, left, &of_row) {
+        let problem = problem(row, answers, left, &of_row).or_else(|| {
+            let whole = answers.iter().all(|answer| answer.status == 200);
+            (row.inspected && whole)
+                .then(|| misjudged(row, &of_row, &witnessed))
+                .flatten()
+        });
+        if let Some(problem) = problem {
+            println!("{}{}", mutants::FAILED, row.name);
             problems.push(format!(
                 "{}, {}: {problem}\n  wanted {:?}\n  sent {:?}\n  answers {answers:?}\n  bytes {:?}\n  seen {of_row:?}",
                 peer.name,
@@ -432,12 +606,19 @@ routes: [{{name: a, hosts: [a.example], rules: [{{backends: [{{name: one}}]}}]}}
     problems
 }
 
+/// The name of the test.
+const NAME: &str = "no_server_sees_a_request_that_the_client_did_not_send";
+
 #[test]
 fn no_server_sees_a_request_that_the_client_did_not_send() {
-    let corpus: Value =
-        serde_saphyr::from_str(include_str!("../corpus/desync.yaml")).expect("the corpus is YAML");
-    let mut rows = read_rows(&corpus["http1"], 1000);
-    rows.extend(read_rows(&corpus["http2"], 3000));
+    let corpus: Value = serde_saphyr::from_str(include_str!("../../corpus/desync.yaml"))
+        .expect("the corpus is YAML");
+    let mut rows = Vec::new();
+    for (index, inspected) in [false, true].into_iter().enumerate() {
+        let first = 1000 + 4000 * index;
+        rows.extend(read_rows(&corpus["http1"], first, inspected));
+        rows.extend(read_rows(&corpus["http2"], first + 2000, inspected));
+    }
     let names: BTreeSet<(bool, &str)> = rows
         .iter()
         .map(|row| (row.http2, row.name.as_str()))
