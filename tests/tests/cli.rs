@@ -61,7 +61,7 @@ fn check_tells_every_problem_with_its_place_and_exits_with_1() {
         ("wrong.yaml:13:", "shop.svc"),
         ("wrong.yaml:14:", "\"shop\" is taken"),
         ("wrong.yaml:17:", "10/s"),
-        ("wrong.yaml:18:", "10s"),
+        ("wrong.yaml:18:", "30s"),
         ("wrong.yaml:21:", "10.0.0.0/33"),
         ("wrong.yaml:21:", "169.254.169.254"),
     ] {
