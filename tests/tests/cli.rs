@@ -61,7 +61,7 @@ fn check_tells_every_problem_with_its_place_and_exits_with_1() {
         ("wrong.yaml:13:", "shop.svc"),
         ("wrong.yaml:14:", "\"shop\" is taken"),
         ("wrong.yaml:17:", "10/s"),
-        ("wrong.yaml:18:", "10s"),
+        ("wrong.yaml:18:", "30s"),
         ("wrong.yaml:21:", "10.0.0.0/33"),
         ("wrong.yaml:21:", "169.254.169.254"),
     ] {
@@ -107,6 +107,24 @@ fn a_good_file_exits_with_0_and_files_it_names_are_read() {
         "{}",
         refused.out
     );
+    // The words of the one are taken by the other.
+    let ok = run(folder.path(), &["check", "-q", "--config", "good.yaml"]);
+    assert_eq!((ok.code, ok.out.as_str()), (0, ""), "{}", ok.err);
+    let both = run(folder.path(), &["check", "good.yaml", "-c", "broken.yaml"]);
+    assert!(
+        both.code == 1 && both.out.contains("first at good.yaml"),
+        "{}",
+        both.out
+    );
+    let started = run(folder.path(), &["run", "broken.yaml"]);
+    assert!(
+        started.code == 1 && started.err.contains("own.conf"),
+        "{}",
+        started.err
+    );
+    for command in ["check", "run"] {
+        assert_eq!(run(folder.path(), &[command]).code, 2, "{command}");
+    }
     // What check refuses, run refuses too.
     let started = run(folder.path(), &["run", "--config", "broken.yaml"]);
     assert!(

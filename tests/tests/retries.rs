@@ -200,7 +200,7 @@ async fn a_status_is_tried_again_where_that_is_safe() {
     let gateway = gateway(
         &[busy.address, good.address],
         "",
-        "retries: {statuses: [502, 503]}",
+        "retries: {statuses: [502-503]}",
     );
     for _ in 0..6 {
         let response = raw(gateway.http(), GET);

@@ -24,6 +24,7 @@ mod process;
 mod resolver;
 mod route;
 mod scalar;
+mod spelling;
 mod tcp_route;
 mod tls;
 mod waf;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Compression, Cors, Duration, Satisfy, WafMode};
+use super::{ByteSize, Compression, Cors, Duration, Satisfy, StatusRange, WafMode};
 
 /// Policies of a route, a rule or, under `defaults`, of everything.
 ///
@@ -176,9 +176,10 @@ pub struct Retries {
     /// What is tried again. Default `[connect-failure, closed]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<Vec<RetryOn>>,
-    /// Statuses of a backend that are tried again, 500 to 599. Default: none.
+    /// Statuses of a backend that are tried again, 500 to 599, as `503` or `502-504`.
+    /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub statuses: Option<Vec<u16>>,
+    pub statuses: Option<Vec<StatusRange>>,
 }
 
 /// What is tried again.

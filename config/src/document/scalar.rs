@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, str::FromStr, time};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::spelling;
+
 /// A length of time, written as `500ms`, `10s`, `5m`, `1h30m` or `2d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(pub time::Duration);
@@ -39,15 +41,21 @@ impl FromStr for Duration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const USE: &str = "write a number with ms, s, m, h or d, as in 500ms, 10s or 1h30m";
+        let how = || match spelling::duration(text) {
+            Some(meant) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                format!("write {meant} for seconds, or a number with ms, m, h or d")
+            }
+            Some(meant) => format!("write {meant}"),
+            None => "write a number with ms, s, m, h or d, as in 500ms, 10s or 1h30m".into(),
+        };
         if text == "0" {
             return Ok(Self(time::Duration::ZERO));
         }
         let mut total = 0u64;
         let mut rest = text;
         while !rest.is_empty() {
-            let (number, after) =
-                split_digits(rest).ok_or_else(|| format!("{text:?} is not a duration: {USE}"))?;
+            let (number, after) = split_digits(rest)
+                .ok_or_else(|| format!("{text:?} is not a duration: {}", how()))?;
             let end = after
                 .find(|c: char| c.is_ascii_digit())
                 .unwrap_or(after.len());
@@ -58,8 +66,11 @@ impl FromStr for Duration {
                 "m" => 60_000,
                 "h" => 3_600_000,
                 "d" => 86_400_000,
-                "" => return Err(format!("{text:?} has no unit: {USE}")),
-                _ => return Err(format!("{text:?} has the unknown unit {unit:?}: {USE}")),
+                "" => return Err(format!("{text:?} has no unit: {}", how())),
+                _ => {
+                    let how = how();
+                    return Err(format!("{text:?} has the unknown unit {unit:?}: {how}"));
+                }
             };
             total = number
                 .checked_mul(millis)
@@ -69,7 +80,7 @@ impl FromStr for Duration {
             rest = next;
         }
         if text.is_empty() {
-            return Err(format!("an empty text is not a duration: {USE}"));
+            return Err(format!("an empty text is not a duration: {}", how()));
         }
         Ok(Self(time::Duration::from_millis(total)))
     }
@@ -101,10 +112,15 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const USE: &str =
-            "write bytes as a whole number with B, KiB, MiB, GiB, kB, MB or GB, as in 64KiB";
+        let how = || match spelling::size(text) {
+            Some(meant) => format!("write {meant}"),
+            None => {
+                "write bytes as a whole number with B, KiB, MiB, GiB, kB, MB or GB, as in 64KiB"
+                    .into()
+            }
+        };
         let (number, unit) =
-            split_digits(text).ok_or_else(|| format!("{text:?} is not a size: {USE}"))?;
+            split_digits(text).ok_or_else(|| format!("{text:?} is not a size: {}", how()))?;
         let factor = match unit.trim_start() {
             // Whoever comes from `20m` and writes 20 may not mean 20 bytes.
             "" if number != 0 => {
@@ -119,7 +135,10 @@ impl FromStr for ByteSize {
             "kB" | "KB" => 1_000,
             "MB" => 1_000_000,
             "GB" => 1_000_000_000,
-            _ => return Err(format!("{text:?} has the unknown unit {unit:?}: {USE}")),
+            _ => {
+                let how = how();
+                return Err(format!("{text:?} has the unknown unit {unit:?}: {how}"));
+            }
         };
         number
             .checked_mul(factor)
@@ -143,18 +162,25 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const USE: &str = "write a count and a unit of time, as in 10/s, 300/m or 1000/h";
+        let how = || match spelling::rate(text) {
+            Some(meant) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                format!("write {meant} for each second, {text}/m for each minute")
+            }
+            Some(meant) => format!("write {meant}"),
+            None => "write a count and a unit of time, as in 10/s, 300/m or 1000/h".into(),
+        };
         let (count, unit) = text
             .split_once('/')
-            .ok_or_else(|| format!("{text:?} is not a rate: {USE}"))?;
+            .ok_or_else(|| format!("{text:?} is not a rate: {}", how()))?;
         let per = match unit {
             "s" => 1,
             "m" => 60,
             "h" => 3_600,
             "d" => 86_400,
             _ => {
+                let how = how();
                 return Err(format!(
-                    "{text:?} has the unknown unit of time {unit:?}: {USE}"
+                    "{text:?} has the unknown unit of time {unit:?}: {how}"
                 ));
             }
         };
@@ -163,7 +189,7 @@ impl FromStr for Rate {
                 count: u32::try_from(count).map_err(|_| format!("{text:?} is too large"))?,
                 per: time::Duration::from_secs(per),
             }),
-            _ => Err(format!("{text:?} is not a rate: {USE}")),
+            _ => Err(format!("{text:?} is not a rate: {}", how())),
         }
     }
 }
@@ -180,6 +206,13 @@ impl fmt::Display for Rate {
     }
 }
 
+impl StatusRange {
+    /// Whether a status is one of them.
+    pub fn contains(self, status: u16) -> bool {
+        (self.first..=self.last).contains(&status)
+    }
+}
+
 impl FromStr for StatusRange {
     type Err = String;
 
@@ -191,9 +224,12 @@ impl FromStr for StatusRange {
         };
         match (status(first), status(last)) {
             (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
-            _ => Err(format!(
-                "{text:?} is not a status: write one, as 404, or the first and last of some, as 500-504"
-            )),
+            _ => Err(match spelling::statuses(text) {
+                Some(meant) => format!("{text:?} is not a status: write {meant}"),
+                None => format!(
+                    "{text:?} is not a status: write one, as 404, or the first and last of some, as 500-504"
+                ),
+            }),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::route::PathTemplate;
 pub use crate::{
     compression::Compression,
     cors::Cors,
-    document::{EncodedSlashes, Https, RetryOn},
+    document::{EncodedSlashes, Https, RetryOn, StatusRange},
 };
 
 /// Rules for some hosts.
@@ -266,7 +266,7 @@ pub struct Retries {
     /// What is tried again.
     pub on: Vec<RetryOn>,
     /// Statuses of a backend that are tried again.
-    pub statuses: Vec<u16>,
+    pub statuses: Vec<StatusRange>,
 }
 
 impl Default for Retries {

@@ -8,7 +8,8 @@ use serde::de::{
 use super::{
     MAX_PROBLEMS,
     de::Reader,
-    error::{ReadError, did_you_mean},
+    error::ReadError,
+    hints,
     node::{Key, Node, Value},
 };
 
@@ -68,8 +69,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
                 if notes.len() >= MAX_PROBLEMS {
                     continue;
                 }
-                let hint = did_you_mean(&key.text, fields.iter().copied())
-                    .unwrap_or_else(|| format!("known keys: {}", fields.join(", ")));
+                let hint = hints::for_key(&self.reader.path.to_string(), &key.text, fields);
                 let reason = format!("unknown key {:?}", key.text);
                 notes.push(key.place.error(&path.to_string(), reason, Some(&hint)));
                 continue;

@@ -221,7 +221,15 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             Value::Sequence(items) => items,
             Value::Filler => &[],
             Value::Scalar { .. } if self.node.is_null() => &[],
-            _ => return Err(self.expected("a list")),
+            value => {
+                let mut error = self.expected("a list");
+                error.hint = match value {
+                    Value::Scalar { text, .. } => hints::for_list(&self.path.to_string(), text),
+                    Value::Mapping(_) => Some(hints::for_map_as_list()),
+                    _ => None,
+                };
+                return Err(error);
+            }
         };
         let result = visitor.visit_seq(Items {
             reader: &self,
@@ -275,9 +283,11 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             Value::Scalar { .. } if self.node.is_null() => &[],
             value => {
                 let mut error = self.expected(&format!("a map with {}", fields.join(", ")));
-                if let Value::Scalar { text, .. } = value {
-                    error.hint = hints::for_map(text, fields);
-                }
+                error.hint = match value {
+                    Value::Scalar { text, .. } => hints::for_map(&self.path.to_string(), text),
+                    Value::Sequence(_) => Some(hints::for_list_as_map()),
+                    _ => None,
+                };
                 return Err(error);
             }
         };

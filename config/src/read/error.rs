@@ -93,23 +93,28 @@ pub(crate) fn did_you_mean<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
+    nearest(word, known).map(|known| format!("did you mean {known:?}?"))
+}
+
+/// The known word nearest to an unknown one, or what that is called here.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
     let elsewhere = ELSEWHERE.iter().find(|(theirs, _)| *theirs == lower);
     let known: Vec<&str> = known.into_iter().collect();
     if let Some((_, ours)) = elsewhere
-        && known.contains(ours)
+        && let Some(ours) = known.iter().find(|known| *known == ours)
     {
-        return Some(format!("did you mean {ours:?}?"));
+        return Some(ours);
     }
     known
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3 + 1)
         .min()
-        .map(|(_, candidate)| format!("did you mean {candidate:?}?"))
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters two words differ by.
+pub(super) fn distance(word: &str, known: &str) -> usize {
+    strsim::damerau_levenshtein(&word.to_lowercase(), &known.to_lowercase())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{report::Report, text};
+use super::{path_form, report::Report, text};
 use crate::{
     document,
     model::{HeaderMatch, Match, ParameterMatch, PathMatch, ValueMatch},
@@ -36,11 +36,10 @@ pub(super) fn matches(
 fn one_match(path: &str, wanted: &document::Match, report: &mut Report<'_>) -> Option<Match> {
     let path_match = match &wanted.path {
         None => Some(PathMatch::Prefix(String::new())),
-        Some(document::PathMatch::Exact(exact)) => report
-            .ok(&format!("{path}.path.exact"), text::path(exact))
-            .map(PathMatch::Exact),
-        Some(document::PathMatch::Prefix(prefix)) => report
-            .ok(&format!("{path}.path.prefix"), text::path(prefix))
+        Some(document::PathMatch::Exact(exact)) => {
+            plain_path(path, "exact", exact, report).map(PathMatch::Exact)
+        }
+        Some(document::PathMatch::Prefix(prefix)) => plain_path(path, "prefix", prefix, report)
             .map(|prefix| PathMatch::Prefix(text::without_slash(&prefix))),
         Some(document::PathMatch::Regex(pattern)) => report
             .ok(&format!("{path}.path.regex"), text::whole_regex(pattern))
@@ -62,6 +61,26 @@ fn one_match(path: &str, wanted: &document::Match, report: &mut Report<'_>) -> O
         cookies: cookies?,
         query: query?,
     })
+}
+
+/// A path that is compared as it is written.
+fn plain_path(path: &str, way: &str, wanted: &str, report: &mut Report<'_>) -> Option<String> {
+    let place = format!("{path}.path.{way}");
+    match (text::path(wanted), path_form::meant(wanted)) {
+        (Ok(judged), None) => Some(judged),
+        (Ok(judged), Some(hint)) => {
+            let reason = format!(
+                "{wanted:?} looks like a regular expression, and `{way}` takes it letter by letter"
+            );
+            report.warn_hint(place, reason, hint);
+            Some(judged)
+        }
+        (Err(reason), Some(hint)) => {
+            report.error_hint(place, reason, hint);
+            None
+        }
+        (Err(reason), None) => report.ok(&place, Err(reason)),
+    }
 }
 
 /// Every condition of a list, or none where one has an error.

@@ -26,6 +26,7 @@ mod headers;
 mod health;
 mod listener;
 mod mirror;
+mod path_form;
 mod policy;
 mod process;
 mod repeats;

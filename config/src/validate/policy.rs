@@ -320,7 +320,7 @@ fn retries(path: &str, wanted: &document::Retries, report: &mut Report<'_>) -> d
         );
     }
     for (index, status) in wanted.statuses.iter().flatten().enumerate() {
-        if !(500..600).contains(status) {
+        if status.first < 500 || status.last > 599 {
             report.error(
                 format!("{path}.statuses[{index}]"),
                 format!(

@@ -56,6 +56,21 @@ impl<'a> Report<'a> {
         self.note(path.into(), reason.into(), None, Severity::Warning);
     }
 
+    /// Notes something that may not be what was meant, and what to do about it.
+    pub(super) fn warn_hint(
+        &mut self,
+        path: impl Into<String>,
+        reason: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.note(
+            path.into(),
+            reason.into(),
+            Some(hint.into()),
+            Severity::Warning,
+        );
+    }
+
     /// Leaves out what is being built, for an error that was noted elsewhere.
     pub(super) fn give_up(&mut self) {
         self.errors += 1;

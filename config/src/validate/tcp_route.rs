@@ -54,6 +54,7 @@ pub(super) fn tcp_routes(
         judge_rivals(&path, &route, &routes, policies, listeners, report);
         routes.push(route);
     }
+    warn_of_hidden_hosts(document, &routes, policies, listeners, report);
     for (index, listener) in document.listeners.iter().enumerate() {
         let known = listeners.iter().find(|known| known.name == listener.name);
         let Some(known) = known.filter(|known| known.protocol == ListenerProtocol::Tcp) else {
@@ -209,6 +210,82 @@ fn judge_rivals(
                 report,
             );
         }
+    }
+}
+
+/// Tells hosts of routes whose connections a TCP route passes on, so that no
+/// request for them comes.
+fn warn_of_hidden_hosts(
+    document: &Document,
+    routes: &[TcpRoute],
+    policies: &[TlsPolicy],
+    listeners: &[Listener],
+    report: &mut Report<'_>,
+) {
+    if routes.iter().all(|route| route.hosts.is_empty()) {
+        return;
+    }
+    for (index, route) in document.routes.iter().enumerate() {
+        let listeners = listeners
+            .iter()
+            .filter(|known| route.listeners.is_empty() || route.listeners.contains(&known.name));
+        for (at, host) in route.hosts.iter().enumerate() {
+            // What is no host is told where routes are validated.
+            let Ok(host) = text::host_pattern(host) else {
+                continue;
+            };
+            let hides = |route: &&TcpRoute, listener: &Listener| {
+                let passes = route.hosts.iter().filter(|passed| covers(passed, &host));
+                let Some(passes) = passes.map(length).max() else {
+                    return false;
+                };
+                // A TLS policy of a narrower pattern ends TLS here.
+                let policies = policies.iter();
+                let policies = policies.filter(|policy| policy.holds_on(&listener.name));
+                let mut ends = policies.flat_map(|policy| &policy.hosts);
+                let ends = ends.any(|ends| covers(ends, &host) && length(ends) > passes);
+                route.holds_on(listener) && !ends
+            };
+            let mut hidden = listeners.clone().filter_map(|listener| {
+                Some((
+                    routes.iter().find(|route| hides(route, listener))?,
+                    listener,
+                ))
+            });
+            if let Some((hiding, listener)) = hidden.next() {
+                report.warn_hint(
+                    format!("routes[{index}].hosts[{at}]"),
+                    format!(
+                        "TCP route {:?} passes on the connections for {host} on listener {:?}: no request comes from there",
+                        hiding.name, listener.name
+                    ),
+                    "take the host out of one of the two, or name the other listeners in `listeners` of this route",
+                );
+            }
+        }
+    }
+}
+
+/// Whether every name of one pattern is one of another.
+fn covers(pattern: &HostPattern, other: &HostPattern) -> bool {
+    match (pattern, other) {
+        (HostPattern::Suffix(suffix), HostPattern::Exact(name)) => {
+            let rest = name.strip_suffix(suffix.as_str());
+            rest.is_some_and(|rest| rest.ends_with('.'))
+        }
+        (HostPattern::Suffix(suffix), HostPattern::Suffix(other)) => {
+            let rest = other.strip_suffix(suffix.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        }
+        (HostPattern::Exact(_), _) => pattern == other,
+    }
+}
+
+/// What counts where several patterns have a name: the whole name goes first.
+fn length(pattern: &HostPattern) -> usize {
+    match pattern {
+        HostPattern::Exact(_) => usize::MAX,
+        HostPattern::Suffix(suffix) => suffix.len(),
     }
 }
 

@@ -4,13 +4,13 @@ use std::{io::Write, process::ExitCode};
 
 use portcullis_config::problem::Severity;
 
-use super::CheckArgs;
+use super::{CheckArgs, config_paths};
 use crate::{files::ConfigFiles, load, snapshot::Live, telemetry::Metrics};
 
 /// Reads a configuration as `run` would, files that it names included, and
 /// prints every problem. Nothing is bound.
 pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let files = ConfigFiles::new(args.config.clone());
+    let files = ConfigFiles::new(config_paths(&args.paths, &args.config));
     let (problems, summary) = match load::load(&files, &Live::default(), &Metrics::new(), None) {
         Ok(loaded) => {
             let model = &loaded.snapshot.model;

@@ -40,8 +40,11 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 struct RunArgs {
     /// Configuration file or folder; may be given more than once. Folders are read without subfolders.
-    #[arg(long, short, required = true, value_name = "PATH")]
+    #[arg(long, short, required_unless_present = "paths", value_name = "PATH")]
     config: Vec<PathBuf>,
+    /// The same without `--config`, as `check` is written.
+    #[arg(hide = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// Worker threads. Default: the number of CPUs.
     #[arg(long)]
     threads: Option<usize>,
@@ -67,7 +70,10 @@ struct EgressTestArgs {
 #[derive(Args, Debug)]
 struct CheckArgs {
     /// Configuration files or folders.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "config", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The same with `--config`, as `run` is written.
+    #[arg(long, short, hide = true, value_name = "PATH")]
     config: Vec<PathBuf>,
     /// Print nothing but problems.
     #[arg(long, short)]
@@ -114,4 +120,9 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The paths of a command line, however they were given.
+fn config_paths(paths: &[PathBuf], config: &[PathBuf]) -> Vec<PathBuf> {
+    [paths, config].concat()
 }

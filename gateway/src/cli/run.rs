@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::RunArgs;
+use super::{RunArgs, config_paths};
 use crate::{
     egress::TestAnswers,
     gateway::{Gateway, GatewayOptions},
@@ -22,7 +22,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime(threads)?;
     let code = runtime.block_on(async {
         let options = GatewayOptions {
-            config: args.config,
+            config: config_paths(&args.paths, &args.config),
             bound_file: args.bound_file,
             egress_test: test,
         };

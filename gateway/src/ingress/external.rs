@@ -21,14 +21,15 @@ use crate::{
 const MAX_TRIES: usize = 3;
 
 impl Ingress {
-    /// Asks the server of an authentication, or recalls what it said.
+    /// Asks the server of an authentication, which is known by name, or recalls
+    /// what it said.
     ///
     /// # Errors
     /// The answer to a client that it does not let pass, and to any where there is
     /// no answer to go by.
     pub(super) async fn ask(
         &self,
-        (settings, check): (&External, &ExternalCheck),
+        (authentication, settings, check): (&str, &External, &ExternalCheck),
         backend: Option<&CompiledBackend>,
         rule: &CompiledRule,
         session: &Session,
@@ -88,7 +89,7 @@ impl Ingress {
                 let (status, headers) = asked.map_err(|fault| {
                     if let Some(untold) = check.failures.note() {
                         let backend = &backend.backend.name;
-                        tracing::warn!(%backend, %fault, untold, "an authentication got no answer and refuses");
+                        tracing::warn!(%authentication, %backend, %fault, untold, "an authentication got no answer and refuses");
                     }
                     unavailable()
                 })?;
@@ -118,7 +119,7 @@ impl Ingress {
             Answer::Forbidden => Err(Refusal::new(403, Stage::Authentication, "forbidden")),
             Answer::Unexpected(status) => {
                 if let Some(untold) = check.failures.note() {
-                    tracing::warn!(backend = %settings.backend, status, untold, "an authentication got no answer that it knows and refuses");
+                    tracing::warn!(%authentication, backend = %settings.backend, status, untold, "an authentication got no answer that it knows and refuses");
                 }
                 Err(Refusal::new(500, Stage::Authentication, "bad-answer"))
             }

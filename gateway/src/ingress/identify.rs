@@ -45,9 +45,9 @@ impl Ingress {
                 (AuthenticationMethod::Basic(settings), Check::Basic(check)) => {
                     check_password(settings, check, session, &mut identity).await
                 }
-                (AuthenticationMethod::External(settings), Check::External(check)) => {
+                (AuthenticationMethod::External(asked), Check::External(check)) => {
                     let backend = authentication.backend.as_deref();
-                    let with = (&**settings, &**check);
+                    let with = (&*settings.name, &**asked, &**check);
                     self.ask(with, backend, rule, session, ctx, &mut identity)
                         .await
                 }

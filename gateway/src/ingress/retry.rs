@@ -69,7 +69,8 @@ pub(super) fn after_status(
     status: u16,
     request: Repeatable,
 ) -> bool {
-    if !rule.rule.policies.retries.statuses.contains(&status) || !request.idempotent {
+    let mut statuses = rule.rule.policies.retries.statuses.iter();
+    if !statuses.any(|range| range.contains(status)) || !request.idempotent {
         return false;
     }
     let (Some(backend), Some(at_work)) = (&ctx.backend, &ctx.at_work) else {
