@@ -1,6 +1,10 @@
 //! Reading from the client and writing to it, within bounds.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Version, header};
@@ -74,7 +78,7 @@ pub(super) async fn next_part(
     if done {
         return session.read_body_or_idle(true).await.map_err(Gone::from);
     }
-    let read = session.read_request_body();
+    let read = pin!(session.read_request_body());
     let Some(patience) = patience else {
         return read.await.map_err(Gone::from);
     };
@@ -103,13 +107,14 @@ pub(super) async fn write_head(
         }
         Ok(())
     };
-    writing(patience, written).await
+    writing(patience, pin!(written)).await
 }
 
 /// Writes a part of a response body, and its end with the last.
 pub(super) async fn write_body(session: &mut Session, bytes: Bytes, end: bool) -> Result<(), Gone> {
     let patience = session.get_write_timeout();
-    writing(patience, session.write_response_body(bytes, end)).await
+    let work = pin!(session.write_response_body(bytes, end));
+    writing(patience, work).await
 }
 
 /// Ends a response with trailers; HTTP/1 clients get the end alone, since
@@ -126,7 +131,8 @@ pub(super) async fn write_trailers(
     trailers.remove(header::CONTENT_LENGTH);
     trailers.remove(header::HOST);
     let patience = session.get_write_timeout();
-    writing(patience, session.write_response_trailers(trailers)).await
+    let work = pin!(session.write_response_trailers(trailers));
+    writing(patience, work).await
 }
 
 /// Answers `Expect: 100-continue` (RFC 9110 section 10.1.1) in place of the
@@ -145,7 +151,10 @@ pub(super) async fn answer_expectation(session: &mut Session) -> Result<(), Gone
     // this one included.
     let keepalive = session.get_keepalive();
     let patience = session.get_write_timeout();
-    writing(patience, session.write_continue_response()).await?;
+    {
+        let work = pin!(session.write_continue_response());
+        writing(patience, work).await?;
+    }
     session.set_keepalive(keepalive);
     Ok(())
 }
@@ -154,7 +163,8 @@ pub(super) async fn answer_expectation(session: &mut Session) -> Result<(), Gone
 pub(super) async fn finish(session: Session) -> Option<ReusedHttpStream> {
     let settings = HttpPersistentSettings::for_session(&session);
     let patience = session.get_write_timeout();
-    let stream = writing(patience, session.finish()).await.ok().flatten()?;
+    let work = pin!(session.finish());
+    let stream = writing(patience, work).await.ok().flatten()?;
     Some(ReusedHttpStream::from_reusable_stream(stream, settings))
 }
 
@@ -204,9 +214,11 @@ pub(super) async fn linger(mut stream: Stream) {
     let _ = tokio::time::timeout(MAX_DRAIN_TIME, reading).await;
 }
 
-async fn writing<T>(
+/// Does what writes, for as long as the client takes it. What is given by value would be
+/// copied at each step, and it is large.
+async fn writing<T, W: Future<Output = pingora::Result<T>>>(
     patience: Option<Duration>,
-    work: impl Future<Output = pingora::Result<T>>,
+    work: Pin<&mut W>,
 ) -> Result<T, Gone> {
     let gone = |error: Box<pingora::Error>| match Gone::from(error) {
         Gone::Stuck => Gone::Stuck,

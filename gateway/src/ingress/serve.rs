@@ -127,6 +127,9 @@ impl Ingress {
     }
 
     /// Serves one request, and gives the connection back for the next.
+    ///
+    /// What few requests need is boxed: the memory of this future is taken and copied for
+    /// each of them.
     pub(super) async fn serve(
         &self,
         mut session: Session,
@@ -135,7 +138,7 @@ impl Ingress {
         drain: &watch::Receiver<bool>,
     ) -> Option<ReusedHttpStream> {
         if let Err(status) = read_head(&mut session, facts, drain).await {
-            self.refuse_head(session, facts, status?).await;
+            Box::pin(self.refuse_head(session, facts, status?)).await;
             return None;
         }
         if !session.is_http2() {
@@ -158,18 +161,20 @@ impl Ingress {
                 }
                 Ended::Cut
             }
-            Err(Stop::Refused(refusal)) => self.refuse(&mut session, &mut ctx, refusal).await,
+            Err(Stop::Refused(refusal)) => {
+                Box::pin(self.refuse(&mut session, &mut ctx, refusal)).await
+            }
         };
         match ended {
             Ended::Upgraded(backend) => {
                 let request = session.req_header().clone();
-                let answer = upgrade::relay(session, backend, &mut ctx).await;
+                let answer = Box::pin(upgrade::relay(session, backend, &mut ctx)).await;
                 self.finish(&request, &mut ctx, answer);
                 None
             }
             Ended::Cut => {
                 self.finish(session.req_header(), &mut ctx, Answer::of(&session));
-                client::cut(&mut session, facts).await;
+                Box::pin(client::cut(&mut session, facts)).await;
                 None
             }
             Ended::Whole => {
@@ -177,7 +182,7 @@ impl Ingress {
                 if !session.is_body_done() {
                     // Nobody needs the rest; the client sees its answer, and no reset.
                     session.set_keepalive(None);
-                    client::drain(&mut session).await;
+                    Box::pin(client::drain(&mut session)).await;
                 }
                 if !session.is_http2() {
                     facts.awaits_head();
