@@ -11,7 +11,7 @@ use crate::{
         EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
         ListenerProtocol, Logs, Management, Match, MinBodyRate, PathMatch, Policies, Process,
         RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf, Rule, TcpRoute,
-        Timeouts, WafMode, WafProfile, WafRules,
+        Timeouts, UdpRoute, WafMode, WafProfile, WafRules,
     },
     model::{self, Model},
 };
@@ -63,6 +63,9 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
     }
     for (route, meant) in document.tcp_routes.iter_mut().zip(&model.tcp_routes) {
         fill_tcp_route(route, meant);
+    }
+    for (route, meant) in document.udp_routes.iter_mut().zip(&model.udp_routes) {
+        fill_udp_route(route, meant);
     }
     if let (Some(egress), Some(meant)) = (&mut document.egress, &model.egress) {
         fill_egress(egress, meant);
@@ -375,6 +378,19 @@ fn fill_tcp_route(route: &mut TcpRoute, meant: &model::TcpRoute) {
     route.max_connections.get_or_insert(meant.max_connections);
     let timeouts = route.timeouts.get_or_insert_default();
     timeouts.connect.get_or_insert(Duration(meant.connect));
+    timeouts.idle.get_or_insert(Duration(meant.idle));
+    for (backend, (_, weight)) in route.backends.iter_mut().zip(&meant.backends) {
+        backend.weight.get_or_insert(*weight);
+    }
+}
+
+fn fill_udp_route(route: &mut UdpRoute, meant: &model::UdpRoute) {
+    route.max_sessions.get_or_insert(meant.max_sessions);
+    route
+        .max_datagram_size
+        .get_or_insert(ByteSize(meant.max_datagram_size));
+    route.responses.get_or_insert(meant.responses);
+    let timeouts = route.timeouts.get_or_insert_default();
     timeouts.idle.get_or_insert(Duration(meant.idle));
     for (backend, (_, weight)) in route.backends.iter_mut().zip(&meant.backends) {
         backend.weight.get_or_insert(*weight);

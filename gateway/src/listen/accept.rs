@@ -136,15 +136,7 @@ impl AcceptLoop {
         let max = settings.limits.max_connections_per_address;
         let counted = (max > 0).then(|| self.per_address.enter(client.ip(), max));
         if let Some(None) = counted {
-            if let Some(untold) = self.per_address.refused.note() {
-                tracing::warn!(
-                    listener = %name,
-                    client = %client.ip().to_canonical(),
-                    max,
-                    untold,
-                    "a client has as many connections as maxConnectionsPerAddress allows"
-                );
-            }
+            self.per_address.tell(name, client.ip(), max);
             return Err((
                 "over_address_limit",
                 io::Error::other("the client has as many connections as it may"),
@@ -184,6 +176,10 @@ impl AcceptLoop {
                 let facts = facts(None);
                 let stream = Box::new(Stream::plain(tcp, Arc::clone(&facts)));
                 return Ok((Prepared::Requests(stream, facts), counted));
+            }
+            ListenerProtocol::Udp => {
+                let error = io::Error::other("a udp listener has no connections");
+                return Err(("failed", error));
             }
             ListenerProtocol::Tcp => return Ok((passed_on(tcp, None, None), counted)),
             ListenerProtocol::Https => {}

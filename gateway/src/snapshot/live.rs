@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use portcullis_config::model::{Authentication, RateLimit, TcpRoute};
+use portcullis_config::model::{Authentication, RateLimit, TcpRoute, UdpRoute};
 
 use super::{
     BackendState, Balancer, ContentHash, EndpointSet, Limiter, Snapshot, affinity::ProcessKey,
@@ -27,6 +27,7 @@ pub struct Live {
     limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
     balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
     tcp_connections: Mutex<BTreeMap<String, Arc<Slots>>>,
+    udp_sessions: Mutex<BTreeMap<String, Arc<Slots>>>,
     backends: Mutex<BTreeMap<String, Arc<BackendState>>>,
     authenticators: Mutex<BTreeMap<String, Arc<Authenticator>>>,
     pub(super) password_checks: Arc<PasswordChecks>,
@@ -72,6 +73,18 @@ impl Live {
         Arc::clone(made)
     }
 
+    /// The sessions of a UDP route.
+    pub(super) fn udp_sessions(&self, route: &UdpRoute) -> Arc<Slots> {
+        let mut open = self
+            .udp_sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let made = open
+            .entry(route.name.clone())
+            .or_insert_with(|| Slots::new(route.max_sessions));
+        Arc::clone(made)
+    }
+
     /// The position kept under this id.
     pub(super) fn balancer(&self, id: String) -> Arc<Balancer> {
         let mut balancers = self
@@ -108,6 +121,7 @@ impl Live {
         let model = &snapshot.model;
         let routes = names(model.routes.iter().map(|route| &route.name));
         let tcp_routes = names(model.tcp_routes.iter().map(|route| &route.name));
+        let udp_routes = names(model.udp_routes.iter().map(|route| &route.name));
         let backends = names(model.backends.iter().map(|backend| &backend.name));
         let mut balancers = self
             .balancers
@@ -119,6 +133,7 @@ impl Live {
                 routes.contains(route)
             }
             Some(("tcp", route)) => tcp_routes.contains(route),
+            Some(("udp", route)) => udp_routes.contains(route),
             _ => false,
         });
         self.tcp_connections
@@ -129,6 +144,17 @@ impl Live {
                 match kept {
                     Some(route) => open.set_limit(route.max_connections),
                     None => metrics.forget_tcp_route(name),
+                }
+                kept.is_some()
+            });
+        self.udp_sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name, open| {
+                let kept = model.udp_routes.iter().find(|route| route.name == *name);
+                match kept {
+                    Some(route) => open.set_limit(route.max_sessions),
+                    None => metrics.forget_udp_route(name),
                 }
                 kept.is_some()
             });

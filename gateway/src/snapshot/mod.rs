@@ -28,6 +28,7 @@ mod retry_budget;
 mod rule_sets;
 mod sticky;
 mod tcp;
+mod udp;
 mod upstream_tls;
 
 pub use authentication::CompiledAuthentication;
@@ -44,6 +45,7 @@ pub use reads::{ContentHash, Reads};
 pub use retry_budget::RetryBudget;
 pub use sticky::Sticky;
 pub use tcp::{CompiledTcpRoute, TcpRoutes};
+pub use udp::{CompiledUdpRoute, UdpRoutes};
 pub use upstream_tls::UpstreamTls;
 
 use std::{
@@ -83,6 +85,8 @@ pub struct Snapshot {
     pub routes: RouteTable,
     /// Which backend a connection is passed on to.
     pub tcp_routes: TcpRoutes,
+    /// Which backend a datagram is passed on to.
+    pub udp_routes: UdpRoutes,
     /// The compiled rules by id.
     rules: HashMap<String, Arc<CompiledRule>>,
     backends: Vec<Arc<CompiledBackend>>,
@@ -199,6 +203,31 @@ pub struct Targets {
 }
 
 impl Targets {
+    /// The backends that a model names, by weight.
+    fn new(
+        wanted: &[(Arc<model::Backend>, u32)],
+        backends: &HashMap<String, Arc<CompiledBackend>>,
+        balancer: Arc<Balancer>,
+    ) -> Self {
+        let (backends, weights): (Vec<_>, Vec<_>) = wanted
+            .iter()
+            .filter_map(|(backend, weight)| {
+                Some((Arc::clone(backends.get(&backend.name)?), *weight))
+            })
+            .unzip();
+        Self {
+            backends,
+            balancer,
+            schedule: Schedule::new(&weights),
+        }
+    }
+
+    /// The backend of a name, where it is one of these.
+    pub fn named(&self, name: &str) -> Option<&Arc<CompiledBackend>> {
+        let mut backends = self.backends.iter();
+        backends.find(|known| known.backend.name == name)
+    }
+
     /// Chooses the next backend; `None` when none takes requests.
     pub fn next(&self) -> Option<&Arc<CompiledBackend>> {
         self.schedule

@@ -112,7 +112,7 @@ impl Tls {
         for listener in &model.listeners {
             match listener.protocol {
                 ListenerProtocol::Http => table.add_clear(listener, model),
-                ListenerProtocol::Tcp => {}
+                ListenerProtocol::Tcp | ListenerProtocol::Udp => {}
                 ListenerProtocol::Https => {
                     table.add(listener, model, files, &self.shared, &before)?;
                 }
