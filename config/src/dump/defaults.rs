@@ -133,7 +133,9 @@ fn fill_client_certificates(
     meant: Option<&model::ClientCertificates>,
 ) {
     if let (Some(wanted), Some(meant)) = (wanted, meant) {
-        wanted.max_depth.get_or_insert(meant.trust.max_depth);
+        if let Some(trust) = &meant.trust {
+            wanted.max_depth.get_or_insert(trust.max_depth);
+        }
         wanted.headers.get_or_insert_with(|| meant.headers.clone());
     }
 }

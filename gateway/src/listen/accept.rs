@@ -302,9 +302,9 @@ fn shown(
     session: &rustls::ServerConnection,
     terms: &HostTls,
 ) -> io::Result<Option<Box<ClientCertificate>>> {
-    if terms.settings.client_certificates.is_none() {
+    let Some(wanted) = &terms.settings.client_certificates else {
         return Ok(None);
-    }
+    };
     let chain = session.peer_certificates().unwrap_or_default();
     if session.handshake_kind() == Some(HandshakeKind::Resumed) {
         terms.admits(chain).map_err(io::Error::other)?;
@@ -312,7 +312,7 @@ fn shown(
     if chain.is_empty() {
         return Ok(None);
     }
-    let read = ClientCertificate::read(chain).map_err(|reason| {
+    let read = ClientCertificate::read(chain, wanted.trust.is_some()).map_err(|reason| {
         tracing::debug!(%reason, "client certificate not read");
         io::Error::other(rustls::Error::InvalidCertificate(
             rustls::CertificateError::BadEncoding,

@@ -181,7 +181,7 @@ impl TlsTable {
                 verifier: settings
                     .client_certificates
                     .as_ref()
-                    .and_then(|wanted| files.verifier(&wanted.trust)),
+                    .and_then(|wanted| files.verifier(wanted.trust.as_ref()?)),
                 tickets: files
                     .tickets(&listener.tls.ticket_keys)
                     .unwrap_or(&shared.tickets),
