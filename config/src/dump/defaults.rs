@@ -13,7 +13,7 @@ use crate::{
         RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf, Rule, TcpRoute,
         Timeouts, UdpRoute, WafMode, WafProfile, WafRules,
     },
-    model::{self, Model},
+    model::{self, Model, PageContent},
 };
 
 /// Fills in everything that the document does not say.
@@ -45,11 +45,14 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
     for (profile, meant) in document.waf_profiles.iter_mut().zip(&model.waf_profiles) {
         fill_waf_profile(profile, meant);
     }
-    for page in document
-        .error_pages
-        .iter_mut()
-        .flat_map(|set| &mut set.pages)
-    {
+    let meant = model.error_pages.iter().flat_map(|set| &set.pages);
+    let pages = document.error_pages.iter_mut();
+    for (page, meant) in pages.flat_map(|set| &mut set.pages).zip(meant) {
+        if let (Some(backend), PageContent::Asked(asked)) = (&mut page.backend, &meant.content) {
+            backend.path.get_or_insert_with(|| asked.path.clone());
+            backend.timeout.get_or_insert(Duration(asked.timeout));
+            continue;
+        }
         page.content_type
             .get_or_insert_with(|| "text/html; charset=utf-8".into());
     }

@@ -110,18 +110,18 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         waf::profile,
         &mut report,
     );
-    (model.error_pages, names.error_pages) = build(
-        "errorPages",
-        &document.error_pages,
-        |set| &set.name,
-        error_page::error_pages,
-        &mut report,
-    );
     (model.backends, names.backends) = build(
         "backends",
         &document.backends,
         |backend| &backend.name,
         backend::backend,
+        &mut report,
+    );
+    (model.error_pages, names.error_pages) = build(
+        "errorPages",
+        &document.error_pages,
+        |set| &set.name,
+        |path, set, report| error_page::error_pages(path, set, &names.backends, report),
         &mut report,
     );
     (model.authentications, names.authentications) = build(

@@ -129,7 +129,7 @@ pub fn compile(
     }
     let mut error_pages: HashMap<&str, Arc<CompiledErrorPages>> = HashMap::new();
     for (index, set) in model.error_pages.iter().enumerate() {
-        match CompiledErrorPages::compile(set, reads) {
+        match CompiledErrorPages::compile(set, &backends, reads) {
             Ok(compiled) => {
                 error_pages.insert(&set.name, Arc::new(compiled));
             }
