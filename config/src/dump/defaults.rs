@@ -9,9 +9,9 @@ use crate::{
         AccessAddress, Admin, Affinity, Authentication, Backend, BackendProtocol, BuiltinRules,
         ByteSize, ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
         EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
-        ListenerProtocol, Logs, Management, Match, MinBodyRate, PathMatch, Policies, Process,
-        RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf, Rule, TcpRoute,
-        Timeouts, UdpRoute, WafMode, WafProfile, WafRules,
+        ListenerProtocol, Logs, Management, Match, MinBodyRate, MirrorBody, PathMatch, Policies,
+        Process, RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf, Rule,
+        TcpRoute, Timeouts, UdpRoute, WafMode, WafProfile, WafRules,
     },
     model::{self, Model, PageContent},
 };
@@ -291,9 +291,12 @@ fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
     }
     for (mirror, meant) in rule.mirrors.iter_mut().zip(&meant.mirrors) {
         mirror.percent.get_or_insert(100.0);
-        mirror
-            .max_body_size
-            .get_or_insert(ByteSize(meant.max_body_size));
+        if meant.copies_body {
+            mirror.request_body.get_or_insert(MirrorBody::Copy);
+            mirror
+                .max_body_size
+                .get_or_insert(ByteSize(meant.max_body_size));
+        }
     }
 }
 

@@ -300,6 +300,7 @@ fn mirrors(rule: &Rule, backends: &HashMap<String, Arc<CompiledBackend>>) -> Vec
         Some(CompiledMirror {
             backend: Arc::clone(backends.get(&mirror.backend.name)?),
             per_million: mirror.per_million,
+            copies_body: mirror.copies_body,
             max_body_size: mirror.max_body_size,
         })
     };
