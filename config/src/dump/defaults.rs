@@ -146,6 +146,7 @@ fn fill_client_certificates(
 fn fill_rate_limit(limit: &mut RateLimit, meant: &model::RateLimit) {
     limit.burst.get_or_insert(meant.burst);
     limit.key.get_or_insert(RateLimitKey::Client);
+    limit.status.get_or_insert(meant.status);
     limit.max_keys.get_or_insert(meant.max_keys);
     limit.mode.get_or_insert(LimitMode::default());
     limit

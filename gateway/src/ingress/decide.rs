@@ -161,12 +161,16 @@ impl Ingress {
             let name = &limiter.limit().name;
             match (limiter.check(subject), limiter.mode()) {
                 (LimitDecision::Allow, _) => allowed.inc(),
+                (LimitDecision::Exempt, _) => {
+                    self.services().metrics.rate_limit(name, "exempt");
+                }
                 (LimitDecision::Deny { .. }, LimitMode::Report) => {
                     self.services().metrics.rate_limit(name, "would_deny");
                 }
                 (LimitDecision::Deny { retry_after }, LimitMode::Enforce) => {
                     self.services().metrics.rate_limit(name, "deny");
-                    let mut refusal = Refusal::new(429, Stage::Limit, "rate-limit").by(name);
+                    let status = limiter.limit().status;
+                    let mut refusal = Refusal::new(status, Stage::Limit, "rate-limit").by(name);
                     refusal.retry_after = Some(retry_after);
                     return Err(refusal);
                 }

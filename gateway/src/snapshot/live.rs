@@ -36,13 +36,13 @@ pub struct Live {
 }
 
 impl Live {
-    /// The limiter of this definition, the running one where it is unchanged.
+    /// The limiter of this definition, with the counters of the running one where it
+    /// counts in the same way.
     pub(super) fn limiter(&self, limit: &Arc<RateLimit>) -> Arc<Limiter> {
         let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        match limiters.get(&limit.name) {
-            Some(running) if running.limit() == &**limit => Arc::clone(running),
-            _ => Arc::new(Limiter::new(Arc::clone(limit))),
-        }
+        let running = limiters.get(&limit.name);
+        let resumed = running.and_then(|running| running.resumed(limit));
+        Arc::new(resumed.unwrap_or_else(|| Limiter::new(Arc::clone(limit))))
     }
 
     /// The running authentication of these settings and this file.
