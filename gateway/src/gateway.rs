@@ -39,6 +39,7 @@ use crate::{
     tcp::{TcpRelay, TcpServices},
     telemetry::{AccessLog, AuditLog, Decisions, LogWriter, Metrics},
     tls::Tls,
+    udp::UdpServices,
 };
 
 /// How to start a gateway.
@@ -149,9 +150,15 @@ impl Gateway {
             metrics: Arc::clone(&metrics),
             access_log: Arc::clone(&access_log),
         });
+        let udp = UdpServices {
+            snapshot: Arc::clone(&snapshot),
+            metrics: Arc::clone(&metrics),
+            access_log: Arc::clone(&access_log),
+        };
         let listeners = Listeners::new(
             Arc::clone(&ingress) as _,
             Arc::new(tcp),
+            udp,
             Arc::clone(&tls),
             Arc::clone(&metrics),
             Arc::clone(&access_log),

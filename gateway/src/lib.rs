@@ -27,4 +27,5 @@ pub mod tcp;
 pub mod telemetry;
 pub mod tls;
 mod token;
+pub mod udp;
 mod upstream;

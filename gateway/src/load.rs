@@ -218,7 +218,7 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
     let pages = model.error_pages.iter().flat_map(|set| &set.pages);
     let pages = pages.filter_map(|page| match &page.content {
         PageContent::File(path) => Some(path.clone()),
-        PageContent::Inline(_) => None,
+        PageContent::Inline(_) | PageContent::Asked(_) => None,
     });
     let users = model
         .authentications

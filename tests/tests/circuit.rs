@@ -1,24 +1,8 @@
 //! What a backend is given at once: requests, connections, and who waits.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{thread, time::Duration};
 
-use portcullis_tests::{Backend, Gateway, Raw, Scripted, raw, status_of, wait_for};
-
-/// The configuration of a gateway with one backend.
-fn config(endpoints: &[SocketAddr], settings: &str) -> String {
-    let endpoints: Vec<_> = endpoints
-        .iter()
-        .map(|address| format!("{{address: {address}}}"))
-        .collect();
-    format!(
-        r"
-listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
-backends: [{{name: one, endpoints: [{}], {settings}}}]
-routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
-",
-        endpoints.join(", ")
-    )
-}
+use portcullis_tests::{Backend, Gateway, Raw, Scripted, one_backend, raw, status_of, wait_for};
 
 fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n").into_bytes()
@@ -61,7 +45,7 @@ fn queue_up(gateway: &Gateway, paths: &[String]) -> Vec<Raw> {
 async fn requests_over_the_limit_wait_and_those_over_the_queue_are_refused_at_once() {
     let backend = Backend::start("one").await;
     let limits = "limits: {maxRequests: 2, maxPending: 1, pendingTimeout: 10s}";
-    let gateway = Gateway::start(&config(&[backend.address], limits));
+    let gateway = Gateway::start(&one_backend(&[backend.address], limits));
     let mut first = [
         begin(&gateway, "/sleep/1500"),
         begin(&gateway, "/sleep/1500"),
@@ -87,7 +71,7 @@ async fn requests_over_the_limit_wait_and_those_over_the_queue_are_refused_at_on
 async fn who_waits_for_too_long_is_refused() {
     let backend = Backend::start("one").await;
     let limits = "limits: {maxRequests: 1, pendingTimeout: 200ms}";
-    let gateway = Gateway::start(&config(&[backend.address], limits));
+    let gateway = Gateway::start(&one_backend(&[backend.address], limits));
     let mut first = begin(&gateway, "/sleep/1500");
     wait_for("the first", || backend.requests() == 1);
     let refused = raw(gateway.http(), &get("/second"));
@@ -102,7 +86,7 @@ async fn who_waits_for_too_long_is_refused() {
 async fn who_came_first_is_served_first() {
     let backend = Backend::start("one").await;
     let limits = "limits: {maxRequests: 1, pendingTimeout: 60s}";
-    let gateway = Gateway::start(&config(&[backend.address], limits));
+    let gateway = Gateway::start(&one_backend(&[backend.address], limits));
     let mut first = begin(&gateway, "/sleep/2500");
     wait_for("the first", || backend.requests() == 1);
     let paths: Vec<_> = (0..6).map(|n| format!("/{n}")).collect();
@@ -125,7 +109,7 @@ async fn who_came_first_is_served_first() {
 async fn a_client_that_goes_away_gives_up_its_place_in_the_queue() {
     let backend = Backend::start("one").await;
     let limits = "limits: {maxRequests: 1, maxPending: 1, pendingTimeout: 60s}";
-    let gateway = Gateway::start(&config(&[backend.address], limits));
+    let gateway = Gateway::start(&one_backend(&[backend.address], limits));
     let mut first = begin(&gateway, "/sleep/2000");
     wait_for("the first", || backend.requests() == 1);
     drop(queue_up(&gateway, &["/gone".into()]));
@@ -143,7 +127,7 @@ async fn a_client_that_goes_away_gives_up_its_place_in_the_queue() {
 async fn waiting_counts_to_the_time_of_a_request() {
     let backend = Backend::start("one").await;
     let limits = "limits: {maxRequests: 1, pendingTimeout: 60s}";
-    let config = config(&[backend.address], limits).replace(
+    let config = one_backend(&[backend.address], limits).replace(
         "rules: [{",
         "rules: [{matches: [{path: {prefix: /quick}}], policies: {timeouts: {request: 300ms}}, backends: [{name: one}]}, {",
     );
@@ -160,7 +144,7 @@ async fn waiting_counts_to_the_time_of_a_request() {
 async fn streams_of_http2_count_as_requests() {
     let backend = Backend::start("one").await;
     let limits = "protocol: http2, limits: {maxRequests: 2, maxPending: 0}";
-    let gateway = Gateway::start(&config(&[backend.address], limits));
+    let gateway = Gateway::start(&one_backend(&[backend.address], limits));
     let mut first = [
         begin(&gateway, "/sleep/1000"),
         begin(&gateway, "/sleep/1000"),
@@ -190,7 +174,7 @@ async fn an_upgraded_connection_keeps_its_place_until_it_ends() {
     })
     .await;
     let limits = "limits: {maxRequests: 1, maxPending: 0}";
-    let gateway = Gateway::start(&config(&[echo.address], limits));
+    let gateway = Gateway::start(&one_backend(&[echo.address], limits));
     let mut upgraded = Raw::connect(gateway.http());
     upgraded
         .send(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
@@ -208,7 +192,7 @@ async fn an_upgraded_connection_keeps_its_place_until_it_ends() {
 async fn an_idle_connection_makes_room_for_one_that_is_needed() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let settings = "keepalive: 60s, limits: {maxConnections: 1, maxPending: 5}";
-    let gateway = Gateway::start(&config(&[one.address, two.address], settings));
+    let gateway = Gateway::start(&one_backend(&[one.address, two.address], settings));
     for _ in 0..6 {
         assert_eq!(status_of(&raw(gateway.http(), &get("/"))), 200);
         assert_eq!(gauge(&gateway, "connections_open"), 1.0);
@@ -220,7 +204,7 @@ async fn an_idle_connection_makes_room_for_one_that_is_needed() {
 async fn connections_of_http2_have_a_limit() {
     let backend = Backend::start("one").await;
     let settings = "protocol: http2, limits: {maxConnections: 1}, ejection: {failures: 1, time: 60s, maxEjected: 100}";
-    let gateway = Gateway::start(&config(&[backend.address], settings));
+    let gateway = Gateway::start(&one_backend(&[backend.address], settings));
     let mut clients: Vec<_> = (0..100).map(|_| begin(&gateway, "/sleep/3000")).collect();
     wait_for("a hundred", || backend.requests() == 100);
     let refused = raw(gateway.http(), &get("/"));
@@ -241,14 +225,14 @@ async fn connections_of_http2_have_a_limit() {
 async fn a_reload_changes_the_limit_for_those_who_wait() {
     let backend = Backend::start("one").await;
     let limits = |requests| format!("limits: {{maxRequests: {requests}, pendingTimeout: 60s}}");
-    let gateway = Gateway::start(&config(&[backend.address], &limits(1)));
+    let gateway = Gateway::start(&one_backend(&[backend.address], &limits(1)));
     let mut first = begin(&gateway, "/sleep/4000");
     wait_for("the first", || backend.requests() == 1);
     let mut second = queue_up(&gateway, &["/second".into()]);
-    gateway.reload(&config(&[backend.address], &limits(2)));
+    gateway.reload(&one_backend(&[backend.address], &limits(2)));
     assert_eq!(status_of(&second[0].read_all()), 200);
     // What is in flight counts still, and fewer places hurt nobody.
-    gateway.reload(&config(&[backend.address], &limits(1)));
+    gateway.reload(&one_backend(&[backend.address], &limits(1)));
     let mut third = queue_up(&gateway, &["/third".into()]);
     assert_eq!(status_of(&first.read_all()), 200);
     assert_eq!(status_of(&third[0].read_all()), 200);
@@ -258,7 +242,7 @@ async fn a_reload_changes_the_limit_for_those_who_wait() {
 async fn a_burst_never_exceeds_the_limit_and_is_served_whole() {
     let backend = Backend::start("one").await;
     let settings = "keepalive: 60s, limits: {maxConnections: 3}";
-    let gateway = Gateway::start(&config(&[backend.address], settings));
+    let gateway = Gateway::start(&one_backend(&[backend.address], settings));
     let address = gateway.http();
     let clients: Vec<_> = (0..8)
         .map(|_| {

@@ -151,6 +151,76 @@ impl Site {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unverified_certificate_is_told_as_such_and_opens_nothing() {
+    let backend = Backend::start("one").await;
+    let files = Files::new();
+    let policy = "{mode: unverified}
+- {name: strict, hosts: [b.test], clientCertificates: {mode: required, ca: ca.pem}}";
+    let mut site = files.start(policy, &backend);
+    for version in [["--tls-max", "1.2"], ["--tlsv1.3", "--http1.1"]] {
+        for shown in ["good", "expired", "revoked", "stranger", "unknown", "deep"] {
+            let before = backend.requests();
+            // What a client says of itself is never passed on.
+            let forged = ["-H", "ssl-client-verify: SUCCESS"];
+            let more = [&version[..], &forged].concat();
+            assert_eq!(site.curl("a.test", Some(shown), &more), 200, "{shown}");
+            assert_eq!(backend.requests(), before + 1);
+            let seen = backend.last();
+            let told = |name: &str| seen.headers.get_all(name).iter().collect::<Vec<_>>();
+            assert_eq!(told("ssl-client-verify"), ["FAILED:unverified"], "{shown}");
+            assert_eq!(told("ssl-client-subject-dn").len(), 1, "{shown}");
+        }
+        // Who shows none is told as before, and none is needed.
+        assert_eq!(site.curl("a.test", None, &version), 200);
+        assert_eq!(backend.last().header("ssl-client-verify"), "NONE");
+        // The host whose clients must show one has only good ones, whatever the other takes.
+        assert_eq!(site.curl("b.test", Some("good"), &version), 200);
+        assert_eq!(backend.last().header("ssl-client-verify"), "SUCCESS");
+        let before = backend.requests();
+        assert_eq!(site.curl("b.test", Some("expired"), &version), 0);
+        assert_eq!(site.curl("b.test", None, &version), 0);
+        // Nor by a request on the connection of the other host.
+        let forged = [&version[..], &["-H", "Host: b.test"]].concat();
+        assert_eq!(site.curl("a.test", Some("good"), &forged), 421);
+        assert_eq!(site.curl("a.test", Some("expired"), &forged), 421);
+        assert_eq!(backend.requests(), before);
+    }
+    let lines = site.gateway.access_lines();
+    let of = |host: &str| {
+        let mut lines = lines
+            .iter()
+            .filter(|line| line["host"] == host && line["status"] == 200);
+        lines
+            .find(|line| line["tls"]["client"].is_object())
+            .cloned()
+    };
+    let (a, b) = (of("a.test").expect("a line"), of("b.test").expect("a line"));
+    assert_eq!(a["tls"]["client"]["verified"], false);
+    assert!(b["tls"]["client"]["verified"].is_null());
+    // A session of before does not outlive a policy that asks for more.
+    for version in ["-tls1_2", "-tls1_3"] {
+        let out = [version, "-sess_out", "session"];
+        let into = [version, "-sess_in", "session"];
+        assert!(site.openssl("expired", &out).contains("200 OK"));
+        let resumed = site.openssl("expired", &into);
+        assert!(
+            resumed.contains("Reused,") && resumed.contains("200 OK"),
+            "{resumed}"
+        );
+        site.gateway
+            .reload(&yaml("{mode: optional, ca: ca.pem}", &backend));
+        let after = site.openssl("expired", &into);
+        assert!(
+            !after.contains("Reused,") && !after.contains("200 OK"),
+            "{after}"
+        );
+        site.gateway.reload(&yaml(policy, &backend));
+    }
+    site.gateway.signal("TERM");
+    assert!(site.gateway.wait().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_a_good_certificate_comes_in_and_each_other_has_its_reason() {
     let backend = Backend::start("one").await;
     let site = Files::new().start(

@@ -193,8 +193,14 @@ routes:
         ("access-control-request-method", "PUT"),
     ];
     ask(&mut client, ("OPTIONS", "/everybody"), &headers, b"").await;
+    // Nor is one with a body, or that asks to be taken for another method.
+    let asking = ("access-control-request-method", "GET");
+    let headers = [("origin", APP), asking];
+    ask(&mut client, ("OPTIONS", "/everybody"), &headers, b"body").await;
+    let headers = [("origin", APP), asking, ("x-http-method-override", "PUT")];
+    ask(&mut client, ("OPTIONS", "/everybody"), &headers, b"").await;
     let seen: Vec<_> = backend.seen().into_iter().map(|seen| seen.method).collect();
-    assert_eq!(seen, ["OPTIONS"; 5]);
+    assert_eq!(seen, ["OPTIONS"; 7]);
     // A plain OPTIONS is inspected as any request.
     let response = ask(&mut client, ("OPTIONS", "/"), &[("origin", APP)], b"").await;
     assert_eq!(

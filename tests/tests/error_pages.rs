@@ -208,3 +208,154 @@ async fn a_page_that_changes_is_read_again_and_one_that_is_gone_is_told() {
     let answer = get(&mut client, "/none", "").await;
     assert_eq!(answer.body(), "changed", "the last good one serves");
 }
+
+fn asking(backend: std::net::SocketAddr, pages: std::net::SocketAddr, path: &str) -> Gateway {
+    Gateway::start(&format!(
+        r#"
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+rateLimits: [{{name: slow, rate: 1/h}}]
+accessLists: [{{name: nobody, allow: []}}]
+errorPages:
+- name: asked
+  intercept: true
+  pages:
+  - {{statuses: [400-599], backend: {{name: pages, path: '{path}', timeout: 1s}}}}
+  - {{statuses: [404, 503], body: "plan b: ${{status}}", contentType: text/plain}}
+defaults: {{errorPages: [asked]}}
+backends:
+- {{name: one, endpoints: [{{address: '{backend}'}}]}}
+- {{name: pages, endpoints: [{{address: '{pages}'}}]}}
+routes:
+- name: any
+  hosts: [any.example]
+  rules:
+  - {{matches: [{{path: {{prefix: /closed}}}}], policies: {{access: [nobody]}}, backends: [{{name: one}}]}}
+  - {{backends: [{{name: one}}]}}
+"#
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_is_asked_for_the_page_and_changes_nothing_else() {
+    let (backend, pages) = (Backend::start("one").await, Backend::start("pages").await);
+    let gateway = asking(backend.address, pages.address, "/errors?type=text/x-page");
+    for mut client in [Client::h1(gateway.http()).await, h2c(gateway.http()).await] {
+        for (path, status, reason, service) in [
+            ("/closed?a=%20b", 403, "access/not-allowed", ""),
+            ("//other.example", 404, "route/no-route", ""),
+            ("/status/503", 503, "upstream/error-page", "one"),
+        ] {
+            let host = path.strip_prefix("//").unwrap_or("any.example");
+            let target = if host == "any.example" { path } else { "/" };
+            let mut request = Request::get(client.uri(host, target))
+                .header("accept", "text/html, */*;q=0.1")
+                .header("cookie", "session=secret")
+                .header("authorization", "Bearer secret");
+            if matches!(client, Client::H1(_)) {
+                request = request.header("host", host);
+            }
+            let request = request.body(Full::default()).expect("a request");
+            let answer = client.send(request).await.expect("an answer");
+            assert_eq!(answer.status(), status, "{path}");
+            assert_eq!(answer.headers()["x-portcullis-reason"], reason);
+            assert_eq!(answer.headers()["content-type"], "text/x-page");
+            assert_eq!(answer.body(), "pages /errors?type=text/x-page");
+            assert!(!answer.headers().contains_key("server"), "{path}");
+            let seen = pages.last();
+            assert_eq!(
+                (&*seen.method, &*seen.target),
+                ("GET", "/errors?type=text/x-page")
+            );
+            for (name, value) in [
+                ("host", host),
+                ("x-code", &status.to_string()),
+                ("x-format", "text/html, */*;q=0.1"),
+                ("x-original-uri", target),
+                ("x-service-name", service),
+                ("cookie", ""),
+                ("authorization", ""),
+            ] {
+                assert_eq!(seen.header(name), value, "{path} {name}");
+            }
+            let id = &answer.headers()["x-request-id"];
+            assert_eq!(seen.headers["x-request-id"], id, "{path}");
+            if service == "one" && matches!(client, Client::H1(_)) {
+                client = Client::h1(gateway.http()).await;
+            }
+        }
+        assert_eq!(get(&mut client, "/fine", "").await.body(), "one /fine");
+    }
+    assert_eq!(pages.requests(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_that_is_a_page_the_next_one_is_taken() {
+    let backend = Backend::start("one").await;
+    let well = Backend::start("pages").await;
+    let large = Scripted::start(|mut line| async move {
+        while !line.head().await.is_empty() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 300 << 10);
+            line.send(head.as_bytes()).await;
+            line.send(&vec![b'x'; 300 << 10]).await;
+        }
+    })
+    .await;
+    let coded = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\ncode";
+    let coded = Scripted::answering(coded).await;
+    let forging = "HTTP/1.1 302 Found\r\nLocation: /in\r\nSet-Cookie: user=admin\r\nContent-Length: 0\r\n\r\n";
+    let forging = Scripted::answering(forging).await;
+    let dead = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    for (pages, path, why) in [
+        (dead, "/", "dead"),
+        (large.address, "/", "large"),
+        (coded.address, "/", "coded"),
+        (forging.address, "/", "forging"),
+        (well.address, "/status/500", "another status"),
+        (well.address, "/sleep/5000", "slow"),
+    ] {
+        let gateway = asking(backend.address, pages, path);
+        let began = std::time::Instant::now();
+        for (path, status, body) in [
+            ("//other.example", 404, "plan b: 404"),
+            ("/status/503", 503, "plan b: 503"),
+            // No other page has the status: the gateway's own text.
+            ("/closed", 403, "{\"status\":403"),
+            ("/status/502", 502, "{\"status\":502"),
+        ] {
+            let mut client = Client::h1(gateway.http()).await;
+            let answer = get(&mut client, path, "").await;
+            assert_eq!(answer.status(), status, "{why} {path}");
+            let text = String::from_utf8_lossy(answer.body());
+            assert!(text.starts_with(body), "{why} {path}: {text}");
+            for name in ["location", "set-cookie", "content-encoding"] {
+                assert!(!answer.headers().contains_key(name), "{why} {name}");
+            }
+        }
+        let most = std::time::Duration::from_secs(10);
+        assert!(began.elapsed() < most, "{why}: {:?}", began.elapsed());
+        assert_eq!(
+            gateway.log().matches("gave no error page").count(),
+            1,
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_backend_is_no_way_around_an_authentication() {
+    let refusing =
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0\r\n\r\n";
+    let backend = Scripted::answering(refusing).await;
+    let page = "HTTP/1.1 200 OK\r\nWWW-Authenticate: Basic\r\nSet-Cookie: user=admin\r\nContent-Length: 4\r\n\r\npage";
+    let pages = Scripted::answering(page).await;
+    let gateway = asking(backend.address, pages.address, "/");
+    let mut client = Client::h1(gateway.http()).await;
+    let answer = get(&mut client, "/", "").await;
+    assert_eq!(
+        (answer.status().as_u16(), &**answer.body()),
+        (401, &b"page"[..])
+    );
+    let ways = answer.headers().get_all("www-authenticate").iter();
+    assert_eq!(ways.collect::<Vec<_>>(), ["Bearer"]);
+    assert!(!answer.headers().contains_key("set-cookie"));
+}

@@ -6,26 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_tests::{Backend, Gateway, GrpcHealth, Scripted, raw, status_of, wait_for};
+use portcullis_tests::{
+    Backend, Gateway, GrpcHealth, Scripted, one_backend, raw, status_of, wait_for,
+};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-
-/// The configuration of a gateway with one backend.
-fn config(endpoints: &[SocketAddr], settings: &str) -> String {
-    let endpoints: Vec<_> = endpoints
-        .iter()
-        .map(|address| format!("{{address: {address}}}"))
-        .collect();
-    format!(
-        r"
-listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
-backends: [{{name: one, endpoints: [{}], {settings}}}]
-routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
-",
-        endpoints.join(", ")
-    )
-}
 
 fn up(gateway: &Gateway, endpoint: SocketAddr) -> bool {
     let series = format!(r#"portcullis_endpoint_up{{backend="one",endpoint="{endpoint}"}}"#);
@@ -41,12 +27,12 @@ async fn a_grpc_server_is_asked_for_its_service() {
             "protocol: http2, health: {{interval: 100ms, timeout: 2s, unhealthyAfter: 1, grpc: {grpc}}}"
         )
     };
-    let whole = Gateway::start(&config(&[server.address], &health("{}")));
-    let cart = Gateway::start(&config(
+    let whole = Gateway::start(&one_backend(&[server.address], &health("{}")));
+    let cart = Gateway::start(&one_backend(
         &[server.address],
         &health("{service: shop.v1.Cart}"),
     ));
-    let unknown = Gateway::start(&config(
+    let unknown = Gateway::start(&one_backend(
         &[server.address],
         &health("{service: shop.v1.Pay}"),
     ));
@@ -68,7 +54,7 @@ async fn a_grpc_server_is_asked_for_its_service() {
 async fn an_endpoint_that_does_not_speak_grpc_is_unwell() {
     let plain = Backend::start("one").await;
     let health = "protocol: http2, health: {interval: 100ms, unhealthyAfter: 1, grpc: {}}";
-    let gateway = Gateway::start(&config(&[plain.address], health));
+    let gateway = Gateway::start(&one_backend(&[plain.address], health));
     wait_for("the endpoint to be unwell", || !up(&gateway, plain.address));
     assert!(
         gateway.log().contains("no grpc-status"),
@@ -108,7 +94,7 @@ async fn endpoints_are_not_asked_all_at_one_moment() {
     }
     let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address).collect();
     let health = "health: {path: /, interval: 30s}";
-    let _gateway = Gateway::start(&config(&addresses, health));
+    let _gateway = Gateway::start(&one_backend(&addresses, health));
     wait_for("every endpoint to be asked", || {
         asked.lock().expect("not poisoned").len() == 16
     });
@@ -128,7 +114,7 @@ async fn quick_endpoints_get_more_than_slow_ones() {
     })
     .await;
     let quick = Scripted::answering(GOOD).await;
-    let gateway = Gateway::start(&config(
+    let gateway = Gateway::start(&one_backend(
         &[slow.address, quick.address],
         "balance: peak-ewma",
     ));
@@ -151,7 +137,7 @@ async fn silence_counts_as_slowness() {
     })
     .await;
     let quick = Scripted::answering(GOOD).await;
-    let config = config(&[silent.address, quick.address], "balance: peak-ewma")
+    let config = one_backend(&[silent.address, quick.address], "balance: peak-ewma")
         + "defaults: {timeouts: {read: 300ms}}\n";
     let gateway = Gateway::start(&config);
     let failed = (0..30)
@@ -164,10 +150,10 @@ async fn silence_counts_as_slowness() {
 async fn a_new_endpoint_gets_its_share_little_by_little() {
     let (old, new) = (Backend::start("old").await, Backend::start("new").await);
     let settings = "slowStart: 6s, keepalive: 60s";
-    let gateway = Gateway::start(&config(&[old.address], settings));
+    let gateway = Gateway::start(&one_backend(&[old.address], settings));
     // The old one has all of its share by then.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    gateway.reload(&config(&[old.address, new.address], settings));
+    gateway.reload(&one_backend(&[old.address, new.address], settings));
     let share = |requests: usize| {
         let before = new.requests();
         for _ in 0..requests {

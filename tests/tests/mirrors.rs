@@ -262,6 +262,49 @@ async fn copies_leave_half_of_the_memory_for_bodies_to_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_without_the_body_waits_for_none_of_it() {
+    let waf = "wafProfiles: [{name: strict}]\ndefaults: {waf: {profile: strict}}";
+    for (protocol, more) in [("http1", ""), ("http2", ""), ("http1", waf)] {
+        let (one, shadow) = (Backend::start("one").await, Backend::start("shadow").await);
+        let gateway = Site {
+            one: one.address,
+            shadow: shadow.address,
+            protocol,
+            mirror: ", requestBody: off",
+            rule: "",
+            more,
+        }
+        .start();
+        for mut client in [Client::h1(gateway.http()).await, h2c(gateway.http()).await] {
+            let before = shadow.requests();
+            // More than the 64 KiB that a copy with its body may have.
+            post(&mut client, "/a?b=1", &[b'x'; 100 << 10]).await;
+            wait_for("the copy", || shadow.requests() == before + 1);
+            let (original, copy) = (one.last(), shadow.last());
+            assert_eq!((original.body_len, copy.body_len), (100 << 10, 0));
+            assert_eq!((&*copy.method, &*copy.target), ("POST", "/a?b=1"));
+            let (mut expected, mut found) = (essence(&original), essence(&copy));
+            (expected.2, found.2) = (String::new(), String::new());
+            assert_eq!(found, expected, "{protocol}");
+            assert!(matches!(copy.header("content-length"), "" | "0"));
+            assert!(!copy.headers.contains_key("transfer-encoding"));
+        }
+        // A body that never comes keeps no copy back, and its end is not awaited by it.
+        if more.is_empty() {
+            let before = shadow.requests();
+            let mut raw = Raw::connect(gateway.http());
+            raw.send(b"POST /cut HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nhalf");
+            wait_for("the copy", || shadow.requests() == before + 1);
+            assert_eq!(shadow.last().target, "/cut");
+        }
+        wait_for("their answers", || {
+            mirrored(&gateway, "answered") == shadow.requests() as f64
+        });
+        assert_eq!(mirrored(&gateway, "too_large"), 0.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_share_of_the_requests_is_copied() {
     let (one, shadow) = (Backend::start("one").await, Backend::start("shadow").await);
     for (percent, expected) in [(25, 200..=300), (0, 0..=0)] {

@@ -48,7 +48,7 @@ pub enum AccessAddress {
     Peer,
 }
 
-/// A named rate limit. A request over it gets 429 with `Retry-After`.
+/// A named rate limit. A request over it gets `status` with `Retry-After`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateLimit {
@@ -62,6 +62,13 @@ pub struct RateLimit {
     /// What is counted separately. Default `client`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<RateLimitKey>,
+    /// Addresses and networks of clients that are neither counted nor refused, whatever
+    /// the key is. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exempt: Vec<String>,
+    /// Status of a refusal, 400 to 599. Default 429 (RFC 6585 section 4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// Keys remembered at once; beyond that, keys that are seldom seen are forgotten. Default 100000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_keys: Option<u32>,

@@ -11,10 +11,10 @@ use super::{ByteSize, Duration, ListenerTls};
 pub struct Listener {
     /// Name, unique among the listeners; routes refer to it.
     pub name: String,
-    /// `http`, `https` or `tcp`.
+    /// `http`, `https`, `tcp` or `udp`.
     pub protocol: ListenerProtocol,
     /// Address and port. Default `[::]:8080` for http and `[::]:8443` for https, none
-    /// for tcp; `[::]` also takes IPv4 clients.
+    /// for tcp and udp; `[::]` also takes IPv4 clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// Whether every connection starts with a PROXY protocol header, v1 or v2.
@@ -39,9 +39,11 @@ pub enum ListenerProtocol {
     Https,
     /// Bytes, which a TCP route passes on.
     Tcp,
+    /// Datagrams, which a UDP route passes on.
+    Udp,
 }
 
-/// Limits on the connections of one listener.
+/// Limits on the connections of one listener; a session of a udp listener counts as one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ListenerLimits {

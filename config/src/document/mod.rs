@@ -27,6 +27,7 @@ mod scalar;
 mod spelling;
 mod tcp_route;
 mod tls;
+mod udp_route;
 mod waf;
 
 pub use access::*;
@@ -46,6 +47,7 @@ pub use route::*;
 pub use scalar::*;
 pub use tcp_route::*;
 pub use tls::*;
+pub use udp_route::*;
 pub use waf::*;
 
 use schemars::JsonSchema;
@@ -101,6 +103,9 @@ pub struct Document {
     /// Connections that are passed on as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tcp_routes: Vec<TcpRoute>,
+    /// Datagrams that are passed on as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub udp_routes: Vec<UdpRoute>,
     /// The egress proxy for workloads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,

@@ -70,10 +70,11 @@ pub struct TlsPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientCertificates {
-    /// Whether a client must show one. A wrong one is refused in each mode but `none`.
+    /// Whether a client must show one. A wrong one is refused where the mode is
+    /// `required` or `optional`.
     pub mode: ClientCertificateMode,
-    /// PEM file with the authorities that sign them; needed unless the mode is
-    /// `none`. Read again when it changes.
+    /// PEM file with the authorities that sign them; needed where the mode is
+    /// `required` or `optional`, and of no use otherwise. Read again when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
     /// PEM file with certificate revocation lists, one for each authority that
@@ -99,6 +100,9 @@ pub enum ClientCertificateMode {
     Required,
     /// One that is shown must be good; a client may show none.
     Optional,
+    /// A client may show one, which nobody verifies but for that the client has its
+    /// key: neither its authority nor its dates. That is for the backend, which is told.
+    Unverified,
     /// None is asked for.
     None,
 }
@@ -110,7 +114,8 @@ pub enum ClientCertificateMode {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientCertificateHeader {
-    /// `SUCCESS`, or `NONE` where the client showed none.
+    /// `SUCCESS`, `NONE` where the client showed none, or `FAILED:unverified` where
+    /// the mode is `unverified`.
     SslClientVerify,
     /// Its subject, as RFC 4514 writes names.
     SslClientSubjectDn,

@@ -9,11 +9,11 @@ use crate::{
         AccessAddress, Admin, Affinity, Authentication, Backend, BackendProtocol, BuiltinRules,
         ByteSize, ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
         EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
-        ListenerProtocol, Logs, Management, Match, MinBodyRate, PathMatch, Policies, Process,
-        RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf, Rule, TcpRoute,
-        Timeouts, WafMode, WafProfile, WafRules,
+        ListenerProtocol, Logs, Management, Match, MinBodyRate, MirrorBody, PathMatch, Policies,
+        Process, RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf, Rule,
+        TcpRoute, Timeouts, UdpRoute, WafMode, WafProfile, WafRules,
     },
-    model::{self, Model},
+    model::{self, Model, PageContent},
 };
 
 /// Fills in everything that the document does not say.
@@ -45,11 +45,14 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
     for (profile, meant) in document.waf_profiles.iter_mut().zip(&model.waf_profiles) {
         fill_waf_profile(profile, meant);
     }
-    for page in document
-        .error_pages
-        .iter_mut()
-        .flat_map(|set| &mut set.pages)
-    {
+    let meant = model.error_pages.iter().flat_map(|set| &set.pages);
+    let pages = document.error_pages.iter_mut();
+    for (page, meant) in pages.flat_map(|set| &mut set.pages).zip(meant) {
+        if let (Some(backend), PageContent::Asked(asked)) = (&mut page.backend, &meant.content) {
+            backend.path.get_or_insert_with(|| asked.path.clone());
+            backend.timeout.get_or_insert(Duration(asked.timeout));
+            continue;
+        }
         page.content_type
             .get_or_insert_with(|| "text/html; charset=utf-8".into());
     }
@@ -63,6 +66,9 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
     }
     for (route, meant) in document.tcp_routes.iter_mut().zip(&model.tcp_routes) {
         fill_tcp_route(route, meant);
+    }
+    for (route, meant) in document.udp_routes.iter_mut().zip(&model.udp_routes) {
+        fill_udp_route(route, meant);
     }
     if let (Some(egress), Some(meant)) = (&mut document.egress, &model.egress) {
         fill_egress(egress, meant);
@@ -130,7 +136,9 @@ fn fill_client_certificates(
     meant: Option<&model::ClientCertificates>,
 ) {
     if let (Some(wanted), Some(meant)) = (wanted, meant) {
-        wanted.max_depth.get_or_insert(meant.trust.max_depth);
+        if let Some(trust) = &meant.trust {
+            wanted.max_depth.get_or_insert(trust.max_depth);
+        }
         wanted.headers.get_or_insert_with(|| meant.headers.clone());
     }
 }
@@ -138,6 +146,7 @@ fn fill_client_certificates(
 fn fill_rate_limit(limit: &mut RateLimit, meant: &model::RateLimit) {
     limit.burst.get_or_insert(meant.burst);
     limit.key.get_or_insert(RateLimitKey::Client);
+    limit.status.get_or_insert(meant.status);
     limit.max_keys.get_or_insert(meant.max_keys);
     limit.mode.get_or_insert(LimitMode::default());
     limit
@@ -283,9 +292,12 @@ fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
     }
     for (mirror, meant) in rule.mirrors.iter_mut().zip(&meant.mirrors) {
         mirror.percent.get_or_insert(100.0);
-        mirror
-            .max_body_size
-            .get_or_insert(ByteSize(meant.max_body_size));
+        if meant.copies_body {
+            mirror.request_body.get_or_insert(MirrorBody::Copy);
+            mirror
+                .max_body_size
+                .get_or_insert(ByteSize(meant.max_body_size));
+        }
     }
 }
 
@@ -375,6 +387,19 @@ fn fill_tcp_route(route: &mut TcpRoute, meant: &model::TcpRoute) {
     route.max_connections.get_or_insert(meant.max_connections);
     let timeouts = route.timeouts.get_or_insert_default();
     timeouts.connect.get_or_insert(Duration(meant.connect));
+    timeouts.idle.get_or_insert(Duration(meant.idle));
+    for (backend, (_, weight)) in route.backends.iter_mut().zip(&meant.backends) {
+        backend.weight.get_or_insert(*weight);
+    }
+}
+
+fn fill_udp_route(route: &mut UdpRoute, meant: &model::UdpRoute) {
+    route.max_sessions.get_or_insert(meant.max_sessions);
+    route
+        .max_datagram_size
+        .get_or_insert(ByteSize(meant.max_datagram_size));
+    route.responses.get_or_insert(meant.responses);
+    let timeouts = route.timeouts.get_or_insert_default();
     timeouts.idle.get_or_insert(Duration(meant.idle));
     for (backend, (_, weight)) in route.backends.iter_mut().zip(&meant.backends) {
         backend.weight.get_or_insert(*weight);

@@ -6,9 +6,10 @@ pub use crate::document::{AccessAddress, LimitMode};
 
 /// A compiled access list; [`crate::access::AccessList::judge`] decides.
 pub use crate::access::AccessList;
+use crate::access::AddressSet;
 
 /// A rate limit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct RateLimit {
     /// Unique name; counters are kept under it.
     pub name: String,
@@ -26,6 +27,18 @@ pub struct RateLimit {
     pub mode: LimitMode,
     /// Longest `Retry-After`.
     pub max_retry_after: Duration,
+    /// Status of a refusal.
+    pub status: u16,
+    /// Clients that are not counted.
+    pub exempt: AddressSet,
+}
+
+impl RateLimit {
+    /// Whether it counts as another does, so that it may go on with the other's counters.
+    pub fn counts_as(&self, other: &Self) -> bool {
+        let what = |limit: &Self| (limit.count, limit.per, limit.burst, limit.max_keys);
+        what(self) == what(other) && self.key == other.key
+    }
 }
 
 /// What a rate limit counts by.

@@ -1,8 +1,11 @@
 //! Error pages.
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use http::HeaderValue;
+
+/// Largest page, in bytes.
+pub const MAX_PAGE_BYTES: usize = 256 << 10;
 
 /// A set of error pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +25,7 @@ pub struct ErrorPage {
     pub statuses: Vec<RangeInclusive<u16>>,
     /// The page.
     pub content: PageContent,
-    /// Its content type.
+    /// Its content type; one that a backend gives has that of its answer.
     pub content_type: HeaderValue,
 }
 
@@ -33,4 +36,17 @@ pub enum PageContent {
     File(PathBuf),
     /// The configuration.
     Inline(String),
+    /// A backend.
+    Asked(AskedPage),
+}
+
+/// A page that a backend is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedPage {
+    /// Name of the backend.
+    pub backend: String,
+    /// Target in origin form.
+    pub path: String,
+    /// Time for the page.
+    pub timeout: Duration,
 }

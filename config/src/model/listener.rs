@@ -34,7 +34,7 @@ pub struct ListenerTls {
     pub ticket_keys: Vec<PathBuf>,
 }
 
-/// Limits on the connections of one listener. The document's defaults are [`Default`].
+/// Limits on the connections of one listener, or on the sessions of a udp one. The document's defaults are [`Default`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerLimits {
     /// Connections open at once.

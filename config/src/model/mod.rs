@@ -14,6 +14,7 @@ mod process;
 mod route;
 mod tcp_route;
 mod tls;
+mod udp_route;
 mod waf;
 
 pub use access::*;
@@ -26,6 +27,7 @@ pub use process::*;
 pub use route::*;
 pub use tcp_route::*;
 pub use tls::*;
+pub use udp_route::*;
 pub use waf::*;
 
 use std::sync::Arc;
@@ -61,6 +63,8 @@ pub struct Model {
     pub routes: Vec<Route>,
     /// TCP routes, in document order.
     pub tcp_routes: Vec<TcpRoute>,
+    /// UDP routes, in document order.
+    pub udp_routes: Vec<UdpRoute>,
     /// The egress proxy; `None` where the document has no such section.
     pub egress: Option<Egress>,
     /// Management, admin, logs and limits.

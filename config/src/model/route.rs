@@ -173,7 +173,9 @@ pub struct Mirror {
     pub backend: Arc<Backend>,
     /// Its share: requests of a million.
     pub per_million: u32,
-    /// Bytes of a body; a request with more is not copied.
+    /// Whether a copy has the body of its request.
+    pub copies_body: bool,
+    /// Bytes of a body that is copied; a request with more is not.
     pub max_body_size: u64,
 }
 

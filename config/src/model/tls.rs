@@ -37,8 +37,8 @@ impl Default for TlsSettings {
 pub struct ClientCertificates {
     /// Whether there is no connection without one.
     pub required: bool,
-    /// What they are judged by.
-    pub trust: ClientTrust,
+    /// What they are judged by; `None` means that they are not.
+    pub trust: Option<ClientTrust>,
     /// What the backend is told.
     pub headers: Vec<ClientCertificateHeader>,
 }

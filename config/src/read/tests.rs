@@ -35,7 +35,7 @@ backend: []
     let found = problems(text);
     let expected = [
         "a.yaml:3:5: error: listeners[0].protocl: unknown key \"protocl\" (did you mean \"protocol\"?)",
-        "a.yaml:4:15: error: listeners[0].protocol: unknown value \"htp\", expected one of http, https, tcp (did you mean \"http\"?)",
+        "a.yaml:4:15: error: listeners[0].protocol: unknown value \"htp\", expected one of http, https, tcp, udp (did you mean \"http\"?)",
         "a.yaml:8:22: error: listeners[1].limits.headerTimeout: \"10 parsecs\" has the unknown unit \" parsecs\"",
         "a.yaml:11:5: error: routes[0].host: unknown key \"host\" (did you mean \"hosts\"?)",
         "a.yaml:13:1: error: backend: unknown key \"backend\" (did you mean \"backends\"?)",

@@ -10,6 +10,7 @@ use crate::{
 };
 
 const DEFAULT_MAX_KEYS: u32 = 100_000;
+const DEFAULT_LIMIT_STATUS: u16 = 429;
 const DEFAULT_MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86400);
 
@@ -88,6 +89,14 @@ pub(super) fn rate_limit(
             "maxRetryAfter must be more than 0",
         );
     }
+    let status = limit.status.unwrap_or(DEFAULT_LIMIT_STATUS);
+    if !(400..=599).contains(&status) {
+        report.error(
+            format!("{path}.status"),
+            format!("{status} is not from 400 to 599: a refusal is an error"),
+        );
+    }
+    let exempt = text::networks(&format!("{path}.exempt"), &limit.exempt, report);
     let key = match limit
         .key
         .as_ref()
@@ -124,5 +133,7 @@ pub(super) fn rate_limit(
         max_retry_after: limit
             .max_retry_after
             .map_or(DEFAULT_MAX_RETRY_AFTER, |time| time.0),
+        status,
+        exempt,
     }
 }

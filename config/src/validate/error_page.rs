@@ -1,19 +1,23 @@
 //! Error pages.
 
+use std::time::Duration;
+
 use http::HeaderValue;
 
-use super::{report::Report, text};
+use super::{
+    Known, action::refuse_tcp_backend, external::target, policy::resolve, report::Report, text,
+};
 use crate::{
     document,
-    model::{ErrorPage, ErrorPages, PageContent},
+    model::{AskedPage, Backend, ErrorPage, ErrorPages, MAX_PAGE_BYTES, PageContent},
 };
 
-/// Largest page.
-const MAX_PAGE_BYTES: usize = 256 << 10;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn error_pages(
     path: &str,
     set: &document::ErrorPages,
+    backends: &Known<Backend>,
     report: &mut Report<'_>,
 ) -> ErrorPages {
     if set.pages.is_empty() {
@@ -21,7 +25,8 @@ pub(super) fn error_pages(
     }
     let mut pages = Vec::new();
     for (index, page) in set.pages.iter().enumerate() {
-        pages.extend(error_page(&format!("{path}.pages[{index}]"), page, report));
+        let place = format!("{path}.pages[{index}]");
+        pages.extend(error_page(&place, page, backends, report));
     }
     ErrorPages {
         name: set.name.clone(),
@@ -33,6 +38,7 @@ pub(super) fn error_pages(
 fn error_page(
     path: &str,
     page: &document::ErrorPage,
+    backends: &Known<Backend>,
     report: &mut Report<'_>,
 ) -> Option<ErrorPage> {
     if page.statuses.is_empty() {
@@ -56,15 +62,15 @@ fn error_page(
             report.ok(&place, text::header_value(wanted))?
         }
     };
-    let content = match (&page.file, &page.body) {
-        (Some(file), None) => {
+    let content = match (&page.file, &page.body, &page.backend) {
+        (Some(file), None, None) => {
             let place = format!("{path}.file");
             if file.is_empty() {
                 report.error(&place, "a file is missing");
             }
             PageContent::File(report.origins().resolve(&place, file))
         }
-        (None, Some(body)) => {
+        (None, Some(body), None) => {
             if body.len() > MAX_PAGE_BYTES {
                 let place = format!("{path}.body");
                 let reason = format!("a page of {} bytes; 256 KiB is the most", body.len());
@@ -72,8 +78,17 @@ fn error_page(
             }
             PageContent::Inline(body.clone())
         }
+        (None, None, Some(backend)) => {
+            if page.content_type.is_some() {
+                report.error(
+                    format!("{path}.contentType"),
+                    "a page that a backend gives has the content type of its answer",
+                );
+            }
+            PageContent::Asked(asked(&format!("{path}.backend"), backend, backends, report))
+        }
         _ => {
-            report.error(path, "exactly one of file and body is expected");
+            report.error(path, "exactly one of file, body and backend is expected");
             return None;
         }
     };
@@ -86,4 +101,34 @@ fn error_page(
         content,
         content_type,
     })
+}
+
+fn asked(
+    path: &str,
+    wanted: &document::ErrorPageBackend,
+    backends: &Known<Backend>,
+    report: &mut Report<'_>,
+) -> AskedPage {
+    let place = format!("{path}.name");
+    // The problem is noted where the backend is missing; one with an error has its own.
+    match resolve(
+        &place,
+        ("backends", "backend"),
+        &wanted.name,
+        backends,
+        report,
+    ) {
+        Ok(backend) => refuse_tcp_backend(&place, &backend, report),
+        Err(_) => report.give_up(),
+    }
+    let target_of = wanted.path.clone().unwrap_or_else(|| "/".into());
+    report.ok(&format!("{path}.path"), target(&target_of));
+    if wanted.timeout.is_some_and(|time| time.0.is_zero()) {
+        report.error(format!("{path}.timeout"), "a timeout must be more than 0");
+    }
+    AskedPage {
+        backend: wanted.name.clone(),
+        path: target_of,
+        timeout: wanted.timeout.map_or(DEFAULT_TIMEOUT, |time| time.0),
+    }
 }

@@ -170,7 +170,7 @@ fn headers(
 }
 
 /// Judges a path with a query.
-fn target(text: &str) -> Result<(), String> {
+pub(super) fn target(text: &str) -> Result<(), String> {
     let not = |reason: &str| Err(format!("{text:?} is not a path: {reason}"));
     if text.contains("://") && !text.starts_with('/') {
         return not("it is a URL; the host is `host`, and where it is asked is `backend`");

@@ -54,6 +54,8 @@ pub(super) fn listeners(
     report: &mut Report<'_>,
 ) -> Vec<Listener> {
     let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    // A port of UDP is another one than that of TCP.
+    let mut taken_by_udp: Vec<(SocketAddr, String)> = Vec::new();
     claim(
         model.process.management,
         "management",
@@ -79,17 +81,33 @@ pub(super) fn listeners(
             let address = match (&listener.address, default) {
                 (None, Some(port)) => Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
                 (None, None) => {
-                    report.error_hint(
-                        &place,
-                        "a tcp listener needs an address",
-                        "as `address: \"[::]:5432\"`",
-                    );
+                    let (reason, hint) = match listener.protocol {
+                        ListenerProtocol::Udp => (
+                            "a udp listener needs an address",
+                            "as `address: \"[::]:5353\"`",
+                        ),
+                        _ => (
+                            "a tcp listener needs an address",
+                            "as `address: \"[::]:5432\"`",
+                        ),
+                    };
+                    report.error_hint(&place, reason, hint);
                     None
                 }
                 (Some(address), _) => report.ok(&place, text::socket_address(address)),
             };
+            let taken = match listener.protocol {
+                ListenerProtocol::Udp => &mut taken_by_udp,
+                _ => &mut taken,
+            };
             if let Some(address) = address {
-                claim(address, &listener.name, &place, &mut taken, report);
+                claim(address, &listener.name, &place, taken, report);
+            }
+            if listener.proxy_protocol && listener.protocol == ListenerProtocol::Udp {
+                report.error(
+                    format!("{path}.proxyProtocol"),
+                    "a udp listener reads no PROXY headers",
+                );
             }
             let tls = listener_tls(&path, listener, document, model, report);
             let limits = limits(&path, listener.limits.as_ref(), report);
@@ -139,7 +157,7 @@ fn default_port(protocol: ListenerProtocol) -> Option<u16> {
     match protocol {
         ListenerProtocol::Http => Some(8080),
         ListenerProtocol::Https => Some(8443),
-        ListenerProtocol::Tcp => None,
+        ListenerProtocol::Tcp | ListenerProtocol::Udp => None,
     }
 }
 
@@ -183,17 +201,15 @@ fn listener_tls(
     let Some(settings) = &listener.tls else {
         return ListenerTls::default();
     };
-    let other = match listener.protocol {
-        ListenerProtocol::Http => Some("an http listener has no TLS"),
-        ListenerProtocol::Tcp => Some("a tcp listener has no TLS of its own"),
-        ListenerProtocol::Https => None,
-    };
-    if let Some(reason) = other {
-        report.error_hint(
-            format!("{path}.tls"),
-            reason,
-            "did you mean `protocol: https`?",
-        );
+    let place = format!("{path}.tls");
+    let hint = "did you mean `protocol: https`?";
+    match listener.protocol {
+        ListenerProtocol::Https => {}
+        ListenerProtocol::Http => report.error_hint(place, "an http listener has no TLS", hint),
+        ListenerProtocol::Tcp => {
+            report.error_hint(place, "a tcp listener has no TLS of its own", hint);
+        }
+        ListenerProtocol::Udp => report.error(place, "a udp listener has no TLS of its own"),
     }
     if let Some(name) = &settings.default_certificate
         && !document

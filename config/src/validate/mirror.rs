@@ -1,7 +1,10 @@
 //! Mirrors of a rule.
 
 use super::{Names, action, report::Report};
-use crate::{document, model::Mirror};
+use crate::{
+    document::{self, MirrorBody},
+    model::Mirror,
+};
 
 /// Mirrors of one rule.
 const MAX_MIRRORS: usize = 16;
@@ -56,7 +59,16 @@ fn mirror(
         }
     };
     action::refuse_tcp_backend(&format!("{path}.backend"), &backend, report);
+    let copies_body = wanted.request_body != Some(MirrorBody::Off);
+    if !copies_body && wanted.max_body_size.is_some() {
+        report.error_hint(
+            format!("{path}.maxBodySize"),
+            "with `requestBody: off` a request is copied whatever the size of its body",
+            "take out one of both",
+        );
+    }
     Some(Mirror {
+        copies_body,
         backend,
         per_million: per_million as u32,
         max_body_size: wanted.max_body_size.map_or(DEFAULT_MAX_BODY, |size| size.0),

@@ -36,6 +36,7 @@ mod route;
 mod tcp_route;
 mod text;
 mod tls;
+mod udp_route;
 mod upstream_tls;
 mod waf;
 
@@ -109,18 +110,18 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         waf::profile,
         &mut report,
     );
-    (model.error_pages, names.error_pages) = build(
-        "errorPages",
-        &document.error_pages,
-        |set| &set.name,
-        error_page::error_pages,
-        &mut report,
-    );
     (model.backends, names.backends) = build(
         "backends",
         &document.backends,
         |backend| &backend.name,
         backend::backend,
+        &mut report,
+    );
+    (model.error_pages, names.error_pages) = build(
+        "errorPages",
+        &document.error_pages,
+        |set| &set.name,
+        |path, set, report| error_page::error_pages(path, set, &names.backends, report),
         &mut report,
     );
     (model.authentications, names.authentications) = build(
@@ -150,6 +151,7 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         &names,
         &mut report,
     );
+    model.udp_routes = udp_route::udp_routes(document, &model.listeners, &names, &mut report);
     add_empty_backends(&mut model);
     model.egress = document
         .egress
@@ -207,8 +209,10 @@ fn add_empty_backends(model: &mut Model) {
         let canary = canary.as_ref().map(|canary| &canary.backend);
         backends.iter().map(|(backend, _)| backend).chain(canary)
     });
-    let passes = model.tcp_routes.iter().flat_map(|route| &route.backends);
-    for backend in forwards.chain(passes.map(|(backend, _)| backend)) {
+    let tcp = model.tcp_routes.iter().flat_map(|route| &route.backends);
+    let udp = model.udp_routes.iter().flat_map(|route| &route.backends);
+    let passes = tcp.chain(udp).map(|(backend, _)| backend);
+    for backend in forwards.chain(passes) {
         if known.insert(backend.name.clone()) {
             model.backends.push(Arc::clone(backend));
         }

@@ -63,7 +63,7 @@ fn route(
 ) -> Option<Route> {
     let named = text::name(path, &route.name, report);
     text::listeners(path, &route.listeners, context.document, report);
-    refuse_tcp_listeners(path, route, context.document, report);
+    refuse_other_listeners(path, route, context.document, report);
     let hosts = text::hosts(path, &route.hosts, report);
     if route.rules.is_empty() {
         report.error_hint(
@@ -112,23 +112,28 @@ fn route(
 }
 
 /// Refuses listeners that carry no requests.
-fn refuse_tcp_listeners(
+fn refuse_other_listeners(
     path: &str,
     route: &document::Route,
     document: &Document,
     report: &mut Report<'_>,
 ) {
     for (index, name) in route.listeners.iter().enumerate() {
-        let is_tcp = |known: &document::Listener| {
-            known.name == *name && known.protocol == ListenerProtocol::Tcp
+        let known = document.listeners.iter().find(|known| known.name == *name);
+        let reason = match known.map(|known| known.protocol) {
+            Some(ListenerProtocol::Tcp) => {
+                format!("{name:?} is a tcp listener, whose connections take `tcpRoutes`")
+            }
+            Some(ListenerProtocol::Udp) => {
+                format!("{name:?} is a udp listener, whose datagrams take `udpRoutes`")
+            }
+            _ => continue,
         };
-        if document.listeners.iter().any(is_tcp) {
-            report.error_hint(
-                format!("{path}.listeners[{index}]"),
-                format!("{name:?} is a tcp listener, whose connections take `tcpRoutes`"),
-                "name an http or https listener",
-            );
-        }
+        report.error_hint(
+            format!("{path}.listeners[{index}]"),
+            reason,
+            "name an http or https listener",
+        );
     }
 }
 

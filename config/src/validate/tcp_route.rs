@@ -6,8 +6,8 @@ use super::{Names, action, policy, report::Report, text};
 use crate::{
     document::{self, Document},
     model::{
-        BackendProtocol, Balance, HashKey, HostPattern, Listener, ListenerProtocol, TcpRoute,
-        TlsPolicy,
+        Backend, BackendProtocol, Balance, HashKey, HostPattern, Listener, ListenerProtocol,
+        TcpRoute, TlsPolicy,
     },
 };
 
@@ -88,18 +88,7 @@ fn route(
     let mut backends = action::backends(path, &wanted.backends, names, report);
     for (index, (backend, _)) in backends.iter().enumerate() {
         let place = format!("{path}.backends[{index}].name");
-        let reads_requests =
-            matches!(&backend.balance, Balance::Hash(key) if *key != HashKey::Address);
-        if reads_requests || backend.affinity.is_some() {
-            report.error_hint(
-                &place,
-                format!(
-                    "a TCP route reads no requests, and backend {:?} chooses an endpoint by them",
-                    backend.name
-                ),
-                "`balance: {hash: address}` keeps a client at its endpoint",
-            );
-        }
+        refuse_choice_by_requests(&place, "a TCP route", backend, report);
         if backend.tls.is_some() || backend.protocol == BackendProtocol::Http2 {
             report.error_hint(
                 place,
@@ -141,6 +130,26 @@ fn route(
     }
 }
 
+/// Refuses a backend that chooses by what only requests have.
+pub(super) fn refuse_choice_by_requests(
+    place: &str,
+    route: &str,
+    backend: &Backend,
+    report: &mut Report<'_>,
+) {
+    let reads_requests = matches!(&backend.balance, Balance::Hash(key) if *key != HashKey::Address);
+    if reads_requests || backend.affinity.is_some() {
+        report.error_hint(
+            place,
+            format!(
+                "{route} reads no requests, and backend {:?} chooses an endpoint by them",
+                backend.name
+            ),
+            "`balance: {hash: address}` keeps a client at its endpoint",
+        );
+    }
+}
+
 /// Judges the listeners that a route names.
 fn judge_listeners(
     path: &str,
@@ -157,6 +166,11 @@ fn judge_listeners(
             (ListenerProtocol::Http, _) => report.error_hint(
                 place,
                 format!("{name:?} is an http listener, whose requests take `routes`"),
+                "a TCP route has an https listener and `hosts`, or a tcp listener",
+            ),
+            (ListenerProtocol::Udp, _) => report.error_hint(
+                place,
+                format!("{name:?} is a udp listener, whose datagrams take `udpRoutes`"),
                 "a TCP route has an https listener and `hosts`, or a tcp listener",
             ),
             (ListenerProtocol::Https, true) => report.error_hint(

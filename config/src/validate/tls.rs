@@ -196,6 +196,9 @@ fn client_certificates(
         Some(report.origins().resolve(&place, file))
     };
     let (ca, crl) = (file("ca", &wanted.ca), file("crl", &wanted.crl));
+    if wanted.mode == ClientCertificateMode::Unverified {
+        return Some(unverified(path, wanted, report));
+    }
     if wanted.mode == ClientCertificateMode::None {
         let others = [
             ("ca", ca.is_some()),
@@ -229,15 +232,58 @@ fn client_certificates(
     };
     Some(ClientCertificates {
         required: wanted.mode == ClientCertificateMode::Required,
-        trust: ClientTrust { ca, crl, max_depth },
-        headers: match &wanted.headers {
-            Some(headers) => headers
-                .iter()
-                .copied()
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect(),
-            None => DEFAULT_HEADERS.to_vec(),
-        },
+        trust: Some(ClientTrust { ca, crl, max_depth }),
+        headers: headers(wanted),
     })
+}
+
+/// Certificates that nobody verifies.
+fn unverified(
+    path: &str,
+    wanted: &document::ClientCertificates,
+    report: &mut Report<'_>,
+) -> ClientCertificates {
+    let judging = [
+        ("ca", wanted.ca.is_some()),
+        ("crl", wanted.crl.is_some()),
+        ("maxDepth", wanted.max_depth.is_some()),
+    ];
+    for (field, _) in judging.into_iter().filter(|(_, is_there)| *is_there) {
+        report.error_hint(
+            format!("{path}.{field}"),
+            "with `mode: unverified` no certificate is judged",
+            "did you mean `mode: optional`, where one that is shown must be good?",
+        );
+    }
+    let told = headers(wanted);
+    if !told.contains(&ClientCertificateHeader::SslClientVerify) {
+        report.error_hint(
+            format!("{path}.headers"),
+            "with `mode: unverified` the backend must be told that nobody has verified the certificate",
+            "add `ssl-client-verify`",
+        );
+    }
+    if told.contains(&ClientCertificateHeader::XForwardedClientCert) {
+        report.error_hint(
+            format!("{path}.headers"),
+            "`x-forwarded-client-cert` cannot say that nobody has verified the certificate",
+            "`ssl-client-cert` has all of it",
+        );
+    }
+    ClientCertificates {
+        required: false,
+        trust: None,
+        headers: told,
+    }
+}
+
+/// What the backend is told.
+fn headers(wanted: &document::ClientCertificates) -> Vec<ClientCertificateHeader> {
+    match &wanted.headers {
+        Some(headers) => {
+            let each_once: BTreeSet<_> = headers.iter().copied().collect();
+            each_once.into_iter().collect()
+        }
+        None => DEFAULT_HEADERS.to_vec(),
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use portcullis_config::route::Reached;
 use portcullis_waf::Transaction;
 
@@ -39,6 +39,8 @@ pub(super) struct RequestContext {
     pub(super) rule: Option<Arc<CompiledRule>>,
     /// Whether it is sent on to https.
     pub(super) to_https: bool,
+    /// The method that it asks for, where it is a preflight.
+    pub(super) preflight_for: Option<Method>,
     /// Whether it is a preflight that the gateway answers.
     pub(super) preflight: bool,
     /// By which kind of path its rule was found.
@@ -130,6 +132,7 @@ impl RequestContext {
             view: RequestView::default(),
             rule: None,
             to_https: false,
+            preflight_for: None,
             preflight: false,
             reached: Reached::default(),
             rewritten: None,

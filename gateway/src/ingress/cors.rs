@@ -11,16 +11,42 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use portcullis_config::cors::{Allowed, Cors};
 
 use super::{
-    Refusal, RequestContext, Session, Stage, client, headers, request_id::REQUEST_ID, serve::Stop,
+    Refusal, RequestContext, Session, Stage, client,
+    headers::{self, alike},
+    request_id::REQUEST_ID,
+    serve::Stop,
 };
-use crate::snapshot::CompiledRule;
+use crate::{inspect, snapshot::CompiledRule};
 
-/// The method that a preflight asks for; `None` for any other request.
-pub(super) fn preflight_for(request: &RequestHeader) -> Option<Method> {
-    if request.method != Method::OPTIONS || !request.headers.contains_key(header::ORIGIN) {
+/// Fields by which a request asks to be taken for another method.
+const OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+/// The method that a preflight asks for, the question of a browser whether it may send a
+/// request; `None` for any other request. A preflight has no credentials by its nature,
+/// and never a body; one that asks to be taken for another method is none.
+pub(super) fn preflight_for(session: &mut Session) -> Option<Method> {
+    if session.req_header().method != Method::OPTIONS {
         return None;
     }
-    let wanted = only(&request.headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    // HTTP/2 announces no body.
+    let no_body = session.is_body_empty();
+    let headers = &session.req_header().headers;
+    let is_preflight = no_body
+        && headers.contains_key(header::ORIGIN)
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+        && !headers.contains_key(header::UPGRADE)
+        && inspect::content_length(session).unwrap_or(0) == 0
+        && !headers
+            .keys()
+            .any(|name| OVERRIDES.iter().any(|known| alike(known, name.as_str())));
+    if !is_preflight {
+        return None;
+    }
+    let wanted = only(headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
     Method::from_bytes(wanted.as_bytes()).ok()
 }
 

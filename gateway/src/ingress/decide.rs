@@ -50,6 +50,7 @@ impl Ingress {
         }
         misdirected::check(&self.services().tls, &ctx.facts, &ctx.view)?;
 
+        ctx.preflight_for = cors::preflight_for(session);
         let request = session.req_header();
         let wanted = RouteRequest {
             listener: &ctx.facts.listener,
@@ -60,10 +61,9 @@ impl Ingress {
             query: query_of(request.raw_path()),
         };
         let routes = &ctx.snapshot.routes;
-        let preflight = cors::preflight_for(request);
         // A preflight goes by the rule of the request that it is about.
-        let found = preflight
-            .as_ref()
+        let asked = ctx.preflight_for.as_ref();
+        let found = asked
             .and_then(|method| routes.find(RouteRequest { method, ..wanted }))
             .filter(|found| found.rule.policies.cors.is_some())
             .or_else(|| routes.find(wanted))
@@ -86,7 +86,7 @@ impl Ingress {
 
         let admission = access(&rule, ctx)?;
         self.limit(&rule, session, ctx)?;
-        ctx.preflight = preflight.is_some() && rule.rule.policies.cors.is_some();
+        ctx.preflight = ctx.preflight_for.is_some() && rule.rule.policies.cors.is_some();
         if ctx.preflight {
             return Ok(rule);
         }
@@ -161,12 +161,16 @@ impl Ingress {
             let name = &limiter.limit().name;
             match (limiter.check(subject), limiter.mode()) {
                 (LimitDecision::Allow, _) => allowed.inc(),
+                (LimitDecision::Exempt, _) => {
+                    self.services().metrics.rate_limit(name, "exempt");
+                }
                 (LimitDecision::Deny { .. }, LimitMode::Report) => {
                     self.services().metrics.rate_limit(name, "would_deny");
                 }
                 (LimitDecision::Deny { retry_after }, LimitMode::Enforce) => {
                     self.services().metrics.rate_limit(name, "deny");
-                    let mut refusal = Refusal::new(429, Stage::Limit, "rate-limit").by(name);
+                    let status = limiter.limit().status;
+                    let mut refusal = Refusal::new(status, Stage::Limit, "rate-limit").by(name);
                     refusal.retry_after = Some(retry_after);
                     return Err(refusal);
                 }

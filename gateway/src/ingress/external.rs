@@ -1,9 +1,6 @@
 //! Asking a server whether a request may pass.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use portcullis_config::model::External;
@@ -13,12 +10,9 @@ use super::{
 };
 use crate::{
     identity::{Answer, ExternalCheck, Question},
-    snapshot::{Chosen, CompiledBackend, CompiledRule, Preference, Queueing},
-    upstream::{self, Fault, FaultKind, Patience, Target, blame},
+    snapshot::{CompiledBackend, CompiledRule},
+    upstream::{self, Patience, Reply},
 };
-
-/// Endpoints that are asked one question.
-const MAX_TRIES: usize = 3;
 
 impl Ingress {
     /// Asks the server of an authentication, which is known by name, or recalls
@@ -84,9 +78,12 @@ impl Ingress {
                         read: Some(time),
                         write: time,
                     },
+                    keep: 0,
                 };
                 let asked = self.ask_in_time(backend, question, time).await;
-                let (status, headers) = asked.map_err(|fault| {
+                let Reply {
+                    status, headers, ..
+                } = asked.map_err(|fault| {
                     if let Some(untold) = check.failures.note() {
                         let backend = &backend.backend.name;
                         tracing::warn!(%authentication, %backend, %fault, untold, "an authentication got no answer and refuses");
@@ -122,73 +119,6 @@ impl Ingress {
                     tracing::warn!(%authentication, backend = %settings.backend, status, untold, "an authentication got no answer that it knows and refuses");
                 }
                 Err(Refusal::new(500, Stage::Authentication, "bad-answer"))
-            }
-        }
-    }
-
-    async fn ask_in_time(
-        &self,
-        backend: &CompiledBackend,
-        question: upstream::Question<'_>,
-        time: Duration,
-    ) -> Result<(u16, HeaderMap), Fault> {
-        match tokio::time::timeout(time, self.ask_any(backend, question, time)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Fault::new(FaultKind::Timeout, "no answer in time")),
-        }
-    }
-
-    /// Asks one endpoint after the other: to ask twice harms nobody.
-    async fn ask_any(
-        &self,
-        backend: &CompiledBackend,
-        question: upstream::Question<'_>,
-        time: Duration,
-    ) -> Result<(u16, HeaderMap), Fault> {
-        let full = |_| Fault::new(FaultKind::Connect, "the backend has no place for a request");
-        let limits = &backend.backend.limits;
-        let queueing = Queueing {
-            length: limits.max_pending as usize,
-            time: limits.pending_timeout,
-            gauge: &backend.metrics.pending,
-        };
-        let _place = match backend.gate().try_enter() {
-            Some(place) => place,
-            None => backend.gate().enter(queueing).await.map_err(full)?,
-        };
-        let mut tried = Vec::new();
-        loop {
-            let chosen = backend.choose(&tried, Preference::default());
-            let Some(Chosen { endpoint, .. }) = chosen else {
-                return Err(Fault::new(FaultKind::Connect, "there is no endpoint"));
-            };
-            let _at_work = endpoint.begin();
-            let target = Target {
-                backend,
-                endpoint: &endpoint,
-                connect: time,
-            };
-            let begun = Instant::now();
-            let fault = match self.connector().ask(&target, question).await {
-                Ok(answer) => {
-                    endpoint.answered();
-                    backend.metrics.finished(Some(begun.elapsed()));
-                    return Ok(answer);
-                }
-                Err(fault) => fault,
-            };
-            match fault.kind {
-                FaultKind::Connect | FaultKind::ConnectTimeout | FaultKind::Tls => {
-                    backend.metrics.connect_failed();
-                }
-                _ => backend.metrics.finished(None),
-            }
-            tried.push(endpoint.address);
-            if fault.kind != FaultKind::Timeout {
-                blame(backend, endpoint);
-            }
-            if tried.len() >= MAX_TRIES || !backend.has_other(&tried) {
-                return Err(fault);
             }
         }
     }

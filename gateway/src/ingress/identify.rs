@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, header};
 use portcullis_config::model::{Action, AuthenticationMethod, Basic, Preflight};
 
-use super::{Ingress, Refusal, RequestContext, Session, Stage, headers::alike, identity::Identity};
+use super::{Ingress, Refusal, RequestContext, Session, Stage, identity::Identity};
 use crate::{
     identity::{BasicCheck, BasicVerdict, Check, challenge},
-    inspect,
     snapshot::CompiledRule,
 };
 
@@ -32,7 +31,7 @@ impl Ingress {
         if rule.authentications.len() != rule.rule.policies.authentication.len() {
             return Err(refuse(503, "unavailable"));
         }
-        let preflight = is_preflight(session);
+        let preflight = ctx.preflight_for.is_some();
         let mut identity = Box::<Identity>::default();
         for authentication in &rule.authentications {
             let settings = authentication.authenticator.settings();
@@ -113,31 +112,6 @@ async fn check_password(
 fn leads_to_https(rule: &CompiledRule, ctx: &RequestContext) -> bool {
     !ctx.view.secure
         && matches!(&rule.rule.action, Action::Redirect(to) if to.scheme == Some("https"))
-}
-
-/// Whether a request is the question of a browser whether it may ask (a CORS
-/// preflight). It has no credentials by its nature, and never a body; one that asks
-/// to be taken for another method is none.
-fn is_preflight(session: &mut Session) -> bool {
-    const OVERRIDES: [&str; 3] = [
-        "x-http-method-override",
-        "x-http-method",
-        "x-method-override",
-    ];
-    // HTTP/2 announces no body.
-    let no_body = session.is_body_empty();
-    let request = session.req_header();
-    let headers = &request.headers;
-    no_body
-        && request.method == Method::OPTIONS
-        && headers.contains_key(header::ORIGIN)
-        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-        && !headers.contains_key(header::TRANSFER_ENCODING)
-        && !headers.contains_key(header::UPGRADE)
-        && inspect::content_length(session).unwrap_or(0) == 0
-        && !headers
-            .keys()
-            .any(|name| OVERRIDES.iter().any(|known| alike(known, name.as_str())))
 }
 
 fn refuse(status: u16, reason: &'static str) -> Refusal {

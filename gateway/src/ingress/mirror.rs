@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! first attempt --begin--> drawn, small enough? --collect--> the body as it passes
-//!                                                  end --> sent by a task of its own, answer thrown away
+//!                            \                           end --> sent by a task of its own, answer thrown away
+//!                             \-without its body, at once--------^
 //! ```
 //!
 //! Nothing here is waited for, and no failure reaches the request. What is drawn
@@ -77,26 +78,16 @@ impl Ingress {
             return;
         }
         let drawn = |mirror: &&CompiledMirror| fastrand::u32(..1_000_000) < mirror.per_million;
-        let mirrors: Vec<_> = rule.mirrors.iter().filter(drawn).cloned().collect();
+        let drawn = rule.mirrors.iter().filter(drawn).cloned();
+        let (mirrors, bodiless): (Vec<_>, Vec<_>) = drawn.partition(|mirror| mirror.copies_body);
+        if !bodiless.is_empty() {
+            let copy = self.mirroring(bodiless, session, ctx, rule, framed);
+            copy.send(Bytes::new());
+        }
         if mirrors.is_empty() {
             return;
         }
-        let timeouts = &rule.rule.policies.timeouts;
-        let mut mirroring = Mirroring {
-            ingress: self.clone(),
-            mirrors,
-            head: forward::copy_head(session, ctx, rule),
-            body: BytesMut::new(),
-            hold: self.services().budget.hold(),
-            bodiless: framed.framing == Framing::None,
-            times: Times {
-                connect: timeouts.connect,
-                patience: Patience {
-                    read: Some(timeouts.read),
-                    write: timeouts.write,
-                },
-            },
-        };
+        let mut mirroring = self.mirroring(mirrors, session, ctx, rule, framed);
         if let Framing::Length(length) = framed.framing {
             mirroring.fit(length);
         }
@@ -114,6 +105,32 @@ impl Ingress {
             }
             HeldBody::None if done => mirroring.send(Bytes::new()),
             HeldBody::None => ctx.mirroring = Some(Box::new(mirroring)),
+        }
+    }
+
+    fn mirroring(
+        &self,
+        mirrors: Vec<CompiledMirror>,
+        session: &Session,
+        ctx: &RequestContext,
+        rule: &CompiledRule,
+        framed: &Framed,
+    ) -> Mirroring {
+        let timeouts = &rule.rule.policies.timeouts;
+        Mirroring {
+            ingress: self.clone(),
+            mirrors,
+            head: forward::copy_head(session, ctx, rule),
+            body: BytesMut::new(),
+            hold: self.services().budget.hold(),
+            bodiless: framed.framing == Framing::None,
+            times: Times {
+                connect: timeouts.connect,
+                patience: Patience {
+                    read: Some(timeouts.read),
+                    write: timeouts.write,
+                },
+            },
         }
     }
 }

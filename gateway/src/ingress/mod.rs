@@ -15,6 +15,7 @@
 mod admission;
 mod affinity;
 mod answer;
+mod ask;
 mod bad_head;
 mod client;
 mod compress;

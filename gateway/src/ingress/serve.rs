@@ -12,7 +12,6 @@ use super::{
     Refusal, RequestContext, Session, Stage, answer,
     client::{self, Gone},
     cors,
-    error_page::page_for,
     finish::Answer,
     lifetime::Lifetime,
     upgrade,
@@ -245,7 +244,7 @@ impl Ingress {
         let ended = if begun || refusal.reason == "dropped" {
             Ended::Cut
         } else {
-            let page = page_for(session, ctx, &refusal);
+            let page = self.page_for(session, ctx, &refusal).await;
             match refusal.write(session, ctx, page).await {
                 Ok(()) => Ended::Whole,
                 Err(error) => {

@@ -136,15 +136,7 @@ impl AcceptLoop {
         let max = settings.limits.max_connections_per_address;
         let counted = (max > 0).then(|| self.per_address.enter(client.ip(), max));
         if let Some(None) = counted {
-            if let Some(untold) = self.per_address.refused.note() {
-                tracing::warn!(
-                    listener = %name,
-                    client = %client.ip().to_canonical(),
-                    max,
-                    untold,
-                    "a client has as many connections as maxConnectionsPerAddress allows"
-                );
-            }
+            self.per_address.tell(name, client.ip(), max);
             return Err((
                 "over_address_limit",
                 io::Error::other("the client has as many connections as it may"),
@@ -184,6 +176,10 @@ impl AcceptLoop {
                 let facts = facts(None);
                 let stream = Box::new(Stream::plain(tcp, Arc::clone(&facts)));
                 return Ok((Prepared::Requests(stream, facts), counted));
+            }
+            ListenerProtocol::Udp => {
+                let error = io::Error::other("a udp listener has no connections");
+                return Err(("failed", error));
             }
             ListenerProtocol::Tcp => return Ok((passed_on(tcp, None, None), counted)),
             ListenerProtocol::Https => {}
@@ -306,9 +302,9 @@ fn shown(
     session: &rustls::ServerConnection,
     terms: &HostTls,
 ) -> io::Result<Option<Box<ClientCertificate>>> {
-    if terms.settings.client_certificates.is_none() {
+    let Some(wanted) = &terms.settings.client_certificates else {
         return Ok(None);
-    }
+    };
     let chain = session.peer_certificates().unwrap_or_default();
     if session.handshake_kind() == Some(HandshakeKind::Resumed) {
         terms.admits(chain).map_err(io::Error::other)?;
@@ -316,7 +312,7 @@ fn shown(
     if chain.is_empty() {
         return Ok(None);
     }
-    let read = ClientCertificate::read(chain).map_err(|reason| {
+    let read = ClientCertificate::read(chain, wanted.trust.is_some()).map_err(|reason| {
         tracing::debug!(%reason, "client certificate not read");
         io::Error::other(rustls::Error::InvalidCertificate(
             rustls::CertificateError::BadEncoding,

@@ -66,7 +66,7 @@ pub struct TlsConnection {
     pub h2: bool,
     /// Whether a certificate was asked for.
     pub asks_for_certificate: bool,
-    /// The certificate that the client has shown, which was verified.
+    /// The certificate that the client has shown.
     pub client: Option<Box<ClientCertificate>>,
     /// What backends are told of it.
     pub client_headers: Vec<(HeaderName, Vec<u8>)>,

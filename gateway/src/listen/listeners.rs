@@ -1,9 +1,10 @@
 //! The listeners that run, and how they change.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -11,13 +12,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use portcullis_config::model::Listener;
+use portcullis_config::model::{Listener, ListenerProtocol};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{ConnectionFacts, Stream, TcpHandler, accept::AcceptLoop, socket::bind};
 use crate::{
     telemetry::{AccessLog, Metrics},
     tls::Tls,
+    udp::{self, Listening, UdpServices},
 };
 
 /// Serves accepted connections.
@@ -51,25 +53,44 @@ pub struct ListenError {
 pub struct Listeners {
     handler: Arc<dyn ConnectionHandler>,
     tcp: Arc<dyn TcpHandler>,
+    udp: Arc<UdpServices>,
     tls: Arc<Tls>,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     open: Arc<AtomicU32>,
     running: Mutex<Vec<Running>>,
+    /// Listeners of datagrams that are removed, as long as they have sessions: their
+    /// sockets are theirs until then.
+    draining: Mutex<Vec<Weak<Listening>>>,
 }
 
 struct Running {
     settings: Arc<ArcSwap<Listener>>,
     bound: SocketAddr,
     open: Arc<AtomicU32>,
-    drain: watch::Sender<bool>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Connections, which are told to drain.
+    Connections(watch::Sender<bool>),
+    Datagrams(Arc<Listening>),
+}
+
+/// How a listener comes by its socket.
+enum Bound {
+    /// It has one.
+    Kept,
+    Connections(TcpListener),
+    Datagrams(udp::Socket),
+    /// One that drains serves again.
+    Resumed(Arc<Listening>),
 }
 
 /// A change of the listeners whose sockets are bound already; nothing accepts on
 /// them before [`Listeners::commit`], and dropping the plan closes them.
-#[derive(Debug)]
 pub struct Plan {
-    listeners: Vec<(Listener, Option<TcpListener>)>,
+    listeners: Vec<(Listener, Bound)>,
 }
 
 impl Listeners {
@@ -77,6 +98,7 @@ impl Listeners {
     pub fn new(
         handler: Arc<dyn ConnectionHandler>,
         tcp: Arc<dyn TcpHandler>,
+        udp: UdpServices,
         tls: Arc<Tls>,
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
@@ -84,11 +106,13 @@ impl Listeners {
         Self {
             handler,
             tcp,
+            udp: Arc::new(udp),
             tls,
             metrics,
             access_log,
             open: Arc::default(),
             running: Mutex::default(),
+            draining: Mutex::default(),
         }
     }
 
@@ -105,11 +129,11 @@ impl Listeners {
                 .iter()
                 .any(|running| is_same(&running.settings.load(), listener))
             {
-                listeners.push((listener.clone(), None));
+                listeners.push((listener.clone(), Bound::Kept));
                 continue;
             }
-            match bind(listener.address) {
-                Ok(socket) => listeners.push((listener.clone(), Some(socket))),
+            match self.bind(listener) {
+                Ok(bound) => listeners.push((listener.clone(), bound)),
                 Err(error) => errors.push(ListenError {
                     index,
                     listener: listener.name.clone(),
@@ -125,15 +149,38 @@ impl Listeners {
         }
     }
 
+    fn bind(&self, listener: &Listener) -> io::Result<Bound> {
+        if listener.protocol != ListenerProtocol::Udp {
+            return bind(listener.address).map(Bound::Connections);
+        }
+        let mut draining = lock(&self.draining);
+        draining.retain(|known| known.strong_count() > 0);
+        let drains = draining.iter().filter_map(Weak::upgrade);
+        let mut same = drains.filter(|known| is_same(&known.settings.load(), listener));
+        match same.next() {
+            Some(known) => Ok(Bound::Resumed(known)),
+            None => udp::Socket::bind(listener.address).map(Bound::Datagrams),
+        }
+    }
+
     /// Starts what is new, changes the settings of what stays, and stops
     /// accepting on what is gone; open connections end by themselves.
     pub fn commit(&self, plan: Plan) {
         let mut running = self.lock();
         let mut before: Vec<Running> = running.drain(..).collect();
-        for (listener, socket) in plan.listeners {
-            match socket {
-                Some(socket) => running.extend(self.start(listener, socket)),
-                None => {
+        for (listener, bound) in plan.listeners {
+            match bound {
+                Bound::Connections(socket) => running.extend(self.start(listener, socket)),
+                Bound::Datagrams(socket) => running.push(self.start_datagrams(listener, socket)),
+                Bound::Resumed(listening) => {
+                    tracing::info!(listener = %listener.name, "listening again");
+                    listening.settings.store(Arc::new(listener));
+                    lock(&self.draining)
+                        .retain(|known| !std::ptr::eq(known.as_ptr(), &raw const *listening));
+                    listening.resume();
+                    running.push(Running::of_datagrams(listening));
+                }
+                Bound::Kept => {
                     let at = before
                         .iter()
                         .position(|known| is_same(&known.settings.load(), &listener));
@@ -146,7 +193,7 @@ impl Listeners {
         }
         for gone in before {
             tracing::info!(listener = %gone.settings.load().name, address = %gone.bound, "listener removed");
-            gone.drain.send_replace(true);
+            self.drain(gone);
         }
     }
 
@@ -179,8 +226,29 @@ impl Listeners {
             settings,
             bound,
             open,
-            drain,
+            kind: Kind::Connections(drain),
         })
+    }
+
+    fn start_datagrams(&self, listener: Listener, socket: udp::Socket) -> Running {
+        tracing::info!(listener = %listener.name, address = %socket.local(), "listening");
+        let settings = Arc::new(ArcSwap::from_pointee(listener));
+        let open = Arc::default();
+        Running::of_datagrams(Listening::start(
+            settings, socket, &self.udp, &open, &self.open,
+        ))
+    }
+
+    fn drain(&self, gone: Running) {
+        match gone.kind {
+            Kind::Connections(drain) => {
+                drain.send_replace(true);
+            }
+            Kind::Datagrams(listening) => {
+                listening.drain();
+                lock(&self.draining).push(Arc::downgrade(&listening));
+            }
+        }
     }
 
     /// Where the listeners are bound, by name.
@@ -208,7 +276,7 @@ impl Listeners {
     /// Stops accepting and tells every connection to end after its request.
     pub fn stop(&self) {
         for running in self.lock().drain(..) {
-            running.drain.send_replace(true);
+            self.drain(running);
         }
     }
 
@@ -223,12 +291,30 @@ impl Listeners {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.running)
     }
+}
+
+impl Running {
+    fn of_datagrams(listening: Arc<Listening>) -> Self {
+        Self {
+            settings: Arc::clone(&listening.settings),
+            bound: listening.local(),
+            open: Arc::clone(listening.open()),
+            kind: Kind::Datagrams(listening),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a socket can go on under the new settings: the address is what it is
 /// bound to. Port 0 means a new port for each new name.
 fn is_same(running: &Listener, wanted: &Listener) -> bool {
-    running.address == wanted.address && (wanted.address.port() != 0 || running.name == wanted.name)
+    let is_udp = |listener: &Listener| listener.protocol == ListenerProtocol::Udp;
+    is_udp(running) == is_udp(wanted)
+        && running.address == wanted.address
+        && (wanted.address.port() != 0 || running.name == wanted.name)
 }

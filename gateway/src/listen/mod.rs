@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Listeners --one task each--> accept -> limit -> PROXY header -> TLS by SNI -> Stream -> ConnectionHandler
+//!      |                 of udp: the socket is that of a `udp::Listening`
 //!      \--plan, commit: add, keep, remove at run time; open connections stay
 //! ```
 //!
@@ -23,6 +24,7 @@ mod transport;
 pub use facts::{ConnectionFacts, TlsConnection, address_value};
 pub use framing::Body;
 pub use listeners::{ConnectionHandler, ListenError, Listeners, Plan};
-pub use socket::bind;
+pub(crate) use per_address::PerAddress;
+pub use socket::{bind, bind_datagrams};
 pub use stream::Stream;
 pub use tcp::{TcpConnection, TcpHandler};

@@ -10,22 +10,22 @@ use crate::telemetry::Seldom;
 
 /// Counts the open connections of each client of one listener.
 #[derive(Debug, Default)]
-pub(super) struct PerAddress {
+pub(crate) struct PerAddress {
     open: Mutex<HashMap<IpAddr, u32>>,
     /// Lets one refusal in a while through to the log.
-    pub(super) refused: Seldom,
+    refused: Seldom,
 }
 
 /// A connection that is counted, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     of: Arc<PerAddress>,
     client: IpAddr,
 }
 
 impl PerAddress {
     /// Counts a connection of a client; `None` where it has as many as it may.
-    pub(super) fn enter(self: &Arc<Self>, client: IpAddr, max: u32) -> Option<Counted> {
+    pub(crate) fn enter(self: &Arc<Self>, client: IpAddr, max: u32) -> Option<Counted> {
         let client = counted_as(client);
         let mut open = self.lock();
         let count = open.entry(client).or_default();
@@ -37,6 +37,19 @@ impl PerAddress {
             of: Arc::clone(self),
             client,
         })
+    }
+
+    /// Tells in the log, once in a while, of a client that has as many as it may.
+    pub(crate) fn tell(&self, listener: &str, client: IpAddr, max: u32) {
+        if let Some(untold) = self.refused.note() {
+            tracing::warn!(
+                listener,
+                client = %client.to_canonical(),
+                max,
+                untold,
+                "a client has as many connections as maxConnectionsPerAddress allows"
+            );
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {

@@ -288,12 +288,16 @@ impl CompiledBackend {
         })
     }
 
+    fn is_up(&self, member: &Member) -> bool {
+        self.takes_requests(&member.state)
+    }
+
     /// Whether an endpoint takes requests. What a health check said of it counts
     /// only where there is one.
-    fn is_up(&self, member: &Member) -> bool {
+    pub fn takes_requests(&self, endpoint: &EndpointState) -> bool {
         match self.backend.health {
-            Some(_) => member.state.is_up(),
-            None => !member.state.is_ejected(),
+            Some(_) => endpoint.is_up(),
+            None => !endpoint.is_ejected(),
         }
     }
 

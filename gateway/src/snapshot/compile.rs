@@ -27,7 +27,7 @@ use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
     CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, CompiledWaf, Live, Reads,
-    RuleLimiter, Schedule, Snapshot, Sticky, Targets, TcpRoutes,
+    RuleLimiter, Snapshot, Sticky, Targets, TcpRoutes, UdpRoutes,
     affinity::Namer,
     authentication::{Authentications, authentication, identity_headers},
     upstream_tls,
@@ -129,7 +129,7 @@ pub fn compile(
     }
     let mut error_pages: HashMap<&str, Arc<CompiledErrorPages>> = HashMap::new();
     for (index, set) in model.error_pages.iter().enumerate() {
-        match CompiledErrorPages::compile(set, reads) {
+        match CompiledErrorPages::compile(set, &backends, reads) {
             Ok(compiled) => {
                 error_pages.insert(&set.name, Arc::new(compiled));
             }
@@ -231,6 +231,7 @@ pub fn compile(
         yaml: OnceLock::new(),
         routes: RouteTable::new(&model.routes),
         tcp_routes: TcpRoutes::compile(&model, &backends, live, metrics),
+        udp_routes: UdpRoutes::compile(&model, &backends, live, metrics),
         error_pages: pages_of(&model.default_error_pages),
         egress: model.egress.clone().map(Arc::new),
         model,
@@ -270,15 +271,8 @@ fn targets(
     let Action::Forward(forward) = &rule.action else {
         return None;
     };
-    let (backends, weights): (Vec<_>, Vec<_>) = forward
-        .iter()
-        .filter_map(|(backend, weight)| Some((Arc::clone(backends.get(&backend.name)?), *weight)))
-        .unzip();
-    Some(Targets {
-        backends,
-        balancer: live.balancer(format!("rule:{}", rule.id)),
-        schedule: Schedule::new(&weights),
-    })
+    let balancer = live.balancer(format!("rule:{}", rule.id));
+    Some(Targets::new(forward, backends, balancer))
 }
 
 /// What looks up named endpoints, where there are such.
@@ -306,6 +300,7 @@ fn mirrors(rule: &Rule, backends: &HashMap<String, Arc<CompiledBackend>>) -> Vec
         Some(CompiledMirror {
             backend: Arc::clone(backends.get(&mirror.backend.name)?),
             per_million: mirror.per_million,
+            copies_body: mirror.copies_body,
             max_body_size: mirror.max_body_size,
         })
     };

@@ -1,31 +1,54 @@
 //! Error pages, read and ready to be filled in.
 
-use std::ops::RangeInclusive;
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use portcullis_config::model::{ErrorPage, ErrorPages, PageContent};
+use portcullis_config::model::{AskedPage, ErrorPage, ErrorPages, MAX_PAGE_BYTES, PageContent};
 
-use super::Reads;
-
-/// Largest page.
-const MAX_PAGE_BYTES: usize = 256 << 10;
+use super::{CompiledBackend, Reads};
+use crate::telemetry::Seldom;
 
 /// A set of error pages.
 #[derive(Debug)]
 pub struct CompiledErrorPages {
     /// Whether answers of backends are replaced too.
     pub intercept: bool,
-    pages: Vec<CompiledErrorPage>,
+    pages: Vec<Arc<CompiledErrorPage>>,
 }
 
 /// The page for some statuses.
 #[derive(Debug)]
 pub struct CompiledErrorPage {
-    /// Its content type.
-    pub content_type: HeaderValue,
+    /// Where it comes from.
+    pub(crate) source: PageSource,
     statuses: Vec<RangeInclusive<u16>>,
+}
+
+/// Where a page comes from.
+#[derive(Debug)]
+pub(crate) enum PageSource {
+    /// It is at hand.
+    Text(PageText),
+    /// A backend is asked.
+    Asked(AskedBackend),
+}
+
+/// A page that is at hand.
+#[derive(Debug)]
+pub(crate) struct PageText {
+    /// Its content type.
+    pub(crate) content_type: HeaderValue,
     parts: Vec<Part>,
+}
+
+/// A backend that is asked for a page.
+#[derive(Debug)]
+pub(crate) struct AskedBackend {
+    pub(crate) settings: AskedPage,
+    pub(crate) backend: Arc<CompiledBackend>,
+    /// Lets one failure in a while through to the log.
+    pub(crate) failures: Seldom,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -41,12 +64,16 @@ impl CompiledErrorPages {
     ///
     /// # Errors
     /// Each page that cannot be read, by its position.
-    pub(super) fn compile(set: &ErrorPages, reads: &Reads) -> Result<Self, Vec<(usize, String)>> {
+    pub(super) fn compile(
+        set: &ErrorPages,
+        backends: &HashMap<String, Arc<CompiledBackend>>,
+        reads: &Reads,
+    ) -> Result<Self, Vec<(usize, String)>> {
         let mut pages = Vec::new();
         let mut errors = Vec::new();
         for (index, page) in set.pages.iter().enumerate() {
-            match CompiledErrorPage::compile(page, reads) {
-                Ok(page) => pages.push(page),
+            match CompiledErrorPage::compile(page, backends, reads) {
+                Ok(page) => pages.push(Arc::new(page)),
                 Err(reason) => errors.push((index, reason)),
             }
         }
@@ -59,17 +86,29 @@ impl CompiledErrorPages {
         })
     }
 
-    /// Finds the page for a status that a client with these headers accepts.
-    pub fn find(&self, status: u16, headers: &HeaderMap) -> Option<&CompiledErrorPage> {
-        self.pages.iter().find(|page| {
+    /// Finds the pages for a status that a client with these headers accepts. Of what a
+    /// backend gives the type is not known before; the backend is told what is accepted.
+    pub fn find<'a>(
+        &'a self,
+        status: u16,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = &'a Arc<CompiledErrorPage>> {
+        self.pages.iter().filter(move |page| {
             page.statuses.iter().any(|range| range.contains(&status))
-                && is_accepted(&page.content_type, headers)
+                && match &page.source {
+                    PageSource::Text(text) => is_accepted(&text.content_type, headers),
+                    PageSource::Asked(_) => true,
+                }
         })
     }
 }
 
 impl CompiledErrorPage {
-    fn compile(page: &ErrorPage, reads: &Reads) -> Result<Self, String> {
+    fn compile(
+        page: &ErrorPage,
+        backends: &HashMap<String, Arc<CompiledBackend>>,
+        reads: &Reads,
+    ) -> Result<Self, String> {
         let text = match &page.content {
             PageContent::Inline(text) => text.clone(),
             PageContent::File(path) => {
@@ -79,16 +118,32 @@ impl CompiledErrorPage {
                 }
                 text
             }
+            PageContent::Asked(asked) => {
+                let missing = || format!("there is no backend {:?}", asked.backend);
+                let backend = backends.get(&asked.backend).ok_or_else(missing)?;
+                return Ok(Self {
+                    source: PageSource::Asked(AskedBackend {
+                        settings: asked.clone(),
+                        backend: Arc::clone(backend),
+                        failures: Seldom::default(),
+                    }),
+                    statuses: page.statuses.clone(),
+                });
+            }
         };
         Ok(Self {
-            content_type: page.content_type.clone(),
+            source: PageSource::Text(PageText {
+                content_type: page.content_type.clone(),
+                parts: parts_of(&text),
+            }),
             statuses: page.statuses.clone(),
-            parts: parts_of(&text),
         })
     }
+}
 
+impl PageText {
     /// The page for one answer.
-    pub fn fill(&self, status: u16, error: &str, request_id: &str) -> Bytes {
+    pub(crate) fn fill(&self, status: u16, error: &str, request_id: &str) -> Bytes {
         let mut out = String::new();
         for part in &self.parts {
             match part {
@@ -167,9 +222,8 @@ mod tests {
 
     #[test]
     fn places_are_filled_in_and_nothing_else() {
-        let page = CompiledErrorPage {
+        let page = PageText {
             content_type: HeaderValue::from_static("text/html"),
-            statuses: Vec::new(),
             parts: parts_of("<b>${status}</b> ${error}: ${requestId} `${x}` ${ $"),
         };
         assert_eq!(

@@ -27,7 +27,7 @@ pub struct Limiter {
     limit: Arc<RateLimit>,
     quota: Quota,
     clock: DefaultClock,
-    counters: Cache<Key, Arc<Counter>>,
+    counters: Arc<Cache<Key, Arc<Counter>>>,
 }
 
 /// What a limiter looks at.
@@ -46,6 +46,8 @@ pub struct LimitSubject<'a> {
 pub enum LimitDecision {
     /// The request is within the limit.
     Allow,
+    /// The client is not counted.
+    Exempt,
     /// The request is over the limit; the next one may come after this time.
     Deny {
         /// Time until a request would pass, at most the limit's `maxRetryAfter`.
@@ -69,13 +71,23 @@ impl Limiter {
         let quota = Quota::with_period(spacing)
             .unwrap_or(Quota::per_second(count))
             .allow_burst(burst);
-        let counters = Cache::new(limit.max_keys.max(1) as usize);
+        let counters = Arc::new(Cache::new(limit.max_keys.max(1) as usize));
         Self {
             limit,
             quota,
             clock: DefaultClock::default(),
             counters,
         }
+    }
+
+    /// A limiter that goes on with the counters of this one, where it counts in the same way.
+    pub(super) fn resumed(&self, limit: &Arc<RateLimit>) -> Option<Self> {
+        limit.counts_as(&self.limit).then(|| Self {
+            limit: Arc::clone(limit),
+            quota: self.quota,
+            clock: self.clock.clone(),
+            counters: Arc::clone(&self.counters),
+        })
     }
 
     /// The limit it applies.
@@ -90,6 +102,9 @@ impl Limiter {
 
     /// Counts a request.
     pub fn check(&self, subject: LimitSubject<'_>) -> LimitDecision {
+        if self.limit.exempt.contains(subject.client) {
+            return LimitDecision::Exempt;
+        }
         let key = self.key(subject);
         let counter = match self.counters.get(&key) {
             Some(counter) => counter,
@@ -161,9 +176,15 @@ fn mask(address: IpAddr, v4: u8, v6: u8) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_config::access::AddressSet;
+
     use super::*;
 
     fn limiter(key: RateLimitKey, max_keys: u32) -> Limiter {
+        let mut exempt = AddressSet::default();
+        for network in ["192.0.2.0/24", "2001:db8:9::/48"] {
+            exempt.insert(network.parse().expect("a network"));
+        }
         Limiter::new(Arc::new(RateLimit {
             name: "test".into(),
             count: 1,
@@ -173,6 +194,8 @@ mod tests {
             max_keys,
             mode: LimitMode::Enforce,
             max_retry_after: Duration::from_secs(60),
+            status: 429,
+            exempt,
         }))
     }
 
@@ -235,6 +258,48 @@ mod tests {
             assert!(allowed(&limiter, "10.0.0.1", headers));
             assert!(!allowed(&limiter, "10.0.0.1", headers));
         }
+    }
+
+    #[test]
+    fn exempt_clients_are_not_counted_by_whatever_key() {
+        for key in [RateLimitKey::Address { v4: 0, v6: 0 }, RateLimitKey::Route] {
+            let limiter = limiter(key, 10);
+            let none = HeaderMap::new();
+            let check = |client: &str| {
+                limiter.check(LimitSubject {
+                    client: client.parse().unwrap(),
+                    route: "r",
+                    headers: &none,
+                })
+            };
+            for client in ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8:9::1"] {
+                assert_eq!([(); 5].map(|()| check(client)), [LimitDecision::Exempt; 5]);
+            }
+            assert_eq!(limiter.counters.len(), 0);
+            assert!(allowed(&limiter, "192.0.3.1", &none));
+            assert!(allowed(&limiter, "192.0.3.1", &none));
+            assert!(!allowed(&limiter, "192.0.3.1", &none));
+        }
+    }
+
+    #[test]
+    fn what_is_not_about_counting_changes_without_a_new_count() {
+        let limiter = limiter(RateLimitKey::Route, 10);
+        let none = HeaderMap::new();
+        while allowed(&limiter, "10.0.0.1", &none) {}
+        let changed = |change: &dyn Fn(&mut RateLimit)| {
+            let mut limit = limiter.limit().clone();
+            change(&mut limit);
+            limiter.resumed(&Arc::new(limit))
+        };
+        let resumed = changed(&|limit| limit.status = 503).expect("the same count");
+        assert!(!allowed(&resumed, "10.0.0.1", &none));
+        assert_eq!(resumed.limit().status, 503);
+        let resumed =
+            changed(&|limit| limit.exempt = AddressSet::default()).expect("the same count");
+        assert!(!allowed(&resumed, "192.0.2.7", &none));
+        assert!(changed(&|limit| limit.burst = 3).is_none());
+        assert!(changed(&|limit| limit.key = RateLimitKey::Address { v4: 32, v6: 64 }).is_none());
     }
 
     #[test]

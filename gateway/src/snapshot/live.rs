@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use portcullis_config::model::{Authentication, RateLimit, TcpRoute};
+use portcullis_config::model::{Authentication, RateLimit, TcpRoute, UdpRoute};
 
 use super::{
     BackendState, Balancer, ContentHash, EndpointSet, Limiter, Snapshot, affinity::ProcessKey,
@@ -27,6 +27,7 @@ pub struct Live {
     limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
     balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
     tcp_connections: Mutex<BTreeMap<String, Arc<Slots>>>,
+    udp_sessions: Mutex<BTreeMap<String, Arc<Slots>>>,
     backends: Mutex<BTreeMap<String, Arc<BackendState>>>,
     authenticators: Mutex<BTreeMap<String, Arc<Authenticator>>>,
     pub(super) password_checks: Arc<PasswordChecks>,
@@ -35,13 +36,13 @@ pub struct Live {
 }
 
 impl Live {
-    /// The limiter of this definition, the running one where it is unchanged.
+    /// The limiter of this definition, with the counters of the running one where it
+    /// counts in the same way.
     pub(super) fn limiter(&self, limit: &Arc<RateLimit>) -> Arc<Limiter> {
         let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        match limiters.get(&limit.name) {
-            Some(running) if running.limit() == &**limit => Arc::clone(running),
-            _ => Arc::new(Limiter::new(Arc::clone(limit))),
-        }
+        let running = limiters.get(&limit.name);
+        let resumed = running.and_then(|running| running.resumed(limit));
+        Arc::new(resumed.unwrap_or_else(|| Limiter::new(Arc::clone(limit))))
     }
 
     /// The running authentication of these settings and this file.
@@ -69,6 +70,18 @@ impl Live {
         let made = open
             .entry(route.name.clone())
             .or_insert_with(|| Slots::new(route.max_connections));
+        Arc::clone(made)
+    }
+
+    /// The sessions of a UDP route.
+    pub(super) fn udp_sessions(&self, route: &UdpRoute) -> Arc<Slots> {
+        let mut open = self
+            .udp_sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let made = open
+            .entry(route.name.clone())
+            .or_insert_with(|| Slots::new(route.max_sessions));
         Arc::clone(made)
     }
 
@@ -108,6 +121,7 @@ impl Live {
         let model = &snapshot.model;
         let routes = names(model.routes.iter().map(|route| &route.name));
         let tcp_routes = names(model.tcp_routes.iter().map(|route| &route.name));
+        let udp_routes = names(model.udp_routes.iter().map(|route| &route.name));
         let backends = names(model.backends.iter().map(|backend| &backend.name));
         let mut balancers = self
             .balancers
@@ -119,6 +133,7 @@ impl Live {
                 routes.contains(route)
             }
             Some(("tcp", route)) => tcp_routes.contains(route),
+            Some(("udp", route)) => udp_routes.contains(route),
             _ => false,
         });
         self.tcp_connections
@@ -129,6 +144,17 @@ impl Live {
                 match kept {
                     Some(route) => open.set_limit(route.max_connections),
                     None => metrics.forget_tcp_route(name),
+                }
+                kept.is_some()
+            });
+        self.udp_sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name, open| {
+                let kept = model.udp_routes.iter().find(|route| route.name == *name);
+                match kept {
+                    Some(route) => open.set_limit(route.max_sessions),
+                    None => metrics.forget_udp_route(name),
                 }
                 kept.is_some()
             });

@@ -28,6 +28,7 @@ mod retry_budget;
 mod rule_sets;
 mod sticky;
 mod tcp;
+mod udp;
 mod upstream_tls;
 
 pub use authentication::CompiledAuthentication;
@@ -36,6 +37,7 @@ pub use backend_state::BackendState;
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
 pub use endpoint::{EndpointState, InFlight};
+pub(crate) use error_pages::{AskedBackend, PageSource};
 pub use error_pages::{CompiledErrorPage, CompiledErrorPages};
 pub use gate::{Gate, NoPlace, Place, Queueing};
 pub use limiter::{LimitDecision, LimitSubject, Limiter};
@@ -44,6 +46,7 @@ pub use reads::{ContentHash, Reads};
 pub use retry_budget::RetryBudget;
 pub use sticky::Sticky;
 pub use tcp::{CompiledTcpRoute, TcpRoutes};
+pub use udp::{CompiledUdpRoute, UdpRoutes};
 pub use upstream_tls::UpstreamTls;
 
 use std::{
@@ -83,6 +86,8 @@ pub struct Snapshot {
     pub routes: RouteTable,
     /// Which backend a connection is passed on to.
     pub tcp_routes: TcpRoutes,
+    /// Which backend a datagram is passed on to.
+    pub udp_routes: UdpRoutes,
     /// The compiled rules by id.
     rules: HashMap<String, Arc<CompiledRule>>,
     backends: Vec<Arc<CompiledBackend>>,
@@ -177,7 +182,9 @@ pub struct CompiledMirror {
     pub backend: Arc<CompiledBackend>,
     /// Its share: requests of a million.
     pub per_million: u32,
-    /// Bytes of a body; a request with more is not copied.
+    /// Whether a copy has the body of its request.
+    pub copies_body: bool,
+    /// Bytes of a body that is copied; a request with more is not.
     pub max_body_size: u64,
 }
 
@@ -199,6 +206,31 @@ pub struct Targets {
 }
 
 impl Targets {
+    /// The backends that a model names, by weight.
+    fn new(
+        wanted: &[(Arc<model::Backend>, u32)],
+        backends: &HashMap<String, Arc<CompiledBackend>>,
+        balancer: Arc<Balancer>,
+    ) -> Self {
+        let (backends, weights): (Vec<_>, Vec<_>) = wanted
+            .iter()
+            .filter_map(|(backend, weight)| {
+                Some((Arc::clone(backends.get(&backend.name)?), *weight))
+            })
+            .unzip();
+        Self {
+            backends,
+            balancer,
+            schedule: Schedule::new(&weights),
+        }
+    }
+
+    /// The backend of a name, where it is one of these.
+    pub fn named(&self, name: &str) -> Option<&Arc<CompiledBackend>> {
+        let mut backends = self.backends.iter();
+        backends.find(|known| known.backend.name == name)
+    }
+
     /// Chooses the next backend; `None` when none takes requests.
     pub fn next(&self) -> Option<&Arc<CompiledBackend>> {
         self.schedule

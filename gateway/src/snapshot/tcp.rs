@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use portcullis_config::model::{Model, TcpRoute};
 
-use super::{CompiledBackend, Live, Schedule, Targets};
+use super::{CompiledBackend, Live, Targets};
 use crate::{
     slots::Slots,
     telemetry::{Metrics, TcpMetrics},
@@ -41,8 +41,9 @@ impl TcpRoutes {
     ) -> Self {
         let mut routes = Self::default();
         for route in &model.tcp_routes {
+            let id = format!("tcp:{}", route.name);
             let compiled = Arc::new(CompiledTcpRoute {
-                targets: targets(route, backends, live),
+                targets: Targets::new(&route.backends, backends, live.balancer(id)),
                 metrics: metrics.tcp_route(&route.name),
                 open: live.tcp_connections(route),
                 route: route.clone(),
@@ -66,21 +67,5 @@ impl TcpRoutes {
     /// The route of the connections of a tcp listener.
     pub fn of_listener(&self, listener: &str) -> Option<&Arc<CompiledTcpRoute>> {
         self.by_listener.get(listener)
-    }
-}
-
-fn targets(
-    route: &TcpRoute,
-    backends: &HashMap<String, Arc<CompiledBackend>>,
-    live: &Live,
-) -> Targets {
-    let known = route.backends.iter();
-    let (backends, weights): (Vec<_>, Vec<_>) = known
-        .filter_map(|(backend, weight)| Some((Arc::clone(backends.get(&backend.name)?), *weight)))
-        .unzip();
-    Targets {
-        backends,
-        balancer: live.balancer(format!("tcp:{}", route.name)),
-        schedule: Schedule::new(&weights),
     }
 }

@@ -12,4 +12,5 @@ mod connect;
 mod proxy_header;
 mod serve;
 
+pub(crate) use serve::{Denied, access};
 pub use serve::{TcpRelay, TcpServices};

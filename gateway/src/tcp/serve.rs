@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use portcullis_config::{access::AccessVerdict, model::TcpRoute};
+use portcullis_config::{access::AccessVerdict, model::AccessList};
 use tokio::sync::watch;
 
 use super::connect::{Upstream, connect};
@@ -36,14 +36,15 @@ pub struct TcpRelay {
 }
 
 /// Why a connection is closed before a byte of it went anywhere.
-pub(super) struct Denied {
-    stage: &'static str,
-    reason: &'static str,
-    by: Option<String>,
+pub(crate) struct Denied {
+    pub(crate) stage: &'static str,
+    pub(crate) reason: &'static str,
+    /// Name of the list or backend that decided.
+    pub(crate) by: Option<String>,
 }
 
 impl Denied {
-    pub(super) fn new(stage: &'static str, reason: &'static str) -> Self {
+    pub(crate) fn new(stage: &'static str, reason: &'static str) -> Self {
         Self {
             stage,
             reason,
@@ -52,7 +53,7 @@ impl Denied {
     }
 
     /// Names what decided.
-    pub(super) fn by(mut self, name: &str) -> Self {
+    pub(crate) fn by(mut self, name: &str) -> Self {
         self.by = Some(name.to_owned());
         self
     }
@@ -71,7 +72,7 @@ impl TcpRelay {
         route: Option<&Arc<CompiledTcpRoute>>,
     ) -> Result<(Upstream, Slot), Denied> {
         let route = route.ok_or_else(|| Denied::new("route", "no-route"))?;
-        access(&route.route, connection.client, connection.peer)?;
+        access(&route.route.access, connection.client, connection.peer)?;
         let slot = route
             .open
             .take()
@@ -132,16 +133,24 @@ impl Facts<'_> {
     fn judge_again(&self, snapshot: &Snapshot) -> Option<&'static str> {
         match snapshot.tcp_routes.named(self.name) {
             None => Some("route-removed"),
-            Some(route) => access(&route.route, self.client, self.peer)
+            Some(route) => access(&route.route.access, self.client, self.peer)
                 .err()
                 .map(|_| "access-changed"),
         }
     }
 }
 
-fn access(route: &TcpRoute, client: SocketAddr, peer: SocketAddr) -> Result<(), Denied> {
+/// Whether a client passes all of these lists.
+///
+/// # Errors
+/// The first list that it does not pass.
+pub(crate) fn access(
+    lists: &[Arc<AccessList>],
+    client: SocketAddr,
+    peer: SocketAddr,
+) -> Result<(), Denied> {
     let (client, peer) = (client.ip().to_canonical(), peer.ip().to_canonical());
-    for list in &route.access {
+    for list in lists {
         let reason = match list.judge(client, peer) {
             AccessVerdict::Allow => continue,
             AccessVerdict::Denied => "denied",

@@ -166,6 +166,9 @@ fn line(facts: &RequestFacts<'_>) -> String {
                         .text("serial", &client.serial)
                         .text("fingerprint", &client.fingerprint)
                         .text("names", cap(&client.names.join(",")));
+                    if !client.verified {
+                        line.boolean("verified", false);
+                    }
                 });
             }
         });

@@ -1,5 +1,5 @@
-//! The line of a connection that carries no requests: one that is relayed, or
-//! that was refused before there could be any.
+//! The line of a connection that carries no requests: one that is relayed, a session
+//! of datagrams, or one that was refused before there could be any.
 
 use std::{
     net::SocketAddr,
@@ -21,13 +21,13 @@ pub struct ConnectionRecord<'a> {
     pub client: SocketAddr,
     /// The peer of the connection.
     pub peer: SocketAddr,
-    /// `TLS` or `TCP`.
+    /// `TLS`, `TCP` or `UDP`.
     pub protocol: &'static str,
     /// Server name that the client asked for.
     pub sni: Option<&'a str>,
     /// Milliseconds from its begin to its end.
     pub duration: Duration,
-    /// TCP route it took.
+    /// TCP or UDP route it took.
     pub route: Option<&'a str>,
     /// Backend it went to.
     pub backend: Option<&'a str>,
@@ -39,6 +39,10 @@ pub struct ConnectionRecord<'a> {
     pub bytes_in: Option<u64>,
     /// Bytes to the client, where it was passed on.
     pub bytes_out: Option<u64>,
+    /// Datagrams from the client, of a session.
+    pub datagrams_in: Option<u64>,
+    /// Datagrams to the client, of a session.
+    pub datagrams_out: Option<u64>,
     /// Why it ended, where neither side closed it.
     pub ended: Option<&'static str>,
     /// The part of the gateway that refused it.
@@ -73,6 +77,8 @@ impl<'a> ConnectionRecord<'a> {
             attempts: None,
             bytes_in: None,
             bytes_out: None,
+            datagrams_in: None,
+            datagrams_out: None,
             ended: None,
             refused_by: None,
             reason: None,
@@ -130,6 +136,8 @@ fn line(record: &ConnectionRecord<'_>) -> String {
         ("attempts", record.attempts.map(u64::from)),
         ("bytesIn", record.bytes_in),
         ("bytesOut", record.bytes_out),
+        ("datagramsIn", record.datagrams_in),
+        ("datagramsOut", record.datagrams_out),
     ] {
         if let Some(number) = number {
             line.number(key, number);

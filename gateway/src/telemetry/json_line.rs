@@ -40,6 +40,12 @@ impl JsonLine {
     }
 
     /// Adds a number.
+    pub(super) fn boolean(&mut self, key: &str, value: bool) -> &mut Self {
+        self.key(key);
+        self.0.push_str(if value { "true" } else { "false" });
+        self
+    }
+
     pub(super) fn number(&mut self, key: &str, number: u64) -> &mut Self {
         self.key(key);
         self.digits(number);

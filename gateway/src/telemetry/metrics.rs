@@ -55,6 +55,10 @@ pub struct Metrics {
     tcp_connections: IntCounterVec,
     tcp_open: IntGaugeVec,
     tcp_bytes: IntCounterVec,
+    udp_sessions: IntCounterVec,
+    udp_open: IntGaugeVec,
+    udp_bytes: IntCounterVec,
+    udp_dropped: IntCounterVec,
     egress: IntCounterVec,
     egress_tunnels: IntGauge,
     egress_bytes: IntCounterVec,
@@ -103,6 +107,36 @@ impl TcpMetrics {
     pub fn connection(&self, outcome: &str) {
         self.connections
             .with_label_values(&[self.route.as_str(), outcome])
+            .inc();
+    }
+}
+
+/// The metrics of one UDP route.
+#[derive(Clone, Debug)]
+pub struct UdpMetrics {
+    route: String,
+    sessions: IntCounterVec,
+    dropped: IntCounterVec,
+    /// Sessions that are open now.
+    pub open: IntGauge,
+    /// Bytes from clients.
+    pub up: IntCounter,
+    /// Bytes to clients.
+    pub down: IntCounter,
+}
+
+impl UdpMetrics {
+    /// Counts a session by what became of it.
+    pub fn session(&self, outcome: &'static str) {
+        self.sessions
+            .with_label_values(&[self.route.as_str(), outcome])
+            .inc();
+    }
+
+    /// Counts a datagram that was not passed on.
+    pub fn dropped(&self, reason: &'static str) {
+        self.dropped
+            .with_label_values(&[self.route.as_str(), reason])
             .inc();
     }
 }
@@ -184,6 +218,13 @@ impl Metrics {
                 IntGaugeVec::new(opts(names::TCP_OPEN), &["route"]),
             ),
             tcp_bytes: counters(&registry, names::TCP_BYTES, &["route", "direction"]),
+            udp_sessions: counters(&registry, names::UDP_SESSIONS, &["route", "outcome"]),
+            udp_open: register(
+                &registry,
+                IntGaugeVec::new(opts(names::UDP_OPEN), &["route"]),
+            ),
+            udp_bytes: counters(&registry, names::UDP_BYTES, &["route", "direction"]),
+            udp_dropped: counters(&registry, names::UDP_DROPPED, &["route", "reason"]),
             egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
             egress_bytes: counters(&registry, names::EGRESS_BYTES, &["direction"]),
@@ -395,6 +436,24 @@ impl Metrics {
     pub fn forget_tcp_route(&self, route: &str) {
         // It may never have been told of; then there is nothing to forget.
         let _ = self.tcp_open.remove_label_values(&[route]);
+    }
+
+    /// The metrics of a UDP route.
+    pub fn udp_route(&self, route: &str) -> UdpMetrics {
+        UdpMetrics {
+            route: route.to_owned(),
+            sessions: self.udp_sessions.clone(),
+            dropped: self.udp_dropped.clone(),
+            open: self.udp_open.with_label_values(&[route]),
+            up: self.udp_bytes.with_label_values(&[route, "up"]),
+            down: self.udp_bytes.with_label_values(&[route, "down"]),
+        }
+    }
+
+    /// Forgets the gauge of a UDP route that is gone, as [`Self::forget_tcp_route`].
+    pub fn forget_udp_route(&self, route: &str) {
+        // It may never have been told of; then there is nothing to forget.
+        let _ = self.udp_open.remove_label_values(&[route]);
     }
 
     /// Counts an egress decision; `reason` is one of the proxy's reason codes.

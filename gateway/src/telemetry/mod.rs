@@ -25,6 +25,6 @@ pub use audit::AuditLog;
 pub use connection_line::ConnectionRecord;
 pub use decisions::{Decision, Decisions};
 pub use logging::{LogFormat, init_logging};
-pub use metrics::{BackendMetrics, Metrics, RuleMetrics, TcpMetrics};
+pub use metrics::{BackendMetrics, Metrics, RuleMetrics, TcpMetrics, UdpMetrics};
 pub(crate) use seldom::Seldom;
 pub use writer::LogWriter;

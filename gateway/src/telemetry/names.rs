@@ -105,6 +105,26 @@ pub const TCP_BYTES: Name = Name(
     "portcullis_tcp_bytes_total",
     "Bytes that TCP routes have passed on, by route and direction.",
 );
+/// Sessions of UDP routes by `route` and `outcome`.
+pub const UDP_SESSIONS: Name = Name(
+    "portcullis_udp_sessions_total",
+    "Sessions of UDP routes that have ended, and datagrams that began none, by route and outcome.",
+);
+/// Sessions that are open now, by `route`.
+pub const UDP_OPEN: Name = Name(
+    "portcullis_udp_sessions_open",
+    "Sessions that are open now, by UDP route.",
+);
+/// Bytes of UDP routes by `route` and `direction`.
+pub const UDP_BYTES: Name = Name(
+    "portcullis_udp_bytes_total",
+    "Bytes that UDP routes have passed on, by route and direction.",
+);
+/// Datagrams of sessions that were dropped, by `route` and `reason`.
+pub const UDP_DROPPED: Name = Name(
+    "portcullis_udp_datagrams_dropped_total",
+    "Datagrams of sessions that were not passed on, by route and reason.",
+);
 /// Egress decisions by `policy`, `verdict` and `reason`.
 pub const EGRESS: Name = Name(
     "portcullis_egress_decisions_total",

@@ -1,4 +1,4 @@
-//! What is told of the certificate that a client has shown, and that was verified.
+//! What is told of the certificate that a client has shown.
 
 use std::net::IpAddr;
 
@@ -17,6 +17,8 @@ const MAX_NAMES: usize = 32;
 /// The certificate of a client.
 #[derive(Clone, Debug)]
 pub struct ClientCertificate {
+    /// Whether it was verified; else anybody may have made it.
+    pub verified: bool,
     /// What the client has sent, its own certificate first.
     pub chain: Vec<CertificateDer<'static>>,
     /// Subject, as RFC 4514 writes names.
@@ -32,11 +34,11 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// Reads a chain that was verified.
+    /// Reads a chain, and notes whether it was verified.
     ///
     /// # Errors
     /// A certificate that cannot be read; it must not pass then.
-    pub fn read(chain: &[CertificateDer<'_>]) -> Result<Self, String> {
+    pub fn read(chain: &[CertificateDer<'_>], verified: bool) -> Result<Self, String> {
         let leaf = chain.first().ok_or("no certificate")?;
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
         let names = match parsed.subject_alternative_name() {
@@ -51,6 +53,7 @@ impl ClientCertificate {
             Err(error) => return Err(error.to_string()),
         };
         Ok(Self {
+            verified,
             subject: distinguished_name(parsed.subject()),
             issuer: distinguished_name(parsed.issuer()),
             serial: hex(parsed.raw_serial()),

@@ -27,7 +27,10 @@ pub fn client_headers(
             Header::XForwardedClientCert => "x-forwarded-client-cert",
         };
         let value = match (header, certificate) {
-            (Header::SslClientVerify, Some(_)) => "SUCCESS".to_owned(),
+            (Header::SslClientVerify, Some(shown)) => match shown.verified {
+                true => "SUCCESS".to_owned(),
+                false => "FAILED:unverified".to_owned(),
+            },
             (Header::SslClientVerify, None) => "NONE".to_owned(),
             (_, None) => return None,
             (Header::SslClientSubjectDn, Some(shown)) => shown.subject.clone(),
@@ -95,6 +98,7 @@ mod tests {
 
     fn certificate() -> ClientCertificate {
         ClientCertificate {
+            verified: true,
             chain: vec![vec![0xff; 60].into()],
             subject: "CN=a\\,b".into(),
             issuer: "CN=ca".into(),

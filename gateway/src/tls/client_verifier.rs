@@ -7,7 +7,10 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::aws_lc_rs::default_provider,
+    crypto::{
+        WebPkiSupportedAlgorithms, aws_lc_rs::default_provider, verify_tls12_signature,
+        verify_tls13_signature,
+    },
     server::{
         WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -174,6 +177,65 @@ impl ClientCertVerifier for InHandshake {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.verifier.inner.supported_verify_schemes()
+    }
+}
+
+/// Largest certificate that is taken unverified: backends are told of it, and who
+/// shows it has made it.
+const MAX_UNVERIFIED_BYTES: usize = 8 << 10;
+
+/// Takes any certificate of which a client has the key.
+#[derive(Debug)]
+pub(super) struct Unverified(WebPkiSupportedAlgorithms);
+
+impl Default for Unverified {
+    fn default() -> Self {
+        Self(default_provider().signature_verification_algorithms)
+    }
+}
+
+impl ClientCertVerifier for Unverified {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // None is named, so that a client shows whichever it has.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if leaf.len() > MAX_UNVERIFIED_BYTES {
+            return Err(CertificateError::BadEncoding.into());
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
     }
 }
 

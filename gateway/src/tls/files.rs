@@ -73,8 +73,9 @@ impl TlsFiles {
             tickets: BTreeMap::new(),
         };
         for (path, wanted) in client_certificates(model) {
-            if !files.verifiers.contains_key(&wanted.trust) {
-                files.load_verifier(&path, &wanted.trust, previous, &mut problems);
+            let Some(trust) = &wanted.trust else { continue };
+            if !files.verifiers.contains_key(trust) {
+                files.load_verifier(&path, trust, previous, &mut problems);
             }
         }
         for (index, listener) in model.listeners.iter().enumerate() {
@@ -223,10 +224,8 @@ pub(crate) fn named_files(model: &Model) -> Vec<PathBuf> {
         let named = [Some(&pair.certificate), Some(&pair.key), pair.ocsp.as_ref()];
         named.into_iter().flatten().cloned()
     });
-    let trusts = client_certificates(model).flat_map(|(_, wanted)| {
-        let trust = &wanted.trust;
-        [Some(trust.ca.clone()), trust.crl.clone()]
-    });
+    let trusts = client_certificates(model).filter_map(|(_, wanted)| wanted.trust.as_ref());
+    let trusts = trusts.flat_map(|trust| [Some(trust.ca.clone()), trust.crl.clone()]);
     let listeners = model.listeners.iter();
     let tickets = listeners.flat_map(|listener| listener.tls.ticket_keys.clone());
     pairs.chain(trusts.flatten()).chain(tickets).collect()

@@ -16,7 +16,9 @@ use rustls::{
 use rustls_pki_types::CertificateDer;
 
 use super::{
-    ClientVerifier, TlsFiles, bound_tickets::BoundTickets, client_verifier::InHandshake,
+    ClientVerifier, TlsFiles,
+    bound_tickets::BoundTickets,
+    client_verifier::{InHandshake, Unverified},
     read::hash_of,
 };
 
@@ -88,6 +90,10 @@ impl HostTls {
                     required: wanted.required,
                 })
             }
+            (Some(wanted), None) if wanted.trust.is_none() => {
+                binding = hash_of([&b"unverified"[..]]);
+                Arc::new(Unverified::default())
+            }
             (Some(_), None) => {
                 return Err(io::Error::other("client certificates without authorities"));
             }
@@ -156,6 +162,7 @@ impl HostTls {
         match (&self.settings.client_certificates, &self.verifier) {
             (None, _) => Ok(()),
             (Some(wanted), _) if chain.is_empty() && !wanted.required => Ok(()),
+            (Some(wanted), _) if wanted.trust.is_none() && !wanted.required => Ok(()),
             (Some(_), Some(verifier)) => verifier.verify(chain),
             (Some(_), None) => Err(rustls::Error::NoCertificatesPresented),
         }

@@ -112,7 +112,7 @@ impl Tls {
         for listener in &model.listeners {
             match listener.protocol {
                 ListenerProtocol::Http => table.add_clear(listener, model),
-                ListenerProtocol::Tcp => {}
+                ListenerProtocol::Tcp | ListenerProtocol::Udp => {}
                 ListenerProtocol::Https => {
                     table.add(listener, model, files, &self.shared, &before)?;
                 }
@@ -181,7 +181,7 @@ impl TlsTable {
                 verifier: settings
                     .client_certificates
                     .as_ref()
-                    .and_then(|wanted| files.verifier(&wanted.trust)),
+                    .and_then(|wanted| files.verifier(wanted.trust.as_ref()?)),
                 tickets: files
                     .tickets(&listener.tls.ticket_keys)
                     .unwrap_or(&shared.tickets),

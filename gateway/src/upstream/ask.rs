@@ -1,5 +1,6 @@
-//! One request without a body, and the head of its answer.
+//! One request without a body, and its answer.
 
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::{
@@ -22,10 +23,24 @@ pub(crate) struct Question<'a> {
     pub fields: &'a [(HeaderName, HeaderValue)],
     /// Longest silence.
     pub patience: Patience,
+    /// Bytes of the answer's body that are kept; with more there is no answer. 0 keeps
+    /// none of it, whatever its size.
+    pub keep: usize,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// Status.
+    pub status: u16,
+    /// Fields.
+    pub headers: HeaderMap,
+    /// The body, where it is kept.
+    pub body: Bytes,
 }
 
 impl Connector {
-    /// Asks an endpoint; the answer is its status and its fields.
+    /// Asks an endpoint.
     ///
     /// # Errors
     /// When it cannot be asked, or gives no answer.
@@ -33,7 +48,7 @@ impl Connector {
         &self,
         target: &Target<'_>,
         question: Question<'_>,
-    ) -> Result<(u16, HeaderMap), Fault> {
+    ) -> Result<Reply, Fault> {
         let mut reuse = Reuse::Pooled;
         loop {
             let (mut connection, reused) = self.open(target, reuse).await?;
@@ -55,10 +70,7 @@ fn closed(fault: &Fault) -> bool {
     fault.untouched || fault.kind == FaultKind::Closed
 }
 
-async fn ask_on(
-    connection: &mut Connection,
-    question: Question<'_>,
-) -> Result<(u16, HeaderMap), Fault> {
+async fn ask_on(connection: &mut Connection, question: Question<'_>) -> Result<Reply, Fault> {
     let asked_with_body = question.method == Method::POST || question.method == Method::PUT;
     let line = RequestLine {
         method: question.method,
@@ -77,8 +89,8 @@ async fn ask_on(
             out.put(name, name.as_str().as_bytes(), value.as_bytes());
         }
     })?;
-    connection.send_body(bytes::Bytes::new(), true);
-    let (mut answer, mut read) = (None, 0);
+    connection.send_body(Bytes::new(), true);
+    let (mut answer, mut read, mut body) = (None, 0, BytesMut::new());
     loop {
         match connection.next(question.patience).await? {
             Event::Progress => {}
@@ -86,18 +98,32 @@ async fn ask_on(
             Event::Head { head, end } => {
                 let found = (head.status.as_u16(), head.headers.clone());
                 if end {
-                    return Ok(found);
+                    answer = Some(found);
+                    break;
                 }
                 answer = Some(found);
             }
             Event::Data { bytes, end } => {
                 read += bytes.len();
-                if end || read > MAX_BODY {
+                if question.keep > 0 {
+                    if read > question.keep {
+                        let reason = "the answer is larger than may be";
+                        return Err(Fault::new(FaultKind::Malformed, reason));
+                    }
+                    body.extend_from_slice(&bytes);
+                }
+                if end || (question.keep == 0 && read > MAX_BODY) {
                     break;
                 }
             }
             Event::Trailers(_) => break,
         }
     }
-    answer.ok_or_else(|| Fault::new(FaultKind::Malformed, "a body without a head"))
+    let (status, headers) =
+        answer.ok_or_else(|| Fault::new(FaultKind::Malformed, "a body without a head"))?;
+    Ok(Reply {
+        status,
+        headers,
+        body: body.freeze(),
+    })
 }

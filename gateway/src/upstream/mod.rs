@@ -29,7 +29,7 @@ mod open;
 mod outbox;
 mod pool;
 
-pub(crate) use ask::Question;
+pub(crate) use ask::{Question, Reply};
 pub(crate) use blame::blame;
 pub(crate) use connect::{Connector, Reuse, Target};
 pub(crate) use fault::{Fault, FaultKind};

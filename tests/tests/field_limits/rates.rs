@@ -72,6 +72,41 @@ async fn lim_13_a_limited_request_gets_429_and_no_backend_sees_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lim_13_the_status_is_changed_by_a_reload_that_keeps_the_count() {
+    let backend = Backend::start("one").await;
+    let with = |status: &str| config(&backend, &format!("rate: 2/d{status}"));
+    let gateway = Gateway::start(&with(""));
+    let twenty = || -> Vec<u16> {
+        (0..20)
+            .map(|_| status_of(&ask(gateway.http(), "")))
+            .collect()
+    };
+    let first = twenty();
+    assert_eq!(first[..2], [200; 2]);
+    assert_eq!(first[2..], [429; 18]);
+    for status in [503, 400, 599] {
+        gateway.reload(&with(&format!(", status: {status}")));
+        assert_eq!(twenty(), [status; 20]);
+    }
+    let answer = ask(gateway.http(), "");
+    assert!(
+        answer
+            .to_lowercase()
+            .contains("x-portcullis-reason: limit/rate-limit")
+    );
+    assert!(retry_after(&answer).is_some());
+    gateway.reload(&with(", mode: report"));
+    assert_eq!(twenty(), [200; 20]);
+    gateway.reload(&with(""));
+    assert_eq!(twenty(), [429; 20]);
+    assert_eq!(backend.requests(), 22);
+    for wrong in [399, 600, 200] {
+        let (passes, told) = check(&with(&format!(", status: {wrong}")));
+        assert!(!passes && told.contains("rateLimits[0].status"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lim_14_the_time_to_wait_is_whole_seconds_and_enough() {
     let backend = Backend::start("one").await;
     let gateway = Gateway::start(&config(&backend, "rate: 30/m, burst: 1"));
@@ -193,6 +228,36 @@ async fn lim_19_clients_whose_address_is_missing_are_not_one_client() {
     ] {
         assert_eq!(status_of(&ask(gateway.http(), &fields)), status);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lim_19_an_office_behind_one_address_is_exempt() {
+    let backend = Backend::start("one").await;
+    let limit = "rate: 1/d, exempt: [192.0.2.0/24, '2001:db8:7::/48']";
+    let gateway = Gateway::start(&config(&backend, limit));
+    for address in ["192.0.2.9", "2001:db8:7::9"] {
+        for _ in 0..40 {
+            assert_eq!(status_of(&ask(gateway.http(), &client(address))), 200);
+        }
+    }
+    let exempt = r#"portcullis_rate_limit_decisions_total{limit="some",verdict="exempt"}"#;
+    assert_eq!(gateway.metric(exempt), Some(80.0));
+    for (fields, status) in [
+        (client("192.0.3.9"), 200),
+        (client("192.0.3.9"), 429),
+        // The address is that of the client, whoever it says was before.
+        (client("192.0.2.9, 192.0.3.9"), 429),
+        // Its peers are proxies, and not exempt.
+        (String::new(), 200),
+        (String::new(), 429),
+    ] {
+        assert_eq!(status_of(&ask(gateway.http(), &fields)), status, "{fields}");
+    }
+    // An exemption that goes leaves no credit behind.
+    gateway.reload(&config(&backend, "rate: 1/d"));
+    assert_eq!(status_of(&ask(gateway.http(), &client("192.0.2.9"))), 200);
+    assert_eq!(status_of(&ask(gateway.http(), &client("192.0.2.9"))), 429);
+    assert_eq!(status_of(&ask(gateway.http(), &client("192.0.3.9"))), 429);
 }
 
 #[tokio::test(flavor = "multi_thread")]

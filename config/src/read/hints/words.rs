@@ -1,7 +1,7 @@
 //! Words of other proxies, and what they are called here.
 
 /// Words of other proxies, the word that must be known here, and what to write.
-const WORDS: [(&[&str], &str, &str); 9] = [
+const WORDS: [(&[&str], &str, &str); 10] = [
     (
         &[
             "least_conn",
@@ -25,6 +25,7 @@ const WORDS: [(&[&str], &str, &str); 9] = [
         "hash",
         "write `balance: {hash: address}`",
     ),
+    (&["optional_no_ca"], "unverified", "write `unverified`"),
     (&["uri", "url"], "hash", "write `balance: {hash: path}`"),
     (
         &[

@@ -1,0 +1,19 @@
+//! Datagrams that are passed on as they are.
+//!
+//! ```text
+//! datagram --client's address and port, ours--> session?  yes: its endpoint
+//!                 no: route -> access lists -> limits -> endpoint -> session
+//! session: a socket of its own to the endpoint; what comes there goes to its client
+//! sweep, twice a second: idle, route, access lists, endpoint, drain
+//! ```
+//!
+//! An endpoint gets nothing of a client that may not pass, and what is kept of one
+//! that may is bounded: a datagram whose session would be one too many is dropped.
+
+mod listening;
+mod session;
+mod socket;
+
+pub(crate) use listening::Listening;
+pub use listening::UdpServices;
+pub(crate) use socket::Socket;

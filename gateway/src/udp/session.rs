@@ -1,0 +1,363 @@
+//! A session: a client, its endpoint, and a socket between them.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::BytesMut;
+use portcullis_config::model::Balance;
+use prometheus::IntGauge;
+use socket2::SockRef;
+use tokio::{net::UdpSocket, sync::mpsc::UnboundedSender};
+
+use super::socket::Socket;
+use crate::{
+    snapshot::{
+        CompiledBackend, CompiledUdpRoute, EndpointState, InFlight, Place, Preference, rendezvous,
+    },
+    tcp::Denied,
+    upstream::{Open, blame},
+};
+
+/// Endpoints tried for one session.
+pub(super) const MAX_TRIES: usize = 3;
+
+/// Where a client is, and our address that it has asked.
+pub(super) type Key = (SocketAddr, IpAddr);
+
+/// Told by a session that ends by itself: its key, and its number.
+pub(super) type Ended = (Key, u64);
+
+/// Mark of a session that takes nothing any more, in the place of what it awaits.
+const OVER: u32 = u32::MAX;
+
+/// A session.
+pub(super) struct Session {
+    pub(super) number: u64,
+    pub(super) time: SystemTime,
+    pub(super) route: Arc<CompiledUdpRoute>,
+    /// Version of the snapshot that it was judged by.
+    pub(super) judged: u64,
+    /// Since when its endpoint is not one of its backend any more.
+    pub(super) leaving: Option<Instant>,
+    pub(super) exchange: Arc<Exchange>,
+    reader: tokio::task::JoinHandle<()>,
+    /// What is given back when it ends.
+    _held: Box<dyn Send>,
+}
+
+/// Counts a session of a route.
+pub(super) struct OpenRoute(IntGauge);
+
+impl OpenRoute {
+    pub(super) fn enter(route: &CompiledUdpRoute) -> Self {
+        route.metrics.open.inc();
+        Self(route.metrics.open.clone())
+    }
+}
+
+impl Drop for OpenRoute {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What both directions of a session share.
+pub(super) struct Exchange {
+    pub(super) began: Instant,
+    pub(super) upstream: Upstream,
+    pub(super) up: Count,
+    pub(super) down: Count,
+    /// When the last datagram passed, in milliseconds from the begin.
+    last: AtomicU64,
+    /// Datagrams of the endpoint that the client waits for, or [`OVER`].
+    awaited: AtomicU32,
+    /// Whether the endpoint has failed.
+    failed: AtomicBool,
+}
+
+/// What went one way.
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    pub(super) bytes: AtomicU64,
+    pub(super) datagrams: AtomicU64,
+}
+
+impl Count {
+    fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.datagrams.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket to an endpoint.
+pub(super) struct Upstream {
+    socket: UdpSocket,
+    pub(super) backend: Arc<CompiledBackend>,
+    pub(super) endpoint: Arc<EndpointState>,
+    _at_work: InFlight,
+    _place: Place,
+    _open: Open,
+}
+
+/// What became of a datagram of a client.
+pub(super) enum Passed {
+    /// It was sent, or dropped for want of room.
+    Yes,
+    /// The session has ended by itself.
+    Over,
+}
+
+/// Chooses an endpoint of a backend of the route, one that was not `tried` where there
+/// is such, and makes a socket to it.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn connect(
+    route: &CompiledUdpRoute,
+    client: IpAddr,
+    tried: &mut Vec<SocketAddr>,
+) -> Result<Upstream, Denied> {
+    let no_endpoint = || Denied::new("upstream", "no-endpoint");
+    let backend = route.targets.next().ok_or_else(no_endpoint)?;
+    let by = |denied: Denied| denied.by(&backend.backend.name);
+    let place = backend
+        .gate()
+        .try_enter()
+        .ok_or_else(|| by(Denied::new("upstream", "overloaded")))?;
+    let by_address = matches!(backend.backend.balance, Balance::Hash(_));
+    let preference = Preference {
+        key: by_address.then(|| rendezvous::hash(client.to_canonical().to_string().as_bytes())),
+        ..Preference::default()
+    };
+    loop {
+        let chosen = backend.choose(tried, preference);
+        let endpoint = chosen.ok_or_else(|| by(no_endpoint()))?.endpoint;
+        let at_work = endpoint.begin();
+        match open(endpoint.address) {
+            Ok(socket) => {
+                return Ok(Upstream {
+                    socket,
+                    backend: Arc::clone(backend),
+                    endpoint,
+                    _at_work: at_work,
+                    _place: place,
+                    _open: Open::new(&backend.metrics.connections),
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, endpoint = %endpoint.address, "endpoint not reached");
+                backend.metrics.connect_failed();
+                tried.push(endpoint.address);
+                // A socket that we have none for is no failure of the endpoint.
+                if is_of_endpoint(&error) {
+                    blame(backend, endpoint);
+                    if tried.len() < MAX_TRIES && backend.has_other(tried) {
+                        continue;
+                    }
+                }
+                return Err(by(Denied::new("upstream", "connect-failed")));
+            }
+        }
+    }
+}
+
+fn open(endpoint: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match endpoint {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.set_nonblocking(true)?;
+    // From here on the system takes datagrams of this endpoint alone.
+    socket.connect(endpoint)?;
+    UdpSocket::from_std(socket)
+}
+
+/// Whether an error says that an endpoint cannot be reached.
+fn is_of_endpoint(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+impl Session {
+    /// Begins one; what its endpoint sends goes to the client by `listening`.
+    pub(super) fn begin(
+        (key, number): Ended,
+        route: &Arc<CompiledUdpRoute>,
+        judged: u64,
+        upstream: Upstream,
+        held: Box<dyn Send>,
+        listening: &Arc<Socket>,
+        ended: &UnboundedSender<Ended>,
+    ) -> Self {
+        let exchange = Arc::new(Exchange {
+            began: Instant::now(),
+            upstream,
+            up: Count::default(),
+            down: Count::default(),
+            last: AtomicU64::new(0),
+            awaited: AtomicU32::new(0),
+            failed: AtomicBool::new(false),
+        });
+        let reader = {
+            let (exchange, route) = (Arc::clone(&exchange), Arc::clone(route));
+            let (listening, ended) = (Arc::clone(listening), ended.clone());
+            tokio::spawn(async move {
+                exchange.answer(key, &route, &listening).await;
+                // The listener is gone where nobody hears it, and the session with it.
+                let _ = ended.send((key, number));
+            })
+        };
+        Self {
+            number,
+            time: SystemTime::now(),
+            route: Arc::clone(route),
+            judged,
+            leaving: None,
+            exchange,
+            reader,
+            _held: held,
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Exchange {
+    /// Passes a datagram of the client on.
+    pub(super) fn pass(&self, bytes: &[u8], route: &CompiledUdpRoute) -> Passed {
+        // A datagram that is counted here is answered before the session can end.
+        let responses = route.route.responses;
+        let counted = self
+            .awaited
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |awaited| {
+                (awaited != OVER).then(|| awaited.saturating_add(responses).min(OVER - 1))
+            });
+        if counted.is_err() {
+            return Passed::Over;
+        }
+        // Past tokio, which does not know yet whether a new socket has room.
+        match SockRef::from(&self.upstream.socket).send(bytes) {
+            Ok(_) => {
+                self.up.add(bytes.len());
+                self.touch();
+                Passed::Yes
+            }
+            Err(error) if is_of_endpoint(&error) => {
+                self.fail(&error);
+                Passed::Over
+            }
+            Err(error) => {
+                tracing::debug!(%error, endpoint = %self.upstream.endpoint.address, "datagram not sent");
+                route.metrics.dropped("send-failed");
+                Passed::Yes
+            }
+        }
+    }
+
+    /// Passes what the endpoint sends to the client, until the session is over.
+    async fn answer(&self, (client, from): Key, route: &CompiledUdpRoute, listening: &Socket) {
+        let max = usize::try_from(route.route.max_datagram_size).unwrap_or(usize::MAX);
+        let socket = &self.upstream.socket;
+        loop {
+            // No buffer while nothing comes: idle sessions are many.
+            if let Err(error) = socket.readable().await {
+                return self.fail(&error);
+            }
+            let mut buffer = BytesMut::with_capacity(max + 1);
+            loop {
+                buffer.clear();
+                match socket.try_recv_buf(&mut buffer) {
+                    Ok(size) if size > max => route.metrics.dropped("too-large"),
+                    Ok(_) => match listening.send(&buffer, from, client).await {
+                        Ok(()) => self.answered(buffer.len()),
+                        Err(error) => {
+                            tracing::debug!(%error, "datagram not sent to a client");
+                            route.metrics.dropped("send-failed");
+                        }
+                    },
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return self.fail(&error),
+                }
+                if route.route.responses > 0 && self.is_served() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn answered(&self, bytes: usize) {
+        if self.down.datagrams.load(Ordering::Relaxed) == 0 {
+            self.upstream.endpoint.took(self.began.elapsed());
+        }
+        self.upstream.endpoint.answered();
+        self.down.add(bytes);
+        self.touch();
+    }
+
+    /// Counts a datagram of the endpoint; tells whether it was the last awaited one.
+    fn is_served(&self) -> bool {
+        let count = |awaited| {
+            Some(match awaited {
+                0 | 1 | OVER => OVER,
+                awaited => awaited - 1,
+            })
+        };
+        let before = self
+            .awaited
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        matches!(before, Ok(0 | 1 | OVER))
+    }
+
+    fn fail(&self, error: &io::Error) {
+        if self.awaited.swap(OVER, Ordering::Relaxed) == OVER {
+            return;
+        }
+        self.failed.store(true, Ordering::Relaxed);
+        let (backend, endpoint) = (&self.upstream.backend, &self.upstream.endpoint);
+        tracing::debug!(%error, endpoint = %endpoint.address, "endpoint not reached");
+        backend.metrics.connect_failed();
+        if is_of_endpoint(error) {
+            blame(backend, Arc::clone(endpoint));
+        }
+    }
+
+    /// Why the session ended by itself.
+    pub(super) fn why(&self) -> &'static str {
+        match self.failed.load(Ordering::Relaxed) {
+            true => "endpoint-failed",
+            false => "answered",
+        }
+    }
+
+    /// Whether its endpoint failed before it sent anything.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) && self.down.datagrams.load(Ordering::Relaxed) == 0
+    }
+
+    /// How long nothing has passed.
+    pub(super) fn silent_for(&self) -> Duration {
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(last)
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+}
