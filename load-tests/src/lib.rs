@@ -30,3 +30,4 @@ pub mod report;
 pub mod scenario;
 pub mod stats;
 pub mod upstream;
+pub mod waf;
