@@ -10,15 +10,19 @@ mod base64;
 mod cmd_line;
 mod comments;
 mod css_decode;
+mod digest;
 mod escape_seq_decode;
 mod hex;
 mod html_entity_decode;
 mod js_decode;
 mod normalize_path;
 mod nulls;
+mod parity;
+mod sql_hex_decode;
 mod trim;
 mod url_decode;
 mod url_decode_uni;
+mod url_encode;
 mod utf8_to_unicode;
 mod white_space;
 
@@ -54,35 +58,31 @@ transformations! {
     JsDecode "jsDecode",
     Length "length",
     Lowercase "lowercase",
+    Md5 "md5",
     NormalizePath "normalizePath",
     NormalizePathOld "normalisePath",
     NormalizePathWin "normalizePathWin",
     NormalizePathWinOld "normalisePathWin",
+    ParityEven7Bit "parityEven7bit",
+    ParityOdd7Bit "parityOdd7bit",
+    ParityZero7Bit "parityZero7bit",
     RemoveComments "removeComments",
     RemoveCommentsChar "removeCommentsChar",
     RemoveNulls "removeNulls",
     RemoveWhitespace "removeWhitespace",
     ReplaceComments "replaceComments",
     ReplaceNulls "replaceNulls",
+    Sha1 "sha1",
+    SqlHexDecode "sqlHexDecode",
     Trim "trim",
     TrimLeft "trimLeft",
     TrimRight "trimRight",
     Uppercase "uppercase",
     UrlDecode "urlDecode",
     UrlDecodeUni "urlDecodeUni",
+    UrlEncode "urlEncode",
     Utf8ToUnicode "utf8toUnicode",
 }
-
-/// Transformations of ModSecurity that are not here.
-const REFUSED: &[&str] = &[
-    "md5",
-    "sha1",
-    "sqlHexDecode",
-    "parityEven7bit",
-    "parityOdd7bit",
-    "parityZero7bit",
-    "urlEncode",
-];
 
 impl Transformation {
     /// Finds a transformation by its SecLang name, in any case.
@@ -92,9 +92,6 @@ impl Transformation {
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
         {
             return Ok(*found);
-        }
-        if REFUSED.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            return Err(Complaint::unsupported("transformation", name));
         }
         Err(Complaint::unknown(
             "transformation",
@@ -130,16 +127,22 @@ impl Transformation {
                 .iter()
                 .any(u8::is_ascii_uppercase)
                 .then(|| input.to_ascii_lowercase()),
+            Self::Md5 => Some(digest::md5(input)),
             Self::NormalizePath | Self::NormalizePathOld => normalize_path::normalize_path(input),
             Self::NormalizePathWin | Self::NormalizePathWinOld => {
                 normalize_path::normalize_path_win(input)
             }
+            Self::ParityEven7Bit => Some(parity::even(input)),
+            Self::ParityOdd7Bit => Some(parity::odd(input)),
+            Self::ParityZero7Bit => parity::zero(input),
             Self::RemoveComments => comments::remove(input),
             Self::RemoveCommentsChar => comments::remove_marks(input),
             Self::RemoveNulls => nulls::remove(input),
             Self::RemoveWhitespace => white_space::remove(input),
             Self::ReplaceComments => comments::replace(input),
             Self::ReplaceNulls => nulls::replace(input),
+            Self::Sha1 => Some(digest::sha1(input)),
+            Self::SqlHexDecode => sql_hex_decode::sql_hex_decode(input),
             Self::Trim => trim::trim(input),
             Self::TrimLeft => trim::left(input),
             Self::TrimRight => trim::right(input),
@@ -149,6 +152,7 @@ impl Transformation {
                 .then(|| input.to_ascii_uppercase()),
             Self::UrlDecode => url_decode(input),
             Self::UrlDecodeUni => url_decode_uni::url_decode_uni(input),
+            Self::UrlEncode => url_encode::url_encode(input),
             Self::Utf8ToUnicode => utf8_to_unicode::utf8_to_unicode(input),
         }
     }
