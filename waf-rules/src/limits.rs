@@ -53,6 +53,11 @@ pub struct Limits {
     pub max_json_depth: usize,
     /// Parts of a multipart body. Default 1000; more is a body error.
     pub max_multipart_parts: usize,
+    /// Files of a multipart body. Default 1000; more is
+    /// `MULTIPART_FILE_LIMIT_EXCEEDED`, and so `MULTIPART_STRICT_ERROR`.
+    ///
+    /// The smaller of this and `SecUploadFileLimit` counts.
+    pub max_multipart_files: usize,
     /// Values that may match in one rule chain. Default 2000. More is refused
     /// with 400, because a later link of the chain could not see all of them.
     pub max_matches: usize,
@@ -87,6 +92,7 @@ impl Default for Limits {
             max_cookies: 500,
             max_json_depth: 512,
             max_multipart_parts: 1000,
+            max_multipart_files: 1000,
             max_matches: 2000,
             max_audit_matches: 100,
             max_audit_value_bytes: 256,

@@ -14,7 +14,8 @@ mod multipart;
 mod urlencoded;
 
 pub(crate) use content_type::ContentType;
-pub(crate) use urlencoded::arguments;
+pub(crate) use multipart::MultipartFlags;
+pub(crate) use urlencoded::{arguments, has_invalid_escape};
 
 use crate::{error::Complaint, limits::Limits, transaction::Fields};
 
@@ -59,10 +60,14 @@ impl Processor {
     ///
     /// JSON is chosen here, not by a rule as in the recommended configuration of
     /// ModSecurity, so that a rule set without that rule is not blind to it.
+    /// Whatever begins like a form is one, as in ModSecurity: a backend may
+    /// not care for what follows.
     pub(crate) fn of(content_type: &ContentType) -> Option<Self> {
         match content_type.essence.as_slice() {
-            b"application/x-www-form-urlencoded" => Some(Self::UrlEncoded),
-            b"multipart/form-data" => Some(Self::Multipart),
+            form if form.starts_with(b"application/x-www-form-urlencoded") => {
+                Some(Self::UrlEncoded)
+            }
+            form if form.starts_with(b"multipart/form-data") => Some(Self::Multipart),
             b"application/json" | b"text/json" | b"application/x-json" => Some(Self::Json),
             other if other.starts_with(b"application/") && other.ends_with(b"+json") => {
                 Some(Self::Json)
@@ -81,19 +86,23 @@ impl Processor {
         content_type: &ContentType,
         options: &ParseOptions<'_>,
     ) -> Parsed {
-        match self {
-            Self::UrlEncoded => {
-                let mut parsed = Parsed::default();
-                parsed.too_many_arguments = !arguments(
-                    body,
-                    options.separator,
-                    options.max_arguments,
-                    &mut parsed.arguments,
-                );
-                parsed
-            }
+        let mut parsed = match self {
+            Self::UrlEncoded => urlencoded::parse(body, options),
             Self::Json => json::parse(body, options),
             Self::Multipart => multipart::parse(body, content_type, options),
+        };
+        if let Some(problem) = &mut parsed.problem {
+            problem.insert_str(0, self.prefix());
+        }
+        parsed
+    }
+
+    /// What `REQBODY_ERROR_MSG` begins with, as in ModSecurity.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::UrlEncoded => "URLENCODED parsing error: ",
+            Self::Json => "JSON parsing error: ",
+            Self::Multipart => "Multipart parsing error: ",
         }
     }
 }
@@ -115,12 +124,19 @@ pub(crate) struct Parsed {
     pub(crate) arguments: Fields,
     /// Field names with file names.
     pub(crate) files: Fields,
+    /// Bytes of each of `files`.
     pub(crate) files_sizes: Vec<usize>,
+    /// Bytes of all files; one with two names counts once.
+    pub(crate) files_bytes: usize,
+    pub(crate) part_names: Vec<Vec<u8>>,
+    /// Field names with header lines.
     pub(crate) part_headers: Fields,
+    pub(crate) multipart: MultipartFlags,
+    /// A `%` without two hexadecimal digits in a form.
+    pub(crate) invalid_escape: bool,
     /// Bytes that are not file content, where they differ from the whole.
     pub(crate) text_bytes: Option<usize>,
     pub(crate) too_many_arguments: bool,
-    pub(crate) unmatched_boundary: bool,
     pub(crate) problem: Option<String>,
 }
 

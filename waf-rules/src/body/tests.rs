@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::{ContentType, ParseOptions, Parsed, Processor};
+use super::{ContentType, MultipartFlags, ParseOptions, Parsed, Processor};
 use crate::limits::Limits;
 
 /// One row of `tests/data/bodies.json`.
@@ -16,6 +16,25 @@ struct Case {
     problem: Option<String>,
     #[serde(default)]
     truncated: bool,
+    /// `MULTIPART_*` flags; `crlf_line` only where `lf_line` is there too.
+    #[serde(default)]
+    flags: Vec<String>,
+    #[serde(default)]
+    invalid_escape: bool,
+}
+
+/// The names of the flags that are set.
+fn set(flags: &MultipartFlags) -> Vec<String> {
+    let text = format!("{flags:?}");
+    let inside = text
+        .trim_start_matches("MultipartFlags { ")
+        .trim_end_matches(" }");
+    inside
+        .split(", ")
+        .filter_map(|field| field.strip_suffix(": true"))
+        .filter(|name| *name != "error" && (*name != "crlf_line" || flags.lf_line))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn parse(content_type: &str, body: &[u8], truncated: bool, limits: &Limits) -> Parsed {
@@ -55,6 +74,8 @@ fn every_body_of_the_table_is_taken_apart() {
             })
             .collect();
         assert_eq!(fields, case.fields, "{}", case.name);
+        assert_eq!(set(&parsed.multipart), case.flags, "{}", case.name);
+        assert_eq!(parsed.invalid_escape, case.invalid_escape, "{}", case.name);
         match (&parsed.problem, &case.problem) {
             (None, None) => {}
             (Some(found), Some(wanted)) if found.contains(wanted) => {}
