@@ -12,10 +12,12 @@ mod content_type;
 mod json;
 mod multipart;
 mod urlencoded;
+mod xml;
 
 pub(crate) use content_type::ContentType;
 pub(crate) use multipart::MultipartFlags;
 pub(crate) use urlencoded::{arguments, has_invalid_escape};
+pub(crate) use xml::Xml;
 
 use crate::{error::Complaint, limits::Limits, transaction::Fields};
 
@@ -25,6 +27,7 @@ pub(crate) enum Processor {
     UrlEncoded,
     Json,
     Multipart,
+    Xml,
 }
 
 impl Processor {
@@ -34,20 +37,18 @@ impl Processor {
             Self::UrlEncoded => "URLENCODED",
             Self::Json => "JSON",
             Self::Multipart => "MULTIPART",
+            Self::Xml => "XML",
         }
     }
 
     /// Finds a processor by its SecLang name.
     pub(crate) fn find(name: &str) -> Result<Self, Complaint> {
-        let all = [Self::UrlEncoded, Self::Json, Self::Multipart];
+        let all = [Self::UrlEncoded, Self::Json, Self::Multipart, Self::Xml];
         match all
             .iter()
             .find(|processor| processor.name().eq_ignore_ascii_case(name))
         {
             Some(found) => Ok(*found),
-            None if name.eq_ignore_ascii_case("XML") => {
-                Err(Complaint::unsupported("body processor", name))
-            }
             None => Err(Complaint::unknown(
                 "body processor",
                 name,
@@ -58,8 +59,8 @@ impl Processor {
 
     /// Chooses the processor of a content type.
     ///
-    /// JSON is chosen here, not by a rule as in the recommended configuration of
-    /// ModSecurity, so that a rule set without that rule is not blind to it.
+    /// JSON and XML are chosen here, not by a rule as in the recommended configuration of
+    /// ModSecurity, so that a rule set without that rule is not blind to them.
     /// Whatever begins like a form is one, as in ModSecurity: a backend may
     /// not care for what follows.
     pub(crate) fn of(content_type: &ContentType) -> Option<Self> {
@@ -71,6 +72,11 @@ impl Processor {
             b"application/json" | b"text/json" | b"application/x-json" => Some(Self::Json),
             other if other.starts_with(b"application/") && other.ends_with(b"+json") => {
                 Some(Self::Json)
+            }
+            b"application/xml" | b"text/xml" => Some(Self::Xml),
+            // Drawings declare entities of their own; as a type of images they stay whole.
+            other if other.starts_with(b"application/") && other.ends_with(b"+xml") => {
+                Some(Self::Xml)
             }
             _ => None,
         }
@@ -90,6 +96,7 @@ impl Processor {
             Self::UrlEncoded => urlencoded::parse(body, options),
             Self::Json => json::parse(body, options),
             Self::Multipart => multipart::parse(body, content_type, options),
+            Self::Xml => xml::parse(body, options),
         };
         if let Some(problem) = &mut parsed.problem {
             problem.insert_str(0, self.prefix());
@@ -103,6 +110,7 @@ impl Processor {
             Self::UrlEncoded => "URLENCODED parsing error: ",
             Self::Json => "JSON parsing error: ",
             Self::Multipart => "Multipart parsing error: ",
+            Self::Xml => "XML parsing error: ",
         }
     }
 }
@@ -132,6 +140,7 @@ pub(crate) struct Parsed {
     /// Field names with header lines.
     pub(crate) part_headers: Fields,
     pub(crate) multipart: MultipartFlags,
+    pub(crate) xml: Option<Xml>,
     /// A `%` without two hexadecimal digits in a form.
     pub(crate) invalid_escape: bool,
     /// Bytes that are not file content, where they differ from the whole.

@@ -148,6 +148,7 @@ impl Transaction {
             files_bytes: 0,
             part_names: Vec::new(),
             multipart: MultipartFlags::default(),
+            xml: None,
             invalid_escape: false,
             response_status: None,
             response_protocol: String::new(),

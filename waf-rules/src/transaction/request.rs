@@ -160,10 +160,15 @@ impl Transaction {
         }
         self.state.processor = processor;
         // A body that no parser takes apart is looked at as a whole. So is what
-        // a cut has left, since its parser may stop early, and a form.
+        // a cut has left, since its parser may stop early, and a form. Where no
+        // rule asked for XML, none may look at what is taken out of it.
         self.state.request_body_visible = self.state.control.force_request_body
             || self.state.request_body_truncated
-            || !matches!(processor, Some(Processor::Json | Processor::Multipart));
+            || match processor {
+                Some(Processor::Json | Processor::Multipart) => false,
+                Some(Processor::Xml) => self.state.control.processor.is_none(),
+                Some(Processor::UrlEncoded) | None => true,
+            };
         let Some(processor) = self.state.processor else {
             return;
         };
@@ -201,6 +206,7 @@ impl Transaction {
         }
         let state = &mut self.state;
         state.multipart = parsed.multipart;
+        state.xml = parsed.xml;
         state.invalid_escape |= parsed.invalid_escape;
         state.args_post = parsed.arguments;
         state.files = parsed.files;

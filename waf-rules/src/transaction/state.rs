@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{Connection, Fields};
 use crate::{
-    body::{MultipartFlags, Processor},
+    body::{MultipartFlags, Processor, Xml},
     compile::{Description, RuleSelection},
     limits::Limits,
     variables::TargetPattern,
@@ -49,6 +49,7 @@ pub(crate) struct State {
     pub(crate) files_bytes: usize,
     pub(crate) part_names: Vec<Vec<u8>>,
     pub(crate) multipart: MultipartFlags,
+    pub(crate) xml: Option<Xml>,
     /// `URLENCODED_ERROR`, of the query or of a form.
     pub(crate) invalid_escape: bool,
 

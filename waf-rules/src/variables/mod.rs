@@ -111,7 +111,13 @@ variables! {
     Tx "TX" many,
     UniqueId "UNIQUE_ID" one,
     UrlencodedError "URLENCODED_ERROR" one,
+    Xml "XML" many,
 }
+
+/// The paths that `XML` takes: the text of the document, and the value of each
+/// attribute. They are the names under which the values are found.
+pub(crate) const XML_TEXT: &[u8] = b"/*";
+pub(crate) const XML_ATTRIBUTES: &[u8] = b"//@*";
 
 /// Variables of ModSecurity that are not here.
 const REFUSED: &[&str] = &[
@@ -148,7 +154,6 @@ const REFUSED: &[&str] = &[
     "USER",
     "USERID",
     "WEBAPPID",
-    "XML",
 ];
 
 impl Variable {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Variable;
+use super::{Variable, XML_ATTRIBUTES, XML_TEXT};
 use crate::transaction::{Fields, State};
 
 /// Receives the values of a variable: the name, for a collection, and the value.
@@ -145,6 +145,14 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         }
         Variable::UniqueId => text(visitor, Some(&state.unique_id)),
         Variable::UrlencodedError => flag(visitor, state.invalid_escape),
+        Variable::Xml => {
+            if let Some(xml) = &state.xml {
+                visitor(Some(XML_TEXT), Cow::Borrowed(&xml.text));
+                for value in &xml.attributes {
+                    visitor(Some(XML_ATTRIBUTES), Cow::Borrowed(value));
+                }
+            }
+        }
     }
 }
 
