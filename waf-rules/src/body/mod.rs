@@ -8,12 +8,14 @@
 //! and says what went wrong; a rule on `REQBODY_ERROR` decides. No parser
 //! recurses, and each is bounded by [`Limits`].
 
+mod coding;
 mod content_type;
 mod json;
 mod multipart;
 mod urlencoded;
 mod xml;
 
+pub(crate) use coding::{Undecodable, codings, decode};
 pub(crate) use content_type::ContentType;
 pub(crate) use multipart::MultipartFlags;
 pub(crate) use urlencoded::{arguments, has_invalid_escape};

@@ -74,6 +74,10 @@ fn parts(body: &[u8], marker: &[u8], options: &ParseOptions<'_>, parsed: &mut Pa
                 }
             }
         }
+        if parsed.text_bytes > Some(options.limits.max_request_text_bytes) {
+            // The caller sees that the limit is exceeded.
+            return;
+        }
         match found {
             None if options.truncated || body.is_empty() => return,
             None if start.is_none() => return parsed.fail("the boundary is not in the body"),

@@ -3,8 +3,9 @@
 use super::Disposition;
 use crate::body::{ContentType, ParseOptions, Parsed};
 
-/// Headers of one part. Clients send two or three.
-const MAX_HEADERS: usize = 30;
+/// Headers of one part. Clients send two or three; each is kept with the name
+/// of the part, so more would let a long name be repeated as often.
+const MAX_HEADERS: usize = 16;
 
 /// Bytes of one header line, as in ModSecurity.
 const MAX_LINE_BYTES: usize = 4096;
