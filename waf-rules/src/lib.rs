@@ -53,7 +53,7 @@ mod verdict;
 pub use audit::{AuditRecord, Match};
 pub use compile::{RuleSet, baseline};
 pub use error::RuleError;
-pub use limits::{BodyOverLimit, Limits};
+pub use limits::{BodyOverLimit, Limits, UndecodableBody};
 pub use source::{NoFiles, RuleSource, RuleText};
 pub use transaction::{Connection, Transaction, TransactionOptions};
 pub use verdict::{EngineMode, Interruption, InterruptionAction, Verdict};

@@ -2,8 +2,8 @@
 
 use super::Transaction;
 use crate::{
-    body::{self, ContentType, ParseOptions, Parsed, Processor},
-    limits::BodyOverLimit,
+    body::{self, ContentType, ParseOptions, Parsed, Processor, Undecodable},
+    limits::{BodyOverLimit, UndecodableBody},
     transformations::url_decode,
     verdict::{EngineMode, Verdict},
 };
@@ -26,6 +26,7 @@ impl Transaction {
         state.path = percent_decoded(path);
         state.query = query.to_vec();
         state.args_get.clear();
+        state.invalid_escape = body::has_invalid_escape(query);
         let separator = self.rules.settings().argument_separator.unwrap_or(b'&');
         if !body::arguments(
             query,
@@ -111,6 +112,9 @@ impl Transaction {
             return;
         }
         self.state.request_body_length = self.state.request_body_length.saturating_add(bytes.len());
+        if self.skips_request_body() {
+            return;
+        }
         let room = self
             .state
             .limits
@@ -139,13 +143,60 @@ impl Transaction {
 
     fn request_over_limit(&mut self, reason: &'static str) {
         self.state.request_body_truncated = true;
-        if self.state.limits.request_over_limit == BodyOverLimit::Reject {
-            self.refuse(413, reason);
+        match self.state.limits.request_over_limit {
+            BodyOverLimit::Reject => self.refuse(413, reason),
+            BodyOverLimit::InspectPrefix => {}
+            BodyOverLimit::Skip => self.state.request_body.clear(),
+        }
+    }
+
+    /// Tells whether a body was too long to be looked at.
+    fn skips_request_body(&self) -> bool {
+        self.state.request_body_truncated
+            && self.state.limits.request_over_limit == BodyOverLimit::Skip
+    }
+
+    /// Undoes content codings; the bytes for the backend are elsewhere.
+    fn decode_body(&mut self) {
+        let state = &mut self.state;
+        if state.request_body.is_empty() {
+            return;
+        }
+        let headers = state.request_headers.iter();
+        let values = headers
+            .filter(|header| header.name.eq_ignore_ascii_case(b"content-encoding"))
+            .map(|header| header.value.as_slice());
+        let is_cut = state.request_body_truncated;
+        let decoded = match body::codings(values) {
+            Ok(codings) if codings.is_empty() => return,
+            Ok(codings) => body::decode(&state.request_body, &codings, is_cut, &state.limits),
+            Err(undecodable) => Err(undecodable),
+        };
+        match decoded {
+            Ok(decoded) => {
+                state.request_body = decoded.bytes;
+                if decoded.is_cut && !is_cut {
+                    self.request_over_limit("the decoded request body is too long");
+                }
+            }
+            Err(undecodable) => self.undecodable(undecodable),
+        }
+    }
+
+    fn undecodable(&mut self, undecodable: Undecodable) {
+        let (status, reason) = match undecodable {
+            Undecodable::Unknown => (415, "the content coding of the request body is not known"),
+            Undecodable::Broken => (400, "the request body is not in its content coding"),
+        };
+        self.state.body_error = Some(reason.to_owned());
+        if self.state.limits.request_undecodable == UndecodableBody::Reject {
+            self.refuse(status, reason);
         }
     }
 
     /// Takes the body apart, or makes it visible as a whole.
     fn parse_body(&mut self) {
+        self.decode_body();
         let content_type = self.content_type();
         let processor = self
             .state
@@ -158,11 +209,21 @@ impl Transaction {
             self.state.request_body.truncate(max_text);
         }
         self.state.processor = processor;
+        if self.skips_request_body() {
+            return;
+        }
         // A body that no parser takes apart is looked at as a whole. So is what
-        // a cut has left, since its parser may stop early, and a form.
+        // a cut has left, since its parser may stop early, what could not be
+        // decoded, and a form. Where no rule asked for XML, none may look at what
+        // is taken out of it.
         self.state.request_body_visible = self.state.control.force_request_body
             || self.state.request_body_truncated
-            || !matches!(processor, Some(Processor::Json | Processor::Multipart));
+            || self.state.body_error.is_some()
+            || match processor {
+                Some(Processor::Json | Processor::Multipart) => false,
+                Some(Processor::Xml) => self.state.control.processor.is_none(),
+                Some(Processor::UrlEncoded) | None => true,
+            };
         let Some(processor) = self.state.processor else {
             return;
         };
@@ -177,7 +238,7 @@ impl Transaction {
             truncated: self.state.request_body_truncated,
         };
         let parsed = processor.parse(&self.state.request_body, &content_type, &options);
-        self.take(processor, parsed);
+        self.take(parsed);
     }
 
     /// Reads the first `Content-Type`; the baseline refuses a second one.
@@ -188,7 +249,7 @@ impl Transaction {
             .unwrap_or_default()
     }
 
-    fn take(&mut self, processor: Processor, parsed: Parsed) {
+    fn take(&mut self, parsed: Parsed) {
         if parsed.too_many_arguments {
             self.refuse(400, "too many arguments");
         }
@@ -197,16 +258,22 @@ impl Transaction {
             .is_some_and(|bytes| bytes > self.state.limits.max_request_text_bytes)
         {
             self.request_over_limit("the text of the request body is too long");
+            if self.skips_request_body() {
+                return;
+            }
         }
         let state = &mut self.state;
-        state.multipart_strict_error =
-            processor == Processor::Multipart && parsed.problem.is_some();
-        state.multipart_unmatched_boundary = parsed.unmatched_boundary;
+        state.multipart = parsed.multipart;
+        state.xml = parsed.xml;
+        state.invalid_escape |= parsed.invalid_escape;
         state.args_post = parsed.arguments;
         state.files = parsed.files;
         state.files_sizes = parsed.files_sizes;
+        state.files_bytes = parsed.files_bytes;
+        state.part_names = parsed.part_names;
         state.part_headers = parsed.part_headers;
-        state.body_error = parsed.problem;
+        // What could not be decoded is no other's fault.
+        state.body_error = state.body_error.take().or(parsed.problem);
     }
 }
 

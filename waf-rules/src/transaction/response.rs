@@ -71,6 +71,10 @@ impl Transaction {
         if !self.wants_response_body() {
             return;
         }
+        let over_limit = self.state.limits.response_over_limit;
+        if self.state.response_body_truncated && over_limit == BodyOverLimit::Skip {
+            return;
+        }
         self.state.response_body_visible = true;
         let room = self
             .state
@@ -82,8 +86,13 @@ impl Transaction {
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
         if bytes.len() > room {
             self.state.response_body_truncated = true;
-            if self.state.limits.response_over_limit == BodyOverLimit::Reject {
-                self.refuse(502, "the response body is too long");
+            match over_limit {
+                BodyOverLimit::Reject => self.refuse(502, "the response body is too long"),
+                BodyOverLimit::InspectPrefix => {}
+                BodyOverLimit::Skip => {
+                    self.state.response_body.clear();
+                    self.state.response_body_visible = false;
+                }
             }
         }
     }
