@@ -42,6 +42,7 @@ mod compile;
 mod error;
 mod limits;
 mod operators;
+mod prefilter;
 mod seclang;
 mod source;
 mod suggest;

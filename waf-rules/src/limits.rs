@@ -96,6 +96,9 @@ pub struct Limits {
     /// Bytes of each message, matched value and name in an audit record.
     /// Default 256.
     pub max_audit_value_bytes: usize,
+    /// Bytes of transformed values that are kept for the next rule with the same chain
+    /// of transformations. Default 2 MiB; what is more is transformed again.
+    pub max_kept_bytes: usize,
     /// Variables in the `TX` collection. Default 2000. More is refused with 500.
     pub max_tx_variables: usize,
     /// Bytes of one expanded `%{...}` text. Default 8 KiB, cut beyond.
@@ -130,6 +133,7 @@ impl Default for Limits {
             max_matches: 2000,
             max_audit_matches: 100,
             max_audit_value_bytes: 256,
+            max_kept_bytes: 2 << 20,
             max_tx_variables: 2000,
             max_expansion_bytes: 8 << 10,
             max_work: 1 << 30,

@@ -5,6 +5,7 @@ use super::{PHASES, Rule, RuleSet, compiler::Compiler, draft::Jump};
 use crate::{
     actions::Effect,
     error::{Complaint, RuleError},
+    prefilter::Plan,
 };
 
 impl Compiler<'_> {
@@ -42,7 +43,9 @@ impl Compiler<'_> {
                 rules.push(draft.rule);
             }
         }
+        let plan = Plan::of(phases.iter_mut().flatten());
         Ok(RuleSet {
+            plan,
             phases,
             settings: self.settings,
             warnings: self.warnings,

@@ -22,6 +22,7 @@ pub(crate) use settings::Settings;
 
 use crate::{
     error::RuleError,
+    prefilter::Plan,
     source::{RuleSource, RuleText},
     verdict::EngineMode,
 };
@@ -34,6 +35,7 @@ pub(crate) const PHASES: usize = 5;
 pub struct RuleSet {
     /// Rules by phase, in the order of the text.
     phases: [Vec<Rule>; PHASES],
+    plan: Plan,
     settings: Settings,
     warnings: Vec<RuleError>,
 }
@@ -102,6 +104,23 @@ impl RuleSet {
             .checked_sub(1)
             .and_then(|index| self.phases.get(index))
             .map_or(&[], Vec::as_slice)
+    }
+
+    /// What its rules have in common.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Makes every rule look at every value for itself.
+    #[cfg(test)]
+    pub(crate) fn forget_plan(&mut self) {
+        let rules = self.phases.iter_mut().flatten();
+        for link in rules.flat_map(|rule| &mut rule.links) {
+            if let Some(condition) = &mut link.condition {
+                condition.number = None;
+                condition.units.clear();
+            }
+        }
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -67,4 +67,10 @@ pub(crate) struct Condition {
     pub(crate) multi_match: bool,
     pub(crate) negated: bool,
     pub(crate) operator: Operator,
+    /// Its number in the plan, where it has literals that no match can do without.
+    pub(crate) number: Option<u32>,
+    /// The number of its chain in the plan.
+    pub(crate) chain: u32,
+    /// Of each target, where its values are looked at for all rules at once.
+    pub(crate) units: Vec<Option<u32>>,
 }

@@ -16,7 +16,10 @@ mod url_encoding;
 use self::{
     byte_range::ByteRange, compare::Comparison, find::find, ip_match::IpMatch, pm::Pm, rx::Rx,
 };
-use crate::{error::Complaint, source::RuleSource, transaction::State, variables::Expansion};
+use crate::{
+    error::Complaint, prefilter::is_rare, source::RuleSource, transaction::State,
+    variables::Expansion,
+};
 
 /// An operator with its argument.
 #[derive(Clone, Debug)]
@@ -146,6 +149,32 @@ impl Operator {
                 ));
             }
         })
+    }
+
+    /// Literals of which every value that matches has one, without regard to case;
+    /// `None` where it has to be asked.
+    pub(crate) fn literals(&self) -> Option<Vec<Vec<u8>>> {
+        let one = |text: &Expansion| {
+            let literal = text.literal().filter(|literal| is_rare(literal))?;
+            Some(vec![literal.to_ascii_lowercase()])
+        };
+        match self {
+            Self::Rx(rx) => rx.literals(),
+            Self::Pm(pm) => pm.literals(),
+            Self::BeginsWith(text)
+            | Self::Contains(text)
+            | Self::ContainsWord(text)
+            | Self::EndsWith(text)
+            | Self::StrEq(text) => one(text),
+            Self::NoMatch => Some(Vec::new()),
+            Self::Compare(..)
+            | Self::IpMatch(_)
+            | Self::UnconditionalMatch
+            | Self::ValidateByteRange(_)
+            | Self::ValidateUrlEncoding
+            | Self::ValidateUtf8Encoding
+            | Self::Within(_) => None,
+        }
     }
 
     /// Asks the operator about a value; `capture` tells whether its finds matter.

@@ -3,12 +3,13 @@
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::Captures;
-use crate::{error::Complaint, source::RuleSource};
+use crate::{error::Complaint, prefilter::is_rare, source::RuleSource};
 
 /// A set of words, compared without regard to ASCII case.
 #[derive(Clone, Debug)]
 pub(crate) struct Pm {
     automaton: AhoCorasick,
+    words: Vec<Vec<u8>>,
 }
 
 impl Pm {
@@ -66,9 +67,20 @@ impl Pm {
         AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::LeftmostLongest)
-            .build(words)
-            .map(|automaton| Self { automaton })
+            .build(&words)
+            .map(|automaton| Self { automaton, words })
             .map_err(|error| Complaint::new(error.to_string()))
+    }
+
+    /// The words, where all are worth looking for.
+    pub(super) fn literals(&self) -> Option<Vec<Vec<u8>>> {
+        let all = self.words.iter().all(|word| is_rare(word));
+        all.then(|| {
+            self.words
+                .iter()
+                .map(|word| word.to_ascii_lowercase())
+                .collect()
+        })
     }
 
     pub(super) fn find(&self, value: &[u8], capture: bool) -> Option<Captures> {

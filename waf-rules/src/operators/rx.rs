@@ -1,10 +1,12 @@
 //! `@rx`: regular expressions over bytes.
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
 
 use super::{Captures, dialect::translate};
 use crate::{
     error::Complaint,
+    prefilter::required,
     variables::{Expansion, reason},
 };
 
@@ -24,6 +26,7 @@ const MAX_GROUPS: usize = 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Rx {
     regex: Regex,
+    literals: Option<Vec<Vec<u8>>>,
 }
 
 impl Rx {
@@ -32,13 +35,22 @@ impl Rx {
             return Err(Complaint::new("%{...} in @rx is not supported")
                 .hint("use @contains, @streq or @within"));
         }
-        RegexBuilder::new(&translate(pattern))
+        let pattern = translate(pattern);
+        RegexBuilder::new(&pattern)
             .unicode(false)
             .dot_matches_new_line(true)
             .size_limit(MAX_COMPILED_BYTES)
             .build()
-            .map(|regex| Self { regex })
+            .map(|regex| Self {
+                regex,
+                literals: literals(&pattern),
+            })
             .map_err(|error| Complaint::new(format!("regular expression: {}", reason(&error))))
+    }
+
+    /// Literals of which every match has one.
+    pub(super) fn literals(&self) -> Option<Vec<Vec<u8>>> {
+        self.literals.clone()
     }
 
     /// Looks for a match; groups are only computed when one is found.
@@ -55,4 +67,16 @@ impl Rx {
         };
         Some(groups.iter().take(MAX_GROUPS).map(text).collect())
     }
+}
+
+/// The literals of an expression, read with the settings that it is compiled with.
+fn literals(pattern: &str) -> Option<Vec<Vec<u8>>> {
+    let hir = ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .build()
+        .parse(pattern)
+        .ok()?;
+    required(&hir)
 }

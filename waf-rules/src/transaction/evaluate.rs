@@ -5,16 +5,17 @@
 //!                                                        each: MATCHED_VAR, TX:0-9, setvar, ctl
 //! ```
 //!
-//! A literal prefilter, and a cache of transformed values, belong between the
-//! first two steps.
+//! Between the first two steps stands the prefilter: a value that has none of the
+//! literals of a condition is not asked about.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{State, Transaction};
 use crate::{
     actions::Effect,
     compile::{Condition, Description, Link, Rule},
     operators::Captures,
+    prefilter::{Candidates, Plan, Values},
     variables::{Target, TargetPattern, Variable, visit},
 };
 
@@ -44,16 +45,22 @@ impl Transaction {
             self.effects(link);
             return true;
         };
+        let rules = Arc::clone(&self.rules);
+        for unit in condition.units.iter().flatten() {
+            self.work += self.candidates.look(rules.plan(), &self.state, *unit);
+        }
         let mut search = Search {
             state: &self.state,
+            plan: rules.plan(),
+            candidates: &self.candidates,
             link,
             condition,
             removed: self.removed_targets(description),
             work: self.work,
             found: Vec::new(),
         };
-        for target in &link.targets {
-            search.target(target);
+        for (index, target) in link.targets.iter().enumerate() {
+            search.target(target, condition.units.get(index).copied().flatten());
         }
         let (found, work) = (search.found, search.work);
         self.work = work;
@@ -111,6 +118,8 @@ impl Transaction {
 /// Collects the values that one link matches.
 struct Search<'a> {
     state: &'a State,
+    plan: &'a Plan,
+    candidates: &'a Candidates,
     link: &'a Link,
     condition: &'a Condition,
     /// Taken away by `ctl`.
@@ -120,23 +129,41 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn target(&mut self, target: &Target) {
+    fn target(&mut self, target: &Target, unit: Option<u32>) {
         let variable = target.pattern.variable;
-        let mut count = 0_usize;
+        let known = unit.and_then(|unit| self.candidates.values(self.plan, unit));
+        let number = self.condition.number.filter(|_| !target.counted);
+        if let (Some(values), Some(number)) = (known, number)
+            && !values.any_may_match(number)
+        {
+            return;
+        }
+        let (mut at, mut count) = (0_usize, 0_usize);
         let state = self.state;
         visit(state, variable, &mut |name, value| {
+            let here = at;
+            at += 1;
+            if let (Some(values), Some(number)) = (known, number)
+                && !values.may_match(here, number)
+            {
+                return;
+            }
             self.work = self.work.saturating_add(1);
             if !self.is_meant(target, variable, name) {
                 return;
             }
             count += 1;
             if !target.counted {
-                self.value(|| full_name(variable, name), value);
+                self.value(
+                    || full_name(variable, name),
+                    value,
+                    known.map(|known| (known, here)),
+                );
             }
         });
         if target.counted && !self.is_left_out(variable, None) {
             let name = || [b"&", variable.name().as_bytes()].concat();
-            self.value(name, Cow::Owned(count.to_string().into_bytes()));
+            self.value(name, Cow::Owned(count.to_string().into_bytes()), None);
         }
     }
 
@@ -153,11 +180,21 @@ impl<'a> Search<'a> {
             .any(|pattern| pattern.covers(variable, name))
     }
 
-    /// Asks about one value, and keeps it if it matches.
-    fn value(&mut self, name: impl FnOnce() -> Vec<u8>, value: Cow<'a, [u8]>) {
-        let matched = match self.condition.multi_match {
-            true => self.every_step(value),
-            false => {
+    /// Asks about one value, and keeps it if it matches. `known` is where it stands among
+    /// those that were looked at.
+    fn value(
+        &mut self,
+        name: impl FnOnce() -> Vec<u8>,
+        value: Cow<'a, [u8]>,
+        known: Option<(&'a Values, usize)>,
+    ) {
+        let matched = match known {
+            _ if self.condition.multi_match => self.every_step(value),
+            Some((values, at)) => {
+                let value = values.transformed(at, self.plan, self.condition.chain, value);
+                self.ask(&value).map(|captures| (value, captures))
+            }
+            None => {
                 let mut value = value;
                 for transformation in &self.condition.transformations {
                     self.spend(&value);

@@ -36,6 +36,7 @@ use crate::{
     compile::RuleSet,
     limits::Limits,
     operators::compare::number,
+    prefilter::Candidates,
     verdict::{EngineMode, Interruption},
 };
 
@@ -88,6 +89,8 @@ pub struct Transaction {
     /// The strictest mode allowed.
     most: EngineMode,
     state: State,
+    /// Which values may match which conditions, in the phase that runs.
+    candidates: Candidates,
     /// The last phase that ran.
     phase: u8,
     allowed: Option<Scope>,
@@ -165,6 +168,7 @@ impl Transaction {
             rules,
             most,
             state,
+            candidates: Candidates::default(),
             phase: 0,
             allowed: None,
             interruption: None,

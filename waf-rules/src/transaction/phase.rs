@@ -38,6 +38,7 @@ impl Transaction {
             return;
         }
         self.report_refusal();
+        self.candidates.clear();
         let rules = self.rules.clone();
         let rules = rules.phase(phase);
         let mut at = 0;

@@ -19,6 +19,7 @@ mod normalize_path;
 mod nulls;
 mod parity;
 mod sql_hex_decode;
+mod touches;
 mod trim;
 mod url_decode;
 mod url_decode_uni;
@@ -28,6 +29,7 @@ mod white_space;
 
 use std::borrow::Cow;
 
+pub(crate) use touches::Classes;
 pub(crate) use url_decode::url_decode;
 
 use crate::error::Complaint;

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::Transformation;
+use super::{Classes, Transformation};
 
 /// One row of `tests/data/transformations.json`. Bytes are written as the
 /// characters U+0000 to U+00FF.
@@ -45,6 +45,17 @@ proptest::proptest! {
     fn no_input_panics(input: Vec<u8>) {
         for (_, transformation) in Transformation::ALL {
             transformation.apply(Cow::Borrowed(&input));
+        }
+    }
+
+    #[test]
+    fn what_is_not_touched_stays_as_it_is(input in r#"([\\%&#xu{}0-9A-Za-f;/.*<!,'"^ \t\x00-]|\PC){0,6}"#) {
+        let classes = Classes::of(input.as_bytes());
+        for (name, transformation) in Transformation::ALL {
+            if !classes.meets(transformation.touches()) {
+                let output = transformation.apply(Cow::Borrowed(input.as_bytes()));
+                proptest::prop_assert_eq!(&*output, input.as_bytes(), "t:{}", name);
+            }
         }
     }
 

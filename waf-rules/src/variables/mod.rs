@@ -157,6 +157,39 @@ const REFUSED: &[&str] = &[
 ];
 
 impl Variable {
+    /// Tells whether its values stay the same through a phase, and are worth looking at
+    /// for all rules at once: what clients and backends send.
+    pub(crate) fn is_settled(self) -> bool {
+        matches!(
+            self,
+            Self::Args
+                | Self::ArgsNames
+                | Self::ArgsGet
+                | Self::ArgsGetNames
+                | Self::ArgsPost
+                | Self::ArgsPostNames
+                | Self::Files
+                | Self::FilesNames
+                | Self::MultipartFilename
+                | Self::MultipartName
+                | Self::MultipartPartHeaders
+                | Self::QueryString
+                | Self::RequestBasename
+                | Self::RequestBody
+                | Self::RequestCookies
+                | Self::RequestCookiesNames
+                | Self::RequestFilename
+                | Self::RequestHeaders
+                | Self::RequestHeadersNames
+                | Self::RequestLine
+                | Self::RequestUri
+                | Self::RequestUriRaw
+                | Self::ResponseBody
+                | Self::ResponseHeaders
+                | Self::ResponseHeadersNames
+        )
+    }
+
     /// Finds a variable by its SecLang name, in any case.
     pub(crate) fn find(name: &str) -> Result<Self, Complaint> {
         if let Some(found) = Self::ALL

@@ -1,0 +1,74 @@
+//! Sets of conditions, many of one size beside each other.
+
+/// As many sets as were pushed, each of `size` numbers.
+#[derive(Debug)]
+pub(crate) struct Bits {
+    words: Vec<u64>,
+    stride: usize,
+}
+
+impl Bits {
+    /// No set yet.
+    pub(crate) fn new(size: usize) -> Self {
+        Self {
+            words: Vec::new(),
+            stride: size.div_ceil(64),
+        }
+    }
+
+    /// Adds an empty set.
+    pub(crate) fn push(&mut self) {
+        self.words.resize(self.words.len() + self.stride, 0);
+    }
+
+    /// Adds a number to the set that was pushed last.
+    pub(crate) fn insert(&mut self, number: u32) {
+        let start = self.words.len() - self.stride;
+        self.words[start + number as usize / 64] |= 1 << (number % 64);
+    }
+
+    /// Adds all of a set to the set that was pushed last.
+    pub(crate) fn insert_all(&mut self, set: &[u64]) {
+        let start = self.words.len() - self.stride;
+        for (word, more) in self.words[start..].iter_mut().zip(set) {
+            *word |= more;
+        }
+    }
+
+    /// A set by its number.
+    pub(crate) fn get(&self, index: usize) -> &[u64] {
+        let start = index * self.stride;
+        self.words.get(start..start + self.stride).unwrap_or(&[])
+    }
+
+    /// Whether a number is in a set.
+    pub(crate) fn has(&self, index: usize, number: u32) -> bool {
+        let word = index * self.stride + number as usize / 64;
+        self.words
+            .get(word)
+            .is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_kept_apart() {
+        let mut bits = Bits::new(130);
+        bits.push();
+        bits.insert(0);
+        bits.insert(129);
+        bits.push();
+        bits.insert(64);
+        let first = bits.get(0).to_vec();
+        bits.push();
+        bits.insert_all(&first);
+        let has = |set, number| bits.has(set, number);
+        assert!(has(0, 0) && has(0, 129) && !has(0, 64));
+        assert!(has(1, 64) && !has(1, 0));
+        assert!(has(2, 0) && has(2, 129) && !has(2, 64));
+        assert!(!has(3, 0));
+    }
+}

@@ -1,0 +1,28 @@
+//! Which rules a value can match at all.
+//!
+//! Most values match nothing. So each is read once, for the literals of all rules
+//! together, and only a rule of which one was found looks at it for itself.
+//!
+//! ```text
+//! compile   condition --literals it cannot match without--\
+//!           condition --chain of transformations-----------+--> Plan: one automaton, chains,
+//!           target ----variable, chain---------------------/          units
+//! request   unit: value --touched by the chain? transformed--> automaton --> conditions that may match
+//! ```
+//!
+//! Rules run in their order all the same, so chains, `setvar` and jumps are exact: a
+//! condition that cannot match is only known to be one sooner. What a literal says is
+//! said without regard to case, since most chains lower it.
+
+mod bits;
+mod candidates;
+mod literals;
+mod plan;
+
+use bits::Bits;
+pub(crate) use candidates::{Candidates, Values};
+pub(crate) use literals::{is_rare, required};
+pub(crate) use plan::Plan;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! What is known of all conditions of a rule set together.
+
+use std::collections::HashMap;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+use crate::{
+    compile::{Condition, Rule},
+    transformations::{Classes, Transformation},
+    variables::Variable,
+};
+
+/// A chain of transformations, interned.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    pub(crate) transformations: Vec<Transformation>,
+    /// What a value must have to be changed by it.
+    pub(crate) touches: Classes,
+}
+
+impl Chain {
+    fn new(transformations: &[Transformation]) -> Self {
+        let touches = transformations.iter().map(|each| each.touches());
+        Self {
+            transformations: transformations.to_vec(),
+            touches: touches.fold(Classes::default(), Classes::and),
+        }
+    }
+}
+
+/// The values of one variable, as one chain makes them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unit {
+    pub(crate) variable: Variable,
+    pub(crate) chain: u32,
+    /// The same values as they are.
+    pub(crate) base: u32,
+}
+
+/// All literals of a rule set, its chains, and the values they are applied to.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    automaton: Option<AhoCorasick>,
+    /// The conditions of each literal.
+    owners: Vec<Vec<u32>>,
+    /// Conditions with literals.
+    conditions: u32,
+    chains: Vec<Chain>,
+    units: Vec<Unit>,
+}
+
+/// A plan while rules are added to it.
+#[derive(Default)]
+struct Draft {
+    plan: Plan,
+    chains: HashMap<Vec<Transformation>, u32>,
+    units: HashMap<(Variable, u32), u32>,
+    literals: HashMap<Vec<u8>, Vec<u32>>,
+}
+
+impl Plan {
+    /// Makes the plan of rules, and tells each condition its part of it.
+    pub(crate) fn of<'r>(rules: impl Iterator<Item = &'r mut Rule>) -> Self {
+        let mut draft = Draft::default();
+        draft.chain(&[]);
+        for rule in rules {
+            for link in &mut rule.links {
+                if let Some(condition) = &mut link.condition {
+                    let variables = link.targets.iter().map(|target| target.pattern.variable);
+                    draft.add(condition, variables);
+                }
+            }
+        }
+        draft.finish()
+    }
+
+    /// How many conditions have literals.
+    pub(crate) fn conditions(&self) -> usize {
+        self.conditions as usize
+    }
+
+    /// A chain by its number.
+    pub(crate) fn chain(&self, number: u32) -> &Chain {
+        &self.chains[number as usize]
+    }
+
+    /// The units.
+    pub(crate) fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// Tells of each condition that has a literal in the value, perhaps more than once.
+    pub(crate) fn find(&self, value: &[u8], mut told: impl FnMut(u32)) {
+        let Some(automaton) = &self.automaton else {
+            return;
+        };
+        for found in automaton.find_overlapping_iter(value) {
+            self.owners[found.pattern()]
+                .iter()
+                .for_each(|&condition| told(condition));
+        }
+    }
+}
+
+impl Draft {
+    fn add(&mut self, condition: &mut Condition, variables: impl Iterator<Item = Variable>) {
+        if condition.multi_match {
+            // It looks at the value before each step, not behind the last alone.
+            return;
+        }
+        let literals = match condition.negated {
+            false => condition.operator.literals(),
+            true => None,
+        };
+        if let Some(literals) = literals {
+            let number = self.plan.conditions;
+            self.plan.conditions += 1;
+            condition.number = Some(number);
+            for literal in literals {
+                self.literals.entry(literal).or_default().push(number);
+            }
+        }
+        let chain = self.chain(&condition.transformations);
+        condition.chain = chain;
+        condition.units = variables
+            .map(|variable| variable.is_settled().then(|| self.unit(variable, chain)))
+            .collect();
+    }
+
+    fn chain(&mut self, transformations: &[Transformation]) -> u32 {
+        if let Some(known) = self.chains.get(transformations) {
+            return *known;
+        }
+        let number = self.plan.chains.len() as u32;
+        self.chains.insert(transformations.to_vec(), number);
+        self.plan.chains.push(Chain::new(transformations));
+        number
+    }
+
+    fn unit(&mut self, variable: Variable, chain: u32) -> u32 {
+        if let Some(known) = self.units.get(&(variable, chain)) {
+            return *known;
+        }
+        let base = (chain != 0).then(|| self.unit(variable, 0));
+        let number = self.plan.units.len() as u32;
+        self.units.insert((variable, chain), number);
+        self.plan.units.push(Unit {
+            variable,
+            chain,
+            base: base.unwrap_or(number),
+        });
+        number
+    }
+
+    fn finish(mut self) -> Plan {
+        let (literals, owners): (Vec<_>, Vec<_>) = self.literals.into_iter().unzip();
+        // It fails only for more literals than any rule set has; then all rules look.
+        let automaton = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(literals);
+        match automaton {
+            Ok(automaton) => {
+                self.plan.automaton = Some(automaton);
+                self.plan.owners = owners;
+            }
+            Err(_) => self.plan.conditions = 0,
+        }
+        self.plan
+    }
+}

@@ -1,0 +1,71 @@
+//! With and without the prefilter, everything is found alike.
+
+use std::{sync::Arc, time::SystemTime};
+
+use crate::{
+    AuditRecord, EngineMode, NoFiles, RuleSet, RuleText, Transaction, TransactionOptions, baseline,
+};
+
+/// Rules whose chains, selectors and operators the baseline does not have.
+const MORE: &str = r#"
+SecRule ARGS|!ARGS:free|REQUEST_HEADERS:X-Test "@rx (?i)un(?:ion|ite)\s+select" "id:1,phase:2,pass,t:none,t:urlDecodeUni,t:replaceComments,t:compressWhitespace,setvar:tx.a=+1"
+SecRule ARGS_NAMES|ARGS "@pm <script javascript: onload" "id:2,phase:2,pass,t:none,t:htmlEntityDecode,t:jsDecode,capture,chain"
+SecRule MATCHED_VARS "!@contains harmless" "setvar:tx.b=%{matched_var}"
+SecRule &ARGS "@ge 2" "id:3,phase:2,pass"
+SecRule ARGS "!@rx ^[a-z ]*$" "id:4,phase:2,pass,t:none,t:lowercase"
+SecRule ARGS "@streq passwd" "id:5,phase:2,pass,t:none,t:cmdLine"
+SecRule ARGS "@beginsWith etc/" "id:6,phase:2,pass,t:none,t:normalizePath,multiMatch"
+SecRule TX:a "@eq 1" "id:7,phase:2,pass"
+SecRule ARGS "@endsWith SHADOW" "id:8,phase:2,pass,t:none,t:uppercase"
+"#;
+
+fn rules() -> RuleSet {
+    let more = RuleText {
+        name: "more".into(),
+        text: MORE.into(),
+    };
+    RuleSet::compile(&[baseline(), more], &NoFiles).unwrap()
+}
+
+fn record(rules: &Arc<RuleSet>, query: &str, header: &str) -> AuditRecord {
+    let options = TransactionOptions::new(
+        EngineMode::DetectionOnly,
+        "1".into(),
+        SystemTime::UNIX_EPOCH,
+    );
+    let mut transaction = Transaction::begin(Arc::clone(rules), options);
+    transaction.request_line(b"GET", format!("/?{query}").as_bytes(), "HTTP/1.1");
+    transaction.request_header(b"Host", b"shop.example");
+    transaction.request_header(b"X-Test", header.as_bytes());
+    let _ = transaction.request_headers_end();
+    let _ = transaction.request_body_end();
+    transaction.finish()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+    #[test]
+    fn what_matches_is_the_same(
+        query in "(a|free|x)=((UNION|union|/\\*x\\*/|%20|\\+|select|<script|&lt;script|\\\\u003cscript|javascript:|harmless|p'asswd|PASSWD|etc/\\./|./etc/|shadow|' or 1=1|%00|\\.\\./|[a-z0-9%])){0,5}(&(b|union select)=((alert\\(1\\)|<svg onload|[a-z ;'\"])){0,4}){0,2}",
+        header in "((union|unite|select| |/\\*\\*/|[a-z])){0,5}",
+    ) {
+        thread_local! {
+            static BOTH: (Arc<RuleSet>, Arc<RuleSet>) = {
+                let mut without = rules();
+                without.forget_plan();
+                (Arc::new(rules()), Arc::new(without))
+            };
+        }
+        let (with, without) = BOTH.with(|(with, without)| {
+            (record(with, &query, &header), record(without, &query, &header))
+        });
+        proptest::prop_assert_eq!(with, without);
+    }
+}
+
+#[test]
+fn most_conditions_have_literals() {
+    let rules = rules();
+    let all: usize = (1..=5).map(|phase| rules.phase(phase).len()).sum();
+    assert!(rules.plan().conditions() * 2 > all, "{all}");
+}

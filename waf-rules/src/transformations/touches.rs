@@ -1,0 +1,130 @@
+//! Which bytes a transformation can change.
+//!
+//! Nearly every value has none of them, and then no chain needs to be applied to it: one
+//! look at its bytes tells.
+
+use super::Transformation;
+
+/// A set of classes of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Classes(u16);
+
+impl Classes {
+    const UPPER: Self = Self(1);
+    const LOWER: Self = Self(1 << 1);
+    const SPACE: Self = Self(1 << 2);
+    const NUL: Self = Self(1 << 3);
+    /// `%` and `+`.
+    const ESCAPE: Self = Self(1 << 4);
+    const AMPERSAND: Self = Self(1 << 5);
+    const BACKSLASH: Self = Self(1 << 6);
+    const SLASH: Self = Self(1 << 7);
+    const DOT: Self = Self(1 << 8);
+    /// `-`, `#` and `<`, with which comments begin.
+    const COMMENT: Self = Self(1 << 9);
+    /// `"`, `'`, `^`, `,` and `;`.
+    const SHELL: Self = Self(1 << 10);
+    const HIGH: Self = Self(1 << 11);
+    const ZERO: Self = Self(1 << 12);
+    /// In every value.
+    const ALWAYS: Self = Self(1 << 15);
+
+    /// Letters, which comparisons without regard to case do not tell apart.
+    pub(crate) const CASE: Self = Self(Self::UPPER.0 | Self::LOWER.0);
+
+    /// The classes of the bytes of a value.
+    pub(crate) fn of(value: &[u8]) -> Self {
+        let bits = value.iter().fold(Self::ALWAYS.0, |bits, byte| {
+            bits | TABLE[usize::from(*byte)]
+        });
+        Self(bits)
+    }
+
+    /// All of one and of another.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Without those of another.
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether there is a class that both have.
+    pub(crate) const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// The classes of each byte.
+static TABLE: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'A'..=b'Z' => Classes::UPPER.0,
+            b'a'..=b'z' => Classes::LOWER.0,
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => Classes::SPACE.0,
+            0 => Classes::NUL.0,
+            b'%' | b'+' => Classes::ESCAPE.0,
+            b'&' => Classes::AMPERSAND.0,
+            b'\\' => Classes::BACKSLASH.0,
+            b'/' => Classes::SLASH.0,
+            b'.' => Classes::DOT.0,
+            b'-' | b'#' | b'<' => Classes::COMMENT.0,
+            b'"' | b'\'' | b'^' | b',' | b';' => Classes::SHELL.0,
+            0x80..=0xff => Classes::HIGH.0,
+            b'0' => Classes::ZERO.0,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
+impl Transformation {
+    /// The classes of which a value must have a byte to be changed.
+    pub(crate) fn touches(self) -> Classes {
+        match self {
+            Self::Base64Decode
+            | Self::Base64DecodeExt
+            | Self::Base64Encode
+            | Self::HexDecode
+            | Self::HexEncode
+            | Self::Length
+            | Self::Md5
+            | Self::ParityEven7Bit
+            | Self::ParityOdd7Bit
+            | Self::Sha1
+            | Self::UrlEncode => Classes::ALWAYS,
+            Self::CmdLine => [
+                Classes::UPPER,
+                Classes::SPACE,
+                Classes::BACKSLASH,
+                Classes::SHELL,
+            ]
+            .into_iter()
+            .fold(Classes::default(), Classes::and),
+            Self::CompressWhitespace
+            | Self::RemoveWhitespace
+            | Self::Trim
+            | Self::TrimLeft
+            | Self::TrimRight => Classes::SPACE,
+            Self::CssDecode | Self::EscapeSeqDecode | Self::JsDecode => Classes::BACKSLASH,
+            Self::HtmlEntityDecode => Classes::AMPERSAND,
+            Self::Lowercase => Classes::UPPER,
+            Self::NormalizePath
+            | Self::NormalizePathOld
+            | Self::NormalizePathWin
+            | Self::NormalizePathWinOld => Classes::SLASH.and(Classes::DOT).and(Classes::BACKSLASH),
+            Self::ParityZero7Bit | Self::Utf8ToUnicode => Classes::HIGH,
+            Self::RemoveComments | Self::RemoveCommentsChar | Self::ReplaceComments => {
+                Classes::SLASH.and(Classes::COMMENT)
+            }
+            Self::RemoveNulls | Self::ReplaceNulls => Classes::NUL,
+            Self::SqlHexDecode => Classes::ZERO,
+            Self::Uppercase => Classes::LOWER,
+            Self::UrlDecode | Self::UrlDecodeUni => Classes::ESCAPE,
+        }
+    }
+}
