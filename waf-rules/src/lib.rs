@@ -40,6 +40,7 @@ mod audit;
 mod body;
 mod compile;
 mod error;
+mod inject;
 mod limits;
 mod operators;
 mod prefilter;

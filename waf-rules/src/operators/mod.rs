@@ -8,6 +8,7 @@ pub(crate) mod compare;
 mod contains_word;
 mod dialect;
 mod find;
+mod injection;
 mod ip_match;
 mod pm;
 mod rx;
@@ -17,8 +18,8 @@ use self::{
     byte_range::ByteRange, compare::Comparison, find::find, ip_match::IpMatch, pm::Pm, rx::Rx,
 };
 use crate::{
-    error::Complaint, prefilter::is_rare, source::RuleSource, transaction::State,
-    variables::Expansion,
+    error::Complaint, inject::is_html_injection, prefilter::is_rare, source::RuleSource,
+    transaction::State, variables::Expansion,
 };
 
 /// An operator with its argument.
@@ -27,6 +28,8 @@ pub(crate) enum Operator {
     BeginsWith(Expansion),
     Contains(Expansion),
     ContainsWord(Expansion),
+    DetectSqli,
+    DetectXss,
     EndsWith(Expansion),
     Compare(Comparison, Expansion),
     IpMatch(IpMatch),
@@ -41,8 +44,8 @@ pub(crate) enum Operator {
     Within(Expansion),
 }
 
-/// What an operator found: the groups of `@rx`, the words of `@pm`. Empty
-/// where the rule does not capture.
+/// What an operator found: the groups of `@rx`, the words of `@pm`, the
+/// fingerprint of `@detectSQLi`. Empty where the rule does not capture.
 pub(crate) type Captures = Vec<Vec<u8>>;
 
 /// Names of the operators that are here.
@@ -50,6 +53,8 @@ const KNOWN: &[&str] = &[
     "beginsWith",
     "contains",
     "containsWord",
+    "detectSQLi",
+    "detectXSS",
     "endsWith",
     "eq",
     "ge",
@@ -73,8 +78,6 @@ const KNOWN: &[&str] = &[
 
 /// Names of the operators of ModSecurity that are not.
 const REFUSED: &[&str] = &[
-    "detectSQLi",
-    "detectXSS",
     "fuzzyHash",
     "geoLookup",
     "gsbLookup",
@@ -120,6 +123,8 @@ impl Operator {
             "beginswith" => Self::BeginsWith(text()?),
             "contains" | "strmatch" => Self::Contains(text()?),
             "containsword" => Self::ContainsWord(text()?),
+            "detectsqli" => Self::DetectSqli,
+            "detectxss" => Self::DetectXss,
             "endswith" => Self::EndsWith(text()?),
             "eq" => number(Comparison::Equal)?,
             "ge" => number(Comparison::GreaterOrEqual)?,
@@ -168,6 +173,8 @@ impl Operator {
             | Self::StrEq(text) => one(text),
             Self::NoMatch => Some(Vec::new()),
             Self::Compare(..)
+            | Self::DetectSqli
+            | Self::DetectXss
             | Self::IpMatch(_)
             | Self::UnconditionalMatch
             | Self::ValidateByteRange(_)
@@ -182,6 +189,8 @@ impl Operator {
         let holds = match self {
             Self::Rx(rx) => return rx.find(value, capture),
             Self::Pm(pm) => return pm.find(value, capture),
+            Self::DetectSqli => return injection::sql(value, capture),
+            Self::DetectXss => is_html_injection(value),
             Self::BeginsWith(text) => value.starts_with(&text.expand(state)),
             Self::Contains(text) => find(value, &text.expand(state)).is_some(),
             Self::ContainsWord(text) => contains_word::contains_word(value, &text.expand(state)),

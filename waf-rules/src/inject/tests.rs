@@ -1,0 +1,103 @@
+//! The answers of the C library, which `fuzz/` records in `data/answers.txt`.
+
+use std::time::{Duration, Instant};
+
+use super::{is_html_injection, sql_fingerprint};
+
+/// A line is the fingerprint or `-`, `html` or `-`, and the value with bytes in `%xx`.
+#[test]
+fn answers_are_those_of_the_c_library() {
+    let lines = include_str!("data/answers.txt").lines();
+    let mut wrong = Vec::new();
+    for line in lines {
+        let mut parts = line.splitn(3, ' ');
+        let mut part = || parts.next().unwrap();
+        let (sql, html, value) = (part(), part(), unescape(part()));
+        let fingerprint = sql_fingerprint(&value);
+        let fingerprint = fingerprint
+            .as_ref()
+            .map_or(&b"-"[..], |found| found.as_bytes());
+        if fingerprint != sql.as_bytes() || is_html_injection(&value) != (html == "html") {
+            wrong.push(line);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_part_of_a_value_has_an_answer() {
+    let value = b"<a href=\"&#x6a;ava\" onx='`y`'><!--[if-!> -->1' /**/ || @@`x` $a$b$a$ q'[c]' u&'d' x'0f' {`` 1.e5 --";
+    for end in 0..=value.len() {
+        for start in 0..end {
+            sql_fingerprint(&value[start..end]);
+            is_html_injection(&value[start..end]);
+        }
+    }
+}
+
+/// Where a search goes over the same bytes again and again, some of these take minutes.
+#[test]
+fn long_values_take_no_long_time() {
+    let units = [
+        "'",
+        "\\'",
+        "''",
+        "\\",
+        "$a",
+        "$$",
+        "$a$b",
+        "q'a",
+        "b'0",
+        "/*",
+        "*/",
+        "-",
+        "<!--",
+        "<%",
+        "]]>",
+        "<",
+        "</",
+        "<a ",
+        "a=",
+        "/",
+        "&#0",
+        "on",
+        "1+",
+        "(",
+        "a.",
+        "@",
+        "`",
+        "{a",
+        "[",
+        "1e",
+        "not ",
+        "union ",
+        "<!---\0",
+        "<%%",
+        "<![CDATA[]",
+        "\0",
+    ];
+    let starts = ["", "'", "<!--"];
+    for unit in units {
+        for start in starts {
+            let value = [start, &unit.repeat(1 << 15)].concat();
+            let begun = Instant::now();
+            sql_fingerprint(value.as_bytes());
+            is_html_injection(value.as_bytes());
+            let taken = begun.elapsed();
+            assert!(
+                taken < Duration::from_secs(5),
+                "{start}{unit}... took {taken:?}"
+            );
+        }
+    }
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut parts = text.split('%');
+    let mut value = parts.next().unwrap().as_bytes().to_vec();
+    for part in parts {
+        value.push(u8::from_str_radix(&part[..2], 16).unwrap());
+        value.extend_from_slice(part[2..].as_bytes());
+    }
+    value
+}
