@@ -71,6 +71,7 @@ pub(crate) enum Setting {
     ResponseBodyMimeType(Vec<String>),
     ArgumentsLimit(usize),
     ArgumentSeparator(u8),
+    CollectionTimeout(u64),
     ComponentSignature(String),
 }
 

@@ -36,6 +36,7 @@ const DIRECTIVES: &[&str] = &[
     "SecResponseBodyMimeType",
     "SecArgumentsLimit",
     "SecArgumentSeparator",
+    "SecCollectionTimeout",
     "SecComponentSignature",
 ];
 
@@ -51,7 +52,6 @@ const OF_THE_GATEWAY: &[&str] = &[
     "SecAuditLogRelevantStatus",
     "SecAuditLogStorageDir",
     "SecAuditLogType",
-    "SecCollectionTimeout",
     "SecCookieFormat",
     "SecDataDir",
     "SecDebugLog",
@@ -209,6 +209,7 @@ fn with_one_argument(lower: &str, word: &Text) -> Result<DirectiveKind, RuleErro
         "secargumentslimit" => Setting::ArgumentsLimit(number(word)?),
         "secrequestbodylimitaction" => Setting::RequestBodyLimitAction(over_limit(word)?),
         "secresponsebodylimitaction" => Setting::ResponseBodyLimitAction(over_limit(word)?),
+        "seccollectiontimeout" => Setting::CollectionTimeout(number(word)? as u64),
         "secargumentseparator" => match word.value.as_bytes() {
             [byte] => Setting::ArgumentSeparator(*byte),
             _ => return Err(Complaint::new("the separator is one character").at(&word.place(0))),

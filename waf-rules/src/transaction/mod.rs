@@ -32,6 +32,7 @@ pub(crate) use state::{Control, State};
 use crate::{
     actions::Scope,
     audit::{AuditRecord, Match, escaped},
+    collections::{Collections, OpenCollections},
     compile::RuleSet,
     limits::Limits,
     operators::compare::number,
@@ -50,6 +51,9 @@ pub struct TransactionOptions {
     pub unique_id: String,
     /// The time at which the request began.
     pub time: SystemTime,
+    /// What rules remember from one transaction to the next. Without it,
+    /// collections end with the transaction.
+    pub collections: Option<Arc<Collections>>,
 }
 
 impl TransactionOptions {
@@ -60,6 +64,7 @@ impl TransactionOptions {
             limits: Limits::default(),
             unique_id,
             time,
+            collections: None,
         }
     }
 }
@@ -153,6 +158,7 @@ impl Transaction {
             response_body_truncated: false,
             response_body_visible: false,
             tx: BTreeMap::new(),
+            collections: OpenCollections::new(options.collections),
             matched_vars: Fields::default(),
             current: Arc::default(),
             control,
