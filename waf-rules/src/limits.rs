@@ -51,8 +51,18 @@ pub struct Limits {
     pub max_cookies: usize,
     /// Depth of nesting in a JSON body. Default 512; deeper is a body error.
     pub max_json_depth: usize,
+    /// Depth of nesting in an XML body. Default 256, as in libxml2; deeper is a
+    /// body error.
+    pub max_xml_depth: usize,
+    /// Attributes of an XML body. Default 10,000; more is a body error.
+    pub max_xml_attributes: usize,
     /// Parts of a multipart body. Default 1000; more is a body error.
     pub max_multipart_parts: usize,
+    /// Files of a multipart body. Default 1000; more is
+    /// `MULTIPART_FILE_LIMIT_EXCEEDED`, and so `MULTIPART_STRICT_ERROR`.
+    ///
+    /// The smaller of this and `SecUploadFileLimit` counts.
+    pub max_multipart_files: usize,
     /// Values that may match in one rule chain. Default 2000. More is refused
     /// with 400, because a later link of the chain could not see all of them.
     pub max_matches: usize,
@@ -86,7 +96,10 @@ impl Default for Limits {
             max_headers: 500,
             max_cookies: 500,
             max_json_depth: 512,
+            max_xml_depth: 256,
+            max_xml_attributes: 10_000,
             max_multipart_parts: 1000,
+            max_multipart_files: 1000,
             max_matches: 2000,
             max_audit_matches: 100,
             max_audit_value_bytes: 256,

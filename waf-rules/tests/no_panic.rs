@@ -88,6 +88,7 @@ const TYPES: &[&str] = &[
     "application/x-www-form-urlencoded",
     "multipart/form-data; boundary=b",
     "text/plain",
+    "text/xml",
     "\"",
     "",
 ];

@@ -1,42 +1,22 @@
-//! `Content-Type`: type and parameters (RFC 9110, section 8.3).
+//! `Content-Type` (RFC 9110, section 8.3).
 
 /// A parsed header value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ContentType {
+    /// As it was sent.
+    pub(crate) raw: Vec<u8>,
     /// Type and subtype, in lower case.
     pub(crate) essence: Vec<u8>,
-    /// Names in lower case, values without their quotes.
-    pub(crate) parameters: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl ContentType {
-    /// Parses a value; what is not a parameter is passed over.
+    /// Parses a value.
     pub(crate) fn parse(value: &[u8]) -> Self {
-        let mut parts = split(value).into_iter();
-        let essence = parts
-            .next()
-            .unwrap_or_default()
-            .trim_ascii()
-            .to_ascii_lowercase();
-        let parameters = parts
-            .filter_map(|part| {
-                let equals = part.iter().position(|byte| *byte == b'=')?;
-                let name = part[..equals].trim_ascii().to_ascii_lowercase();
-                Some((name, unquoted(part[equals + 1..].trim_ascii())))
-            })
-            .collect();
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
         Self {
-            essence,
-            parameters,
+            raw: value.to_vec(),
+            essence: essence.trim_ascii().to_ascii_lowercase(),
         }
-    }
-
-    /// Iterates the values of a parameter.
-    pub(crate) fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.parameters
-            .iter()
-            .filter(move |(known, _)| known == name)
-            .map(|(_, value)| value.as_slice())
     }
 }
 

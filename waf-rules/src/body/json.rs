@@ -31,11 +31,9 @@ pub(super) fn parse(body: &[u8], options: &ParseOptions<'_>) -> Parsed {
     match reader.document(&mut parsed) {
         Ok(()) => {}
         Err(Stop::End) if options.truncated => {}
-        Err(Stop::End) => parsed.fail("JSON: the text ends too early"),
+        Err(Stop::End) => parsed.fail("the text ends too early"),
         Err(Stop::TooManyArguments) => {}
-        Err(Stop::Problem(problem)) => {
-            parsed.fail(format!("JSON: {problem} at byte {}", reader.at))
-        }
+        Err(Stop::Problem(problem)) => parsed.fail(format!("{problem} at byte {}", reader.at)),
     }
     parsed
 }

@@ -12,9 +12,12 @@ mod content_type;
 mod json;
 mod multipart;
 mod urlencoded;
+mod xml;
 
 pub(crate) use content_type::ContentType;
-pub(crate) use urlencoded::arguments;
+pub(crate) use multipart::MultipartFlags;
+pub(crate) use urlencoded::{arguments, has_invalid_escape};
+pub(crate) use xml::Xml;
 
 use crate::{error::Complaint, limits::Limits, transaction::Fields};
 
@@ -24,6 +27,7 @@ pub(crate) enum Processor {
     UrlEncoded,
     Json,
     Multipart,
+    Xml,
 }
 
 impl Processor {
@@ -33,20 +37,18 @@ impl Processor {
             Self::UrlEncoded => "URLENCODED",
             Self::Json => "JSON",
             Self::Multipart => "MULTIPART",
+            Self::Xml => "XML",
         }
     }
 
     /// Finds a processor by its SecLang name.
     pub(crate) fn find(name: &str) -> Result<Self, Complaint> {
-        let all = [Self::UrlEncoded, Self::Json, Self::Multipart];
+        let all = [Self::UrlEncoded, Self::Json, Self::Multipart, Self::Xml];
         match all
             .iter()
             .find(|processor| processor.name().eq_ignore_ascii_case(name))
         {
             Some(found) => Ok(*found),
-            None if name.eq_ignore_ascii_case("XML") => {
-                Err(Complaint::unsupported("body processor", name))
-            }
             None => Err(Complaint::unknown(
                 "body processor",
                 name,
@@ -57,15 +59,24 @@ impl Processor {
 
     /// Chooses the processor of a content type.
     ///
-    /// JSON is chosen here, not by a rule as in the recommended configuration of
-    /// ModSecurity, so that a rule set without that rule is not blind to it.
+    /// JSON and XML are chosen here, not by a rule as in the recommended configuration of
+    /// ModSecurity, so that a rule set without that rule is not blind to them.
+    /// Whatever begins like a form is one, as in ModSecurity: a backend may
+    /// not care for what follows.
     pub(crate) fn of(content_type: &ContentType) -> Option<Self> {
         match content_type.essence.as_slice() {
-            b"application/x-www-form-urlencoded" => Some(Self::UrlEncoded),
-            b"multipart/form-data" => Some(Self::Multipart),
+            form if form.starts_with(b"application/x-www-form-urlencoded") => {
+                Some(Self::UrlEncoded)
+            }
+            form if form.starts_with(b"multipart/form-data") => Some(Self::Multipart),
             b"application/json" | b"text/json" | b"application/x-json" => Some(Self::Json),
             other if other.starts_with(b"application/") && other.ends_with(b"+json") => {
                 Some(Self::Json)
+            }
+            b"application/xml" | b"text/xml" => Some(Self::Xml),
+            // Drawings declare entities of their own; as a type of images they stay whole.
+            other if other.starts_with(b"application/") && other.ends_with(b"+xml") => {
+                Some(Self::Xml)
             }
             _ => None,
         }
@@ -81,19 +92,25 @@ impl Processor {
         content_type: &ContentType,
         options: &ParseOptions<'_>,
     ) -> Parsed {
-        match self {
-            Self::UrlEncoded => {
-                let mut parsed = Parsed::default();
-                parsed.too_many_arguments = !arguments(
-                    body,
-                    options.separator,
-                    options.max_arguments,
-                    &mut parsed.arguments,
-                );
-                parsed
-            }
+        let mut parsed = match self {
+            Self::UrlEncoded => urlencoded::parse(body, options),
             Self::Json => json::parse(body, options),
             Self::Multipart => multipart::parse(body, content_type, options),
+            Self::Xml => xml::parse(body, options),
+        };
+        if let Some(problem) = &mut parsed.problem {
+            problem.insert_str(0, self.prefix());
+        }
+        parsed
+    }
+
+    /// What `REQBODY_ERROR_MSG` begins with, as in ModSecurity.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::UrlEncoded => "URLENCODED parsing error: ",
+            Self::Json => "JSON parsing error: ",
+            Self::Multipart => "Multipart parsing error: ",
+            Self::Xml => "XML parsing error: ",
         }
     }
 }
@@ -115,12 +132,20 @@ pub(crate) struct Parsed {
     pub(crate) arguments: Fields,
     /// Field names with file names.
     pub(crate) files: Fields,
+    /// Bytes of each of `files`.
     pub(crate) files_sizes: Vec<usize>,
+    /// Bytes of all files; one with two names counts once.
+    pub(crate) files_bytes: usize,
+    pub(crate) part_names: Vec<Vec<u8>>,
+    /// Field names with header lines.
     pub(crate) part_headers: Fields,
+    pub(crate) multipart: MultipartFlags,
+    pub(crate) xml: Option<Xml>,
+    /// A `%` without two hexadecimal digits in a form.
+    pub(crate) invalid_escape: bool,
     /// Bytes that are not file content, where they differ from the whole.
     pub(crate) text_bytes: Option<usize>,
     pub(crate) too_many_arguments: bool,
-    pub(crate) unmatched_boundary: bool,
     pub(crate) problem: Option<String>,
 }
 

@@ -1,6 +1,29 @@
 //! Forms and queries: `name=value&…`.
 
+use super::{ParseOptions, Parsed};
 use crate::{transaction::Fields, transformations::url_decode};
+
+/// Parses a form. Nothing in it is a problem; an invalid escape is noted.
+pub(super) fn parse(body: &[u8], options: &ParseOptions<'_>) -> Parsed {
+    let mut parsed = Parsed {
+        invalid_escape: has_invalid_escape(body),
+        ..Parsed::default()
+    };
+    parsed.too_many_arguments = !arguments(
+        body,
+        options.separator,
+        options.max_arguments,
+        &mut parsed.arguments,
+    );
+    parsed
+}
+
+/// Tells whether a `%` is not followed by two hexadecimal digits.
+pub(crate) fn has_invalid_escape(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', text).any(|at| {
+        !matches!(text.get(at + 1..at + 3), Some(digits) if digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
 
 /// Appends the decoded fields of a form or query to `fields`.
 ///

@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     json_depth: Option<usize>,
     arguments: Option<usize>,
     collection_timeout: Option<u64>,
+    files: Option<usize>,
     signatures: Vec<String>,
 }
 
@@ -39,6 +40,7 @@ impl Settings {
             Setting::ResponseBodyLimitAction(action) => self.response_over_limit = Some(action),
             Setting::ResponseBodyMimeType(types) => self.response_types = Some(types),
             Setting::ArgumentsLimit(count) => self.arguments = Some(count),
+            Setting::UploadFileLimit(count) => self.files = Some(count),
             Setting::ArgumentSeparator(byte) => self.argument_separator = Some(byte),
             Setting::CollectionTimeout(seconds) => self.collection_timeout = Some(seconds),
             Setting::ComponentSignature(signature) => self.signatures.push(signature),
@@ -57,6 +59,7 @@ impl Settings {
         );
         narrow(&mut limits.max_json_depth, self.json_depth);
         narrow(&mut limits.max_arguments, self.arguments);
+        narrow(&mut limits.max_multipart_files, self.files);
         limits.request_over_limit = self.request_over_limit.unwrap_or(limits.request_over_limit);
         limits.response_over_limit = self
             .response_over_limit

@@ -70,6 +70,7 @@ pub(crate) enum Setting {
     ResponseBodyLimitAction(BodyOverLimit),
     ResponseBodyMimeType(Vec<String>),
     ArgumentsLimit(usize),
+    UploadFileLimit(usize),
     ArgumentSeparator(u8),
     CollectionTimeout(u64),
     ComponentSignature(String),

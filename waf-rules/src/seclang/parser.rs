@@ -34,6 +34,7 @@ const DIRECTIVES: &[&str] = &[
     "SecResponseBodyLimit",
     "SecResponseBodyLimitAction",
     "SecResponseBodyMimeType",
+    "SecUploadFileLimit",
     "SecArgumentsLimit",
     "SecArgumentSeparator",
     "SecCollectionTimeout",
@@ -64,7 +65,6 @@ const OF_THE_GATEWAY: &[&str] = &[
     "SecTmpSaveUploadedFiles",
     "SecUnicodeMapFile",
     "SecUploadDir",
-    "SecUploadFileLimit",
     "SecUploadFileMode",
     "SecUploadKeepFiles",
 ];
@@ -206,6 +206,7 @@ fn with_one_argument(lower: &str, word: &Text) -> Result<DirectiveKind, RuleErro
         "secrequestbodynofileslimit" => Setting::RequestBodyNoFilesLimit(number(word)?),
         "secrequestbodyjsondepthlimit" => Setting::RequestBodyJsonDepthLimit(number(word)?),
         "secresponsebodylimit" => Setting::ResponseBodyLimit(number(word)?),
+        "secuploadfilelimit" => Setting::UploadFileLimit(number(word)?),
         "secargumentslimit" => Setting::ArgumentsLimit(number(word)?),
         "secrequestbodylimitaction" => Setting::RequestBodyLimitAction(over_limit(word)?),
         "secresponsebodylimitaction" => Setting::ResponseBodyLimitAction(over_limit(word)?),

@@ -26,6 +26,7 @@ impl Transaction {
         state.path = percent_decoded(path);
         state.query = query.to_vec();
         state.args_get.clear();
+        state.invalid_escape = body::has_invalid_escape(query);
         let separator = self.rules.settings().argument_separator.unwrap_or(b'&');
         if !body::arguments(
             query,
@@ -159,10 +160,15 @@ impl Transaction {
         }
         self.state.processor = processor;
         // A body that no parser takes apart is looked at as a whole. So is what
-        // a cut has left, since its parser may stop early, and a form.
+        // a cut has left, since its parser may stop early, and a form. Where no
+        // rule asked for XML, none may look at what is taken out of it.
         self.state.request_body_visible = self.state.control.force_request_body
             || self.state.request_body_truncated
-            || !matches!(processor, Some(Processor::Json | Processor::Multipart));
+            || match processor {
+                Some(Processor::Json | Processor::Multipart) => false,
+                Some(Processor::Xml) => self.state.control.processor.is_none(),
+                Some(Processor::UrlEncoded) | None => true,
+            };
         let Some(processor) = self.state.processor else {
             return;
         };
@@ -177,7 +183,7 @@ impl Transaction {
             truncated: self.state.request_body_truncated,
         };
         let parsed = processor.parse(&self.state.request_body, &content_type, &options);
-        self.take(processor, parsed);
+        self.take(parsed);
     }
 
     /// Reads the first `Content-Type`; the baseline refuses a second one.
@@ -188,7 +194,7 @@ impl Transaction {
             .unwrap_or_default()
     }
 
-    fn take(&mut self, processor: Processor, parsed: Parsed) {
+    fn take(&mut self, parsed: Parsed) {
         if parsed.too_many_arguments {
             self.refuse(400, "too many arguments");
         }
@@ -199,12 +205,14 @@ impl Transaction {
             self.request_over_limit("the text of the request body is too long");
         }
         let state = &mut self.state;
-        state.multipart_strict_error =
-            processor == Processor::Multipart && parsed.problem.is_some();
-        state.multipart_unmatched_boundary = parsed.unmatched_boundary;
+        state.multipart = parsed.multipart;
+        state.xml = parsed.xml;
+        state.invalid_escape |= parsed.invalid_escape;
         state.args_post = parsed.arguments;
         state.files = parsed.files;
         state.files_sizes = parsed.files_sizes;
+        state.files_bytes = parsed.files_bytes;
+        state.part_names = parsed.part_names;
         state.part_headers = parsed.part_headers;
         state.body_error = parsed.problem;
     }

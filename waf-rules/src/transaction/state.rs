@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{Connection, Fields};
 use crate::{
-    body::Processor,
+    body::{MultipartFlags, Processor, Xml},
     collections::OpenCollections,
     compile::{Description, RuleSelection},
     limits::Limits,
@@ -47,8 +47,12 @@ pub(crate) struct State {
     pub(crate) files: Fields,
     pub(crate) files_sizes: Vec<usize>,
     pub(crate) part_headers: Fields,
-    pub(crate) multipart_strict_error: bool,
-    pub(crate) multipart_unmatched_boundary: bool,
+    pub(crate) files_bytes: usize,
+    pub(crate) part_names: Vec<Vec<u8>>,
+    pub(crate) multipart: MultipartFlags,
+    pub(crate) xml: Option<Xml>,
+    /// `URLENCODED_ERROR`, of the query or of a form.
+    pub(crate) invalid_escape: bool,
 
     pub(crate) response_status: Option<u16>,
     pub(crate) response_protocol: String,

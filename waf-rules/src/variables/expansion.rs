@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Variable, values::visit};
+use super::{Variable, XML_ATTRIBUTES, XML_TEXT, values::visit};
 use crate::{error::Complaint, transaction::State};
 
 /// A text whose `%{…}` are replaced when it is used.
@@ -88,6 +88,12 @@ fn part(inside: &str) -> Result<Part, Complaint> {
         None => (inside, None),
     };
     let variable = Variable::find(name.trim())?;
+    let is_xml_path = |key: &Vec<u8>| [XML_TEXT, XML_ATTRIBUTES].contains(&key.as_slice());
+    if variable == Variable::Xml && !key.as_ref().is_some_and(is_xml_path) {
+        return Err(Complaint::new(format!(
+            "XML path in %{{{inside}}} is not supported"
+        )));
+    }
     if key.is_some() && !variable.is_collection() {
         return Err(Complaint::new(format!(
             "{} is one value and takes no name",

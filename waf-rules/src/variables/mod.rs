@@ -58,9 +58,22 @@ variables! {
     MatchedVarName "MATCHED_VAR_NAME" one,
     MatchedVars "MATCHED_VARS" many,
     MatchedVarsNames "MATCHED_VARS_NAMES" many,
+    MultipartBoundaryQuoted "MULTIPART_BOUNDARY_QUOTED" one,
+    MultipartBoundaryWhitespace "MULTIPART_BOUNDARY_WHITESPACE" one,
+    MultipartCrlfLfLines "MULTIPART_CRLF_LF_LINES" one,
+    MultipartDataAfter "MULTIPART_DATA_AFTER" one,
+    MultipartDataBefore "MULTIPART_DATA_BEFORE" one,
+    MultipartFileLimitExceeded "MULTIPART_FILE_LIMIT_EXCEEDED" one,
     MultipartFilename "MULTIPART_FILENAME" many,
+    MultipartHeaderFolding "MULTIPART_HEADER_FOLDING" one,
+    MultipartInvalidHeaderFolding "MULTIPART_INVALID_HEADER_FOLDING" one,
+    MultipartInvalidPart "MULTIPART_INVALID_PART" one,
+    MultipartInvalidQuoting "MULTIPART_INVALID_QUOTING" one,
+    MultipartLfLine "MULTIPART_LF_LINE" one,
+    MultipartMissingSemicolon "MULTIPART_MISSING_SEMICOLON" one,
     MultipartName "MULTIPART_NAME" many,
     MultipartPartHeaders "MULTIPART_PART_HEADERS" many,
+    MultipartSemicolonMissing "MULTIPART_SEMICOLON_MISSING" one,
     MultipartStrictError "MULTIPART_STRICT_ERROR" one,
     MultipartUnmatchedBoundary "MULTIPART_UNMATCHED_BOUNDARY" one,
     OutboundDataError "OUTBOUND_DATA_ERROR" one,
@@ -104,7 +117,14 @@ variables! {
     UniqueId "UNIQUE_ID" one,
     User "USER" many,
     UserId "USERID" one,
+    UrlencodedError "URLENCODED_ERROR" one,
+    Xml "XML" many,
 }
+
+/// The paths that `XML` takes: the text of the document, and the value of each
+/// attribute. They are the names under which the values are found.
+pub(crate) const XML_TEXT: &[u8] = b"/*";
+pub(crate) const XML_ATTRIBUTES: &[u8] = b"//@*";
 
 /// Variables of ModSecurity that are not here.
 const REFUSED: &[&str] = &[
@@ -117,19 +137,6 @@ const REFUSED: &[&str] = &[
     "GEO",
     "HIGHEST_SEVERITY",
     "MODSEC_BUILD",
-    "MULTIPART_BOUNDARY_QUOTED",
-    "MULTIPART_BOUNDARY_WHITESPACE",
-    "MULTIPART_CRLF_LF_LINES",
-    "MULTIPART_DATA_AFTER",
-    "MULTIPART_DATA_BEFORE",
-    "MULTIPART_FILE_LIMIT_EXCEEDED",
-    "MULTIPART_HEADER_FOLDING",
-    "MULTIPART_INVALID_HEADER_FOLDING",
-    "MULTIPART_INVALID_PART",
-    "MULTIPART_INVALID_QUOTING",
-    "MULTIPART_LF_LINE",
-    "MULTIPART_MISSING_SEMICOLON",
-    "MULTIPART_SEMICOLON_MISSING",
     "PATH_INFO",
     "REMOTE_HOST",
     "REMOTE_USER",
@@ -146,9 +153,7 @@ const REFUSED: &[&str] = &[
     "TIME_SEC",
     "TIME_WDAY",
     "TIME_YEAR",
-    "URLENCODED_ERROR",
     "WEBAPPID",
-    "XML",
 ];
 
 impl Variable {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::Variable;
+use super::{Variable, XML_ATTRIBUTES, XML_TEXT};
 use crate::{
     error::Complaint,
     seclang::{SelectorText, TargetText},
@@ -38,6 +38,10 @@ impl Selector {
                     ))
                 }),
         }
+    }
+
+    fn is_xml_path(&self) -> bool {
+        matches!(self, Self::Name(path) if [XML_TEXT, XML_ATTRIBUTES].contains(&&**path))
     }
 
     /// Tells whether a name is picked.
@@ -77,10 +81,16 @@ impl TargetPattern {
                 variable.name()
             )));
         }
-        Ok(Self {
-            variable,
-            selector: Selector::resolve(text.selector.as_ref())?,
-        })
+        let selector = Selector::resolve(text.selector.as_ref())?;
+        if variable == Variable::Xml && !selector.is_xml_path() {
+            let said = match &text.selector {
+                Some(SelectorText::Name(path) | SelectorText::Regex(path)) => path,
+                None => "",
+            };
+            let complaint = Complaint::new(format!("XML path {said:?} is not supported"));
+            return Err(complaint.hint("XML:/* is the text, XML://@* the attributes"));
+        }
+        Ok(Self { variable, selector })
     }
 
     /// Tells whether a value is meant.

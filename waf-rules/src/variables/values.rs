@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Variable;
+use super::{Variable, XML_ATTRIBUTES, XML_TEXT};
 use crate::{
     collections::Collection,
     transaction::{Fields, State},
@@ -40,9 +40,9 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
                 visitor(Some(&field.name), owned(size));
             }
         }
-        Variable::FilesCombinedSize => number(visitor, state.files_sizes.iter().sum::<usize>()),
         Variable::Global => remembered(state, Collection::Global, visitor),
         Variable::Ip => remembered(state, Collection::Ip, visitor),
+        Variable::FilesCombinedSize => number(visitor, state.files_bytes),
         Variable::InboundDataError => flag(visitor, state.request_body_truncated),
         Variable::MatchedVar => {
             scalar(visitor, state.matched_vars.last().map(|field| &field.value))
@@ -53,10 +53,30 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::MatchedVars => values(&state.matched_vars, visitor),
         Variable::MatchedVarsNames => names(&state.matched_vars, visitor),
         Variable::MultipartFilename => values(&state.files, visitor),
-        Variable::MultipartName => names(&state.files, visitor),
+        Variable::MultipartName => {
+            for name in &state.part_names {
+                visitor(Some(name), Cow::Borrowed(name));
+            }
+        }
         Variable::MultipartPartHeaders => values(&state.part_headers, visitor),
-        Variable::MultipartStrictError => flag(visitor, state.multipart_strict_error),
-        Variable::MultipartUnmatchedBoundary => flag(visitor, state.multipart_unmatched_boundary),
+        Variable::MultipartBoundaryQuoted => flag(visitor, state.multipart.boundary_quoted),
+        Variable::MultipartBoundaryWhitespace => flag(visitor, state.multipart.boundary_whitespace),
+        Variable::MultipartCrlfLfLines => flag(visitor, state.multipart.mixed_lines()),
+        Variable::MultipartDataAfter => flag(visitor, state.multipart.data_after),
+        Variable::MultipartDataBefore => flag(visitor, state.multipart.data_before),
+        Variable::MultipartFileLimitExceeded => flag(visitor, state.multipart.file_limit_exceeded),
+        Variable::MultipartHeaderFolding => flag(visitor, state.multipart.header_folding),
+        Variable::MultipartInvalidHeaderFolding => {
+            flag(visitor, state.multipart.invalid_header_folding)
+        }
+        Variable::MultipartInvalidPart => flag(visitor, state.multipart.invalid_part),
+        Variable::MultipartInvalidQuoting => flag(visitor, state.multipart.invalid_quoting),
+        Variable::MultipartLfLine => flag(visitor, state.multipart.lf_line),
+        Variable::MultipartMissingSemicolon | Variable::MultipartSemicolonMissing => {
+            flag(visitor, state.multipart.missing_semicolon)
+        }
+        Variable::MultipartStrictError => flag(visitor, state.multipart.strict_error()),
+        Variable::MultipartUnmatchedBoundary => flag(visitor, state.multipart.unmatched_boundary),
         Variable::OutboundDataError => flag(visitor, state.response_body_truncated),
         Variable::QueryString => scalar(visitor, Some(&state.query)),
         Variable::RemoteAddr => text(
@@ -134,6 +154,15 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::User => remembered(state, Collection::User, visitor),
         Variable::UserId => scalar(visitor, state.collections.key(Collection::User)),
         Variable::UniqueId => text(visitor, Some(&state.unique_id)),
+        Variable::UrlencodedError => flag(visitor, state.invalid_escape),
+        Variable::Xml => {
+            if let Some(xml) = &state.xml {
+                visitor(Some(XML_TEXT), Cow::Borrowed(&xml.text));
+                for value in &xml.attributes {
+                    visitor(Some(XML_ATTRIBUTES), Cow::Borrowed(value));
+                }
+            }
+        }
     }
 }
 
