@@ -38,6 +38,7 @@
 mod actions;
 mod audit;
 mod body;
+mod collections;
 mod compile;
 mod error;
 mod inject;
@@ -53,6 +54,7 @@ mod variables;
 mod verdict;
 
 pub use audit::{AuditRecord, Match};
+pub use collections::{CollectionLimits, Collections};
 pub use compile::{RuleSet, baseline};
 pub use error::RuleError;
 pub use limits::{BodyOverLimit, Limits, UndecodableBody};

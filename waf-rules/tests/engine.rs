@@ -5,8 +5,8 @@ mod support;
 use std::sync::Arc;
 
 use portcullis_waf::{
-    BodyOverLimit, EngineMode, InterruptionAction, Limits, NoFiles, RuleSet, RuleSource, RuleText,
-    Transaction, TransactionOptions, Verdict,
+    BodyOverLimit, Collections, EngineMode, InterruptionAction, Limits, NoFiles, RuleSet,
+    RuleSource, RuleText, Transaction, TransactionOptions, Verdict,
 };
 use serde::Deserialize;
 use support::{Request, run};
@@ -443,6 +443,41 @@ fn a_phase_runs_once_and_an_interruption_stays() {
     assert!(matches!(tx.request_headers_end(), Verdict::Interrupt(i) if i.rule == Some(1)));
     assert!(!tx.wants_request_body());
     assert!(matches!(tx.request_body_end(), Verdict::Interrupt(i) if i.rule == Some(1)));
+}
+
+#[test]
+fn rules_remember_a_client_from_one_transaction_to_the_next() {
+    let rules = compile(
+        "SecCollectionTimeout 60\n\
+         SecAction \"id:1,phase:1,pass,nolog,initcol:ip=%{REQUEST_HEADERS.X-Client},setvar:ip.requests=+1\"\n\
+         SecRule IP:REQUESTS \"@gt 2\" \"id:2,phase:1,deny,status:429,msg:'%{ip.key} %{ip.requests}'\"",
+    );
+    assert!(rules.warnings().is_empty());
+    let store = Arc::new(Collections::default());
+    let send = |client: &[u8], second: u64| {
+        let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+        let mut options = TransactionOptions::new(EngineMode::On, "t".into(), time);
+        options.collections = Some(store.clone());
+        let mut tx = Transaction::begin(rules.clone(), options);
+        tx.request_header(b"X-Client", client);
+        match tx.request_headers_end() {
+            Verdict::Continue => None,
+            Verdict::Interrupt(interruption) => Some(interruption.message),
+        }
+    };
+    assert_eq!(send(b"a", 0), None);
+    assert_eq!(send(b"a", 1), None);
+    assert_eq!(send(b"b", 2), None);
+    assert_eq!(send(b"a", 3).as_deref(), Some("a 3"));
+    assert_eq!(send(b"a", 62).as_deref(), Some("a 4"));
+    assert_eq!(send(b"a", 122), None);
+}
+
+#[test]
+fn a_change_of_a_collection_that_nothing_opens_is_warned_about() {
+    let rules = compile("SecAction \"id:1,phase:1,pass,setvar:ip.n=+1\"");
+    let warning = rules.warnings()[0].to_string();
+    assert!(warning.starts_with("t.conf:1:1: this change of a collection has no effect"));
 }
 
 #[test]

@@ -18,7 +18,8 @@ static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
         SecResponseBodyAccess On
         SecRule ARGS|ARGS_NAMES|REQUEST_COOKIES|MATCHED_VARS|FILES|TX|RULE "@rx (.)(.)?" "id:1,phase:2,pass,capture,multiMatch,\
             t:utf8toUnicode,t:urlDecodeUni,t:htmlEntityDecode,t:jsDecode,t:cssDecode,t:escapeSeqDecode,t:cmdLine,\
-            setvar:'tx.%{MATCHED_VAR_NAME}=+%{MATCHED_VAR}',chain"
+            setvar:'tx.%{MATCHED_VAR_NAME}=+%{MATCHED_VAR}',initcol:'ip=%{tx.0}',\
+            setvar:'ip.%{tx.1}=%{MATCHED_VAR}',expirevar:'ip.%{tx.1}=%{tx.2}',deprecatevar:'ip.a=1/0',chain"
             SecRule MATCHED_VARS "@contains %{tx.1}" "t:base64DecodeExt,t:hexDecode,t:normalizePathWin,t:removeComments"
         SecRule RESPONSE_BODY|RESPONSE_HEADERS "@containsWord %{ARGS}" "id:2,phase:4,deny"
     "#;
@@ -41,6 +42,7 @@ fn run(
         limits,
         unique_id: String::new(),
         time: SystemTime::UNIX_EPOCH,
+        collections: None,
     };
     let mut tx = Transaction::begin(RULES.clone(), options);
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);

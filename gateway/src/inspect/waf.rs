@@ -58,6 +58,7 @@ pub(crate) fn begin(
 ) -> Transaction {
     let mut options = TransactionOptions::new(waf.mode, request_id.to_owned(), time);
     let body_limit = usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX);
+    options.collections = Some(Arc::clone(&waf.collections));
     options.limits = Limits {
         max_request_body_bytes: body_limit,
         max_request_text_bytes: body_limit,

@@ -186,6 +186,7 @@ pub fn compile(
             Some(CompiledWaf {
                 profile: Arc::clone(profile),
                 rules: Arc::clone(rule_sets.get(name)?),
+                collections: live.collections(name),
                 mode,
             })
         });

@@ -6,6 +6,7 @@ use std::{
 };
 
 use portcullis_config::model::{Authentication, RateLimit, TcpRoute, UdpRoute};
+use portcullis_waf::Collections;
 
 use super::{
     BackendState, Balancer, ContentHash, EndpointSet, Limiter, Snapshot, affinity::ProcessKey,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Rate limit counters, balancer positions, the state of endpoints, what authentications
-/// remember, and compiled rule sets.
+/// and WAF rules remember, and compiled rule sets.
 ///
 /// A reload must not reset a limiter, or reloading would be a way around it: a
 /// limit keeps its counters as long as a configuration defines it the same way.
@@ -30,6 +31,7 @@ pub struct Live {
     udp_sessions: Mutex<BTreeMap<String, Arc<Slots>>>,
     backends: Mutex<BTreeMap<String, Arc<BackendState>>>,
     authenticators: Mutex<BTreeMap<String, Arc<Authenticator>>>,
+    collections: Mutex<BTreeMap<String, Arc<Collections>>>,
     pub(super) password_checks: Arc<PasswordChecks>,
     pub(super) rule_sets: RuleSets,
     pub(super) affinity_key: ProcessKey,
@@ -85,6 +87,15 @@ impl Live {
         Arc::clone(made)
     }
 
+    /// What the rules of a WAF profile remember of clients.
+    pub(super) fn collections(&self, profile: &str) -> Arc<Collections> {
+        let mut collections = self
+            .collections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(collections.entry(profile.to_owned()).or_default())
+    }
+
     /// The position kept under this id.
     pub(super) fn balancer(&self, id: String) -> Arc<Balancer> {
         let mut balancers = self
@@ -123,6 +134,11 @@ impl Live {
         let tcp_routes = names(model.tcp_routes.iter().map(|route| &route.name));
         let udp_routes = names(model.udp_routes.iter().map(|route| &route.name));
         let backends = names(model.backends.iter().map(|backend| &backend.name));
+        let profiles = names(model.waf_profiles.iter().map(|profile| &profile.name));
+        self.collections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name, _| profiles.contains(name.as_str()));
         let mut balancers = self
             .balancers
             .lock()

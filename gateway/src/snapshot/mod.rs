@@ -60,7 +60,7 @@ use http::HeaderName;
 use portcullis_config::{
     access::AddressSet, document::Document, dump::dump, model, route::RouteTable,
 };
-use portcullis_waf::{EngineMode, RuleSet};
+use portcullis_waf::{Collections, EngineMode, RuleSet};
 use prometheus::IntCounter;
 
 use crate::{identity::Authenticator, telemetry::RuleMetrics};
@@ -246,6 +246,8 @@ pub struct CompiledWaf {
     pub profile: Arc<model::WafProfile>,
     /// Its rules.
     pub rules: Arc<RuleSet>,
+    /// What they remember from one request to the next.
+    pub collections: Arc<Collections>,
     /// Block or detect, on this rule.
     pub mode: EngineMode,
 }

@@ -3,13 +3,18 @@
 //! One enum, one match. Source: "Actions", ModSecurity v3 reference manual.
 
 mod control;
+mod open_collection;
 mod set_variable;
 mod severity;
 
 pub(crate) use control::ControlAction;
+pub(crate) use open_collection::OpenCollection;
 pub(crate) use set_variable::SetVariable;
 
-use crate::{error::Complaint, transformations::Transformation, variables::Expansion};
+use crate::{
+    collections::Collection, error::Complaint, transformations::Transformation,
+    variables::Expansion,
+};
 
 /// One action of a rule.
 #[derive(Clone, Debug)]
@@ -64,6 +69,7 @@ pub(crate) enum Scope {
 /// What a rule does to the transaction.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
+    OpenCollection(OpenCollection),
     SetVariable(SetVariable),
     Control(ControlAction),
 }
@@ -78,8 +84,11 @@ const KNOWN: &[&str] = &[
     "chain",
     "ctl",
     "deny",
+    "deprecatevar",
     "drop",
+    "expirevar",
     "id",
+    "initcol",
     "log",
     "logdata",
     "maturity",
@@ -91,6 +100,9 @@ const KNOWN: &[&str] = &[
     "phase",
     "redirect",
     "rev",
+    "setrsc",
+    "setsid",
+    "setuid",
     "setvar",
     "severity",
     "skip",
@@ -104,10 +116,7 @@ const KNOWN: &[&str] = &[
 /// Names of the actions of ModSecurity that are not.
 const REFUSED: &[&str] = &[
     "append",
-    "deprecatevar",
     "exec",
-    "expirevar",
-    "initcol",
     "pause",
     "prepend",
     "proxy",
@@ -117,9 +126,6 @@ const REFUSED: &[&str] = &[
     "sanitiseRequestHeader",
     "sanitiseResponseHeader",
     "setenv",
-    "setrsc",
-    "setsid",
-    "setuid",
     "xmlns",
 ];
 
@@ -143,6 +149,8 @@ impl Action {
                 "{name} is a number from {least} to {most}"
             ))),
         };
+        let open = |opened: Result<_, _>| Ok(Self::Effect(Effect::OpenCollection(opened?)));
+        let set = |change: Result<_, _>| Ok(Self::Effect(Effect::SetVariable(change?)));
         match lower.as_str() {
             "id" => Ok(Self::Id(number(1, u64::MAX)?)),
             "phase" => Ok(Self::Phase(phase(wanted()?)?)),
@@ -180,9 +188,13 @@ impl Action {
             "skip" => number(1, 1 << 20)
                 .map(|number| Self::Skip(usize::try_from(number).unwrap_or(usize::MAX))),
             "skipafter" => Ok(Self::SkipAfter(wanted()?.to_owned())),
-            "setvar" => Ok(Self::Effect(Effect::SetVariable(SetVariable::parse(
-                wanted()?,
-            )?))),
+            "initcol" => open(OpenCollection::parse(wanted()?)),
+            "setrsc" => open(OpenCollection::of(Collection::Resource, wanted()?)),
+            "setsid" => open(OpenCollection::of(Collection::Session, wanted()?)),
+            "setuid" => open(OpenCollection::of(Collection::User, wanted()?)),
+            "expirevar" => set(SetVariable::parse_expiry(wanted()?)),
+            "deprecatevar" => set(SetVariable::parse_deprecation(wanted()?)),
+            "setvar" => set(SetVariable::parse(wanted()?)),
             "ctl" => Ok(Self::Effect(Effect::Control(ControlAction::parse(
                 wanted()?,
             )?))),

@@ -1,23 +1,31 @@
-//! `setvar`.
+//! `setvar`, `expirevar` and `deprecatevar`.
 
 use crate::{
-    error::Complaint, operators::compare::number, transaction::State, variables::Expansion,
+    collections::{Change, Collection},
+    error::Complaint,
+    operators::compare::number,
+    transaction::State,
+    variables::Expansion,
 };
 
-/// A change of a variable of `TX`.
+/// A change of a variable, of `TX` or of a collection that outlives the transaction.
 #[derive(Clone, Debug)]
 pub(crate) struct SetVariable {
+    /// `None` is `TX`.
+    collection: Option<Collection>,
     name: Expansion,
-    change: Change,
+    wish: Wish,
 }
 
-/// How the variable changes.
+/// How the variable changes, as it is written.
 #[derive(Clone, Debug)]
-enum Change {
+enum Wish {
     Set(Expansion),
     Add(Expansion),
     Subtract(Expansion),
     Delete,
+    Expire(Expansion),
+    Deprecate { by: i64, seconds: u64 },
 }
 
 impl SetVariable {
@@ -31,56 +39,119 @@ impl SetVariable {
             Some((name, value)) => (name.trim(), Some(value)),
             None => (text.trim(), None),
         };
-        let Some((collection, name)) = full_name.split_once(['.', ':']) else {
-            return Err(Complaint::new(format!(
-                "setvar needs a name such as tx.score, found {full_name:?}"
-            )));
-        };
-        match collection.to_ascii_lowercase().as_str() {
-            "tx" => {}
-            "ip" | "global" | "session" | "user" | "resource" => {
-                return Err(Complaint::unsupported("collection", collection).hint("only tx is"));
-            }
-            _ => return Err(Complaint::unknown("collection", collection, ["tx"])),
-        }
-        let change = match value {
-            _ if deleted => Change::Delete,
-            None => Change::Set(Expansion::parse("1")?),
+        let wish = match value {
+            _ if deleted => Wish::Delete,
+            None => Wish::Set(Expansion::parse("1")?),
             Some(value) => match value.as_bytes().first() {
-                Some(b'+') => Change::Add(Expansion::parse(&value[1..])?),
-                Some(b'-') => Change::Subtract(Expansion::parse(&value[1..])?),
-                _ => Change::Set(Expansion::parse(value)?),
+                Some(b'+') => Wish::Add(Expansion::parse(&value[1..])?),
+                Some(b'-') => Wish::Subtract(Expansion::parse(&value[1..])?),
+                _ => Wish::Set(Expansion::parse(value)?),
             },
         };
+        Self::of("setvar", full_name, wish)
+    }
+
+    /// Parses `ip.name=seconds`.
+    pub(super) fn parse_expiry(text: &str) -> Result<Self, Complaint> {
+        let Some((name, seconds)) = text.split_once('=') else {
+            return Err(Complaint::new(format!(
+                "expirevar needs collection.name=seconds, found {text:?}"
+            )));
+        };
+        let wish = Wish::Expire(Expansion::parse(seconds.trim())?);
+        Self::of("expirevar", name.trim(), wish)?.lasting("expirevar")
+    }
+
+    /// Parses `ip.name=amount/seconds`.
+    pub(super) fn parse_deprecation(text: &str) -> Result<Self, Complaint> {
+        let complaint = || {
+            Complaint::new(format!(
+                "deprecatevar needs collection.name=amount/seconds, found {text:?}"
+            ))
+        };
+        let (name, rate) = text.split_once('=').ok_or_else(complaint)?;
+        let (by, seconds) = rate.split_once('/').ok_or_else(complaint)?;
+        let by = by.trim().parse().map_err(|_| complaint())?;
+        let seconds = seconds.trim().parse().map_err(|_| complaint())?;
+        let wish = Wish::Deprecate { by, seconds };
+        Self::of("deprecatevar", name.trim(), wish)?.lasting("deprecatevar")
+    }
+
+    fn of(action: &str, full_name: &str, wish: Wish) -> Result<Self, Complaint> {
+        let Some((collection, name)) = full_name.split_once(['.', ':']) else {
+            return Err(Complaint::new(format!(
+                "{action} needs a name such as tx.score, found {full_name:?}"
+            )));
+        };
+        let collection = match collection {
+            tx if tx.eq_ignore_ascii_case("tx") => None,
+            other => Some(Collection::find(other)?),
+        };
         Ok(Self {
+            collection,
             name: Expansion::parse(name)?,
-            change,
+            wish,
         })
+    }
+
+    /// Refuses `TX`, which ends before any time is over.
+    fn lasting(self, action: &str) -> Result<Self, Complaint> {
+        match self.collection {
+            Some(_) => Ok(self),
+            None => Err(Complaint::new(format!(
+                "{action} has no effect on tx, which ends with the transaction"
+            ))),
+        }
+    }
+
+    /// Returns the collection that has to be open, if it is not `TX`.
+    pub(crate) fn collection(&self) -> Option<Collection> {
+        self.collection
     }
 
     /// Makes the change; returns `false` when there are too many variables.
     pub(crate) fn apply(&self, state: &mut State) -> bool {
         let name = self.name.expand(state).to_ascii_lowercase();
-        let old = || number(state.tx.get(&name).map_or(&b"0"[..], Vec::as_slice));
-        let value = match &self.change {
-            Change::Delete => {
-                state.tx.remove(&name);
-                return true;
+        let change = match &self.wish {
+            Wish::Set(value) => Change::Set(value.expand(state).into_owned()),
+            Wish::Add(value) => Change::Add(number(&value.expand(state))),
+            Wish::Subtract(value) => Change::Subtract(number(&value.expand(state))),
+            Wish::Delete => Change::Delete,
+            Wish::Expire(value) => {
+                Change::Expire(u64::try_from(number(&value.expand(state))).unwrap_or(0))
             }
-            Change::Set(value) => value.expand(state).into_owned(),
-            Change::Add(value) => old()
-                .saturating_add(number(&value.expand(state)))
-                .to_string()
-                .into_bytes(),
-            Change::Subtract(value) => old()
-                .saturating_sub(number(&value.expand(state)))
-                .to_string()
-                .into_bytes(),
+            Wish::Deprecate { by, seconds } => Change::Deprecate {
+                by: *by,
+                seconds: *seconds,
+            },
         };
-        if state.tx.len() >= state.limits.max_tx_variables && !state.tx.contains_key(&name) {
-            return false;
+        match self.collection {
+            None => change_tx(state, name, change),
+            Some(collection) => {
+                let now = state.now();
+                state.collections.change(collection, &name, &change, now);
+                true
+            }
         }
-        state.tx.insert(name, value);
-        true
     }
+}
+
+fn change_tx(state: &mut State, name: Vec<u8>, change: Change) -> bool {
+    let old = || number(state.tx.get(&name).map_or(&b"0"[..], Vec::as_slice));
+    let value = match change {
+        Change::Delete => {
+            state.tx.remove(&name);
+            return true;
+        }
+        Change::Set(value) => value,
+        Change::Add(by) => old().saturating_add(by).to_string().into_bytes(),
+        Change::Subtract(by) => old().saturating_sub(by).to_string().into_bytes(),
+        // Refused when the rule was read.
+        Change::Expire(_) | Change::Deprecate { .. } => return true,
+    };
+    if state.tx.len() >= state.limits.max_tx_variables && !state.tx.contains_key(&name) {
+        return false;
+    }
+    state.tx.insert(name, value);
+    true
 }

@@ -1,11 +1,17 @@
 //! The end of compilation: late exclusions are named, jumps become positions,
 //! and rules go to their phases.
 
-use super::{PHASES, Rule, RuleSet, compiler::Compiler, draft::Jump};
+use super::{
+    PHASES, Rule, RuleSet,
+    compiler::Compiler,
+    draft::{Draft, Jump},
+};
 use crate::{
     actions::Effect,
+    collections::Collection,
     error::{Complaint, RuleError},
     prefilter::Plan,
+    seclang::Place,
 };
 
 impl Compiler<'_> {
@@ -18,6 +24,7 @@ impl Compiler<'_> {
             return Err(self.errors);
         }
         self.warn_of_late_exclusions();
+        self.warn_of_closed_collections();
         // Positions in a phase: how many rules of the phase stay before a draft.
         let place_of = |phase: u8, end: usize| {
             let before = self.drafts[..end.min(self.drafts.len())].iter();
@@ -63,7 +70,7 @@ impl Compiler<'_> {
             let effects = draft.rule.links.iter().flat_map(|link| &link.effects);
             let exclusions = effects.filter_map(|effect| match effect {
                 Effect::Control(control) => control.exclusion(),
-                Effect::SetVariable(_) => None,
+                Effect::OpenCollection(_) | Effect::SetVariable(_) => None,
             });
             let now = (draft.rule.description.phase, index);
             for exclusion in exclusions {
@@ -89,6 +96,39 @@ impl Compiler<'_> {
                     self.warnings.push(complaint.at(place));
                 }
             }
+        }
+    }
+
+    /// Warns of variables in collections that no rule opens.
+    fn warn_of_closed_collections(&mut self) {
+        let effects_of = |draft: &Draft| {
+            let links = draft.rule.links.iter();
+            links
+                .flat_map(|link| link.effects.clone())
+                .collect::<Vec<_>>()
+        };
+        let kept = || self.drafts.iter().filter(|draft| !draft.removed);
+        let opened: Vec<Collection> = kept()
+            .flat_map(effects_of)
+            .filter_map(|effect| match effect {
+                Effect::OpenCollection(open) => Some(open.collection()),
+                Effect::SetVariable(_) | Effect::Control(_) => None,
+            })
+            .collect();
+        let closed = |effect: &Effect| {
+            matches!(effect, Effect::SetVariable(set)
+                if set.collection().is_some_and(|wanted| !opened.contains(&wanted)))
+        };
+        let places: Vec<Place> = kept()
+            .filter(|draft| effects_of(draft).iter().any(closed))
+            .filter_map(|draft| draft.rule.description.place.clone())
+            .collect();
+        for place in places {
+            let complaint = Complaint::new(
+                "this change of a collection has no effect: no rule opens the collection",
+            )
+            .hint("open it with initcol, setsid or setuid");
+            self.warnings.push(complaint.at(&place));
         }
     }
 

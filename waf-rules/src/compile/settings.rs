@@ -1,6 +1,9 @@
 //! What the text says about the engine as a whole.
 
-use crate::{limits::BodyOverLimit, limits::Limits, seclang::Setting, verdict::EngineMode};
+use crate::{
+    collections::DEFAULT_TIMEOUT, limits::BodyOverLimit, limits::Limits, seclang::Setting,
+    verdict::EngineMode,
+};
 
 /// The settings of a rule set; `None` where the text says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +20,7 @@ pub(crate) struct Settings {
     response_over_limit: Option<BodyOverLimit>,
     json_depth: Option<usize>,
     arguments: Option<usize>,
+    collection_timeout: Option<u64>,
     files: Option<usize>,
     signatures: Vec<String>,
 }
@@ -38,6 +42,7 @@ impl Settings {
             Setting::ArgumentsLimit(count) => self.arguments = Some(count),
             Setting::UploadFileLimit(count) => self.files = Some(count),
             Setting::ArgumentSeparator(byte) => self.argument_separator = Some(byte),
+            Setting::CollectionTimeout(seconds) => self.collection_timeout = Some(seconds),
             Setting::ComponentSignature(signature) => self.signatures.push(signature),
         }
     }
@@ -60,6 +65,11 @@ impl Settings {
             .response_over_limit
             .unwrap_or(limits.response_over_limit);
         limits
+    }
+
+    /// Returns the seconds for which a record of a collection stays.
+    pub(crate) fn collection_timeout(&self) -> u64 {
+        self.collection_timeout.unwrap_or(DEFAULT_TIMEOUT)
     }
 
     /// Returns what `SecComponentSignature` said.

@@ -72,6 +72,7 @@ pub(crate) enum Setting {
     ArgumentsLimit(usize),
     UploadFileLimit(usize),
     ArgumentSeparator(u8),
+    CollectionTimeout(u64),
     ComponentSignature(String),
 }
 

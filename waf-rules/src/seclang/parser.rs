@@ -37,6 +37,7 @@ const DIRECTIVES: &[&str] = &[
     "SecUploadFileLimit",
     "SecArgumentsLimit",
     "SecArgumentSeparator",
+    "SecCollectionTimeout",
     "SecComponentSignature",
 ];
 
@@ -52,7 +53,6 @@ const OF_THE_GATEWAY: &[&str] = &[
     "SecAuditLogRelevantStatus",
     "SecAuditLogStorageDir",
     "SecAuditLogType",
-    "SecCollectionTimeout",
     "SecCookieFormat",
     "SecDataDir",
     "SecDebugLog",
@@ -210,6 +210,7 @@ fn with_one_argument(lower: &str, word: &Text) -> Result<DirectiveKind, RuleErro
         "secargumentslimit" => Setting::ArgumentsLimit(number(word)?),
         "secrequestbodylimitaction" => Setting::RequestBodyLimitAction(over_limit(word)?),
         "secresponsebodylimitaction" => Setting::ResponseBodyLimitAction(over_limit(word)?),
+        "seccollectiontimeout" => Setting::CollectionTimeout(number(word)? as u64),
         "secargumentseparator" => match word.value.as_bytes() {
             [byte] => Setting::ArgumentSeparator(*byte),
             _ => return Err(Complaint::new("the separator is one character").at(&word.place(0))),

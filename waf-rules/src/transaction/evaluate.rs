@@ -104,6 +104,10 @@ impl Transaction {
     fn effects(&mut self, link: &Link) {
         for effect in &link.effects {
             match effect {
+                Effect::OpenCollection(open) => {
+                    let timeout = self.rules.settings().collection_timeout();
+                    open.apply(&mut self.state, timeout);
+                }
                 Effect::SetVariable(set) => {
                     if !set.apply(&mut self.state) {
                         self.refuse(500, "the rules set too many variables");

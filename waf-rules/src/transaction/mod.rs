@@ -33,6 +33,7 @@ use crate::{
     actions::Scope,
     audit::{AuditRecord, Match, escaped},
     body::MultipartFlags,
+    collections::{Collections, OpenCollections},
     compile::RuleSet,
     limits::Limits,
     operators::compare::number,
@@ -52,6 +53,9 @@ pub struct TransactionOptions {
     pub unique_id: String,
     /// The time at which the request began.
     pub time: SystemTime,
+    /// What rules remember from one transaction to the next. Without it,
+    /// collections end with the transaction.
+    pub collections: Option<Arc<Collections>>,
 }
 
 impl TransactionOptions {
@@ -62,6 +66,7 @@ impl TransactionOptions {
             limits: Limits::default(),
             unique_id,
             time,
+            collections: None,
         }
     }
 }
@@ -160,6 +165,7 @@ impl Transaction {
             response_body_truncated: false,
             response_body_visible: false,
             tx: BTreeMap::new(),
+            collections: OpenCollections::new(options.collections),
             matched_vars: Fields::default(),
             current: Arc::default(),
             control,

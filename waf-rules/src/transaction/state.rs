@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{Connection, Fields};
 use crate::{
     body::{MultipartFlags, Processor, Xml},
+    collections::OpenCollections,
     compile::{Description, RuleSelection},
     limits::Limits,
     variables::TargetPattern,
@@ -62,11 +63,20 @@ pub(crate) struct State {
 
     /// Names in lower case.
     pub(crate) tx: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) collections: OpenCollections,
     /// What matched in the chain that runs.
     pub(crate) matched_vars: Fields,
     /// The rule that runs.
     pub(crate) current: Arc<Description>,
     pub(crate) control: Control,
+}
+
+impl State {
+    /// Returns the time, in seconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        let elapsed = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.time_unix_ms.saturating_add(elapsed) / 1000
+    }
 }
 
 /// What `ctl` changed for the rest of the transaction.

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::{Variable, XML_ATTRIBUTES, XML_TEXT};
-use crate::transaction::{Fields, State};
+use crate::{
+    collections::Collection,
+    transaction::{Fields, State},
+};
 
 /// Receives the values of a variable: the name, for a collection, and the value.
 type Visitor<'v, 'a> = &'v mut dyn FnMut(Option<&'a [u8]>, Cow<'a, [u8]>);
@@ -37,6 +40,8 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
                 visitor(Some(&field.name), owned(size));
             }
         }
+        Variable::Global => remembered(state, Collection::Global, visitor),
+        Variable::Ip => remembered(state, Collection::Ip, visitor),
         Variable::FilesCombinedSize => number(visitor, state.files_bytes),
         Variable::InboundDataError => flag(visitor, state.request_body_truncated),
         Variable::MatchedVar => {
@@ -112,6 +117,7 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::RequestProtocol => text(visitor, Some(&state.protocol)),
         Variable::RequestUri => scalar(visitor, Some(&state.uri)),
         Variable::RequestUriRaw => scalar(visitor, Some(&state.uri_raw)),
+        Variable::Resource => remembered(state, Collection::Resource, visitor),
         Variable::ResponseBody => {
             if state.response_status.is_some() && state.response_body_visible {
                 scalar(visitor, Some(&state.response_body));
@@ -137,12 +143,16 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
             visitor,
             state.connection.map(|connection| connection.server_port),
         ),
+        Variable::Session => remembered(state, Collection::Session, visitor),
+        Variable::SessionId => scalar(visitor, state.collections.key(Collection::Session)),
         Variable::TimeEpoch => number(visitor, state.time_unix_ms / 1000),
         Variable::Tx => {
             for (name, value) in &state.tx {
                 visitor(Some(name), Cow::Borrowed(value));
             }
         }
+        Variable::User => remembered(state, Collection::User, visitor),
+        Variable::UserId => scalar(visitor, state.collections.key(Collection::User)),
         Variable::UniqueId => text(visitor, Some(&state.unique_id)),
         Variable::UrlencodedError => flag(visitor, state.invalid_escape),
         Variable::Xml => {
@@ -166,6 +176,12 @@ fn names<'a>(fields: &'a Fields, visitor: Visitor<'_, 'a>) {
     fields
         .iter()
         .for_each(|field| visitor(Some(&field.name), Cow::Borrowed(&field.name)));
+}
+
+fn remembered<'a>(state: &'a State, collection: Collection, visitor: Visitor<'_, 'a>) {
+    for (name, value) in state.collections.values(collection) {
+        visitor(Some(name), Cow::Borrowed(value));
+    }
 }
 
 fn scalar<'a>(visitor: Visitor<'_, 'a>, value: Option<&'a Vec<u8>>) {

@@ -97,10 +97,10 @@ fn every_regression_test_of_the_crs_is_right() {
 }
 
 /// Judges every test of every file on all processors; a test that is right has no problem.
-fn judged<'a>(
-    files: &'a [(String, File)],
+fn judged(
+    files: &[(String, File)],
     judge: impl Fn(&Stage) -> Option<String> + Sync,
-) -> Vec<(&'a str, Vec<Option<String>>)> {
+) -> Vec<(&str, Vec<Option<String>>)> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let size = files.len().div_ceil(workers).max(1);
     std::thread::scope(|scope| {
