@@ -21,6 +21,28 @@ pub trait RuleSource {
     /// A message for the author of the rule, which names the reason only; the
     /// engine adds the place and the path.
     fn read(&self, path: &str) -> Result<String, String>;
+
+    /// Reads a whole file that a text names, where paths are relative to that text, as
+    /// in ModSecurity: the word lists of CRS stand beside its rules.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RuleSource::read`], which this is where it is not overridden.
+    fn read_beside(&self, path: &str, _text: &str) -> Result<String, String> {
+        self.read(path)
+    }
+}
+
+/// What one text may read.
+pub(crate) struct Beside<'a> {
+    pub(crate) source: &'a dyn RuleSource,
+    pub(crate) text: &'a str,
+}
+
+impl RuleSource for Beside<'_> {
+    fn read(&self, path: &str) -> Result<String, String> {
+        self.source.read_beside(path, self.text)
+    }
 }
 
 /// A source that refuses every file.

@@ -90,6 +90,11 @@ impl RuleSource for Files {
     fn read(&self, path: &str) -> Result<String, String> {
         fs::read_to_string(path).map_err(|error| error.to_string())
     }
+
+    fn read_beside(&self, path: &str, text: &str) -> Result<String, String> {
+        let folder = Path::new(text).parent().unwrap_or(Path::new("."));
+        self.read(&folder.join(path).to_string_lossy())
+    }
 }
 
 /// One request through all phases, or as far as it gets.

@@ -11,7 +11,7 @@ use crate::{
     error::{Complaint, RuleError},
     operators::Operator,
     seclang::{self, ActionText, Directive, DirectiveKind, OperatorText, Place, TargetText, Text},
-    source::{RuleSource, RuleText},
+    source::{Beside, RuleSource, RuleText},
     variables::{Target, TargetPattern},
 };
 
@@ -152,7 +152,7 @@ impl Compiler<'_> {
                 .errors
                 .push(Complaint::new("Include is nested too deeply").at(&place));
         }
-        match self.source.read(&path.value) {
+        match self.source.read_beside(&path.value, &place.file) {
             Ok(text) => self.text(&path.value, &text, depth + 1),
             Err(reason) => {
                 let complaint = Complaint::new(format!("cannot include {}: {reason}", path.value));
@@ -179,7 +179,11 @@ impl Compiler<'_> {
             self.errors
                 .push(Complaint::new("there is nothing to look at, only exclusions").at(place));
         }
-        match Operator::resolve(&operator.name, &operator.argument, self.source) {
+        let files = Beside {
+            source: self.source,
+            text: &operator.place.file,
+        };
+        match Operator::resolve(&operator.name, &operator.argument, &files) {
             Ok(resolved) => Some((included, excluded, Some((operator.negated, resolved)))),
             Err(complaint) => {
                 self.errors.push(complaint.at(&operator.place));
