@@ -365,6 +365,9 @@ fn files_come_from_the_source_and_no_error_depends_on_what_follows() {
                         .into(),
                 ),
                 "b.conf" => Ok("SecRule ARGS \"@pmFromFile words.data\" id:1,deny".into()),
+                "c.conf" => Ok("SecRule ARGS \"@ipMatchFromFile ips.data\" id:1,deny".into()),
+                "d.conf" => Ok("SecRule ARGS \"@ipMatchFromFile words.data\" id:1,deny".into()),
+                "ips.data" => Ok("# scanners\n192.0.2.0/24 # all\n\n2001:db8::1\n".into()),
                 "words.data" => Ok("# words\nMarker7\n\nother words\n".into()),
                 "loop.conf" => Ok("Include loop.conf".into()),
                 _ => Err("no such file".into()),
@@ -382,14 +385,30 @@ fn files_come_from_the_source_and_no_error_depends_on_what_follows() {
         run(&rules, EngineMode::On, &Request::get("/?q=other")).0,
         None
     );
+    let rules = Arc::new(compile("Include c.conf").unwrap());
+    let addressed = |address: &str| {
+        run(
+            &rules,
+            EngineMode::On,
+            &Request::get(&format!("/?ip={address}")),
+        )
+        .0
+    };
+    assert_eq!(addressed("192.0.2.200"), Some(403));
+    assert_eq!(addressed("2001:db8::1"), Some(403));
+    assert_eq!(addressed("192.0.3.1"), None);
+    assert_eq!(
+        compile("Include d.conf").unwrap_err(),
+        "d.conf:1:15: words.data:2: \"Marker7\" is not an address or a network"
+    );
     assert!(
         compile("Include a.conf")
             .unwrap_err()
             .starts_with("a.conf:2:1: SecRule takes 2 to 3")
     );
     assert_eq!(
-        compile("Include c.conf").unwrap_err(),
-        "t.conf:1:9: cannot include c.conf: no such file"
+        compile("Include e.conf").unwrap_err(),
+        "t.conf:1:9: cannot include e.conf: no such file"
     );
     assert!(
         compile("Include loop.conf")

@@ -1,16 +1,13 @@
 //! JSON -> fields with dotted names: `{"a":[{"b":1}]}` is `json.a.0.b` = `1`.
 //!
 //! A scalar at the top is `json`. `null` and empty containers have an empty
-//! value, so that every key shows in a name. Every value of a repeated key is
+//! value, so that every key shows in a name. So has an array that is the value of
+//! a key, before its elements: rules look for the end of a key, and the names of
+//! elements end with an index. Every value of a repeated key is
 //! a field. The parser is strict (RFC 8259) save for a byte order mark, keeps a
 //! stack of its own, and stops at the first problem.
 
 use super::{ParseOptions, Parsed};
-
-/// Bytes that the names of all fields may have together. Nesting repeats the
-/// names of the outer keys for each inner one, so a small body could otherwise
-/// ask for a thousand times its size.
-const MAX_NAME_BYTES: usize = 4 << 20;
 
 /// Parses a body. An empty one has no fields and no problem.
 pub(super) fn parse(body: &[u8], options: &ParseOptions<'_>) -> Parsed {
@@ -52,6 +49,8 @@ struct Open {
     /// The index of the next element, for an array.
     index: Option<usize>,
     empty: bool,
+    /// Whether the name of the container is a field already.
+    named: bool,
 }
 
 struct Reader<'a> {
@@ -79,12 +78,12 @@ impl Reader<'_> {
                 };
                 self.name.truncate(open.name_length);
                 let closing = if open.index.is_some() { b']' } else { b'}' };
-                let first = open.empty;
+                let (first, unnamed) = (open.empty, !open.named);
                 match self.body.get(self.at) {
                     None => return Err(Stop::End),
                     Some(byte) if *byte == closing => {
                         self.at += 1;
-                        if first {
+                        if first && unnamed {
                             self.emit(parsed, b"")?;
                         }
                         self.stack.pop();
@@ -146,12 +145,18 @@ impl Reader<'_> {
                 }
                 self.at += 1;
                 let index = (*opening == b'[').then_some(0);
+                let has_key = self.stack.last().is_some_and(|open| open.index.is_none());
+                let named = index.is_some() && has_key;
                 self.stack.push(Open {
                     name_length: self.name.len(),
                     index,
                     empty: true,
+                    named,
                 });
-                Ok(())
+                match named {
+                    true => self.emit(parsed, b""),
+                    false => Ok(()),
+                }
             }
             Some(b'"') => {
                 let value = match self.string() {
@@ -187,7 +192,7 @@ impl Reader<'_> {
 
     fn emit(&mut self, parsed: &mut Parsed, value: &[u8]) -> Result<(), Stop> {
         self.name_bytes += self.name.len();
-        if self.name_bytes > MAX_NAME_BYTES {
+        if self.name_bytes > self.options.limits.max_json_name_bytes {
             return Err(Stop::Problem("the names of nested keys are too long"));
         }
         match parsed.argument(&self.name, value, self.options.max_arguments) {

@@ -120,6 +120,9 @@ impl Compiler<'_> {
                     compiler.remove(&place, rules)
                 });
             }
+            DirectiveKind::UpdateActionById { ids, link, actions } => {
+                self.update_actions(&place, &RuleSelection::Ids(ids), link, &actions);
+            }
             DirectiveKind::UpdateTargetById(ids, targets) => {
                 self.update_targets(&place, &RuleSelection::Ids(ids), &targets);
             }
@@ -449,6 +452,30 @@ impl Compiler<'_> {
                 link.exclusions.extend(excluded.iter().cloned());
             }
             any = true;
+        }
+        self.warn_unless(any, place);
+    }
+
+    /// Changes actions of one link of a chain; the first has those of the rule.
+    fn update_actions(
+        &mut self,
+        place: &Place,
+        rules: &RuleSelection,
+        link: usize,
+        texts: &[ActionText],
+    ) {
+        let actions = self.actions(texts);
+        if actions.id.is_some() || actions.phase.is_some() || actions.chain {
+            let complaint = Complaint::new("the id, phase and chain of a rule cannot be changed");
+            return self.errors.push(complaint.at(place));
+        }
+        if link > 0 {
+            self.check_link(place, &actions);
+        }
+        let meant = |draft: &&mut Draft| rules.covers(&draft.rule.description);
+        let mut any = false;
+        for draft in self.drafts.iter_mut().filter(meant) {
+            any |= draft.update(link, &actions, place);
         }
         self.warn_unless(any, place);
     }

@@ -15,8 +15,72 @@ pub(super) struct Draft {
     pub(super) rule: Rule,
     pub(super) removed: bool,
     pub(super) jump: Option<(Jump, Place)>,
+    /// What the decision of the rule was made of.
+    disruptive: Option<Disruptive>,
+    status: Option<u16>,
+    defaults: Defaults,
 }
 
+impl Draft {
+    /// Changes the actions of a link: those that a rule has once are replaced,
+    /// others are added, and `t:none` takes the transformations away.
+    ///
+    /// Returns `false` where there is no such link.
+    pub(super) fn update(&mut self, link: usize, actions: &Actions, place: &Place) -> bool {
+        let Some(changed) = self.rule.links.get_mut(link) else {
+            return false;
+        };
+        changed.capture |= actions.capture;
+        changed.effects.extend(actions.effects.iter().cloned());
+        if let Some(condition) = &mut changed.condition {
+            condition.multi_match |= actions.multi_match;
+            if actions.reset_transformations {
+                condition.transformations.clear();
+            }
+            condition.transformations.extend(&actions.transformations);
+        }
+        if link == 0 {
+            self.update_head(actions, place);
+        }
+        true
+    }
+
+    fn update_head(&mut self, actions: &Actions, place: &Place) {
+        let rule = &mut self.rule;
+        let description = Arc::make_mut(&mut rule.description);
+        description.severity = actions.severity.or(description.severity);
+        if let Some(message) = &actions.message {
+            rule.message = Expansion::parse(message).ok();
+            description.message = Some(message.clone());
+        }
+        rule.tags.extend(
+            actions
+                .tags
+                .iter()
+                .filter_map(|tag| Expansion::parse(tag).ok()),
+        );
+        description.tags.extend(actions.tags.iter().cloned());
+        if actions.version.is_some() {
+            description.version = actions.version.clone();
+        }
+        if actions.revision.is_some() {
+            description.revision = actions.revision.clone();
+        }
+        if actions.log_data.is_some() {
+            rule.log_data = actions.log_data.clone();
+        }
+        rule.log = actions.log.unwrap_or(rule.log);
+        rule.audit_log = actions.audit_log.unwrap_or(rule.audit_log);
+        if let Some(jump) = &actions.jump {
+            self.jump = Some((jump.clone(), place.clone()));
+        }
+        self.disruptive = actions.disruptive.clone().or(self.disruptive.take());
+        self.status = actions.status.or(self.status);
+        rule.decision = decision(self.disruptive.clone(), self.status, &self.defaults);
+    }
+}
+
+#[derive(Clone)]
 pub(super) enum Jump {
     Skip(usize),
     SkipAfter(String),
@@ -64,7 +128,7 @@ pub(super) fn head(
     defaults: &Defaults,
     link: Link,
 ) -> Draft {
-    let decision = decision(actions.disruptive, actions.status, defaults);
+    let decision = decision(actions.disruptive.clone(), actions.status, defaults);
     let log = actions.log.or(defaults.log).unwrap_or(true);
     // The texts were checked when the actions were resolved.
     let expansion = |text: &String| Expansion::parse(text).ok();
@@ -92,6 +156,9 @@ pub(super) fn head(
         rule,
         removed: false,
         jump: actions.jump.map(|jump| (jump, place.clone())),
+        disruptive: actions.disruptive,
+        status: actions.status,
+        defaults: defaults.clone(),
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Rule {
 }
 
 /// What is known about a rule.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Description {
     pub(crate) id: Option<u64>,
     pub(crate) phase: u8,

@@ -50,6 +50,13 @@ pub(crate) enum DirectiveKind {
     UpdateTargetByTag(Text, Vec<TargetText>),
     /// `SecRuleUpdateTargetByMsg REGEX TARGETS`
     UpdateTargetByMsg(Text, Vec<TargetText>),
+    /// `SecRuleUpdateActionById ID-OR-RANGE[:LINK] ACTIONS`; the links of a chain
+    /// count from 0.
+    UpdateActionById {
+        ids: Vec<IdRange>,
+        link: usize,
+        actions: Vec<ActionText>,
+    },
     /// A setting of the engine.
     Setting(Setting),
     /// A setting of ModSecurity that belongs to the gateway here.

@@ -73,21 +73,50 @@ impl Text {
         }
     }
 
-    fn push(&mut self, c: char, place: &Place) {
+    fn push(&mut self, c: char, line: u32, column: u32) {
         let follows = self.runs.last().is_some_and(|run| {
             let length = self.value.len() - run.offset;
             // A cheap guess for the usual ASCII run; a wrong one only adds a run.
-            run.line == place.line && run.column as usize + length == place.column as usize
+            run.line == line && run.column as usize + length == column as usize
         });
         if !follows {
             self.runs.push(Run {
                 offset: self.value.len(),
-                line: place.line,
-                column: place.column,
+                line,
+                column,
             });
         }
         self.value.push(c);
     }
+
+    /// Iterates over the characters, with the offset, line and column of each.
+    ///
+    /// Asking [`Self::place`] for each would read a line once for every character of it.
+    fn placed(&self) -> impl Iterator<Item = Char> {
+        let mut runs = self.runs.iter().peekable();
+        let (mut line, mut column) = (1, 0);
+        self.value.char_indices().map(move |(offset, c)| {
+            column += 1;
+            while let Some(run) = runs.next_if(|run| run.offset <= offset) {
+                (line, column) = (run.line, run.column);
+            }
+            Char {
+                offset,
+                c,
+                line,
+                column,
+            }
+        })
+    }
+}
+
+/// A character of a text, and where it was written.
+#[derive(Clone, Copy)]
+struct Char {
+    offset: usize,
+    c: char,
+    line: u32,
+    column: u32,
 }
 
 /// Splits a text into lines of words; a line has at least one word.
@@ -142,11 +171,8 @@ fn join(file: &Arc<str>, text: &str, errors: &mut Vec<RuleError>) -> Vec<Text> {
         }
         let line = current.get_or_insert_with(|| Text::new(file));
         let content = continued.unwrap_or_else(|| raw.trim_end().trim_end_matches('\\'));
-        for (column, c) in content.chars().enumerate() {
-            line.push(
-                c,
-                &place(u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1)),
-            );
+        for (column, c) in (1..).zip(content.chars()) {
+            line.push(c, number, column);
         }
         if continued.is_none() {
             joined.extend(current.take());
@@ -159,25 +185,27 @@ fn join(file: &Arc<str>, text: &str, errors: &mut Vec<RuleError>) -> Vec<Text> {
 /// Splits a joined line into words.
 fn words(line: &Text) -> Result<Vec<Text>, RuleError> {
     let mut words = Vec::new();
-    let mut chars = line.value.char_indices().peekable();
-    while let Some(&(start, first)) = chars.peek() {
-        if first.is_whitespace() {
+    let mut chars = line.placed().peekable();
+    while let Some(&first) = chars.peek() {
+        if first.c.is_whitespace() {
             chars.next();
             continue;
         }
-        let quote = matches!(first, '"' | '\'').then_some(first);
+        let quote = matches!(first.c, '"' | '\'').then_some(first.c);
         if quote.is_some() {
             chars.next();
         }
         let mut word = Text::new(&line.file);
-        let opening = line.place(start);
         word.runs.push(Run {
             offset: 0,
-            line: opening.line,
-            column: opening.column,
+            line: first.line,
+            column: first.column,
         });
         let mut closed = quote.is_none();
-        while let Some(&(at, c)) = chars.peek() {
+        while let Some(&Char {
+            c, line, column, ..
+        }) = chars.peek()
+        {
             if quote.is_none() && c.is_whitespace() {
                 break;
             }
@@ -187,27 +215,27 @@ fn words(line: &Text) -> Result<Vec<Text>, RuleError> {
                 break;
             }
             if c == '\\' {
-                let next = chars.next_if(|_| true);
-                match next {
-                    Some((_, escaped)) if quote == Some(escaped) => {}
-                    _ => word.push(c, &line.place(at)),
+                let next = chars.next();
+                if next.is_none_or(|escaped| quote != Some(escaped.c)) {
+                    word.push(c, line, column);
                 }
-                if let Some((at, escaped)) = next {
-                    word.push(escaped, &line.place(at));
+                if let Some(escaped) = next {
+                    word.push(escaped.c, escaped.line, escaped.column);
                 }
                 continue;
             }
-            word.push(c, &line.place(at));
+            word.push(c, line, column);
         }
         if !closed {
-            return Err(Complaint::new("this quote is not closed").at(&opening));
+            let complaint = Complaint::new("this quote is not closed");
+            return Err(complaint.at(&line.place(first.offset)));
         }
-        if let (Some(quote), Some(&(at, next))) = (quote, chars.peek())
-            && !next.is_whitespace()
+        if let (Some(quote), Some(next)) = (quote, chars.peek())
+            && !next.c.is_whitespace()
         {
-            let complaint = Complaint::new(format!("{next:?} follows a closing quote"))
+            let complaint = Complaint::new(format!("{:?} follows a closing quote", next.c))
                 .hint(format!("escape a quote inside the text as \\{quote}"));
-            return Err(complaint.at(&line.place(at)));
+            return Err(complaint.at(&line.place(next.offset)));
         }
         words.push(word);
     }

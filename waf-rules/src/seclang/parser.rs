@@ -21,6 +21,7 @@ const DIRECTIVES: &[&str] = &[
     "SecRuleRemoveById",
     "SecRuleRemoveByTag",
     "SecRuleRemoveByMsg",
+    "SecRuleUpdateActionById",
     "SecRuleUpdateTargetById",
     "SecRuleUpdateTargetByTag",
     "SecRuleUpdateTargetByMsg",
@@ -85,7 +86,6 @@ const REFUSED: &[&str] = &[
     "SecRemoteRules",
     "SecRulePerfTime",
     "SecRuleScript",
-    "SecRuleUpdateActionById",
     "SecSensorId",
     "SecServerSignature",
     "SecStreamInBodyInspection",
@@ -161,6 +161,15 @@ fn directive(name: &Text, arguments: &[Text]) -> Result<DirectiveKind, RuleError
                 ids,
                 targets(&arguments[1])?,
             ))
+        }
+        "secruleupdateactionbyid" => {
+            count(2, 2)?;
+            let (ids, link) = link_ids(&arguments[0])?;
+            Ok(DirectiveKind::UpdateActionById {
+                ids,
+                link,
+                actions: actions(&arguments[1])?,
+            })
         }
         "secruleupdatetargetbytag" => {
             count(2, 2)?;
@@ -268,6 +277,18 @@ fn id_ranges(words: &[Text]) -> Result<Vec<IdRange>, RuleError> {
         }
     }
     Ok(ranges)
+}
+
+/// Parses `7`, `7-9` or `7:1`, the second link of chain 7.
+fn link_ids(word: &Text) -> Result<(Vec<IdRange>, usize), RuleError> {
+    let (ids, link) = word.value.split_once(':').unwrap_or((&word.value, "0"));
+    let complaint = |complaint: Complaint| complaint.at(&word.place(0));
+    let link = link.trim().parse().map_err(|_| {
+        complaint(Complaint::new(format!(
+            "expected the number of a link, found {link:?}"
+        )))
+    })?;
+    Ok((vec![id_range(ids).map_err(complaint)?], link))
 }
 
 /// Parses `7` or `7-9`.
