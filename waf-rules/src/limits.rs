@@ -76,6 +76,12 @@ pub struct Limits {
     pub max_cookies: usize,
     /// Depth of nesting in a JSON body. Default 512; deeper is a body error.
     pub max_json_depth: usize,
+    /// Bytes of the names of all fields of a JSON body. Default 4 MiB; more is a
+    /// body error.
+    ///
+    /// A name repeats the keys around it, so nesting could otherwise ask for a
+    /// thousand times the size of a body.
+    pub max_json_name_bytes: usize,
     /// Depth of nesting in an XML body. Default 256, as in libxml2; deeper is a
     /// body error.
     pub max_xml_depth: usize,
@@ -126,6 +132,7 @@ impl Default for Limits {
             max_headers: 500,
             max_cookies: 500,
             max_json_depth: 512,
+            max_json_name_bytes: 4 << 20,
             max_xml_depth: 256,
             max_xml_attributes: 10_000,
             max_multipart_parts: 1000,

@@ -7,11 +7,6 @@
 
 use super::{ParseOptions, Parsed};
 
-/// Bytes that the names of all fields may have together. Nesting repeats the
-/// names of the outer keys for each inner one, so a small body could otherwise
-/// ask for a thousand times its size.
-const MAX_NAME_BYTES: usize = 4 << 20;
-
 /// Parses a body. An empty one has no fields and no problem.
 pub(super) fn parse(body: &[u8], options: &ParseOptions<'_>) -> Parsed {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
@@ -187,7 +182,7 @@ impl Reader<'_> {
 
     fn emit(&mut self, parsed: &mut Parsed, value: &[u8]) -> Result<(), Stop> {
         self.name_bytes += self.name.len();
-        if self.name_bytes > MAX_NAME_BYTES {
+        if self.name_bytes > self.options.limits.max_json_name_bytes {
             return Err(Stop::Problem("the names of nested keys are too long"));
         }
         match parsed.argument(&self.name, value, self.options.max_arguments) {

@@ -169,4 +169,6 @@ impl Parsed {
 }
 
 #[cfg(test)]
+mod linear;
+#[cfg(test)]
 mod tests;
