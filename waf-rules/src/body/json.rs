@@ -1,7 +1,9 @@
 //! JSON -> fields with dotted names: `{"a":[{"b":1}]}` is `json.a.0.b` = `1`.
 //!
 //! A scalar at the top is `json`. `null` and empty containers have an empty
-//! value, so that every key shows in a name. Every value of a repeated key is
+//! value, so that every key shows in a name. So has an array that is the value of
+//! a key, before its elements: rules look for the end of a key, and the names of
+//! elements end with an index. Every value of a repeated key is
 //! a field. The parser is strict (RFC 8259) save for a byte order mark, keeps a
 //! stack of its own, and stops at the first problem.
 
@@ -47,6 +49,8 @@ struct Open {
     /// The index of the next element, for an array.
     index: Option<usize>,
     empty: bool,
+    /// Whether the name of the container is a field already.
+    named: bool,
 }
 
 struct Reader<'a> {
@@ -74,12 +78,12 @@ impl Reader<'_> {
                 };
                 self.name.truncate(open.name_length);
                 let closing = if open.index.is_some() { b']' } else { b'}' };
-                let first = open.empty;
+                let (first, unnamed) = (open.empty, !open.named);
                 match self.body.get(self.at) {
                     None => return Err(Stop::End),
                     Some(byte) if *byte == closing => {
                         self.at += 1;
-                        if first {
+                        if first && unnamed {
                             self.emit(parsed, b"")?;
                         }
                         self.stack.pop();
@@ -141,12 +145,18 @@ impl Reader<'_> {
                 }
                 self.at += 1;
                 let index = (*opening == b'[').then_some(0);
+                let has_key = self.stack.last().is_some_and(|open| open.index.is_none());
+                let named = index.is_some() && has_key;
                 self.stack.push(Open {
                     name_length: self.name.len(),
                     index,
                     empty: true,
+                    named,
                 });
-                Ok(())
+                match named {
+                    true => self.emit(parsed, b""),
+                    false => Ok(()),
+                }
             }
             Some(b'"') => {
                 let value = match self.string() {
