@@ -97,7 +97,7 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut value = parts.next().unwrap().as_bytes().to_vec();
     for part in parts {
         value.push(u8::from_str_radix(&part[..2], 16).unwrap());
-        value.extend_from_slice(part[2..].as_bytes());
+        value.extend_from_slice(&part.as_bytes()[2..]);
     }
     value
 }

@@ -7,20 +7,23 @@
 
 use memchr::memchr;
 
-use super::{kind::Kind::*, token::Token, tokens::Tokens};
+use super::{
+    kind::{Kind, Kind::*},
+    token::Token,
+    tokens::Tokens,
+};
 
 /// How many tokens a fingerprint has.
 const MOST: usize = 5;
 
 /// Room for one more, which tells what the fifth is, and for a look at three from there.
-pub(super) type Folded<'a> = [Token<'a>; MOST + 3];
+pub(super) type Folded = [Token; MOST + 3];
 
 /// Folds the tokens into the first places, and returns how many are left.
-pub(super) fn fold<'a>(tokens: &mut Tokens<'a>, folded: &mut Folded<'a>) -> usize {
-    let Some(first) = first(tokens) else {
+pub(super) fn fold(tokens: &mut Tokens, folded: &mut Folded) -> usize {
+    if !first(tokens, &mut folded[0]) {
         return 0;
-    };
-    folded[0] = first;
+    }
     let mut fold = Fold {
         tokens,
         folded,
@@ -59,20 +62,20 @@ pub(super) fn fold<'a>(tokens: &mut Tokens<'a>, folded: &mut Folded<'a>) -> usiz
     }
 }
 
-/// Returns the first token that is no comment, parenthesis, type or unary operator.
-fn first<'a>(tokens: &mut Tokens<'a>) -> Option<Token<'a>> {
-    loop {
-        let token = tokens.next()?;
-        let skipped = matches!(token.kind, Comment | LeftParenthesis | SqlType);
-        if !skipped && !token.is_unary_operator() {
-            return Some(token);
+/// Puts the first token that is no comment, parenthesis, type or unary operator in a place.
+fn first(tokens: &mut Tokens, place: &mut Token) -> bool {
+    while tokens.next(place) {
+        let skipped = matches!(place.kind, Comment | LeftParenthesis | SqlType);
+        if !skipped && !place.is_unary_operator(tokens.input) {
+            return true;
         }
     }
+    false
 }
 
 struct Fold<'f, 'a> {
     tokens: &'f mut Tokens<'a>,
-    folded: &'f mut Folded<'a>,
+    folded: &'f mut Folded,
     /// Where the next token goes.
     end: usize,
     /// Where the rules look from.
@@ -80,7 +83,7 @@ struct Fold<'f, 'a> {
     /// There may be more tokens.
     more: bool,
     /// The comment that no other token follows yet.
-    comment: Option<Token<'a>>,
+    comment: Option<Token>,
 }
 
 enum Pair {
@@ -94,14 +97,14 @@ impl Fold<'_, '_> {
     /// Takes tokens until there are so many to look at, and tells whether there are.
     fn have(&mut self, count: usize) -> bool {
         while self.more && self.end <= MOST && self.end - self.left < count {
-            match self.tokens.next() {
-                Some(token) if token.kind == Comment => self.comment = Some(token),
-                Some(token) => {
-                    self.comment = None;
-                    self.folded[self.end] = token;
-                    self.end += 1;
-                }
-                None => self.more = false,
+            let place = &mut self.folded[self.end];
+            if !self.tokens.next(place) {
+                self.more = false;
+            } else if place.kind == Comment {
+                self.comment = Some(*place);
+            } else {
+                self.comment = None;
+                self.end += 1;
             }
         }
         self.end - self.left >= count
@@ -156,26 +159,38 @@ impl Fold<'_, '_> {
         self.left = 0;
     }
 
+    fn kind(&self, at: usize) -> Kind {
+        self.folded[self.left + at].kind
+    }
+
+    fn is_word(&self, at: usize, word: &[u8]) -> bool {
+        self.folded[self.left + at].is_word(self.tokens.input, word)
+    }
+
+    fn is_unary_operator(&self, at: usize) -> bool {
+        self.folded[self.left + at].is_unary_operator(self.tokens.input)
+    }
+
     fn pair(&mut self) -> Pair {
         let left = self.left;
-        let (a, b) = (self.folded[left], self.folded[left + 1]);
-        match (a.kind, b.kind) {
+        match (self.kind(0), self.kind(1)) {
             (String, String) | (Semicolon, Semicolon) => self.end -= 1,
             (Operator | LogicOperator, SqlType) => self.drop_last(1),
-            (Operator | LogicOperator, _) if b.is_unary_operator() => self.drop_last(1),
-            (LeftParenthesis, _) if b.is_unary_operator() => {
+            (Operator | LogicOperator, Operator) if self.is_unary_operator(1) => self.drop_last(1),
+            (LeftParenthesis, Operator) if self.is_unary_operator(1) => {
                 self.end -= 1;
                 self.left = left.saturating_sub(1);
             }
-            _ => return self.words(&a, &b),
+            _ => return self.words(),
         }
         Pair::Folded
     }
 
     /// The rules for what words are together.
-    fn words<'a>(&mut self, a: &Token<'a>, b: &Token<'a>) -> Pair {
-        let left = self.left;
-        if let Some(merged) = a.merged(b) {
+    fn words(&mut self) -> Pair {
+        let (left, value) = (self.left, self.tokens.input);
+        let [a, b] = [left, left + 1].map(|at| &self.folded[at]);
+        if let Some(merged) = a.merged(b, value) {
             self.folded[left] = merged;
             self.end -= 1;
             self.left = left.saturating_sub(1);
@@ -183,17 +198,19 @@ impl Fold<'_, '_> {
         }
         match (a.kind, b.kind) {
             // In Transact-SQL `IF` is a statement.
-            (Semicolon, Function) if begins_with_if(b.text) => {
+            (Semicolon, Function) if begins_with_if(b.text(value)) => {
                 self.folded[left + 1].kind = TransactSql;
             }
-            (Bareword | Variable, LeftParenthesis) if is_function_before_parenthesis(a) => {
+            (Bareword | Variable, LeftParenthesis)
+                if is_function_before_parenthesis(a.text(value)) =>
+            {
                 self.folded[left].kind = Function;
             }
-            (Keyword, next) if a.is_word(b"IN") || a.is_word(b"NOT IN") => {
+            (Keyword, next) if a.is_word(value, b"IN") || a.is_word(value, b"NOT IN") => {
                 let compares = next == LeftParenthesis;
                 self.folded[left].kind = if compares { Operator } else { Bareword };
             }
-            (Operator, next) if a.is_word(b"LIKE") || a.is_word(b"NOT LIKE") => {
+            (Operator, next) if a.is_word(value, b"LIKE") || a.is_word(value, b"NOT LIKE") => {
                 if next == LeftParenthesis {
                     self.folded[left].kind = Function;
                 }
@@ -208,7 +225,8 @@ impl Fold<'_, '_> {
             }
             // There are too many collations for a table; most have `_` in their names.
             (Collate, Bareword) => {
-                let name = &b.text[..memchr(0, b.text).unwrap_or(b.text.len())];
+                let name = b.text(value);
+                let name = &name[..memchr(0, name).unwrap_or(name.len())];
                 if name.contains(&b'_') {
                     self.folded[left + 1].kind = SqlType;
                     self.left = 0;
@@ -216,7 +234,7 @@ impl Fold<'_, '_> {
                 return Pair::Kept;
             }
             // In Transact-SQL `\%1` is `0 % 1`, and `\1` is `1`.
-            (Backslash, _) if b.is_arithmetic_operator() => {
+            (Backslash, _) if b.is_arithmetic_operator(value) => {
                 self.folded[left].kind = Number;
                 self.left = 0;
             }
@@ -228,7 +246,7 @@ impl Fold<'_, '_> {
                 self.drop_last(1);
             }
             // MySQL takes `` {``.``.name} ``, whatever that means.
-            (LeftBrace, Bareword) if b.text.is_empty() => {
+            (LeftBrace, Bareword) if b.text(value).is_empty() => {
                 self.folded[left + 1].kind = Evil;
                 return Pair::Evil;
             }
@@ -243,8 +261,7 @@ impl Fold<'_, '_> {
     /// The rules for three tokens. Tells whether one applied.
     fn three(&mut self) -> bool {
         let left = self.left;
-        let [a, b, c] = [left, left + 1, left + 2].map(|at| self.folded[at]);
-        match (a.kind, b.kind, c.kind) {
+        match (self.kind(0), self.kind(1), self.kind(2)) {
             (Number, Operator, Number)
             | (LogicOperator, _, LogicOperator)
             | (Variable, Operator, Variable | Number | Bareword)
@@ -256,18 +273,24 @@ impl Fold<'_, '_> {
             )
             | (Bareword, Dot, Bareword) => self.drop_last(2),
             (Operator, between, Operator) if between != LeftParenthesis => self.drop_last(2),
-            (Bareword | Number | Variable | String, Operator, SqlType) if b.text == b"::" => {
+            (Bareword | Number | Variable | String, Operator, SqlType)
+                if self.is_word(1, b"::") =>
+            {
                 self.drop_last(2);
             }
-            (Comma, Operator, Number | Bareword | Variable | String) if b.is_unary_operator() => {
+            (Comma, Operator, Number | Bareword | Variable | String)
+                if self.is_unary_operator(1) =>
+            {
                 // One more goes, so that `1,-1` is looked at as `1`, `,` and what follows.
                 self.folded[left + 1] = self.folded[left + 2];
                 self.drop_last(3);
             }
-            (Keyword | Expression | Group, Operator, kind) if b.is_unary_operator() => {
+            (first @ (Keyword | Expression | Group), Operator, kind)
+                if self.is_unary_operator(1) =>
+            {
                 let operand = match kind {
                     Number | Bareword | Variable | String | Function => true,
-                    LeftParenthesis => a.kind != Keyword,
+                    LeftParenthesis => first != Keyword,
                     _ => false,
                 };
                 if !operand {
@@ -275,12 +298,14 @@ impl Fold<'_, '_> {
                 }
                 self.drop_middle();
             }
-            (Comma, Operator, LeftParenthesis | Function) if b.is_unary_operator() => {
+            (Comma, Operator, LeftParenthesis | Function) if self.is_unary_operator(1) => {
                 self.drop_middle();
             }
             (Expression, Dot, Bareword) => self.drop_middle(),
             // `USER(name)` is no function.
-            (Function, LeftParenthesis, kind) if kind != RightParenthesis && a.is_word(b"USER") => {
+            (Function, LeftParenthesis, kind)
+                if kind != RightParenthesis && self.is_word(0, b"USER") =>
+            {
                 self.folded[left].kind = Bareword;
                 return false;
             }
@@ -302,7 +327,7 @@ fn begins_with_if(text: &[u8]) -> bool {
 }
 
 /// Words that are names of columns and variables too.
-fn is_function_before_parenthesis(token: &Token) -> bool {
+fn is_function_before_parenthesis(text: &[u8]) -> bool {
     const WORDS: [&[u8]; 11] = [
         b"USER_ID",
         b"USER_NAME",
@@ -316,5 +341,5 @@ fn is_function_before_parenthesis(token: &Token) -> bool {
         b"LOCALTIME",
         b"LOCALTIMESTAMP",
     ];
-    WORDS.iter().any(|word| token.is_word(word))
+    WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
