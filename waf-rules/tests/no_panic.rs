@@ -20,6 +20,8 @@ static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
             t:utf8toUnicode,t:urlDecodeUni,t:htmlEntityDecode,t:jsDecode,t:cssDecode,t:escapeSeqDecode,t:cmdLine,\
             setvar:'tx.%{MATCHED_VAR_NAME}=+%{MATCHED_VAR}',chain"
             SecRule MATCHED_VARS "@contains %{tx.1}" "t:base64DecodeExt,t:hexDecode,t:normalizePathWin,t:removeComments"
+        SecRule ARGS|ARGS_NAMES|REQUEST_BODY|REQUEST_HEADERS "@detectSQLi" "id:3,phase:2,pass,capture"
+        SecRule ARGS|ARGS_NAMES|REQUEST_BODY|REQUEST_HEADERS "@detectXSS" "id:4,phase:2,pass,capture"
         SecRule RESPONSE_BODY|RESPONSE_HEADERS "@containsWord %{ARGS}" "id:2,phase:4,deny"
     "#;
     let own = RuleText {

@@ -127,7 +127,7 @@ impl Tokens<'_> {
     fn tagged_string(&mut self) -> Token {
         let tag = LETTER.span(self.rest(self.at + 1));
         let start = self.at + tag + 2;
-        if tag == 0 || self.byte(start - 1) != b'$' {
+        if self.byte(start - 1) != b'$' {
             return self.one(Kind::Bareword);
         }
         let end = memmem::find(self.rest(start), self.part(self.at, start));
