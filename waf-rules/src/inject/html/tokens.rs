@@ -287,13 +287,8 @@ impl<'a> Tokens<'a> {
             let at = from + found;
             from = at + 1;
             let nuls = rest[from..].iter().take_while(|&&byte| byte == 0).count();
-            match rest.get(from + nuls..).unwrap_or_default() {
-                [b'-' | b'!', b'>', ..] => {
-                    return Token::Comment(self.cut(at, 1 + nuls + 2, State::Text));
-                }
-                // Nothing can end it any more.
-                [] | [b'-' | b'!'] => break,
-                _ => (),
+            if let Some([b'-' | b'!', b'>', ..]) = rest.get(from + nuls..) {
+                return Token::Comment(self.cut(at, 1 + nuls + 2, State::Text));
             }
         }
         Token::Comment(self.cut_rest())

@@ -68,8 +68,7 @@ fn hides_from_log(value: &[u8]) -> bool {
 fn ends_as_number(value: &[u8], length: usize) -> bool {
     match value.get(length..).unwrap_or_default() {
         // Bytes are signed in C, and a NUL is behind the end.
-        [] | [..=b' ' | 128.., ..] => true,
-        [b'/', b'*', ..] | [b'-', b'-', ..] => true,
+        [] | [..=b' ' | 128.., ..] | [b'-', b'-', ..] => true,
         _ => false,
     }
 }
