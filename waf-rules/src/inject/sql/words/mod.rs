@@ -4,12 +4,12 @@
 //! words are in no table, so a look-up asks first whether any word begins and is as
 //! long as this one.
 
+mod key;
+
 use std::sync::LazyLock;
 
+use self::key::{Key, hash, key};
 use super::{kind::Kind, token::LONGEST};
-
-/// A word of up to 31 bytes in capitals, eight bytes in a number, with zeros behind it.
-type Text = [u64; 4];
 
 /// Twice the number of words, and a power of two.
 const SLOTS: usize = 2048;
@@ -17,7 +17,7 @@ const SLOTS: usize = 2048;
 /// A word or a phrase in capitals, and what it is.
 pub(super) struct Word {
     text: &'static [u8],
-    key: Text,
+    key: Key,
     pub(super) kind: Kind,
     /// Where it is in the table, from 1.
     pub(super) place: u16,
@@ -52,7 +52,7 @@ pub(super) fn phrase(first: &[u8], second: &[u8]) -> Option<&'static Word> {
 }
 
 static TABLE: LazyLock<Table> =
-    LazyLock::new(|| Table::read(include_str!("../data/sql-words.txt")));
+    LazyLock::new(|| Table::read(include_str!("../../data/sql-words.txt")));
 
 /// For each two letters that a word may begin with, a bit for each length of such a word.
 type Lengths = [u32; 1 << 10];
@@ -153,60 +153,6 @@ fn start(word: &[u8]) -> Option<usize> {
     Some(first << 5 | second)
 }
 
-/// Reads a word as numbers. Copying it into an array first took twice the time of all that
-/// is done with it: processors wait where they read many bytes that were written as few.
-fn key(word: &[u8]) -> Text {
-    let mut key = Text::default();
-    let (parts, rest) = word.as_chunks::<8>();
-    for (number, part) in key.iter_mut().zip(parts) {
-        *number = upper(u64::from_le_bytes(*part));
-    }
-    if let Some(number) = key.get_mut(parts.len())
-        && !rest.is_empty()
-    {
-        *number = upper(match word.last_chunk() {
-            Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
-            None => few(rest),
-        });
-    }
-    key
-}
-
-/// Reads less than eight bytes.
-fn few(bytes: &[u8]) -> u64 {
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-        return u64::from(first) | u64::from(last) << (8 * (bytes.len() - 4));
-    }
-    let bytes = bytes.iter().rev();
-    bytes.fold(0, |number, &byte| number << 8 | u64::from(byte))
-}
-
-/// Makes letters capital, eight at once.
-fn upper(bytes: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let low = bytes & (ONES * 0x7f);
-    // The highest bit of each sum tells whether the byte is as high.
-    let from_a = low + ONES * (0x80 - b'a' as u64);
-    let beyond_z = low + ONES * (0x7f - b'z' as u64);
-    let letters = (from_a ^ beyond_z) & !bytes & (ONES * 0x80);
-    bytes ^ letters >> 2
-}
-
-fn hash(key: &Text) -> u64 {
-    const FACTORS: [u64; 4] = [
-        0x9e37_79b9_7f4a_7c15,
-        0xbf58_476d_1ce4_e5b9,
-        0x94d0_49bb_1331_11eb,
-        0xd6e8_feb8_6659_fd93,
-    ];
-    // The products do not wait for each other.
-    let products = key.iter().zip(FACTORS);
-    let products = products.map(|(part, factor)| part.wrapping_mul(factor));
-    let sum = products.fold(0, u64::wrapping_add);
-    sum ^ sum >> 32
-}
-
 fn first_slot(hash: u64) -> usize {
     (hash >> 16) as usize % SLOTS
 }
@@ -221,7 +167,7 @@ mod tests {
 
     #[test]
     fn every_word_of_the_file_is_found_in_any_case() {
-        let lines = include_str!("../data/sql-words.txt");
+        let lines = include_str!("../../data/sql-words.txt");
         assert_eq!(TABLE.entries.len(), lines.lines().count());
         for line in lines.lines() {
             let (kind, text) = line.split_once(' ').unwrap();
@@ -231,18 +177,6 @@ mod tests {
             if let Some((first, second)) = text.split_once(' ') {
                 assert!(phrase(first.as_bytes(), second.as_bytes()).is_some());
             }
-        }
-    }
-
-    #[test]
-    fn letters_become_capital_whatever_is_beside_them() {
-        for byte in 0..=255_u8 {
-            let bytes = [byte, 0xff, byte, b'z', byte, b'{', 0x80, b'`'];
-            let capital = bytes.map(|byte| byte.to_ascii_uppercase());
-            assert_eq!(
-                upper(u64::from_le_bytes(bytes)),
-                u64::from_le_bytes(capital)
-            );
         }
     }
 
