@@ -342,6 +342,47 @@ async fn without_an_answer_that_is_a_page_the_next_one_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_slow_keeps_no_backend_from_other_requests() {
+    let (backend, pages) = (Backend::start("one").await, Backend::start("pages").await);
+    let gateway = Gateway::start(&format!(
+        r"
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+errorPages:
+- name: asked
+  intercept: true
+  pages: [{{statuses: [503, 504], backend: {{name: pages, path: /sleep/5000, timeout: 10s}}}}]
+backends:
+- {{name: one, endpoints: [{{address: '{}'}}], limits: {{maxRequests: 1, maxPending: 0}}}}
+- {{name: pages, endpoints: [{{address: '{}'}}]}}
+routes:
+- name: any
+  hosts: [any.example]
+  policies: {{errorPages: [asked]}}
+  rules:
+  - {{matches: [{{path: {{prefix: /status}}}}], policies: {{timeouts: {{request: 2s}}}}, backends: [{{name: one}}]}}
+  - {{backends: [{{name: one}}]}}
+",
+        backend.address, pages.address
+    ));
+    let began = std::time::Instant::now();
+    let at = gateway.http();
+    let waits =
+        tokio::spawn(async move { get(&mut Client::h1(at).await, "/status/503", "").await });
+    wait_for("the page to be asked for", || pages.requests() == 1);
+    let other = get(&mut Client::h1(at).await, "/fine", "").await;
+    assert_eq!(
+        (other.status().as_u16(), &**other.body()),
+        (200, &b"one /fine"[..])
+    );
+    assert!(!waits.is_finished());
+    // No longer than the request may take.
+    let answer = waits.await.expect("it is answered");
+    assert_eq!(answer.status(), 503);
+    assert!(answer.body().starts_with(b"{\"status\":503"));
+    assert!(began.elapsed() < std::time::Duration::from_secs(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_a_backend_is_no_way_around_an_authentication() {
     let refusing =
         "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0\r\n\r\n";
