@@ -20,6 +20,7 @@ pub mod ingress;
 pub mod inspect;
 pub mod listen;
 pub mod load;
+mod places;
 mod relay;
 mod slots;
 pub mod snapshot;

@@ -211,7 +211,13 @@ fn sessions_are_bounded_by_route_listener_and_address() {
     ] {
         let gateway = Gateway::start(&yaml(listener, route, "", &[&echo]));
         let (one, two) = (UdpClient::of(game(&gateway)), UdpClient::of(game(&gateway)));
-        assert_eq!((one.ask("1"), two.ask("2")), ("e:1".into(), "e:2".into()));
+        // Whoever has heard an answer, and says more, does not give way to others.
+        for client in [&one, &two] {
+            assert_eq!(
+                (client.ask("1"), client.ask("2")),
+                ("e:1".into(), "e:2".into())
+            );
+        }
         let third = UdpClient::of(game(&gateway));
         third.send(b"3");
         assert!(third.hears_nothing(), "{series}");
@@ -247,15 +253,50 @@ fn many_senders_take_no_more_than_the_sessions_there_may_be() {
             )
         })
         .collect();
-    let refusals = "portcullis_refusals_total{reason=\"too-many-sessions\",stage=\"limit\"}";
-    wait_for("the refusals", || {
+    let settled = UdpClient::of(game(&gateway));
+    assert_eq!(
+        (settled.ask("a"), settled.ask("b")),
+        ("e:a".into(), "e:b".into())
+    );
+    let port = echo.seen()[0].0.port();
+    let evicted = "portcullis_udp_sessions_total{outcome=\"evicted\",route=\"game\"}";
+    wait_for("the evictions", || {
         for client in &clients {
             client.send(b"silent: spoofed");
         }
-        gateway.metric(refusals) > Some(350.0)
+        gateway.metric(evicted) > Some(350.0)
     });
     assert_eq!(open(&gateway), Some(50.0));
     assert!(files() <= before + 60, "{} from {before}", files());
+    ended(&gateway, "evicted");
+    let told = lines(&gateway, "ended", "evicted").len();
+    assert!(told < 200, "{told}");
+    // Another client has its turn, and who was there before them is still there.
+    assert_eq!(UdpClient::of(game(&gateway)).ask("c"), "e:c");
+    assert_eq!(settled.ask("d"), "e:d");
+    assert_eq!(echo.seen().last().map(|(from, _)| from.port()), Some(port));
+}
+
+#[test]
+fn a_sender_that_hears_no_answer_keeps_no_session() {
+    let echo = UdpEcho::start("e");
+    let gateway = Gateway::start(&yaml("", ", timeouts: {idle: 1s}", "", &[&echo]));
+    let (hears, forged) = (UdpClient::of(game(&gateway)), UdpClient::of(game(&gateway)));
+    let began = std::time::Instant::now();
+    let mut n = 0;
+    wait_for("its session to end", || {
+        forged.send(b"silent:");
+        n += 1;
+        assert_eq!(hears.ask(&format!("{n}")), format!("e:{n}"));
+        let ended = lines(&gateway, "ended", "idle_timeout");
+        ended.iter().any(|line| line["datagramsOut"] == 0)
+    });
+    assert!(began.elapsed() < std::time::Duration::from_secs(4));
+    // What is sent keeps the session of a client that is answered.
+    let mut from: Vec<_> = echo.seen();
+    from.retain(|(_, bytes)| !bytes.starts_with(b"silent:"));
+    from.dedup_by_key(|(from, _)| from.port());
+    assert_eq!(from.len(), 1);
 }
 
 #[test]

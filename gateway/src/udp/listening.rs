@@ -15,7 +15,7 @@ use portcullis_config::model::Listener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
-    session::{Ended, Key, MAX_TRIES, OpenRoute, Passed, Session, Upstream, connect},
+    session::{EVICTED, Ended, Key, MAX_TRIES, OpenRoute, Passed, Session, Upstream, connect},
     socket::{Datagram, Socket},
 };
 use crate::{
@@ -33,8 +33,9 @@ const BUFFER: usize = 64 << 10;
 /// Rest after an error of the socket.
 const REST: Duration = Duration::from_millis(50);
 
-/// Lines in a second that the access log has of datagrams that were refused.
-const REFUSED_LINES: u32 = 10;
+/// Lines in a second that the access log has of datagrams that were refused, and as many
+/// of sessions that gave way.
+const MAX_LINES: u32 = 10;
 
 /// What passing datagrams on works with.
 pub struct UdpServices {
@@ -124,6 +125,7 @@ impl Listening {
             number: 0,
             ended,
             refused: Lines::default(),
+            evicted: Lines::default(),
         };
         let mut buffer = vec![0; BUFFER];
         let mut tick = tokio::time::interval(TICK);
@@ -131,7 +133,13 @@ impl Listening {
         loop {
             tokio::select! {
                 received = self.socket.receive(&mut buffer) => match received {
-                    Ok(datagram) => sessions.take(datagram, &buffer[..datagram.size]),
+                    Ok(datagram) => {
+                        // Before a flood of new ones: what gave way is gone at once.
+                        while let Ok((key, number)) = ends.try_recv() {
+                            sessions.ended(key, number);
+                        }
+                        sessions.take(datagram, &buffer[..datagram.size]);
+                    }
                     Err(error) => {
                         let listener = &self.settings.load().name;
                         tracing::warn!(%listener, %error, "receive failed");
@@ -162,6 +170,7 @@ struct Sessions<'a> {
     number: u64,
     ended: UnboundedSender<Ended>,
     refused: Lines,
+    evicted: Lines,
 }
 
 impl Sessions<'_> {
@@ -238,7 +247,7 @@ impl Sessions<'_> {
                 metrics.connection(&settings.name, "served");
                 self.number += 1;
                 let held = Box::new((slot, counted, of_address, OpenRoute::enter(route)));
-                Some(Session::begin(
+                let session = Session::begin(
                     (key, self.number),
                     route,
                     snapshot.version,
@@ -246,7 +255,9 @@ impl Sessions<'_> {
                     held,
                     &listening.socket,
                     &self.ended,
-                ))
+                );
+                route.open.enter(session.newcomer());
+                Some(session)
             }
             (Err(denied), _) => {
                 self.refuse(key, &settings.name, route, &denied);
@@ -297,6 +308,9 @@ impl Sessions<'_> {
         let snapshot = self.listening.services.snapshot.load_full();
         let name = self.listening.settings.load().name.clone();
         let taking = snapshot.udp_routes.of_listener(&name);
+        if let Some(route) = taking {
+            route.open.sweep();
+        }
         let patience = snapshot.model.process.drain_timeout;
         // In time for its line to be written before the process ends.
         let is_over = |since: Instant| since.elapsed() + 2 * TICK >= patience;
@@ -336,6 +350,10 @@ impl Sessions<'_> {
         route.metrics.session(why);
         route.metrics.up.inc_by(read(&up.bytes));
         route.metrics.down.inc_by(read(&down.bytes));
+        // As with those that are refused.
+        if why == EVICTED && !self.evicted.has_room() {
+            return;
+        }
         let name = &self.listening.settings.load().name;
         let upstream = &exchange.upstream;
         let access_log = &self.listening.services.access_log;
@@ -439,7 +457,7 @@ impl Lines {
             (self.second, self.written) = (Some(Instant::now()), 0);
         }
         self.written += 1;
-        self.written <= REFUSED_LINES
+        self.written <= MAX_LINES
     }
 }
 

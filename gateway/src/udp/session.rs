@@ -1,10 +1,10 @@
 //! A session: a client, its endpoint, and a socket between them.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -18,6 +18,7 @@ use tokio::{net::UdpSocket, sync::mpsc::UnboundedSender};
 
 use super::socket::Socket;
 use crate::{
+    places::Newcomer,
     snapshot::{
         CompiledBackend, CompiledUdpRoute, EndpointState, InFlight, Place, Preference, rendezvous,
     },
@@ -34,6 +35,9 @@ pub(super) type Key = (SocketAddr, IpAddr);
 /// Told by a session that ends by itself: its key, and its number.
 pub(super) type Ended = (Key, u64);
 
+/// Why a session ended that gave way to another.
+pub(super) const EVICTED: &str = "evicted";
+
 /// Mark of a session that takes nothing any more, in the place of what it awaits.
 const OVER: u32 = u32::MAX;
 
@@ -48,8 +52,6 @@ pub(super) struct Session {
     pub(super) leaving: Option<Instant>,
     pub(super) exchange: Arc<Exchange>,
     reader: tokio::task::JoinHandle<()>,
-    /// What is given back when it ends.
-    _held: Box<dyn Send>,
 }
 
 /// Counts a session of a route.
@@ -74,12 +76,44 @@ pub(super) struct Exchange {
     pub(super) upstream: Upstream,
     pub(super) up: Count,
     pub(super) down: Count,
-    /// When the last datagram passed, in milliseconds from the begin.
+    /// When the last datagram passed that keeps it open, in milliseconds from the begin.
     last: AtomicU64,
     /// Datagrams of the endpoint that the client waits for, or [`OVER`].
     awaited: AtomicU32,
     /// Whether the endpoint has failed.
     failed: AtomicBool,
+    /// Whether the client has sent something after an answer.
+    assured: AtomicBool,
+    /// Whether it has given way to another session.
+    evicted: AtomicBool,
+    /// What is given back when it ends.
+    held: Mutex<Option<Box<dyn Send>>>,
+    id: Ended,
+    ended: UnboundedSender<Ended>,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Newcomer for Exchange {
+    fn is_newcomer(&self) -> bool {
+        !self.assured.load(Ordering::Relaxed) && self.awaited.load(Ordering::Relaxed) != OVER
+    }
+
+    fn give_way(&self) -> bool {
+        if !self.is_newcomer() || self.awaited.swap(OVER, Ordering::Relaxed) == OVER {
+            return false;
+        }
+        self.evicted.store(true, Ordering::Relaxed);
+        self.give_back();
+        self.tell_end();
+        true
+    }
 }
 
 /// What went one way.
@@ -209,14 +243,18 @@ impl Session {
             last: AtomicU64::new(0),
             awaited: AtomicU32::new(0),
             failed: AtomicBool::new(false),
+            assured: AtomicBool::new(false),
+            evicted: AtomicBool::new(false),
+            held: Mutex::new(Some(held)),
+            id: (key, number),
+            ended: ended.clone(),
         });
         let reader = {
             let (exchange, route) = (Arc::clone(&exchange), Arc::clone(route));
-            let (listening, ended) = (Arc::clone(listening), ended.clone());
+            let listening = Arc::clone(listening);
             tokio::spawn(async move {
                 exchange.answer(key, &route, &listening).await;
-                // The listener is gone where nobody hears it, and the session with it.
-                let _ = ended.send((key, number));
+                exchange.tell_end();
             })
         };
         Self {
@@ -227,14 +265,23 @@ impl Session {
             leaving: None,
             exchange,
             reader,
-            _held: held,
         }
+    }
+}
+
+impl Session {
+    /// Who may have to give way.
+    pub(super) fn newcomer(&self) -> Weak<dyn Newcomer> {
+        let exchange: Arc<dyn Newcomer> = self.exchange.clone();
+        Arc::downgrade(&exchange)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.reader.abort();
+        // Now, and not when the reader has been dropped.
+        self.exchange.give_back();
     }
 }
 
@@ -255,7 +302,12 @@ impl Exchange {
         match SockRef::from(&self.upstream.socket).send(bytes) {
             Ok(_) => {
                 self.up.add(bytes.len());
-                self.touch();
+                // A sender can be forged: what it sends keeps a session only where it
+                // can have heard an answer.
+                if self.down.datagrams.load(Ordering::Relaxed) > 0 {
+                    self.assured.store(true, Ordering::Relaxed);
+                    self.touch();
+                }
                 Passed::Yes
             }
             Err(error) if is_of_endpoint(&error) => {
@@ -341,6 +393,7 @@ impl Exchange {
     pub(super) fn why(&self) -> &'static str {
         match self.failed.load(Ordering::Relaxed) {
             true => "endpoint-failed",
+            false if self.evicted.load(Ordering::Relaxed) => EVICTED,
             false => "answered",
         }
     }
@@ -350,10 +403,21 @@ impl Exchange {
         self.failed.load(Ordering::Relaxed) && self.down.datagrams.load(Ordering::Relaxed) == 0
     }
 
-    /// How long nothing has passed.
+    /// How long nothing has passed that keeps it open.
     pub(super) fn silent_for(&self) -> Duration {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(last)
+    }
+
+    /// Gives back what is counted of it.
+    fn give_back(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(held.take());
+    }
+
+    fn tell_end(&self) {
+        // The listener is gone where nobody hears it, and the session with it.
+        let _ = self.ended.send(self.id);
     }
 
     fn touch(&self) {
