@@ -1,12 +1,15 @@
 //! A session: a client, its endpoint, and a socket between them.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -28,6 +31,9 @@ use crate::{
 
 /// Endpoints tried for one session.
 pub(super) const MAX_TRIES: usize = 3;
+
+/// Datagrams of an endpoint that are passed on before others have their turn.
+const BATCH: usize = 32;
 
 /// Where a client is, and our address that it has asked.
 pub(super) type Key = (SocketAddr, IpAddr);
@@ -250,12 +256,9 @@ impl Session {
             ended: ended.clone(),
         });
         let reader = {
-            let (exchange, route) = (Arc::clone(&exchange), Arc::clone(route));
+            let (exchange, route) = (Arc::downgrade(&exchange), Arc::clone(route));
             let listening = Arc::clone(listening);
-            tokio::spawn(async move {
-                exchange.answer(key, &route, &listening).await;
-                exchange.tell_end();
-            })
+            tokio::spawn(async move { Exchange::answer(exchange, &route, &listening).await })
         };
         Self {
             number,
@@ -317,40 +320,81 @@ impl Exchange {
             Err(error) => {
                 tracing::debug!(%error, endpoint = %self.upstream.endpoint.address, "datagram not sent");
                 route.metrics.dropped("send-failed");
+                self.await_less(responses);
                 Passed::Yes
             }
         }
     }
 
     /// Passes what the endpoint sends to the client, until the session is over.
-    async fn answer(&self, (client, from): Key, route: &CompiledUdpRoute, listening: &Socket) {
-        let max = usize::try_from(route.route.max_datagram_size).unwrap_or(usize::MAX);
-        let socket = &self.upstream.socket;
+    ///
+    /// While nothing comes the session is not held, so that its socket is closed as soon
+    /// as it ends.
+    async fn answer(exchange: Weak<Self>, route: &CompiledUdpRoute, listening: &Socket) {
         loop {
-            // No buffer while nothing comes: idle sessions are many.
-            if let Err(error) = socket.readable().await {
-                return self.fail(&error);
+            let ready = poll_fn(|context| match exchange.upgrade() {
+                Some(exchange) => {
+                    let ready = exchange.upstream.socket.poll_recv_ready(context);
+                    ready.map(|ready| Some((exchange, ready)))
+                }
+                None => Poll::Ready(None),
+            });
+            let Some((exchange, ready)) = ready.await else {
+                return;
+            };
+            if let Err(error) = ready {
+                exchange.fail(&error);
+                return exchange.tell_end();
             }
-            let mut buffer = BytesMut::with_capacity(max + 1);
-            loop {
-                buffer.clear();
-                match socket.try_recv_buf(&mut buffer) {
-                    Ok(size) if size > max => route.metrics.dropped("too-large"),
-                    Ok(_) => match listening.send(&buffer, from, client).await {
-                        Ok(()) => self.answered(buffer.len()),
-                        Err(error) => {
-                            tracing::debug!(%error, "datagram not sent to a client");
-                            route.metrics.dropped("send-failed");
-                        }
-                    },
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return self.fail(&error),
-                }
-                if route.route.responses > 0 && self.is_served() {
-                    return;
-                }
+            if exchange.pass_back(route, listening) {
+                return exchange.tell_end();
             }
         }
+    }
+
+    /// Passes what has come from the endpoint; tells whether the session is over.
+    ///
+    /// What there is no room for is dropped: who waits keeps a buffer, and sessions are
+    /// many.
+    fn pass_back(&self, route: &CompiledUdpRoute, listening: &Socket) -> bool {
+        let max = usize::try_from(route.route.max_datagram_size).unwrap_or(usize::MAX);
+        let (client, from) = self.id.0;
+        let mut buffer = BytesMut::with_capacity(max + 1);
+        for _ in 0..BATCH {
+            buffer.clear();
+            match self.upstream.socket.try_recv_buf(&mut buffer) {
+                Ok(size) if size > max => route.metrics.dropped("too-large"),
+                Ok(_) => match listening.send(&buffer, from, client) {
+                    Ok(()) => self.answered(buffer.len()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        route.metrics.dropped("no-room");
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "datagram not sent to a client");
+                        route.metrics.dropped("send-failed");
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => {
+                    self.fail(&error);
+                    return true;
+                }
+            }
+            if route.route.responses > 0 && self.is_served() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes back that so many datagrams of the endpoint are waited for.
+    fn await_less(&self, responses: u32) {
+        // A session that is over stays so.
+        let _ = self
+            .awaited
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |awaited| {
+                (awaited != OVER).then(|| awaited.saturating_sub(responses))
+            });
     }
 
     fn answered(&self, bytes: usize) {
