@@ -154,6 +154,7 @@ impl Gateway {
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::clone(&metrics),
             access_log: Arc::clone(&access_log),
+            ports: Arc::default(),
         };
         let listeners = Listeners::new(
             Arc::clone(&ingress) as _,

@@ -278,6 +278,25 @@ fn many_senders_take_no_more_than_the_sessions_there_may_be() {
 }
 
 #[test]
+fn what_a_listener_sends_to_another_goes_no_further() {
+    let echo = UdpEcho::start("e");
+    let two = yaml("", "", "", &[&echo]).replace(
+        "routes: [{name: any",
+        "- {name: other, protocol: udp, address: '127.0.0.2:0'}\nroutes: [{name: any",
+    );
+    let gateway = Gateway::start(&two);
+    let (at, client) = (game(&gateway), UdpClient::of(game(&gateway)));
+    assert_eq!(client.ask("a"), "e:a");
+    let other = gateway.at("listeners/other");
+    // Another address of this machine, and the port of the other listener.
+    let forged = UdpClient::from(&format!("127.0.0.4:{}", other.port()), at);
+    forged.send(b"c");
+    assert!(forged.hears_nothing());
+    assert_eq!(client.ask("d"), "e:d");
+    assert_eq!(echo.seen().len(), 2);
+}
+
+#[test]
 fn a_sender_that_hears_no_answer_keeps_no_session() {
     let echo = UdpEcho::start("e");
     let gateway = Gateway::start(&yaml("", ", timeouts: {idle: 1s}", "", &[&echo]));

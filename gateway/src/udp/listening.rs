@@ -15,6 +15,7 @@ use portcullis_config::model::Listener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
+    own::{OwnAddresses, Ports},
     session::{EVICTED, Ended, Key, MAX_TRIES, OpenRoute, Passed, Session, Upstream, connect},
     socket::{Datagram, Socket},
 };
@@ -45,6 +46,8 @@ pub struct UdpServices {
     pub metrics: Arc<Metrics>,
     /// One line for each session.
     pub access_log: Arc<AccessLog>,
+    /// The ports of the listeners that pass them on.
+    pub ports: Arc<Ports>,
 }
 
 /// A listener, as long as its sessions are open.
@@ -126,7 +129,9 @@ impl Listening {
             ended,
             refused: Lines::default(),
             evicted: Lines::default(),
+            own: OwnAddresses::default(),
         };
+        let _port = self.services.ports.enter(self.local().port());
         let mut buffer = vec![0; BUFFER];
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -171,15 +176,16 @@ struct Sessions<'a> {
     ended: UnboundedSender<Ended>,
     refused: Lines,
     evicted: Lines,
+    own: OwnAddresses,
 }
 
 impl Sessions<'_> {
     /// Takes a datagram of a client.
     fn take(&mut self, datagram: Datagram, bytes: &[u8]) {
         let key = (datagram.from, datagram.to);
-        // Nothing can be sent to port 0, and what we send to ourselves would go round.
-        let own = SocketAddr::new(datagram.to, self.listening.local().port());
-        if datagram.from.port() == 0 || datagram.from == own {
+        let ports = &self.listening.services.ports;
+        // Nothing can be sent to port 0.
+        if datagram.from.port() == 0 || ports.sent(datagram.from, datagram.to, &mut self.own) {
             return;
         }
         let mut tried = Vec::new();

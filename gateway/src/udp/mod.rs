@@ -11,9 +11,11 @@
 //! that may is bounded: a datagram whose session would be one too many is dropped.
 
 mod listening;
+mod own;
 mod session;
 mod socket;
 
 pub(crate) use listening::Listening;
 pub use listening::UdpServices;
+pub use own::Ports;
 pub(crate) use socket::Socket;

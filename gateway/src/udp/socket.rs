@@ -141,7 +141,7 @@ fn is_one_host(address: &IpAddr) -> bool {
     !address.is_multicast() && address != IpAddr::from(Ipv4Addr::BROADCAST)
 }
 
-fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+pub(super) fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = storage.as_sockaddr_in() {
         return Some(SocketAddrV4::from(*v4).into());
     }
