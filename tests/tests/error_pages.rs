@@ -210,6 +210,17 @@ async fn a_page_that_changes_is_read_again_and_one_that_is_gone_is_told() {
 }
 
 fn asking(backend: std::net::SocketAddr, pages: std::net::SocketAddr, path: &str) -> Gateway {
+    asking_any(backend, &[pages], path, "")
+}
+
+fn asking_any(
+    backend: std::net::SocketAddr,
+    pages: &[std::net::SocketAddr],
+    path: &str,
+    more: &str,
+) -> Gateway {
+    let pages = pages.iter().map(|one| format!("{{address: '{one}'}}"));
+    let pages = pages.collect::<Vec<_>>().join(", ");
     Gateway::start(&format!(
         r#"
 listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
@@ -224,7 +235,7 @@ errorPages:
 defaults: {{errorPages: [asked]}}
 backends:
 - {{name: one, endpoints: [{{address: '{backend}'}}]}}
-- {{name: pages, endpoints: [{{address: '{pages}'}}]}}
+- {{name: pages, endpoints: [{pages}]{more}}}
 routes:
 - name: any
   hosts: [any.example]
@@ -339,6 +350,34 @@ async fn without_an_answer_that_is_a_page_the_next_one_is_taken() {
             "{why}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_too_large_for_a_page_is_no_failure_of_its_endpoint() {
+    let (backend, well) = (Backend::start("one").await, Backend::start("pages").await);
+    let large = Scripted::start(|mut line| async move {
+        while !line.head().await.is_empty() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 300 << 10);
+            line.send(head.as_bytes()).await;
+            line.send(&vec![b'x'; 300 << 10]).await;
+        }
+    })
+    .await;
+    let gateway = asking_any(
+        backend.address,
+        &[large.address, well.address],
+        "/",
+        ", ejection: {failures: 1, time: 1h}",
+    );
+    let mut client = Client::h1(gateway.http()).await;
+    let mut bodies = Vec::new();
+    for _ in 0..6 {
+        let answer = get(&mut client, "//other.example", "").await;
+        bodies.push(answer.into_body());
+    }
+    // Each has its turn: it is not left out, and the other is not asked in its place.
+    let own = bodies.iter().filter(|body| **body == "plan b: 404").count();
+    assert_eq!((own, large.heads().len(), well.requests()), (3, 3, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
