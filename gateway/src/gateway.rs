@@ -393,7 +393,12 @@ impl Gateway {
     /// Forgets metrics of rules and backends that a snapshot does not have.
     fn keep_series(&self, snapshot: &Snapshot) {
         let metrics = &self.inner.metrics;
-        metrics.keep_rules(|rule| snapshot.rule(rule).is_some());
+        let listeners = snapshot.model.listeners.iter();
+        let listeners: HashSet<&str> = listeners.map(|known| known.name.as_str()).collect();
+        metrics.keep_rules(
+            |rule| snapshot.rule(rule).is_some(),
+            |listener| listeners.contains(listener),
+        );
         let backends = snapshot.backends().iter();
         let backends: HashSet<&str> = backends
             .map(|backend| backend.backend.name.as_str())
