@@ -345,13 +345,34 @@ fn datagrams_that_are_too_large_are_dropped_either_way() {
     let echo = UdpEcho::start("e");
     let gateway = Gateway::start(&yaml("", ", maxDatagramSize: 1KiB", "", &[&echo]));
     let client = UdpClient::of(game(&gateway));
-    client.send(&[b'x'; 1025]).send(b"large: please");
+    // Nothing is open for what is not passed on.
+    client.send(&[b'x'; 1025]);
+    assert!(client.hears_nothing());
+    assert_eq!(open(&gateway), Some(0.0));
+    client.send(b"large: please");
     assert!(client.hears_nothing());
     assert_eq!(client.ask("small"), "e:small");
     let seen: Vec<usize> = echo.seen().iter().map(|(_, bytes)| bytes.len()).collect();
     assert_eq!(seen, [13, 5]);
     let dropped = "portcullis_udp_datagrams_dropped_total{reason=\"too-large\",route=\"game\"}";
     assert_eq!(gateway.metric(dropped), Some(2.0));
+}
+
+#[test]
+fn a_datagram_that_cannot_be_sent_is_not_waited_for() {
+    // One that IPv6 has room for, and IPv4 has not.
+    let echo = UdpEcho::start("four");
+    let yaml = yaml("", ", responses: 1", "", &[&echo])
+        .replace("'127.0.0.1:0'}\nroutes", "'[::]:0'}\nroutes");
+    let gateway = Gateway::start(&yaml);
+    let at = format!("[::1]:{}", game(&gateway).port());
+    let client = UdpClient::of(at.parse().expect("an address"));
+    client.send(&[b'x'; 65_520]);
+    let failed = "portcullis_udp_datagrams_dropped_total{reason=\"send-failed\",route=\"game\"}";
+    wait_for("the datagram", || gateway.metric(failed) == Some(1.0));
+    assert_eq!(client.ask("a"), "four:a");
+    let line = ended(&gateway, "answered");
+    assert_eq!(line["datagramsIn"], 1);
 }
 
 #[test]

@@ -193,6 +193,10 @@ impl Sessions<'_> {
             let session = match self.open.entry(key) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(_) => {
+                    // Nobody has a session for what is not passed on.
+                    if self.is_too_large(datagram) {
+                        return;
+                    }
                     let Some(session) = self.begin(key, &mut tried) else {
                         return;
                     };
@@ -200,7 +204,7 @@ impl Sessions<'_> {
                 }
             };
             let route = Arc::clone(&session.route);
-            if datagram.is_cut || bytes.len() as u64 > route.route.max_datagram_size {
+            if is_too_large(datagram, &route) {
                 return route.metrics.dropped("too-large");
             }
             let exchange = Arc::clone(&session.exchange);
@@ -217,6 +221,18 @@ impl Sessions<'_> {
                 }
             }
         }
+    }
+
+    /// Drops a datagram without a session that is too large for the route of the listener.
+    fn is_too_large(&self, datagram: Datagram) -> bool {
+        let snapshot = self.listening.services.snapshot.load();
+        let settings = self.listening.settings.load();
+        let route = snapshot.udp_routes.of_listener(&settings.name);
+        let too_large = route.filter(|route| is_too_large(datagram, route));
+        if let Some(route) = too_large {
+            route.metrics.dropped("too-large");
+        }
+        too_large.is_some()
     }
 
     /// Begins a session where the client may have one.
@@ -377,6 +393,10 @@ impl Sessions<'_> {
             ..ConnectionRecord::new(name, "UDP", session.time, exchange.began.elapsed())
         });
     }
+}
+
+fn is_too_large(datagram: Datagram, route: &CompiledUdpRoute) -> bool {
+    datagram.is_cut || datagram.size as u64 > route.route.max_datagram_size
 }
 
 /// Makes a way to an endpoint, where the client may pass.
