@@ -350,9 +350,13 @@ impl Sessions<'_> {
                 _ if session.exchange.silent_for() >= route.idle => Some("idle_timeout"),
                 _ if draining.is_some_and(is_over) => Some("drained"),
                 Some(now) if is_taken => {
+                    again(&mut session.is_astray, false);
                     judge_again(session, key.0, now, snapshot.version, is_over)
                 }
-                _ => Some("route-removed"),
+                // New routes come a moment before new listeners: what does not agree may do
+                // so with the next sweep.
+                Some(_) => again(&mut session.is_astray, true).then_some("route-removed"),
+                None => Some("route-removed"),
             };
             ends.extend(ended.map(|why| (*key, why)));
         }
@@ -412,6 +416,11 @@ fn open(
         .take()
         .ok_or_else(|| Denied::new("limit", "too-many-sessions"))?;
     Ok((connect(route, client.ip(), tried)?, slot))
+}
+
+/// Notes whether something is so; tells whether it has been so before too.
+fn again(before: &mut bool, now: bool) -> bool {
+    std::mem::replace(before, now) && now
 }
 
 /// Why a session must end by what has changed since it began.
@@ -490,6 +499,14 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_so_once_is_not_so_again() {
+        let mut astray = false;
+        let sweeps = [true, false, true, true, true, false];
+        let ends = sweeps.map(|now| again(&mut astray, now));
+        assert_eq!(ends, [false, false, false, true, true, false]);
+    }
 
     #[test]
     fn the_log_has_some_refusals_of_a_second() {

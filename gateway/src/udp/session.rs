@@ -56,6 +56,8 @@ pub(super) struct Session {
     pub(super) judged: u64,
     /// Since when its endpoint is not one of its backend any more.
     pub(super) leaving: Option<Instant>,
+    /// Whether its route was not that of the listener when it was looked at last.
+    pub(super) is_astray: bool,
     pub(super) exchange: Arc<Exchange>,
     reader: tokio::task::JoinHandle<()>,
 }
@@ -266,6 +268,7 @@ impl Session {
             route: Arc::clone(route),
             judged,
             leaving: None,
+            is_astray: false,
             exchange,
             reader,
         }
