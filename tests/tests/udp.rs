@@ -411,6 +411,30 @@ fn an_endpoint_that_is_gone_is_passed_over_and_left_out() {
 }
 
 #[test]
+fn a_client_is_not_led_back_to_the_endpoint_that_has_failed_it() {
+    let mut echoes = [UdpEcho::start("one"), UdpEcho::start("two")].map(Some);
+    let both = echoes
+        .each_ref()
+        .map(|echo| echo.as_ref().expect("it runs"));
+    // Five failures in a row would leave an endpoint out, and a hash has one for a client.
+    let gateway = Gateway::start(&yaml("", "", ", balance: {hash: address}", &both));
+    let client = UdpClient::of(game(&gateway));
+    let first = client.ask("a");
+    let (gone, other) = match &*first {
+        "one:a" => (0, "two:"),
+        _ => (1, "one:"),
+    };
+    echoes[gone] = None;
+    client.send(b"b");
+    ended(&gateway, "endpoint-failed");
+    assert_eq!(client.ask("c"), format!("{other}c"));
+    // Nor from another port.
+    assert_eq!(UdpClient::of(game(&gateway)).ask("d"), format!("{other}d"));
+    let series = "portcullis_upstream_requests_total{backend=\"game\",outcome=\"connect_failed\"}";
+    assert_eq!(gateway.metric(series), Some(1.0));
+}
+
+#[test]
 fn a_session_leaves_an_endpoint_that_its_health_check_leaves_out() {
     // The check is a connection; who answers it is beside the datagrams.
     let ((one, first), (two, second)) = (with_tcp("one"), with_tcp("two"));

@@ -15,6 +15,7 @@ use portcullis_config::model::Listener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
+    failures::Failures,
     own::{OwnAddresses, Ports},
     session::{EVICTED, Ended, Key, MAX_TRIES, OpenRoute, Passed, Session, Upstream, connect},
     socket::{Datagram, Socket},
@@ -130,6 +131,7 @@ impl Listening {
             refused: Lines::default(),
             evicted: Lines::default(),
             own: OwnAddresses::default(),
+            failures: Failures::default(),
         };
         let _port = self.services.ports.enter(self.local().port());
         let mut buffer = vec![0; BUFFER];
@@ -177,6 +179,7 @@ struct Sessions<'a> {
     refused: Lines,
     evicted: Lines,
     own: OwnAddresses,
+    failures: Failures,
 }
 
 impl Sessions<'_> {
@@ -188,8 +191,7 @@ impl Sessions<'_> {
         if datagram.from.port() == 0 || ports.sent(datagram.from, datagram.to, &mut self.own) {
             return;
         }
-        let mut tried = Vec::new();
-        loop {
+        for _ in 0..MAX_TRIES {
             let session = match self.open.entry(key) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(_) => {
@@ -197,7 +199,7 @@ impl Sessions<'_> {
                     if self.is_too_large(datagram) {
                         return;
                     }
-                    let Some(session) = self.begin(key, &mut tried) else {
+                    let Some(session) = self.begin(key) else {
                         return;
                     };
                     self.open.entry(key).or_insert(session)
@@ -210,15 +212,7 @@ impl Sessions<'_> {
             let exchange = Arc::clone(&session.exchange);
             match exchange.pass(bytes, &route) {
                 Passed::Yes => return,
-                Passed::Over => {
-                    if exchange.is_unanswered() {
-                        tried.push(exchange.upstream.endpoint.address);
-                    }
-                    self.end(key, exchange.why());
-                    if tried.len() >= MAX_TRIES {
-                        return;
-                    }
-                }
+                Passed::Over => self.end(key, exchange.why()),
             }
         }
     }
@@ -236,7 +230,7 @@ impl Sessions<'_> {
     }
 
     /// Begins a session where the client may have one.
-    fn begin(&mut self, key: Key, tried: &mut Vec<SocketAddr>) -> Option<Session> {
+    fn begin(&mut self, key: Key) -> Option<Session> {
         let listening = self.listening;
         let (services, settings) = (&listening.services, listening.settings.load_full());
         let metrics = &services.metrics;
@@ -263,6 +257,7 @@ impl Sessions<'_> {
         };
         let snapshot = services.snapshot.load_full();
         let route = snapshot.udp_routes.of_listener(&settings.name);
+        let tried = self.failures.of(key.0.ip(), Instant::now());
         let opened = open(route, key, tried);
         match (opened, route) {
             (Ok((upstream, slot)), Some(route)) => {
@@ -327,6 +322,7 @@ impl Sessions<'_> {
 
     /// Ends what must not go on.
     fn sweep(&mut self) {
+        self.failures.sweep(Instant::now());
         let snapshot = self.listening.services.snapshot.load_full();
         let name = self.listening.settings.load().name.clone();
         let taking = snapshot.udp_routes.of_listener(&name);
@@ -371,6 +367,10 @@ impl Sessions<'_> {
             return;
         };
         let (exchange, route) = (&session.exchange, &session.route);
+        if exchange.has_failed() {
+            let endpoint = exchange.upstream.endpoint.address;
+            self.failures.note(key.0.ip(), endpoint, Instant::now());
+        }
         let (up, down) = (&exchange.up, &exchange.down);
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         route.metrics.session(why);
@@ -407,7 +407,7 @@ fn is_too_large(datagram: Datagram, route: &CompiledUdpRoute) -> bool {
 fn open(
     route: Option<&Arc<CompiledUdpRoute>>,
     (client, _): Key,
-    tried: &mut Vec<SocketAddr>,
+    tried: Vec<SocketAddr>,
 ) -> Result<(Upstream, Slot), Denied> {
     let route = route.ok_or_else(|| Denied::new("route", "no-route"))?;
     access(&route.route.access, client, client)?;

@@ -10,6 +10,7 @@
 //! An endpoint gets nothing of a client that may not pass, and what is kept of one
 //! that may is bounded: a datagram whose session would be one too many is dropped.
 
+mod failures;
 mod listening;
 mod own;
 mod session;

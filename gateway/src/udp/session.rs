@@ -164,7 +164,7 @@ pub(super) enum Passed {
 pub(super) fn connect(
     route: &CompiledUdpRoute,
     client: IpAddr,
-    tried: &mut Vec<SocketAddr>,
+    mut tried: Vec<SocketAddr>,
 ) -> Result<Upstream, Denied> {
     let no_endpoint = || Denied::new("upstream", "no-endpoint");
     let backend = route.targets.next().ok_or_else(no_endpoint)?;
@@ -178,8 +178,9 @@ pub(super) fn connect(
         key: by_address.then(|| rendezvous::hash(client.to_canonical().to_string().as_bytes())),
         ..Preference::default()
     };
+    let most = tried.len() + MAX_TRIES;
     loop {
-        let chosen = backend.choose(tried, preference);
+        let chosen = backend.choose(&tried, preference);
         let endpoint = chosen.ok_or_else(|| by(no_endpoint()))?.endpoint;
         let at_work = endpoint.begin();
         match open(endpoint.address) {
@@ -200,7 +201,7 @@ pub(super) fn connect(
                 // A socket that we have none for is no failure of the endpoint.
                 if is_of_endpoint(&error) {
                     blame(backend, endpoint);
-                    if tried.len() < MAX_TRIES && backend.has_other(tried) {
+                    if tried.len() < most && backend.has_other(&tried) {
                         continue;
                     }
                 }
@@ -445,9 +446,9 @@ impl Exchange {
         }
     }
 
-    /// Whether its endpoint failed before it sent anything.
-    pub(super) fn is_unanswered(&self) -> bool {
-        self.failed.load(Ordering::Relaxed) && self.down.datagrams.load(Ordering::Relaxed) == 0
+    /// Whether its endpoint has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// How long nothing has passed that keeps it open.
