@@ -300,6 +300,27 @@ async fn a_backend_is_asked_for_the_page_and_changes_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_backend_is_of_a_type_that_the_client_accepts() {
+    let (backend, pages) = (Backend::start("one").await, Backend::start("pages").await);
+    let gateway = asking(backend.address, pages.address, "/page?type=text/html");
+    let mut client = Client::h1(gateway.http()).await;
+    for (accept, content_type, body) in [
+        ("", "text/html", "pages /page"),
+        ("text/html, */*;q=0.1", "text/html", "pages /page"),
+        ("text/plain", "text/plain", "plan b: 404"),
+        ("text/html;q=0, */*", "text/plain", "plan b: 404"),
+        ("application/json", "application/json", "{\"status\":404"),
+    ] {
+        let answer = get(&mut client, "//other.example", accept).await;
+        let text = String::from_utf8_lossy(answer.body());
+        assert!(text.starts_with(body), "{accept}: {text}");
+        assert_eq!(answer.headers()["content-type"], content_type, "{accept}");
+        assert_eq!(pages.last().header("x-format"), accept);
+    }
+    assert!(!gateway.log().contains("gave no error page"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_an_answer_that_is_a_page_the_next_one_is_taken() {
     let backend = Backend::start("one").await;
     let well = Backend::start("pages").await;

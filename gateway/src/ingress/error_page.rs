@@ -15,7 +15,7 @@ use portcullis_config::model::MAX_PAGE_BYTES;
 
 use super::{Ingress, Refusal, RequestContext, Session, Stage, grpc};
 use crate::{
-    snapshot::{AskedBackend, CompiledErrorPage, CompiledErrorPages, PageSource},
+    snapshot::{AskedBackend, CompiledErrorPage, CompiledErrorPages, PageSource, is_accepted},
     upstream::{Patience, Question, Reply},
 };
 
@@ -39,6 +39,7 @@ impl Ingress {
         ctx: &RequestContext,
         refusal: &Refusal,
     ) -> Option<Page> {
+        let headers = &session.req_header().headers;
         for page in pages_for(session, ctx, refusal.status) {
             match &page.source {
                 PageSource::Text(page) => {
@@ -59,6 +60,8 @@ impl Ingress {
                     let asking = self.ask_for_page((asked, time), refusal.status, ctx, &fields);
                     let page = Box::pin(asking).await;
                     match page {
+                        // Not a fault of the backend: the client takes another type.
+                        Ok(page) if !is_accepted(&page.0, headers) => {}
                         Ok(page) => return Some(page),
                         Err(reason) => tell(asked, &reason),
                     }
