@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod cli;
 pub mod demo;
+mod descriptors;
 mod dns;
 pub mod egress;
 pub mod files;

@@ -278,6 +278,52 @@ fn many_senders_take_no_more_than_the_sessions_there_may_be() {
 }
 
 #[test]
+fn sessions_of_all_routes_are_bounded_together() {
+    let echo = UdpEcho::start("e");
+    let text = yaml("", ", listeners: [game]", "", &[&echo])
+        .replace("drainTimeout", "maxUdpSessions: 2, drainTimeout")
+        .replace(
+            "routes: [{name: any",
+            "- {name: other, protocol: udp, address: '127.0.0.1:0'}\nroutes: [{name: any",
+        )
+        .replace(
+            "\nbackends:",
+            "\n- {name: other, listeners: [other], backends: [{name: game}]}\nbackends:",
+        )
+        .replace("udpRoutes: [{", "udpRoutes:\n- {")
+        .replace("listeners: [game]}]", "listeners: [game]}");
+    let gateway = Gateway::start(&text);
+    let at = [game(&gateway), gateway.at("listeners/other")];
+    let newcomer = UdpClient::of(at[0]);
+    assert_eq!(newcomer.ask("a"), "e:a");
+    let [one, two] = at.map(UdpClient::of);
+    // The one that is new gives way, though it is on another listener.
+    for client in [&two, &one] {
+        assert_eq!(
+            (client.ask("b"), client.ask("c")),
+            ("e:b".into(), "e:c".into())
+        );
+    }
+    ended(&gateway, "evicted");
+    for address in at {
+        let third = UdpClient::of(address);
+        third.send(b"d");
+        assert!(third.hears_nothing());
+    }
+    let mut refused = Vec::new();
+    wait_for("the line of a refusal", || {
+        refused = lines(&gateway, "refusedBy", "limit");
+        !refused.is_empty()
+    });
+    let line = &refused[0];
+    assert_eq!(
+        (&line["reason"], &line["decidedBy"]),
+        (&"too-many-sessions".into(), &"maxUdpSessions".into())
+    );
+    assert_eq!((one.ask("e"), two.ask("f")), ("e:e".into(), "e:f".into()));
+}
+
+#[test]
 fn what_a_listener_sends_to_another_goes_no_further() {
     let echo = UdpEcho::start("e");
     let two = yaml("", "", "", &[&echo]).replace(

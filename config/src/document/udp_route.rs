@@ -23,7 +23,7 @@ pub struct UdpRoute {
     pub access: Vec<String>,
     /// Sessions open at once; beyond, the oldest whose client has not yet spoken after an
     /// answer gives way, or else datagrams that would begin a further one are dropped.
-    /// Default 10000.
+    /// Default 4000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
     /// Size of a datagram without its headers; a larger one is dropped, either way.

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     listen::PerAddress,
+    places::Places,
     relay::TICK,
     slots::Slot,
     snapshot::{CompiledUdpRoute, Snapshot},
@@ -49,6 +50,8 @@ pub struct UdpServices {
     pub access_log: Arc<AccessLog>,
     /// The ports of the listeners that pass them on.
     pub ports: Arc<Ports>,
+    /// Room for the sessions of all listeners.
+    pub(crate) sessions: Arc<Places>,
 }
 
 /// A listener, as long as its sessions are open.
@@ -258,7 +261,7 @@ impl Sessions<'_> {
         let snapshot = services.snapshot.load_full();
         let route = snapshot.udp_routes.of_listener(&settings.name);
         let tried = self.failures.of(key.0.ip(), Instant::now());
-        let opened = open(route, key, tried);
+        let opened = open(route, &services.sessions, key, tried);
         match (opened, route) {
             (Ok((upstream, slot)), Some(route)) => {
                 metrics.connection(&settings.name, "served");
@@ -274,6 +277,7 @@ impl Sessions<'_> {
                     &self.ended,
                 );
                 route.open.enter(session.newcomer());
+                services.sessions.enter(session.newcomer());
                 Some(session)
             }
             (Err(denied), _) => {
@@ -329,6 +333,7 @@ impl Sessions<'_> {
         if let Some(route) = taking {
             route.open.sweep();
         }
+        self.listening.services.sessions.sweep();
         let patience = snapshot.model.process.drain_timeout;
         // In time for its line to be written before the process ends.
         let is_over = |since: Instant| since.elapsed() + 2 * TICK >= patience;
@@ -406,16 +411,17 @@ fn is_too_large(datagram: Datagram, route: &CompiledUdpRoute) -> bool {
 /// Makes a way to an endpoint, where the client may pass.
 fn open(
     route: Option<&Arc<CompiledUdpRoute>>,
+    all: &Places,
     (client, _): Key,
     tried: Vec<SocketAddr>,
-) -> Result<(Upstream, Slot), Denied> {
+) -> Result<(Upstream, [Slot; 2]), Denied> {
     let route = route.ok_or_else(|| Denied::new("route", "no-route"))?;
     access(&route.route.access, client, client)?;
-    let slot = route
-        .open
-        .take()
-        .ok_or_else(|| Denied::new("limit", "too-many-sessions"))?;
-    Ok((connect(route, client.ip(), tried)?, slot))
+    let full = || Denied::new("limit", "too-many-sessions");
+    // In this order: who gives way in the route makes room among all.
+    let slot = route.open.take().ok_or_else(full)?;
+    let of_all = all.take().ok_or_else(|| full().by("maxUdpSessions"))?;
+    Ok((connect(route, client.ip(), tried)?, [slot, of_all]))
 }
 
 /// Notes whether something is so; tells whether it has been so before too.
