@@ -18,7 +18,10 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -95,6 +98,70 @@ fn the_crs_loads_without_a_warning() {
     let rules = setup::compile(&crs, &texts).expect("the rules load");
     println!("{} rules load in {:?}", rules.len(), start.elapsed());
     assert!(rules.warnings().is_empty(), "{:?}", rules.warnings());
+}
+
+#[test]
+fn at_level_one_attacks_are_refused_and_what_is_clean_passes() {
+    let Some(crs) = crs() else { return };
+    let (all, strict) = (rules(&crs, 4), rules(&crs, 1));
+    let files = suite::read(&crs.join("tests/regression/tests"));
+    let (refused, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let judge = |stage: &Stage| {
+        let seen = run(&all, EngineMode::DetectionOnly, stage);
+        let detected = run(&strict, EngineMode::DetectionOnly, stage);
+        let answered = run(&strict, EngineMode::On, stage);
+        let record = detected.record?;
+        let wanted = match expected_refusal(&seen.record?, &stage.output) {
+            Some(status) => {
+                refused.fetch_add(1, Ordering::Relaxed);
+                status
+            }
+            None if record.matches.is_empty() => {
+                passed.fetch_add(1, Ordering::Relaxed);
+                detected.status
+            }
+            // Some rules match, of which the test says nothing: both modes agree.
+            None => record
+                .would_interrupt
+                .map_or(detected.status, |interruption| interruption.status),
+        };
+        (answered.status != wanted).then(|| format!("{} instead of {wanted}", answered.status))
+    };
+    let judged = judged(&files, judge);
+    let wrong: Vec<String> = judged
+        .into_iter()
+        .flat_map(|(_, problems)| problems)
+        .flatten()
+        .collect();
+    println!(
+        "{} requests refused and {} clean ones passed at level 1",
+        refused.into_inner(),
+        passed.into_inner()
+    );
+    assert!(wrong.is_empty(), "{}: {wrong:#?}", wrong.len());
+}
+
+/// The status that a stage has to be answered with at level 1, where it expects a
+/// rule of that level which alone reaches the threshold: 5 points of a critical
+/// rule for requests, 4 of an error for responses.
+fn expected_refusal(record: &AuditRecord, expected: &Output) -> Option<u16> {
+    let decides = |found: &Match| {
+        let most = if found.phase > 2 { 3 } else { 2 };
+        found.severity.is_some_and(|severity| severity <= most)
+            && found.tags.iter().any(|tag| tag == "paranoia-level/1")
+            && found
+                .rule
+                .is_some_and(|id| expected.log.expect_ids.contains(&id))
+    };
+    let decided = record.matches.iter().any(decides);
+    // A body that cannot be read is refused before the CRS sums up.
+    let unreadable = |found: &Match| found.rule.is_some_and(|id| id / 100 == 2000);
+    let status = if record.matches.iter().any(unreadable) {
+        400
+    } else {
+        403
+    };
+    decided.then_some(status)
 }
 
 /// Judges every test of every file on all processors; a test that is right has no problem.
