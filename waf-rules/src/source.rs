@@ -31,6 +31,18 @@ pub trait RuleSource {
     fn read_beside(&self, path: &str, _text: &str) -> Result<String, String> {
         self.read(path)
     }
+
+    /// Returns the files that `Include` means, in order: one, unless it is a pattern such
+    /// as `rules/*.conf` or a folder, and the source understands it.
+    ///
+    /// Each is then read by the name that is returned, which errors and audit records use.
+    ///
+    /// # Errors
+    ///
+    /// A message, as [`RuleSource::read`].
+    fn included(&self, path: &str, _text: &str) -> Result<Vec<String>, String> {
+        Ok(vec![path.to_owned()])
+    }
 }
 
 /// What one text may read.

@@ -68,7 +68,8 @@ pub enum WafMode {
 pub enum WafRules {
     /// A rule set that ships with Portcullis: `baseline`.
     Builtin(BuiltinRules),
-    /// A SecLang file. Relative to the configuration file.
+    /// A SecLang file, or a folder of which every `*.conf` is taken, by name. Relative to
+    /// the configuration file.
     File(String),
     /// SecLang text.
     Inline(String),

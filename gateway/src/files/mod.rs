@@ -113,8 +113,7 @@ impl ConfigFiles {
         let files = self.files().unwrap_or_default();
         for path in files.iter().chain(others) {
             hash.update(path.as_os_str().as_encoded_bytes());
-            // A file that is missing for a moment, in the middle of a swap, hashes as empty.
-            let content = fs::read(path).unwrap_or_default();
+            let content = content(path);
             hash.update((content.len() as u64).to_le_bytes());
             hash.update(content);
         }
@@ -215,6 +214,31 @@ impl Watcher {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// What a file says, or which rule files a folder has. One that is missing for a moment,
+/// in the middle of a swap, says nothing.
+pub(crate) fn content(path: &Path) -> Vec<u8> {
+    if !path.is_dir() {
+        return fs::read(path).unwrap_or_default();
+    }
+    let files = rule_files(path).unwrap_or_default();
+    let names = files.iter().map(|file| file.as_os_str().as_encoded_bytes());
+    names.collect::<Vec<_>>().join(&b'\0')
+}
+
+/// The rule files of a folder: `*.conf` by name, without those that are hidden.
+pub(crate) fn rule_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".conf") && !name.starts_with('.') && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {

@@ -9,6 +9,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use crate::files;
+
 /// Largest rule file or CA bundle that is read.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
@@ -61,6 +63,28 @@ impl Reads {
             let at = error.utf8_error().valid_up_to();
             format!("{}: not UTF-8 text at byte {at}", path.display())
         })
+    }
+
+    /// The rule files of a folder, `*.conf` by name. Which there are is remembered, as
+    /// what a file says.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, or has none, by its path.
+    pub(super) fn rule_files(&self, folder: &Path) -> Result<Vec<PathBuf>, String> {
+        let files = files::rule_files(folder);
+        let listing = files::content(folder);
+        self.seen
+            .borrow_mut()
+            .entry(folder.to_path_buf())
+            .or_insert_with(|| content_hash(&listing));
+        let files = files.map_err(|error| format!("{}: {error}", folder.display()))?;
+        match files.is_empty() {
+            true => Err(format!(
+                "{}: the folder holds no .conf file",
+                folder.display()
+            )),
+            false => Ok(files),
+        }
     }
 
     /// Every file read so far and the hash of its content.

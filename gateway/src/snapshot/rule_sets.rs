@@ -12,6 +12,7 @@ use portcullis_waf::{RuleSet, RuleSource, RuleText};
 use sha2::{Digest, Sha256};
 
 use super::reads::{ContentHash, Reads, content_hash};
+use crate::files;
 
 /// The rule sets in use, by content hash.
 ///
@@ -33,9 +34,11 @@ impl Compiled {
     /// The set, where it still runs and its files still say the same.
     fn unchanged(&self, reads: &Reads) -> Option<Arc<RuleSet>> {
         let same = |(path, hash): (&PathBuf, &ContentHash)| {
-            reads
-                .read(path)
-                .is_ok_and(|content| content_hash(&content) == *hash)
+            let content = match path.is_dir() {
+                true => reads.rule_files(path).map(|_| files::content(path)),
+                false => reads.read(path),
+            };
+            content.is_ok_and(|content| content_hash(&content) == *hash)
         };
         self.set
             .upgrade()
@@ -64,13 +67,29 @@ impl RuleSets {
                         text: text.clone(),
                     });
                 }
-                WafRules::File(path) => match reads.read_text(path) {
-                    Ok(text) => texts.push(RuleText {
-                        name: path.display().to_string(),
-                        text,
-                    }),
-                    Err(error) => errors.push(error),
-                },
+                WafRules::File(path) => {
+                    let files = match path.is_dir() {
+                        true => reads.rule_files(path),
+                        false => Ok(vec![path.clone()]),
+                    };
+                    let read = |path: PathBuf| {
+                        Ok(RuleText {
+                            text: reads.read_text(&path)?,
+                            name: path.display().to_string(),
+                        })
+                    };
+                    match files {
+                        Ok(files) => {
+                            for text in files.into_iter().map(read) {
+                                match text {
+                                    Ok(text) => texts.push(text),
+                                    Err(error) => errors.push(error),
+                                }
+                            }
+                        }
+                        Err(error) => errors.push(error),
+                    }
+                }
             }
         }
         if !errors.is_empty() {
@@ -131,18 +150,59 @@ fn threshold(profile: &WafProfile) -> RuleText {
     }
 }
 
-/// Files that rules include, read from the folder of the configuration.
+/// Files that rules name, relative to the folder of the text that names them.
 struct Included<'a> {
     reads: &'a Reads,
     paths: RefCell<BTreeSet<PathBuf>>,
 }
 
+impl Included<'_> {
+    fn note(&self, path: &Path) {
+        self.paths.borrow_mut().insert(path.to_path_buf());
+    }
+}
+
 impl RuleSource for Included<'_> {
     fn read(&self, path: &str) -> Result<String, String> {
         let path = Path::new(path);
-        self.paths.borrow_mut().insert(path.to_path_buf());
+        self.note(path);
         self.reads.read_text(path)
     }
+
+    fn read_beside(&self, path: &str, text: &str) -> Result<String, String> {
+        self.read(&beside(path, text).to_string_lossy())
+    }
+
+    fn included(&self, path: &str, text: &str) -> Result<Vec<String>, String> {
+        let path = beside(path, text);
+        let (folder, pattern) = match (path.parent(), path.file_name()) {
+            _ if path.is_dir() => (path.as_path(), "*.conf".into()),
+            (Some(folder), Some(name)) => (folder, name.to_string_lossy()),
+            _ => return Ok(vec![path.display().to_string()]),
+        };
+        let Some((begin, end)) = pattern.split_once('*') else {
+            return Ok(vec![path.display().to_string()]);
+        };
+        self.note(folder);
+        let files = self.reads.rule_files(folder)?;
+        let is_meant = |file: &&PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.len() >= begin.len() + end.len() && name.starts_with(begin) && name.ends_with(end)
+        };
+        let meant = files.iter().filter(is_meant);
+        let meant: Vec<String> = meant.map(|file| file.display().to_string()).collect();
+        match meant.is_empty() {
+            true => Err("there is no such file".into()),
+            false => Ok(meant),
+        }
+    }
+}
+
+/// A path as the text at another path means it.
+fn beside(path: &str, text: &str) -> PathBuf {
+    Path::new(text)
+        .parent()
+        .map_or_else(|| path.into(), |folder| folder.join(path))
 }
 
 fn texts_hash(texts: &[RuleText]) -> ContentHash {

@@ -152,11 +152,17 @@ impl Compiler<'_> {
                 .errors
                 .push(Complaint::new("Include is nested too deeply").at(&place));
         }
-        match self.source.read_beside(&path.value, &place.file) {
-            Ok(text) => self.text(&path.value, &text, depth + 1),
-            Err(reason) => {
-                let complaint = Complaint::new(format!("cannot include {}: {reason}", path.value));
-                self.errors.push(complaint.at(&place));
+        let refusal = |name: &str, reason: String| {
+            Complaint::new(format!("cannot include {name}: {reason}")).at(&place)
+        };
+        let names = match self.source.included(&path.value, &place.file) {
+            Ok(names) => names,
+            Err(reason) => return self.errors.push(refusal(&path.value, reason)),
+        };
+        for name in names {
+            match self.source.read_beside(&name, &place.file) {
+                Ok(text) => self.text(&name, &text, depth + 1),
+                Err(reason) => self.errors.push(refusal(&name, reason)),
             }
         }
     }
