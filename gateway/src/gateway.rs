@@ -28,12 +28,14 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::{self, AdminServer, AdminView},
+    descriptors,
     egress::{EgressServers, EgressServices, TestAnswers},
     files::{ConfigFiles, Watcher},
     ingress::{Ingress, Services},
     inspect::BodyBudget,
     listen::{ListenError, Listeners},
     load::{Loaded, Refused, load},
+    places::Places,
     slots::Slots,
     snapshot::{Live, Snapshot},
     tcp::{TcpRelay, TcpServices},
@@ -69,6 +71,7 @@ struct Inner {
     budget: Arc<BodyBudget>,
     compressions: Arc<Slots>,
     mirrored: Arc<Slots>,
+    udp_sessions: Arc<Places>,
     access_log: Arc<AccessLog>,
     audit_log: Arc<AuditLog>,
     decisions: Decisions,
@@ -105,6 +108,7 @@ impl Gateway {
     /// When the first configuration is refused, or an address cannot be bound.
     pub fn start(options: GatewayOptions) -> Result<Self, Refused> {
         let began = Instant::now();
+        descriptors::raise();
         let files = ConfigFiles::new(options.config);
         let live = Live::default();
         let metrics = Arc::new(Metrics::new());
@@ -127,6 +131,7 @@ impl Gateway {
         let budget = BodyBudget::new(process.max_buffered_bytes);
         let compressions = Slots::new(process.max_compressions);
         let mirrored = Slots::new(process.max_mirrored);
+        let udp_sessions = Arc::new(Places::new(process.max_udp_sessions));
         let version = snapshot.version;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let tls = Arc::new(Tls::new().map_err(|error| refused(&error))?);
@@ -154,6 +159,8 @@ impl Gateway {
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::clone(&metrics),
             access_log: Arc::clone(&access_log),
+            ports: Arc::default(),
+            sessions: Arc::clone(&udp_sessions),
         };
         let listeners = Listeners::new(
             Arc::clone(&ingress) as _,
@@ -181,6 +188,7 @@ impl Gateway {
                 budget,
                 compressions,
                 mirrored,
+                udp_sessions,
                 access_log,
                 audit_log,
                 decisions,
@@ -385,6 +393,8 @@ impl Gateway {
         inner.budget.set_limit(process.max_buffered_bytes);
         inner.compressions.set_limit(process.max_compressions);
         inner.mirrored.set_limit(process.max_mirrored);
+        inner.udp_sessions.set_limit(process.max_udp_sessions);
+        descriptors::tell(&snapshot.model);
         inner.ingress.adopt(snapshot);
         self.tell_certificates();
     }
@@ -392,7 +402,12 @@ impl Gateway {
     /// Forgets metrics of rules and backends that a snapshot does not have.
     fn keep_series(&self, snapshot: &Snapshot) {
         let metrics = &self.inner.metrics;
-        metrics.keep_rules(|rule| snapshot.rule(rule).is_some());
+        let listeners = snapshot.model.listeners.iter();
+        let listeners: HashSet<&str> = listeners.map(|known| known.name.as_str()).collect();
+        metrics.keep_rules(
+            |rule| snapshot.rule(rule).is_some(),
+            |listener| listeners.contains(listener),
+        );
         let backends = snapshot.backends().iter();
         let backends: HashSet<&str> = backends
             .map(|backend| backend.backend.name.as_str())

@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod cli;
 pub mod demo;
+mod descriptors;
 mod dns;
 pub mod egress;
 pub mod files;
@@ -20,6 +21,7 @@ pub mod ingress;
 pub mod inspect;
 pub mod listen;
 pub mod load;
+mod places;
 mod relay;
 mod slots;
 pub mod snapshot;

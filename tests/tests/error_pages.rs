@@ -210,6 +210,17 @@ async fn a_page_that_changes_is_read_again_and_one_that_is_gone_is_told() {
 }
 
 fn asking(backend: std::net::SocketAddr, pages: std::net::SocketAddr, path: &str) -> Gateway {
+    asking_any(backend, &[pages], path, "")
+}
+
+fn asking_any(
+    backend: std::net::SocketAddr,
+    pages: &[std::net::SocketAddr],
+    path: &str,
+    more: &str,
+) -> Gateway {
+    let pages = pages.iter().map(|one| format!("{{address: '{one}'}}"));
+    let pages = pages.collect::<Vec<_>>().join(", ");
     Gateway::start(&format!(
         r#"
 listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
@@ -224,7 +235,7 @@ errorPages:
 defaults: {{errorPages: [asked]}}
 backends:
 - {{name: one, endpoints: [{{address: '{backend}'}}]}}
-- {{name: pages, endpoints: [{{address: '{pages}'}}]}}
+- {{name: pages, endpoints: [{pages}]{more}}}
 routes:
 - name: any
   hosts: [any.example]
@@ -289,6 +300,27 @@ async fn a_backend_is_asked_for_the_page_and_changes_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_backend_is_of_a_type_that_the_client_accepts() {
+    let (backend, pages) = (Backend::start("one").await, Backend::start("pages").await);
+    let gateway = asking(backend.address, pages.address, "/page?type=text/html");
+    let mut client = Client::h1(gateway.http()).await;
+    for (accept, content_type, body) in [
+        ("", "text/html", "pages /page"),
+        ("text/html, */*;q=0.1", "text/html", "pages /page"),
+        ("text/plain", "text/plain", "plan b: 404"),
+        ("text/html;q=0, */*", "text/plain", "plan b: 404"),
+        ("application/json", "application/json", "{\"status\":404"),
+    ] {
+        let answer = get(&mut client, "//other.example", accept).await;
+        let text = String::from_utf8_lossy(answer.body());
+        assert!(text.starts_with(body), "{accept}: {text}");
+        assert_eq!(answer.headers()["content-type"], content_type, "{accept}");
+        assert_eq!(pages.last().header("x-format"), accept);
+    }
+    assert!(!gateway.log().contains("gave no error page"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_an_answer_that_is_a_page_the_next_one_is_taken() {
     let backend = Backend::start("one").await;
     let well = Backend::start("pages").await;
@@ -339,6 +371,75 @@ async fn without_an_answer_that_is_a_page_the_next_one_is_taken() {
             "{why}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_too_large_for_a_page_is_no_failure_of_its_endpoint() {
+    let (backend, well) = (Backend::start("one").await, Backend::start("pages").await);
+    let large = Scripted::start(|mut line| async move {
+        while !line.head().await.is_empty() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 300 << 10);
+            line.send(head.as_bytes()).await;
+            line.send(&vec![b'x'; 300 << 10]).await;
+        }
+    })
+    .await;
+    let gateway = asking_any(
+        backend.address,
+        &[large.address, well.address],
+        "/",
+        ", ejection: {failures: 1, time: 1h}",
+    );
+    let mut client = Client::h1(gateway.http()).await;
+    let mut bodies = Vec::new();
+    for _ in 0..6 {
+        let answer = get(&mut client, "//other.example", "").await;
+        bodies.push(answer.into_body());
+    }
+    // Each has its turn: it is not left out, and the other is not asked in its place.
+    let own = bodies.iter().filter(|body| **body == "plan b: 404").count();
+    assert_eq!((own, large.heads().len(), well.requests()), (3, 3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_slow_keeps_no_backend_from_other_requests() {
+    let (backend, pages) = (Backend::start("one").await, Backend::start("pages").await);
+    let gateway = Gateway::start(&format!(
+        r"
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+errorPages:
+- name: asked
+  intercept: true
+  pages: [{{statuses: [503, 504], backend: {{name: pages, path: /sleep/5000, timeout: 10s}}}}]
+backends:
+- {{name: one, endpoints: [{{address: '{}'}}], limits: {{maxRequests: 1, maxPending: 0}}}}
+- {{name: pages, endpoints: [{{address: '{}'}}]}}
+routes:
+- name: any
+  hosts: [any.example]
+  policies: {{errorPages: [asked]}}
+  rules:
+  - {{matches: [{{path: {{prefix: /status}}}}], policies: {{timeouts: {{request: 2s}}}}, backends: [{{name: one}}]}}
+  - {{backends: [{{name: one}}]}}
+",
+        backend.address, pages.address
+    ));
+    let began = std::time::Instant::now();
+    let at = gateway.http();
+    let waits =
+        tokio::spawn(async move { get(&mut Client::h1(at).await, "/status/503", "").await });
+    wait_for("the page to be asked for", || pages.requests() == 1);
+    let other = get(&mut Client::h1(at).await, "/fine", "").await;
+    assert_eq!(
+        (other.status().as_u16(), &**other.body()),
+        (200, &b"one /fine"[..])
+    );
+    assert!(!waits.is_finished());
+    // No longer than the request may take.
+    let answer = waits.await.expect("it is answered");
+    assert_eq!(answer.status(), 503);
+    assert!(answer.body().starts_with(b"{\"status\":503"));
+    assert!(began.elapsed() < std::time::Duration::from_secs(4));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -211,7 +211,13 @@ fn sessions_are_bounded_by_route_listener_and_address() {
     ] {
         let gateway = Gateway::start(&yaml(listener, route, "", &[&echo]));
         let (one, two) = (UdpClient::of(game(&gateway)), UdpClient::of(game(&gateway)));
-        assert_eq!((one.ask("1"), two.ask("2")), ("e:1".into(), "e:2".into()));
+        // Whoever has heard an answer, and says more, does not give way to others.
+        for client in [&one, &two] {
+            assert_eq!(
+                (client.ask("1"), client.ask("2")),
+                ("e:1".into(), "e:2".into())
+            );
+        }
         let third = UdpClient::of(game(&gateway));
         third.send(b"3");
         assert!(third.hears_nothing(), "{series}");
@@ -247,15 +253,115 @@ fn many_senders_take_no_more_than_the_sessions_there_may_be() {
             )
         })
         .collect();
-    let refusals = "portcullis_refusals_total{reason=\"too-many-sessions\",stage=\"limit\"}";
-    wait_for("the refusals", || {
+    let settled = UdpClient::of(game(&gateway));
+    assert_eq!(
+        (settled.ask("a"), settled.ask("b")),
+        ("e:a".into(), "e:b".into())
+    );
+    let port = echo.seen()[0].0.port();
+    let evicted = "portcullis_udp_sessions_total{outcome=\"evicted\",route=\"game\"}";
+    wait_for("the evictions", || {
         for client in &clients {
             client.send(b"silent: spoofed");
         }
-        gateway.metric(refusals) > Some(350.0)
+        gateway.metric(evicted) > Some(350.0)
     });
-    assert_eq!(open(&gateway), Some(50.0));
+    wait_for("as many as there may be", || open(&gateway) == Some(50.0));
     assert!(files() <= before + 60, "{} from {before}", files());
+    ended(&gateway, "evicted");
+    let told = lines(&gateway, "ended", "evicted").len();
+    assert!(told < 200, "{told}");
+    // Another client has its turn, and who was there before them is still there.
+    assert_eq!(UdpClient::of(game(&gateway)).ask("c"), "e:c");
+    assert_eq!(settled.ask("d"), "e:d");
+    assert_eq!(echo.seen().last().map(|(from, _)| from.port()), Some(port));
+}
+
+#[test]
+fn sessions_of_all_routes_are_bounded_together() {
+    let echo = UdpEcho::start("e");
+    let text = yaml("", ", listeners: [game]", "", &[&echo])
+        .replace("drainTimeout", "maxUdpSessions: 2, drainTimeout")
+        .replace(
+            "routes: [{name: any",
+            "- {name: other, protocol: udp, address: '127.0.0.1:0'}\nroutes: [{name: any",
+        )
+        .replace(
+            "\nbackends:",
+            "\n- {name: other, listeners: [other], backends: [{name: game}]}\nbackends:",
+        )
+        .replace("udpRoutes: [{", "udpRoutes:\n- {")
+        .replace("listeners: [game]}]", "listeners: [game]}");
+    let gateway = Gateway::start(&text);
+    let at = [game(&gateway), gateway.at("listeners/other")];
+    let newcomer = UdpClient::of(at[0]);
+    assert_eq!(newcomer.ask("a"), "e:a");
+    let [one, two] = at.map(UdpClient::of);
+    // The one that is new gives way, though it is on another listener.
+    for client in [&two, &one] {
+        assert_eq!(
+            (client.ask("b"), client.ask("c")),
+            ("e:b".into(), "e:c".into())
+        );
+    }
+    ended(&gateway, "evicted");
+    for address in at {
+        let third = UdpClient::of(address);
+        third.send(b"d");
+        assert!(third.hears_nothing());
+    }
+    let mut refused = Vec::new();
+    wait_for("the line of a refusal", || {
+        refused = lines(&gateway, "refusedBy", "limit");
+        !refused.is_empty()
+    });
+    let line = &refused[0];
+    assert_eq!(
+        (&line["reason"], &line["decidedBy"]),
+        (&"too-many-sessions".into(), &"maxUdpSessions".into())
+    );
+    assert_eq!((one.ask("e"), two.ask("f")), ("e:e".into(), "e:f".into()));
+}
+
+#[test]
+fn what_a_listener_sends_to_another_goes_no_further() {
+    let echo = UdpEcho::start("e");
+    let two = yaml("", "", "", &[&echo]).replace(
+        "routes: [{name: any",
+        "- {name: other, protocol: udp, address: '127.0.0.2:0'}\nroutes: [{name: any",
+    );
+    let gateway = Gateway::start(&two);
+    let (at, client) = (game(&gateway), UdpClient::of(game(&gateway)));
+    assert_eq!(client.ask("a"), "e:a");
+    let other = gateway.at("listeners/other");
+    // Another address of this machine, and the port of the other listener.
+    let forged = UdpClient::from(&format!("127.0.0.4:{}", other.port()), at);
+    forged.send(b"c");
+    assert!(forged.hears_nothing());
+    assert_eq!(client.ask("d"), "e:d");
+    assert_eq!(echo.seen().len(), 2);
+}
+
+#[test]
+fn a_sender_that_hears_no_answer_keeps_no_session() {
+    let echo = UdpEcho::start("e");
+    let gateway = Gateway::start(&yaml("", ", timeouts: {idle: 1s}", "", &[&echo]));
+    let (hears, forged) = (UdpClient::of(game(&gateway)), UdpClient::of(game(&gateway)));
+    let began = std::time::Instant::now();
+    let mut n = 0;
+    wait_for("its session to end", || {
+        forged.send(b"silent:");
+        n += 1;
+        assert_eq!(hears.ask(&format!("{n}")), format!("e:{n}"));
+        let ended = lines(&gateway, "ended", "idle_timeout");
+        ended.iter().any(|line| line["datagramsOut"] == 0)
+    });
+    assert!(began.elapsed() < std::time::Duration::from_secs(4));
+    // What is sent keeps the session of a client that is answered.
+    let mut from: Vec<_> = echo.seen();
+    from.retain(|(_, bytes)| !bytes.starts_with(b"silent:"));
+    from.dedup_by_key(|(from, _)| from.port());
+    assert_eq!(from.len(), 1);
 }
 
 #[test]
@@ -285,13 +391,34 @@ fn datagrams_that_are_too_large_are_dropped_either_way() {
     let echo = UdpEcho::start("e");
     let gateway = Gateway::start(&yaml("", ", maxDatagramSize: 1KiB", "", &[&echo]));
     let client = UdpClient::of(game(&gateway));
-    client.send(&[b'x'; 1025]).send(b"large: please");
+    // Nothing is open for what is not passed on.
+    client.send(&[b'x'; 1025]);
+    assert!(client.hears_nothing());
+    assert_eq!(open(&gateway), Some(0.0));
+    client.send(b"large: please");
     assert!(client.hears_nothing());
     assert_eq!(client.ask("small"), "e:small");
     let seen: Vec<usize> = echo.seen().iter().map(|(_, bytes)| bytes.len()).collect();
     assert_eq!(seen, [13, 5]);
     let dropped = "portcullis_udp_datagrams_dropped_total{reason=\"too-large\",route=\"game\"}";
     assert_eq!(gateway.metric(dropped), Some(2.0));
+}
+
+#[test]
+fn a_datagram_that_cannot_be_sent_is_not_waited_for() {
+    // One that IPv6 has room for, and IPv4 has not.
+    let echo = UdpEcho::start("four");
+    let yaml = yaml("", ", responses: 1", "", &[&echo])
+        .replace("'127.0.0.1:0'}\nroutes", "'[::]:0'}\nroutes");
+    let gateway = Gateway::start(&yaml);
+    let at = format!("[::1]:{}", game(&gateway).port());
+    let client = UdpClient::of(at.parse().expect("an address"));
+    client.send(&[b'x'; 65_520]);
+    let failed = "portcullis_udp_datagrams_dropped_total{reason=\"send-failed\",route=\"game\"}";
+    wait_for("the datagram", || gateway.metric(failed) == Some(1.0));
+    assert_eq!(client.ask("a"), "four:a");
+    let line = ended(&gateway, "answered");
+    assert_eq!(line["datagramsIn"], 1);
 }
 
 #[test]
@@ -325,6 +452,30 @@ fn an_endpoint_that_is_gone_is_passed_over_and_left_out() {
         assert_eq!(UdpClient::of(game(&gateway)).ask("c"), "two:c");
     }
     ended(&gateway, "endpoint-failed");
+    let series = "portcullis_upstream_requests_total{backend=\"game\",outcome=\"connect_failed\"}";
+    assert_eq!(gateway.metric(series), Some(1.0));
+}
+
+#[test]
+fn a_client_is_not_led_back_to_the_endpoint_that_has_failed_it() {
+    let mut echoes = [UdpEcho::start("one"), UdpEcho::start("two")].map(Some);
+    let both = echoes
+        .each_ref()
+        .map(|echo| echo.as_ref().expect("it runs"));
+    // Five failures in a row would leave an endpoint out, and a hash has one for a client.
+    let gateway = Gateway::start(&yaml("", "", ", balance: {hash: address}", &both));
+    let client = UdpClient::of(game(&gateway));
+    let first = client.ask("a");
+    let (gone, other) = match &*first {
+        "one:a" => (0, "two:"),
+        _ => (1, "one:"),
+    };
+    echoes[gone] = None;
+    client.send(b"b");
+    assert_eq!(client.ask_again("c"), format!("{other}c"));
+    ended(&gateway, "endpoint-failed");
+    // Nor from another port.
+    assert_eq!(UdpClient::of(game(&gateway)).ask("d"), format!("{other}d"));
     let series = "portcullis_upstream_requests_total{backend=\"game\",outcome=\"connect_failed\"}";
     assert_eq!(gateway.metric(series), Some(1.0));
 }
@@ -435,6 +586,16 @@ fn a_listener_that_goes_drains_its_sessions_and_may_come_back() {
     assert_eq!(from.len(), 2);
     // It goes for good: the sessions end in time, and the port is free.
     gateway.reload(&without);
+    // Another form of the address has to wait, and the error says for what.
+    let other = with.replace(
+        "protocol: udp, address: '127.0.0.1:0'",
+        &format!("protocol: udp, address: '0.0.0.0:{}'", at.port()),
+    );
+    gateway.write_config(&other);
+    wait_for("the problem", || {
+        let (_, problems) = gateway.admin("/config/problems");
+        problems.contains("that was removed has it")
+    });
     ended(&gateway, "drained");
     wait_for("the port", || std::net::UdpSocket::bind(at).is_ok());
 }

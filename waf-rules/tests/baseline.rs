@@ -28,6 +28,10 @@ fn places(text: &str) -> Vec<(&'static str, Request)> {
         "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{text}\r\n\
          --b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x.bin\"\r\n\r\n\u{1}\u{2}\r\n--b--\r\n"
     );
+    let numbers: String = text
+        .chars()
+        .map(|c| format!("&#{};", u32::from(c)))
+        .collect();
     let header = text.replace(['\r', '\n'], " ");
     vec![
         ("query", Request::get(&format!("/p?id={}", encoded(text)))),
@@ -51,6 +55,17 @@ fn places(text: &str) -> Vec<(&'static str, Request)> {
         (
             "cookie",
             Request::get("/").header("Cookie", &format!("a=1; c={}", encoded(text))),
+        ),
+        (
+            "XML text",
+            Request::post("text/xml", &format!("<a><b>{numbers}</b></a>")),
+        ),
+        (
+            "XML attribute",
+            Request::post(
+                "application/soap+xml",
+                &format!("<a><b c='{numbers}'/></a>"),
+            ),
         ),
         (
             "form",

@@ -62,7 +62,7 @@ fn status(rules: &str, limits: Limits, headers: &[(&str, &str)], body: &[u8]) ->
 }
 
 #[test]
-fn a_coded_body_is_decoded_for_the_rules() {
+fn waf_22_a_coded_body_is_decoded_for_the_rules() {
     let body = gzip(b"{\"a\":\"marker7\"}");
     let denied = |headers: &[(&str, &str)]| status(DENY, Limits::default(), headers, &body);
     assert_eq!(denied(&[JSON, GZIP]), Some(403));
@@ -83,7 +83,7 @@ fn a_coded_body_is_decoded_for_the_rules() {
 }
 
 #[test]
-fn what_cannot_be_decoded_is_refused_or_inspected_as_it_came() {
+fn waf_22_what_cannot_be_decoded_is_refused_or_inspected_as_it_came() {
     let inspect = Limits {
         request_undecodable: UndecodableBody::InspectEncoded,
         ..Limits::default()

@@ -21,6 +21,8 @@ static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
             setvar:'tx.%{MATCHED_VAR_NAME}=+%{MATCHED_VAR}',initcol:'ip=%{tx.0}',\
             setvar:'ip.%{tx.1}=%{MATCHED_VAR}',expirevar:'ip.%{tx.1}=%{tx.2}',deprecatevar:'ip.a=1/0',chain"
             SecRule MATCHED_VARS "@contains %{tx.1}" "t:base64DecodeExt,t:hexDecode,t:normalizePathWin,t:removeComments"
+        SecRule ARGS|ARGS_NAMES|REQUEST_BODY|REQUEST_HEADERS "@detectSQLi" "id:3,phase:2,pass,capture"
+        SecRule ARGS|ARGS_NAMES|REQUEST_BODY|REQUEST_HEADERS "@detectXSS" "id:4,phase:2,pass,capture"
         SecRule RESPONSE_BODY|RESPONSE_HEADERS "@containsWord %{ARGS}" "id:2,phase:4,deny"
     "#;
     let own = RuleText {

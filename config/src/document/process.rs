@@ -58,4 +58,8 @@ pub struct Process {
     /// is dropped. Default 256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_mirrored: Option<u32>,
+    /// Sessions of all UDP routes at once. Each has a port and a file descriptor of the
+    /// process. Default 8000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_udp_sessions: Option<u32>,
 }

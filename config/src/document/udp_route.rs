@@ -21,8 +21,9 @@ pub struct UdpRoute {
     /// a datagram.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<String>,
-    /// Sessions open at once; datagrams that would begin a further one are dropped.
-    /// Default 10000.
+    /// Sessions open at once; beyond, the oldest whose client has not yet spoken after an
+    /// answer gives way, or else datagrams that would begin a further one are dropped.
+    /// Default 4000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
     /// Size of a datagram without its headers; a larger one is dropped, either way.

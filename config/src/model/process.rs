@@ -23,6 +23,8 @@ pub struct Process {
     pub max_compressions: u32,
     /// Copies of requests that are on their way to mirrors at once.
     pub max_mirrored: u32,
+    /// Sessions of all UDP routes at once.
+    pub max_udp_sessions: u32,
 }
 
 impl Default for Process {
@@ -37,6 +39,7 @@ impl Default for Process {
             max_buffered_bytes: 256 << 20,
             max_compressions: 500,
             max_mirrored: 256,
+            max_udp_sessions: 8000,
         }
     }
 }

@@ -54,6 +54,13 @@ pub(super) fn process(document: &Document, report: &mut Report<'_>) -> Process {
             .max_buffered_bytes
             .map_or(process.max_buffered_bytes, |size| size.0);
         process.max_mirrored = section.max_mirrored.unwrap_or(process.max_mirrored);
+        if section.max_udp_sessions == Some(0) {
+            report.error(
+                "process.maxUdpSessions",
+                "maxUdpSessions must be more than 0",
+            );
+        }
+        process.max_udp_sessions = section.max_udp_sessions.unwrap_or(process.max_udp_sessions);
         process.max_compressions = section.max_compressions.unwrap_or(process.max_compressions);
     }
     process

@@ -8,7 +8,7 @@ use crate::{
     model::{Backend, BackendProtocol, Listener, ListenerProtocol, UdpRoute},
 };
 
-const DEFAULT_MAX_SESSIONS: u32 = 10_000;
+const DEFAULT_MAX_SESSIONS: u32 = 4000;
 const DEFAULT_IDLE: Duration = Duration::from_secs(60);
 
 /// What no datagram exceeds: its length has 16 bits (RFC 768).

@@ -68,6 +68,17 @@ impl Ingress {
                 Err(fault) => fault,
             };
             match fault.kind {
+                // It has answered, and another of the backend would answer the same.
+                FaultKind::TooLarge => {
+                    endpoint.answered();
+                    backend.metrics.finished(Some(begun.elapsed()));
+                    return Err(fault);
+                }
+                // Nor is a question of ours that cannot be sent, or a limit, its fault.
+                FaultKind::Unsendable | FaultKind::Overloaded => {
+                    backend.metrics.finished(None);
+                    return Err(fault);
+                }
                 FaultKind::Connect | FaultKind::ConnectTimeout | FaultKind::Tls => {
                     backend.metrics.connect_failed();
                 }

@@ -218,10 +218,8 @@ impl Ingress {
             HeldBody::Prefix(bytes, _)
                 if waf.profile.over_limit == BodyOverLimit::InspectPrefix =>
             {
-                let inspected = bytes
-                    .len()
-                    .min(usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX));
-                transaction.request_body(&bytes[..inspected]);
+                // All that came, so that the engine sees that it is more than fits.
+                transaction.request_body(bytes);
             }
             HeldBody::Prefix(..) | HeldBody::Unseen(..) | HeldBody::None => {}
         }

@@ -3,7 +3,10 @@
 //! It changes what they read and nothing else: the status stays, and so do the
 //! fields that say how to authenticate or when to come back.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -12,7 +15,7 @@ use portcullis_config::model::MAX_PAGE_BYTES;
 
 use super::{Ingress, Refusal, RequestContext, Session, Stage, grpc};
 use crate::{
-    snapshot::{AskedBackend, CompiledErrorPage, CompiledErrorPages, PageSource},
+    snapshot::{AskedBackend, CompiledErrorPage, CompiledErrorPages, PageSource, is_accepted},
     upstream::{Patience, Question, Reply},
 };
 
@@ -36,6 +39,7 @@ impl Ingress {
         ctx: &RequestContext,
         refusal: &Refusal,
     ) -> Option<Page> {
+        let headers = &session.req_header().headers;
         for page in pages_for(session, ctx, refusal.status) {
             match &page.source {
                 PageSource::Text(page) => {
@@ -47,11 +51,17 @@ impl Ingress {
                     return Some((page.content_type.clone(), text));
                 }
                 PageSource::Asked(asked) => {
+                    let time = time_for(asked.settings.timeout, ctx.deadline, Instant::now());
+                    let Some(time) = time else {
+                        continue;
+                    };
                     let fields = fields(session, ctx, refusal.status);
                     // Boxed, since few refusals need it.
-                    let asking = self.ask_for_page(asked, refusal.status, ctx, &fields);
+                    let asking = self.ask_for_page((asked, time), refusal.status, ctx, &fields);
                     let page = Box::pin(asking).await;
                     match page {
+                        // Not a fault of the backend: the client takes another type.
+                        Ok(page) if !is_accepted(&page.0, headers) => {}
                         Ok(page) => return Some(page),
                         Err(reason) => tell(asked, &reason),
                     }
@@ -61,18 +71,17 @@ impl Ingress {
         None
     }
 
-    /// Asks a backend for a page.
+    /// Asks a backend for a page, within a time.
     ///
     /// # Errors
     /// Why it gave none.
     async fn ask_for_page(
         &self,
-        asked: &AskedBackend,
+        (asked, time): (&AskedBackend, Duration),
         status: u16,
         ctx: &RequestContext,
         fields: &[(HeaderName, HeaderValue)],
     ) -> Result<Page, String> {
-        let time = asked.settings.timeout;
         let host = match ctx.view.host.as_str() {
             "" => &asked.settings.backend,
             host => host,
@@ -91,6 +100,12 @@ impl Ingress {
         let reply = self.ask_in_time(&asked.backend, question, time).await;
         page_of(reply.map_err(|fault| fault.to_string())?, status)
     }
+}
+
+/// How long a page may be waited for: no longer than the request may take.
+fn time_for(timeout: Duration, deadline: Option<Instant>, now: Instant) -> Option<Duration> {
+    let left = deadline.map_or(timeout, |at| at.saturating_duration_since(now));
+    Some(timeout.min(left)).filter(|time| !time.is_zero())
 }
 
 /// The page that an answer is.
@@ -209,6 +224,17 @@ mod tests {
             },
             503,
         )
+    }
+
+    #[test]
+    fn a_page_is_waited_for_no_longer_than_the_request_may_take() {
+        let (now, two) = (Instant::now(), Duration::from_secs(2));
+        let in_ms = |ms| Some(now + Duration::from_millis(ms));
+        assert_eq!(time_for(two, None, now), Some(two));
+        assert_eq!(time_for(two, in_ms(9000), now), Some(two));
+        let short = Some(Duration::from_millis(300));
+        assert_eq!(time_for(two, in_ms(300), now), short);
+        assert_eq!(time_for(two, in_ms(0), now), None);
     }
 
     #[test]

@@ -554,7 +554,7 @@ fn refusal_of(fault: &Fault, backend: &CompiledBackend) -> Refusal {
         FaultKind::Timeout => (504, "timeout"),
         FaultKind::Late => (504, "attempt-timeout"),
         FaultKind::Closed | FaultKind::Unwell => (502, "closed"),
-        FaultKind::Malformed => (502, "bad-response"),
+        FaultKind::Malformed | FaultKind::TooLarge => (502, "bad-response"),
         FaultKind::Unsendable => return Refusal::new(400, Stage::Normalise, "bad-target"),
     };
     Refusal::new(status, Stage::Upstream, reason).by(&backend.backend.name)

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     Refusal, RequestContext, Session, Stage, answer,
     client::{self, Gone},
+    context::HeldBody,
     cors,
     finish::Answer,
     lifetime::Lifetime,
@@ -244,6 +245,9 @@ impl Ingress {
         let ended = if begun || refusal.reason == "dropped" {
             Ended::Cut
         } else {
+            // Who gives the page, or reads it, may be slow: others need what this request
+            // does not need any more.
+            (ctx.place, ctx.at_work, ctx.held) = (None, None, HeldBody::None);
             let page = self.page_for(session, ctx, &refusal).await;
             match refusal.write(session, ctx, page).await {
                 Ok(()) => Ended::Whole,

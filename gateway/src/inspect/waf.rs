@@ -91,7 +91,8 @@ pub(crate) fn begin(
 fn over_limit(wanted: BodyOverLimit) -> EngineOverLimit {
     match wanted {
         BodyOverLimit::Refuse => EngineOverLimit::Reject,
-        BodyOverLimit::InspectPrefix | BodyOverLimit::Skip => EngineOverLimit::InspectPrefix,
+        BodyOverLimit::InspectPrefix => EngineOverLimit::InspectPrefix,
+        BodyOverLimit::Skip => EngineOverLimit::Skip,
     }
 }
 

@@ -155,12 +155,27 @@ impl Listeners {
         }
         let mut draining = lock(&self.draining);
         draining.retain(|known| known.strong_count() > 0);
-        let drains = draining.iter().filter_map(Weak::upgrade);
-        let mut same = drains.filter(|known| is_same(&known.settings.load(), listener));
-        match same.next() {
-            Some(known) => Ok(Bound::Resumed(known)),
-            None => udp::Socket::bind(listener.address).map(Bound::Datagrams),
+        let drains: Vec<_> = draining.iter().filter_map(Weak::upgrade).collect();
+        let is_this = |known: &&Arc<Listening>| is_same(&known.settings.load(), listener);
+        if let Some(known) = drains.iter().find(is_this) {
+            return Ok(Bound::Resumed(Arc::clone(known)));
         }
+        udp::Socket::bind(listener.address)
+            .map(Bound::Datagrams)
+            .map_err(|error| {
+                // Not another process, as one would think.
+                let has_port = |known: &&Arc<Listening>| {
+                    known.local().port() == listener.address.port()
+                };
+                let drains = drains.iter().find(has_port);
+                match drains.filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+                    Some(known) => io::Error::other(format!(
+                        "{error}: the listener {:?} that was removed has it until its sessions have ended, process.drainTimeout at the most",
+                        known.settings.load().name
+                    )),
+                    None => error,
+                }
+            })
     }
 
     /// Starts what is new, changes the settings of what stays, and stops

@@ -87,7 +87,7 @@ impl CompiledErrorPages {
     }
 
     /// Finds the pages for a status that a client with these headers accepts. Of what a
-    /// backend gives the type is not known before; the backend is told what is accepted.
+    /// backend gives the type is not known before: it is asked, and may be told no.
     pub fn find<'a>(
         &'a self,
         status: u16,
@@ -186,7 +186,7 @@ fn parts_of(text: &str) -> Vec<Part> {
 
 /// Whether a client takes this type (RFC 9110 section 12.5.1): by the most specific of
 /// the ranges that it names, or where it names none at all.
-fn is_accepted(content_type: &HeaderValue, headers: &HeaderMap) -> bool {
+pub(crate) fn is_accepted(content_type: &HeaderValue, headers: &HeaderMap) -> bool {
     let content_type = String::from_utf8_lossy(content_type.as_bytes()).to_ascii_lowercase();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let kind = essence.split('/').next().unwrap_or_default();

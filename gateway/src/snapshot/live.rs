@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     identity::{Authenticator, PasswordChecks},
+    places::Places,
     slots::Slots,
     telemetry::Metrics,
 };
@@ -28,7 +29,7 @@ pub struct Live {
     limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
     balancers: Mutex<BTreeMap<String, Arc<Balancer>>>,
     tcp_connections: Mutex<BTreeMap<String, Arc<Slots>>>,
-    udp_sessions: Mutex<BTreeMap<String, Arc<Slots>>>,
+    udp_sessions: Mutex<BTreeMap<String, Arc<Places>>>,
     backends: Mutex<BTreeMap<String, Arc<BackendState>>>,
     authenticators: Mutex<BTreeMap<String, Arc<Authenticator>>>,
     collections: Mutex<BTreeMap<String, Arc<Collections>>>,
@@ -76,14 +77,14 @@ impl Live {
     }
 
     /// The sessions of a UDP route.
-    pub(super) fn udp_sessions(&self, route: &UdpRoute) -> Arc<Slots> {
+    pub(super) fn udp_sessions(&self, route: &UdpRoute) -> Arc<Places> {
         let mut open = self
             .udp_sessions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let made = open
             .entry(route.name.clone())
-            .or_insert_with(|| Slots::new(route.max_sessions));
+            .or_insert_with(|| Arc::new(Places::new(route.max_sessions)));
         Arc::clone(made)
     }
 

@@ -37,7 +37,7 @@ pub use backend_state::BackendState;
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
 pub use endpoint::{EndpointState, InFlight};
-pub(crate) use error_pages::{AskedBackend, PageSource};
+pub(crate) use error_pages::{AskedBackend, PageSource, is_accepted};
 pub use error_pages::{CompiledErrorPage, CompiledErrorPages};
 pub use gate::{Gate, NoPlace, Place, Queueing};
 pub use limiter::{LimitDecision, LimitSubject, Limiter};

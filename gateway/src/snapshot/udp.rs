@@ -6,7 +6,7 @@ use portcullis_config::model::{Model, UdpRoute};
 
 use super::{CompiledBackend, Live, Targets};
 use crate::{
-    slots::Slots,
+    places::Places,
     telemetry::{Metrics, UdpMetrics},
 };
 
@@ -20,7 +20,7 @@ pub struct CompiledUdpRoute {
     /// Metrics with the route's label.
     pub metrics: UdpMetrics,
     /// Its sessions; they outlive a reload.
-    pub(crate) open: Arc<Slots>,
+    pub(crate) open: Arc<Places>,
 }
 
 /// All UDP routes.

@@ -267,11 +267,18 @@ impl Metrics {
         made
     }
 
-    /// Forgets the series of rules that are gone.
-    pub fn keep_rules(&self, kept: impl Fn(&str) -> bool) {
+    /// Forgets the series of rules that are gone, and those of listeners that are.
+    ///
+    /// A connection that a listener took before it went may still count a request, whose
+    /// series stay until this is called again.
+    pub fn keep_rules(&self, kept: impl Fn(&str) -> bool, listener: impl Fn(&str) -> bool) {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let gone: BTreeMap<_, _> = rules.extract_if(.., |rule, _| !kept(rule)).collect();
-        if gone.is_empty() {
+        let mut pruned = false;
+        for rule in rules.values().chain([&self.no_rule]) {
+            pruned |= rule.keep_listeners(&listener);
+        }
+        if gone.is_empty() && !pruned {
             return;
         }
         for rule in gone.keys() {
@@ -287,7 +294,7 @@ impl Metrics {
                         .find(|pair| pair.name() == name)
                         .map_or("", |pair| pair.value())
                 };
-                if gone.contains_key(label("rule")) {
+                if gone.contains_key(label("rule")) || !listener(label("listener")) {
                     let values = ["listener", "rule", "method", "status"].map(label);
                     let _ = self.requests.remove_label_values(&values);
                 }
@@ -619,6 +626,14 @@ impl RuleMetrics {
         }
     }
 
+    /// Forgets the counters of listeners that are gone; tells whether there were any.
+    fn keep_listeners(&self, kept: impl Fn(&str) -> bool) -> bool {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = cached.len();
+        cached.retain(|(listener, _)| kept(listener));
+        cached.len() < before
+    }
+
     /// Counts a request and the time it took.
     pub fn observe(&self, listener: &str, method: &Method, status: u16, duration: Duration) {
         self.seconds.observe(duration.as_secs_f64());
@@ -714,10 +729,31 @@ mod tests {
         metrics
             .rule("new/0")
             .observe("http", &Method::GET, 200, Duration::ZERO);
-        metrics.keep_rules(|rule| rule == "new/0");
+        metrics.keep_rules(|rule| rule == "new/0", |_| true);
         let text = metrics.render();
         assert!(!text.contains("old/0"), "{text}");
         assert!(text.contains("new/0"));
+    }
+
+    #[test]
+    fn series_of_removed_listeners_go() {
+        let metrics = Metrics::new();
+        let rule = metrics.rule("shop/0");
+        for listener in ["old", "new"] {
+            rule.observe(listener, &Method::GET, 200, Duration::ZERO);
+            metrics.unrouted(listener, &Method::GET, 404, Duration::ZERO);
+        }
+        metrics.keep_rules(|_| true, |listener| listener == "new");
+        assert_eq!(rule.cached.lock().unwrap().len(), 1);
+        let text = metrics.render();
+        assert!(!text.contains("\"old\""), "{text}");
+        assert_eq!(
+            text.matches("portcullis_requests_total{").count(),
+            2 * METHODS.len() * STATUSES.len()
+        );
+        // What a connection of it counts still is counted.
+        rule.observe("old", &Method::GET, 200, Duration::ZERO);
+        assert!(metrics.render().contains("\"old\""));
     }
 
     #[test]

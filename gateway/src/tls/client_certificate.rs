@@ -19,7 +19,8 @@ const MAX_NAMES: usize = 32;
 pub struct ClientCertificate {
     /// Whether it was verified; else anybody may have made it.
     pub verified: bool,
-    /// What the client has sent, its own certificate first.
+    /// What the client has sent, its own certificate first; where it was not verified
+    /// that alone.
     pub chain: Vec<CertificateDer<'static>>,
     /// Subject, as RFC 4514 writes names.
     pub subject: String,
@@ -40,6 +41,8 @@ impl ClientCertificate {
     /// A certificate that cannot be read; it must not pass then.
     pub fn read(chain: &[CertificateDer<'_>], verified: bool) -> Result<Self, String> {
         let leaf = chain.first().ok_or("no certificate")?;
+        // What comes along serves to verify it, and for nothing else.
+        let kept = if verified { chain } else { &chain[..1] };
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
         let names = match parsed.subject_alternative_name() {
             Ok(Some(names)) => names
@@ -59,7 +62,7 @@ impl ClientCertificate {
             serial: hex(parsed.raw_serial()),
             fingerprint: hex(&Sha256::digest(leaf)),
             names,
-            chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
+            chain: kept.iter().map(|one| one.clone().into_owned()).collect(),
         })
     }
 }

@@ -180,8 +180,8 @@ impl ClientCertVerifier for InHandshake {
     }
 }
 
-/// Largest certificate that is taken unverified: backends are told of it, and who
-/// shows it has made it.
+/// Most bytes of certificates that are taken unverified, with what comes along: backends
+/// are told of the first, each session keeps all, and who shows them has made them.
 const MAX_UNVERIFIED_BYTES: usize = 8 << 10;
 
 /// Takes any certificate of which a client has the key.
@@ -207,10 +207,11 @@ impl ClientCertVerifier for Unverified {
     fn verify_client_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if leaf.len() > MAX_UNVERIFIED_BYTES {
+        let more: usize = intermediates.iter().map(|one| one.len()).sum();
+        if leaf.len() + more > MAX_UNVERIFIED_BYTES {
             return Err(CertificateError::BadEncoding.into());
         }
         Ok(ClientCertVerified::assertion())
@@ -295,4 +296,23 @@ fn revocation_lists(path: &Path, pem: &[u8]) -> Result<Lists, String> {
         ));
     }
     Ok(lists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_verifies_is_bounded_with_all_that_comes_along() {
+        let verifier = Unverified::default();
+        let taken = |leaf: usize, intermediates: &[usize]| {
+            let made = |size: &usize| CertificateDer::from(vec![0; *size]);
+            let intermediates: Vec<_> = intermediates.iter().map(made).collect();
+            let now = UnixTime::now();
+            let verified = verifier.verify_client_cert(&made(&leaf), &intermediates, now);
+            verified.is_ok()
+        };
+        assert!(taken(8 << 10, &[]) && taken(4 << 10, &[2 << 10, 2 << 10]));
+        assert!(!taken((8 << 10) + 1, &[]) && !taken(1 << 10, &[7 << 10, 1]));
+    }
 }

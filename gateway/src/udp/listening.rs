@@ -15,11 +15,14 @@ use portcullis_config::model::Listener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
-    session::{Ended, Key, MAX_TRIES, OpenRoute, Passed, Session, Upstream, connect},
+    failures::Failures,
+    own::{OwnAddresses, Ports},
+    session::{EVICTED, Ended, Key, MAX_TRIES, OpenRoute, Passed, Session, Upstream, connect},
     socket::{Datagram, Socket},
 };
 use crate::{
     listen::PerAddress,
+    places::Places,
     relay::TICK,
     slots::Slot,
     snapshot::{CompiledUdpRoute, Snapshot},
@@ -33,8 +36,9 @@ const BUFFER: usize = 64 << 10;
 /// Rest after an error of the socket.
 const REST: Duration = Duration::from_millis(50);
 
-/// Lines in a second that the access log has of datagrams that were refused.
-const REFUSED_LINES: u32 = 10;
+/// Lines in a second that the access log has of datagrams that were refused, and as many
+/// of sessions that gave way.
+const MAX_LINES: u32 = 10;
 
 /// What passing datagrams on works with.
 pub struct UdpServices {
@@ -44,6 +48,10 @@ pub struct UdpServices {
     pub metrics: Arc<Metrics>,
     /// One line for each session.
     pub access_log: Arc<AccessLog>,
+    /// The ports of the listeners that pass them on.
+    pub ports: Arc<Ports>,
+    /// Room for the sessions of all listeners.
+    pub(crate) sessions: Arc<Places>,
 }
 
 /// A listener, as long as its sessions are open.
@@ -124,14 +132,24 @@ impl Listening {
             number: 0,
             ended,
             refused: Lines::default(),
+            evicted: Lines::default(),
+            own: OwnAddresses::default(),
+            failures: Failures::default(),
         };
+        let _port = self.services.ports.enter(self.local().port());
         let mut buffer = vec![0; BUFFER];
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 received = self.socket.receive(&mut buffer) => match received {
-                    Ok(datagram) => sessions.take(datagram, &buffer[..datagram.size]),
+                    Ok(datagram) => {
+                        // Before a flood of new ones: what gave way is gone at once.
+                        while let Ok((key, number)) = ends.try_recv() {
+                            sessions.ended(key, number);
+                        }
+                        sessions.take(datagram, &buffer[..datagram.size]);
+                    }
                     Err(error) => {
                         let listener = &self.settings.load().name;
                         tracing::warn!(%listener, %error, "receive failed");
@@ -162,50 +180,60 @@ struct Sessions<'a> {
     number: u64,
     ended: UnboundedSender<Ended>,
     refused: Lines,
+    evicted: Lines,
+    own: OwnAddresses,
+    failures: Failures,
 }
 
 impl Sessions<'_> {
     /// Takes a datagram of a client.
     fn take(&mut self, datagram: Datagram, bytes: &[u8]) {
         let key = (datagram.from, datagram.to);
-        // Nothing can be sent to port 0, and what we send to ourselves would go round.
-        let own = SocketAddr::new(datagram.to, self.listening.local().port());
-        if datagram.from.port() == 0 || datagram.from == own {
+        let ports = &self.listening.services.ports;
+        // Nothing can be sent to port 0.
+        if datagram.from.port() == 0 || ports.sent(datagram.from, datagram.to, &mut self.own) {
             return;
         }
-        let mut tried = Vec::new();
-        loop {
+        for _ in 0..MAX_TRIES {
             let session = match self.open.entry(key) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(_) => {
-                    let Some(session) = self.begin(key, &mut tried) else {
+                    // Nobody has a session for what is not passed on.
+                    if self.is_too_large(datagram) {
+                        return;
+                    }
+                    let Some(session) = self.begin(key) else {
                         return;
                     };
                     self.open.entry(key).or_insert(session)
                 }
             };
             let route = Arc::clone(&session.route);
-            if datagram.is_cut || bytes.len() as u64 > route.route.max_datagram_size {
+            if is_too_large(datagram, &route) {
                 return route.metrics.dropped("too-large");
             }
             let exchange = Arc::clone(&session.exchange);
             match exchange.pass(bytes, &route) {
                 Passed::Yes => return,
-                Passed::Over => {
-                    if exchange.is_unanswered() {
-                        tried.push(exchange.upstream.endpoint.address);
-                    }
-                    self.end(key, exchange.why());
-                    if tried.len() >= MAX_TRIES {
-                        return;
-                    }
-                }
+                Passed::Over => self.end(key, exchange.why()),
             }
         }
     }
 
+    /// Drops a datagram without a session that is too large for the route of the listener.
+    fn is_too_large(&self, datagram: Datagram) -> bool {
+        let snapshot = self.listening.services.snapshot.load();
+        let settings = self.listening.settings.load();
+        let route = snapshot.udp_routes.of_listener(&settings.name);
+        let too_large = route.filter(|route| is_too_large(datagram, route));
+        if let Some(route) = too_large {
+            route.metrics.dropped("too-large");
+        }
+        too_large.is_some()
+    }
+
     /// Begins a session where the client may have one.
-    fn begin(&mut self, key: Key, tried: &mut Vec<SocketAddr>) -> Option<Session> {
+    fn begin(&mut self, key: Key) -> Option<Session> {
         let listening = self.listening;
         let (services, settings) = (&listening.services, listening.settings.load_full());
         let metrics = &services.metrics;
@@ -232,13 +260,14 @@ impl Sessions<'_> {
         };
         let snapshot = services.snapshot.load_full();
         let route = snapshot.udp_routes.of_listener(&settings.name);
-        let opened = open(route, key, tried);
+        let tried = self.failures.of(key.0.ip(), Instant::now());
+        let opened = open(route, &services.sessions, key, tried);
         match (opened, route) {
             (Ok((upstream, slot)), Some(route)) => {
                 metrics.connection(&settings.name, "served");
                 self.number += 1;
                 let held = Box::new((slot, counted, of_address, OpenRoute::enter(route)));
-                Some(Session::begin(
+                let session = Session::begin(
                     (key, self.number),
                     route,
                     snapshot.version,
@@ -246,7 +275,10 @@ impl Sessions<'_> {
                     held,
                     &listening.socket,
                     &self.ended,
-                ))
+                );
+                route.open.enter(session.newcomer());
+                services.sessions.enter(session.newcomer());
+                Some(session)
             }
             (Err(denied), _) => {
                 self.refuse(key, &settings.name, route, &denied);
@@ -294,9 +326,14 @@ impl Sessions<'_> {
 
     /// Ends what must not go on.
     fn sweep(&mut self) {
+        self.failures.sweep(Instant::now());
         let snapshot = self.listening.services.snapshot.load_full();
         let name = self.listening.settings.load().name.clone();
         let taking = snapshot.udp_routes.of_listener(&name);
+        if let Some(route) = taking {
+            route.open.sweep();
+        }
+        self.listening.services.sessions.sweep();
         let patience = snapshot.model.process.drain_timeout;
         // In time for its line to be written before the process ends.
         let is_over = |since: Instant| since.elapsed() + 2 * TICK >= patience;
@@ -314,9 +351,13 @@ impl Sessions<'_> {
                 _ if session.exchange.silent_for() >= route.idle => Some("idle_timeout"),
                 _ if draining.is_some_and(is_over) => Some("drained"),
                 Some(now) if is_taken => {
+                    again(&mut session.is_astray, false);
                     judge_again(session, key.0, now, snapshot.version, is_over)
                 }
-                _ => Some("route-removed"),
+                // New routes come a moment before new listeners: what does not agree may do
+                // so with the next sweep.
+                Some(_) => again(&mut session.is_astray, true).then_some("route-removed"),
+                None => Some("route-removed"),
             };
             ends.extend(ended.map(|why| (*key, why)));
         }
@@ -331,11 +372,19 @@ impl Sessions<'_> {
             return;
         };
         let (exchange, route) = (&session.exchange, &session.route);
+        if exchange.has_failed() {
+            let endpoint = exchange.upstream.endpoint.address;
+            self.failures.note(key.0.ip(), endpoint, Instant::now());
+        }
         let (up, down) = (&exchange.up, &exchange.down);
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         route.metrics.session(why);
         route.metrics.up.inc_by(read(&up.bytes));
         route.metrics.down.inc_by(read(&down.bytes));
+        // As with those that are refused.
+        if why == EVICTED && !self.evicted.has_room() {
+            return;
+        }
         let name = &self.listening.settings.load().name;
         let upstream = &exchange.upstream;
         let access_log = &self.listening.services.access_log;
@@ -355,19 +404,29 @@ impl Sessions<'_> {
     }
 }
 
+fn is_too_large(datagram: Datagram, route: &CompiledUdpRoute) -> bool {
+    datagram.is_cut || datagram.size as u64 > route.route.max_datagram_size
+}
+
 /// Makes a way to an endpoint, where the client may pass.
 fn open(
     route: Option<&Arc<CompiledUdpRoute>>,
+    all: &Places,
     (client, _): Key,
-    tried: &mut Vec<SocketAddr>,
-) -> Result<(Upstream, Slot), Denied> {
+    tried: Vec<SocketAddr>,
+) -> Result<(Upstream, [Slot; 2]), Denied> {
     let route = route.ok_or_else(|| Denied::new("route", "no-route"))?;
     access(&route.route.access, client, client)?;
-    let slot = route
-        .open
-        .take()
-        .ok_or_else(|| Denied::new("limit", "too-many-sessions"))?;
-    Ok((connect(route, client.ip(), tried)?, slot))
+    let full = || Denied::new("limit", "too-many-sessions");
+    // In this order: who gives way in the route makes room among all.
+    let slot = route.open.take().ok_or_else(full)?;
+    let of_all = all.take().ok_or_else(|| full().by("maxUdpSessions"))?;
+    Ok((connect(route, client.ip(), tried)?, [slot, of_all]))
+}
+
+/// Notes whether something is so; tells whether it has been so before too.
+fn again(before: &mut bool, now: bool) -> bool {
+    std::mem::replace(before, now) && now
 }
 
 /// Why a session must end by what has changed since it began.
@@ -439,13 +498,21 @@ impl Lines {
             (self.second, self.written) = (Some(Instant::now()), 0);
         }
         self.written += 1;
-        self.written <= REFUSED_LINES
+        self.written <= MAX_LINES
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_so_once_is_not_so_again() {
+        let mut astray = false;
+        let sweeps = [true, false, true, true, true, false];
+        let ends = sweeps.map(|now| again(&mut astray, now));
+        assert_eq!(ends, [false, false, false, true, true, false]);
+    }
 
     #[test]
     fn the_log_has_some_refusals_of_a_second() {

@@ -1,12 +1,15 @@
 //! A session: a client, its endpoint, and a socket between them.
 
 use std::{
+    fmt,
+    future::poll_fn,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -18,6 +21,7 @@ use tokio::{net::UdpSocket, sync::mpsc::UnboundedSender};
 
 use super::socket::Socket;
 use crate::{
+    places::Newcomer,
     snapshot::{
         CompiledBackend, CompiledUdpRoute, EndpointState, InFlight, Place, Preference, rendezvous,
     },
@@ -28,11 +32,17 @@ use crate::{
 /// Endpoints tried for one session.
 pub(super) const MAX_TRIES: usize = 3;
 
+/// Datagrams of an endpoint that are passed on before others have their turn.
+const BATCH: usize = 32;
+
 /// Where a client is, and our address that it has asked.
 pub(super) type Key = (SocketAddr, IpAddr);
 
 /// Told by a session that ends by itself: its key, and its number.
 pub(super) type Ended = (Key, u64);
+
+/// Why a session ended that gave way to another.
+pub(super) const EVICTED: &str = "evicted";
 
 /// Mark of a session that takes nothing any more, in the place of what it awaits.
 const OVER: u32 = u32::MAX;
@@ -46,10 +56,10 @@ pub(super) struct Session {
     pub(super) judged: u64,
     /// Since when its endpoint is not one of its backend any more.
     pub(super) leaving: Option<Instant>,
+    /// Whether its route was not that of the listener when it was looked at last.
+    pub(super) is_astray: bool,
     pub(super) exchange: Arc<Exchange>,
     reader: tokio::task::JoinHandle<()>,
-    /// What is given back when it ends.
-    _held: Box<dyn Send>,
 }
 
 /// Counts a session of a route.
@@ -74,12 +84,44 @@ pub(super) struct Exchange {
     pub(super) upstream: Upstream,
     pub(super) up: Count,
     pub(super) down: Count,
-    /// When the last datagram passed, in milliseconds from the begin.
+    /// When the last datagram passed that keeps it open, in milliseconds from the begin.
     last: AtomicU64,
     /// Datagrams of the endpoint that the client waits for, or [`OVER`].
     awaited: AtomicU32,
     /// Whether the endpoint has failed.
     failed: AtomicBool,
+    /// Whether the client has sent something after an answer.
+    assured: AtomicBool,
+    /// Whether it has given way to another session.
+    evicted: AtomicBool,
+    /// What is given back when it ends.
+    held: Mutex<Option<Box<dyn Send>>>,
+    id: Ended,
+    ended: UnboundedSender<Ended>,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Newcomer for Exchange {
+    fn is_newcomer(&self) -> bool {
+        !self.assured.load(Ordering::Relaxed) && self.awaited.load(Ordering::Relaxed) != OVER
+    }
+
+    fn give_way(&self) -> bool {
+        if !self.is_newcomer() || self.awaited.swap(OVER, Ordering::Relaxed) == OVER {
+            return false;
+        }
+        self.evicted.store(true, Ordering::Relaxed);
+        self.give_back();
+        self.tell_end();
+        true
+    }
 }
 
 /// What went one way.
@@ -122,7 +164,7 @@ pub(super) enum Passed {
 pub(super) fn connect(
     route: &CompiledUdpRoute,
     client: IpAddr,
-    tried: &mut Vec<SocketAddr>,
+    mut tried: Vec<SocketAddr>,
 ) -> Result<Upstream, Denied> {
     let no_endpoint = || Denied::new("upstream", "no-endpoint");
     let backend = route.targets.next().ok_or_else(no_endpoint)?;
@@ -136,8 +178,9 @@ pub(super) fn connect(
         key: by_address.then(|| rendezvous::hash(client.to_canonical().to_string().as_bytes())),
         ..Preference::default()
     };
+    let most = tried.len() + MAX_TRIES;
     loop {
-        let chosen = backend.choose(tried, preference);
+        let chosen = backend.choose(&tried, preference);
         let endpoint = chosen.ok_or_else(|| by(no_endpoint()))?.endpoint;
         let at_work = endpoint.begin();
         match open(endpoint.address) {
@@ -158,7 +201,7 @@ pub(super) fn connect(
                 // A socket that we have none for is no failure of the endpoint.
                 if is_of_endpoint(&error) {
                     blame(backend, endpoint);
-                    if tried.len() < MAX_TRIES && backend.has_other(tried) {
+                    if tried.len() < most && backend.has_other(&tried) {
                         continue;
                     }
                 }
@@ -209,15 +252,16 @@ impl Session {
             last: AtomicU64::new(0),
             awaited: AtomicU32::new(0),
             failed: AtomicBool::new(false),
+            assured: AtomicBool::new(false),
+            evicted: AtomicBool::new(false),
+            held: Mutex::new(Some(held)),
+            id: (key, number),
+            ended: ended.clone(),
         });
         let reader = {
-            let (exchange, route) = (Arc::clone(&exchange), Arc::clone(route));
-            let (listening, ended) = (Arc::clone(listening), ended.clone());
-            tokio::spawn(async move {
-                exchange.answer(key, &route, &listening).await;
-                // The listener is gone where nobody hears it, and the session with it.
-                let _ = ended.send((key, number));
-            })
+            let (exchange, route) = (Arc::downgrade(&exchange), Arc::clone(route));
+            let listening = Arc::clone(listening);
+            tokio::spawn(async move { Exchange::answer(exchange, &route, &listening).await })
         };
         Self {
             number,
@@ -225,16 +269,26 @@ impl Session {
             route: Arc::clone(route),
             judged,
             leaving: None,
+            is_astray: false,
             exchange,
             reader,
-            _held: held,
         }
+    }
+}
+
+impl Session {
+    /// Who may have to give way.
+    pub(super) fn newcomer(&self) -> Weak<dyn Newcomer> {
+        let exchange: Arc<dyn Newcomer> = self.exchange.clone();
+        Arc::downgrade(&exchange)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.reader.abort();
+        // Now, and not when the reader has been dropped.
+        self.exchange.give_back();
     }
 }
 
@@ -255,7 +309,12 @@ impl Exchange {
         match SockRef::from(&self.upstream.socket).send(bytes) {
             Ok(_) => {
                 self.up.add(bytes.len());
-                self.touch();
+                // A sender can be forged: what it sends keeps a session only where it
+                // can have heard an answer.
+                if self.down.datagrams.load(Ordering::Relaxed) > 0 {
+                    self.assured.store(true, Ordering::Relaxed);
+                    self.touch();
+                }
                 Passed::Yes
             }
             Err(error) if is_of_endpoint(&error) => {
@@ -265,40 +324,81 @@ impl Exchange {
             Err(error) => {
                 tracing::debug!(%error, endpoint = %self.upstream.endpoint.address, "datagram not sent");
                 route.metrics.dropped("send-failed");
+                self.await_less(responses);
                 Passed::Yes
             }
         }
     }
 
     /// Passes what the endpoint sends to the client, until the session is over.
-    async fn answer(&self, (client, from): Key, route: &CompiledUdpRoute, listening: &Socket) {
-        let max = usize::try_from(route.route.max_datagram_size).unwrap_or(usize::MAX);
-        let socket = &self.upstream.socket;
+    ///
+    /// While nothing comes the session is not held, so that its socket is closed as soon
+    /// as it ends.
+    async fn answer(exchange: Weak<Self>, route: &CompiledUdpRoute, listening: &Socket) {
         loop {
-            // No buffer while nothing comes: idle sessions are many.
-            if let Err(error) = socket.readable().await {
-                return self.fail(&error);
+            let ready = poll_fn(|context| match exchange.upgrade() {
+                Some(exchange) => {
+                    let ready = exchange.upstream.socket.poll_recv_ready(context);
+                    ready.map(|ready| Some((exchange, ready)))
+                }
+                None => Poll::Ready(None),
+            });
+            let Some((exchange, ready)) = ready.await else {
+                return;
+            };
+            if let Err(error) = ready {
+                exchange.fail(&error);
+                return exchange.tell_end();
             }
-            let mut buffer = BytesMut::with_capacity(max + 1);
-            loop {
-                buffer.clear();
-                match socket.try_recv_buf(&mut buffer) {
-                    Ok(size) if size > max => route.metrics.dropped("too-large"),
-                    Ok(_) => match listening.send(&buffer, from, client).await {
-                        Ok(()) => self.answered(buffer.len()),
-                        Err(error) => {
-                            tracing::debug!(%error, "datagram not sent to a client");
-                            route.metrics.dropped("send-failed");
-                        }
-                    },
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return self.fail(&error),
-                }
-                if route.route.responses > 0 && self.is_served() {
-                    return;
-                }
+            if exchange.pass_back(route, listening) {
+                return exchange.tell_end();
             }
         }
+    }
+
+    /// Passes what has come from the endpoint; tells whether the session is over.
+    ///
+    /// What there is no room for is dropped: who waits keeps a buffer, and sessions are
+    /// many.
+    fn pass_back(&self, route: &CompiledUdpRoute, listening: &Socket) -> bool {
+        let max = usize::try_from(route.route.max_datagram_size).unwrap_or(usize::MAX);
+        let (client, from) = self.id.0;
+        let mut buffer = BytesMut::with_capacity(max + 1);
+        for _ in 0..BATCH {
+            buffer.clear();
+            match self.upstream.socket.try_recv_buf(&mut buffer) {
+                Ok(size) if size > max => route.metrics.dropped("too-large"),
+                Ok(_) => match listening.send(&buffer, from, client) {
+                    Ok(()) => self.answered(buffer.len()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        route.metrics.dropped("no-room");
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "datagram not sent to a client");
+                        route.metrics.dropped("send-failed");
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => {
+                    self.fail(&error);
+                    return true;
+                }
+            }
+            if route.route.responses > 0 && self.is_served() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes back that so many datagrams of the endpoint are waited for.
+    fn await_less(&self, responses: u32) {
+        // A session that is over stays so.
+        let _ = self
+            .awaited
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |awaited| {
+                (awaited != OVER).then(|| awaited.saturating_sub(responses))
+            });
     }
 
     fn answered(&self, bytes: usize) {
@@ -341,19 +441,31 @@ impl Exchange {
     pub(super) fn why(&self) -> &'static str {
         match self.failed.load(Ordering::Relaxed) {
             true => "endpoint-failed",
+            false if self.evicted.load(Ordering::Relaxed) => EVICTED,
             false => "answered",
         }
     }
 
-    /// Whether its endpoint failed before it sent anything.
-    pub(super) fn is_unanswered(&self) -> bool {
-        self.failed.load(Ordering::Relaxed) && self.down.datagrams.load(Ordering::Relaxed) == 0
+    /// Whether its endpoint has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
-    /// How long nothing has passed.
+    /// How long nothing has passed that keeps it open.
     pub(super) fn silent_for(&self) -> Duration {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(last)
+    }
+
+    /// Gives back what is counted of it.
+    fn give_back(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(held.take());
+    }
+
+    fn tell_end(&self) {
+        // The listener is gone where nobody hears it, and the session with it.
+        let _ = self.ended.send(self.id);
     }
 
     fn touch(&self) {

@@ -99,14 +99,8 @@ impl Socket {
         })
     }
 
-    /// Sends a datagram from an address of ours, once there is room for it.
-    pub(super) async fn send(&self, bytes: &[u8], from: IpAddr, to: SocketAddr) -> io::Result<()> {
-        self.socket
-            .async_io(Interest::WRITABLE, || self.try_send(bytes, from, to))
-            .await
-    }
-
-    fn try_send(&self, bytes: &[u8], from: IpAddr, to: SocketAddr) -> io::Result<()> {
+    /// Sends a datagram from an address of ours, where there is room for it.
+    pub(super) fn send(&self, bytes: &[u8], from: IpAddr, to: SocketAddr) -> io::Result<()> {
         let (v4, v6);
         let source = match from {
             from if from.is_unspecified() => None,
@@ -147,7 +141,7 @@ fn is_one_host(address: &IpAddr) -> bool {
     !address.is_multicast() && address != IpAddr::from(Ipv4Addr::BROADCAST)
 }
 
-fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+pub(super) fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = storage.as_sockaddr_in() {
         return Some(SocketAddrV4::from(*v4).into());
     }
@@ -173,7 +167,6 @@ mod tests {
             assert!(datagram.is_cut);
             socket
                 .send(b"answer", datagram.to, datagram.from)
-                .await
                 .expect("sent");
             let (size, from) = client.recv_from(&mut buffer).await.expect("received");
             assert_eq!((size, from), (5, to));

@@ -107,8 +107,8 @@ async fn ask_on(connection: &mut Connection, question: Question<'_>) -> Result<R
                 read += bytes.len();
                 if question.keep > 0 {
                     if read > question.keep {
-                        let reason = "the answer is larger than may be";
-                        return Err(Fault::new(FaultKind::Malformed, reason));
+                        let reason = format!("more than {} bytes", question.keep);
+                        return Err(Fault::new(FaultKind::TooLarge, reason));
                     }
                     body.extend_from_slice(&bytes);
                 }

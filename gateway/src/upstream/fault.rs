@@ -43,6 +43,9 @@ pub(crate) enum FaultKind {
     /// It does not speak HTTP as it should.
     #[error("not HTTP as it should be")]
     Malformed,
+    /// Its answer has more than is wanted of it.
+    #[error("an answer larger than may be")]
+    TooLarge,
     /// It says of itself that it is not well.
     #[error("not well")]
     Unwell,

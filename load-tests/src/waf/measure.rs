@@ -136,7 +136,7 @@ fn report(
     let ours = times(Engine::Portcullis);
     let engines = engines.iter().filter_map(|&engine| {
         let samples = times(engine);
-        let last = of(engine).last()?;
+        let last = of(engine).next_back()?;
         Some(EngineReport {
             engine,
             cpu_us: Spread::of(&samples)?,

@@ -81,6 +81,9 @@ routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
     assert_eq!(backend.requests(), requests);
     // None of all that is worth a line by itself; it is counted.
     let log = gateway.log();
+    // Where the machine allows few, the log begins with a word of that.
+    let lines = log.lines().filter(|line| !line.contains("descriptors"));
+    let log: String = lines.collect();
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
     wait_for("the count", || {
         let (_, metrics) = gateway.management("/metrics");

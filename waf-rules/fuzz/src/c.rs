@@ -8,7 +8,7 @@ use std::{
 use libloading::Library;
 
 /// More than the state of the C library takes.
-const STATE: usize = 4096;
+const STATE: usize = 1024;
 
 pub struct C {
     sqli: unsafe extern "C" fn(*const c_char, usize, *mut c_char) -> c_int,

@@ -38,11 +38,23 @@ fn pick<'a, T>(random: &mut Rng, from: &'a [T]) -> &'a T {
     &from[random.usize(..from.len())]
 }
 
+/// Tokens one after the other: of all, of those that are no plain words, or of very few,
+/// so that they meet in every order.
 fn tokens(random: &mut Rng, seeds: &Seeds) -> Vec<u8> {
+    let few = &seeds.tokens[..seeds.few];
+    let pool: Vec<&Vec<u8>> = match random.u8(0..4) {
+        0 => Vec::new(),
+        1 => few.iter().collect(),
+        2 => (0..5).map(|_| pick(random, few)).collect(),
+        _ => (0..6).map(|_| pick(random, &seeds.tokens)).collect(),
+    };
     let mut out = Vec::new();
     let spaced = random.bool();
     for _ in 0..random.usize(1..14) {
-        let token = pick(random, &seeds.tokens);
+        let token = match pool.is_empty() {
+            true => pick(random, &seeds.tokens),
+            false => *pick(random, &pool),
+        };
         match random.u8(0..3) {
             0 => out.extend(token.to_ascii_lowercase()),
             _ => out.extend_from_slice(token),

@@ -1,6 +1,7 @@
 //! Compares the checks of `waf-rules/src/inject` with libinjection.
 //!
 //!     PORTCULLIS_LIBINJECTION=libmodsecurity.so.3 cargo run --release -- fuzz INPUTS SEED
+//!     ... -- combine
 //!     ... -- speed
 //!     ... -- record > ../src/inject/data/answers.txt
 //!
@@ -16,6 +17,7 @@ mod seeds;
 mod speed;
 
 use std::{
+    collections::BTreeSet,
     env,
     error::Error,
     path::{Path, PathBuf},
@@ -39,9 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["fuzz", inputs, seed] => fuzz(&c, &seeds, inputs.parse()?, seed.parse()?),
+        ["combine"] => combine(&c, &seeds),
         ["speed"] => speed::measure(&c, &seeds),
         ["record"] => record::answers(&c, &seeds),
-        _ => Err("fuzz INPUTS SEED, speed or record".into()),
+        _ => Err("fuzz INPUTS SEED, combine, speed or record".into()),
     }
 }
 
@@ -68,6 +71,42 @@ fn fuzz(c: &C, seeds: &Seeds, inputs: u64, seed: u64) -> Result<(), Box<dyn Erro
             break;
         }
     }
+    match differences {
+        0 => Ok(()),
+        _ => Err("there are differences".into()),
+    }
+}
+
+/// Compares every two tokens, with and without a space, and every three of those that are
+/// no plain words.
+fn combine(c: &C, seeds: &Seeds) -> Result<(), Box<dyn Error>> {
+    let (mut inputs, mut differences) = (0_u64, 0);
+    let mut compare = |parts: &[&[u8]]| {
+        inputs += 1;
+        differences += report(c, &parts.concat());
+        if inputs % 5_000_000 == 0 {
+            println!("{inputs} inputs, {differences} differences");
+        }
+        differences < MOST_DIFFERENCES
+    };
+    for first in &seeds.tokens {
+        for second in &seeds.tokens {
+            if !compare(&[first, second]) || !compare(&[first, b" ", second]) {
+                return Err("there are differences".into());
+            }
+        }
+    }
+    let few: BTreeSet<&Vec<u8>> = seeds.tokens[..seeds.few].iter().collect();
+    for first in &few {
+        for second in &few {
+            for third in &few {
+                if !compare(&[first, second, third]) {
+                    return Err("there are differences".into());
+                }
+            }
+        }
+    }
+    println!("{inputs} inputs, {differences} differences");
     match differences {
         0 => Ok(()),
         _ => Err("there are differences".into()),

@@ -171,6 +171,15 @@ const TOKENS: &[&str] = &[
     "like",
     "not like",
     "like(",
+    "not like(",
+    "not like",
+    "not in(",
+    "localtimestamp(",
+    "current_timestamp(",
+    "a::int",
+    "::int",
+    "collate utf8_bin",
+    "collate x",
     "in(",
     "union",
     "union all",
@@ -267,6 +276,8 @@ const BYTES: &[u8] = &[
 pub struct Seeds {
     /// Small pieces.
     pub tokens: Vec<Vec<u8>>,
+    /// So many of them are no plain words.
+    pub few: usize,
     /// Whole values.
     pub values: Vec<Vec<u8>>,
 }
@@ -274,11 +285,9 @@ pub struct Seeds {
 impl Seeds {
     /// Reads the regression tests of the CRS, where a folder is named.
     pub fn read(crs: Option<&Path>) -> io::Result<Self> {
-        let mut tokens: Vec<Vec<u8>> = TOKENS
-            .iter()
-            .map(|token| token.as_bytes().to_vec())
-            .collect();
-        tokens.extend(BYTES.iter().map(|&byte| vec![byte]));
+        let tokens = TOKENS.iter().map(|token| token.as_bytes().to_vec());
+        let mut tokens: Vec<_> = tokens.chain(BYTES.iter().map(|&byte| vec![byte])).collect();
+        let few = tokens.len();
         let words = include_str!("../../src/inject/data/sql-words.txt").lines();
         let names = include_str!("../../src/inject/data/html-names.txt").lines();
         for line in words.chain(names) {
@@ -295,7 +304,11 @@ impl Seeds {
         if values.is_empty() {
             values.push(b"1' or 1=1--".to_vec());
         }
-        Ok(Self { tokens, values })
+        Ok(Self {
+            tokens,
+            few,
+            values,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     actions::{Effect, Scope},
     operators::Operator,
+    prefilter::Looked,
     seclang::Place,
     transformations::Transformation,
     variables::{Expansion, Target, TargetPattern},
@@ -72,5 +73,5 @@ pub(crate) struct Condition {
     /// The number of its chain in the plan.
     pub(crate) chain: u32,
     /// Of each target, where its values are looked at for all rules at once.
-    pub(crate) units: Vec<Option<u32>>,
+    pub(crate) units: Vec<Option<Looked>>,
 }

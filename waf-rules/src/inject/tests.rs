@@ -2,26 +2,35 @@
 
 use std::time::{Duration, Instant};
 
-use super::{is_html_injection, sql_fingerprint};
+use super::{html_readings, is_html_injection, sql_fingerprint, sql_readings};
 
-/// A line is the fingerprint or `-`, `html` or `-`, and the value with bytes in `%xx`.
+/// A line has the fingerprint or `-`; a digit for each context of HTML; the fingerprint in
+/// each context of SQL, behind a sign that tells whether it is that of an injection; and the
+/// value, with bytes in `%xx`.
 #[test]
 fn answers_are_those_of_the_c_library() {
     let lines = include_str!("data/answers.txt").lines();
-    let mut wrong = Vec::new();
-    for line in lines {
-        let mut parts = line.splitn(3, ' ');
-        let mut part = || parts.next().unwrap();
-        let (sql, html, value) = (part(), part(), unescape(part()));
-        let fingerprint = sql_fingerprint(&value);
-        let fingerprint = fingerprint
-            .as_ref()
-            .map_or(&b"-"[..], |found| found.as_bytes());
-        if fingerprint != sql.as_bytes() || is_html_injection(&value) != (html == "html") {
-            wrong.push(line);
-        }
-    }
+    let wrong: Vec<&str> = lines.filter(|line| !holds(line)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn holds(line: &str) -> bool {
+    let parts: Vec<&str> = line.splitn(9, ' ').collect();
+    let [fingerprint, html, sql @ .., value] = &parts[..] else {
+        return false;
+    };
+    let value = unescape(value);
+    let found = sql_fingerprint(&value);
+    let found = found.as_ref().map_or(&b"-"[..], |found| found.as_bytes());
+    let html_here = html_readings(&value).map(|found| if found { '1' } else { '0' });
+    let sql_here = sql_readings(&value).map(|(letters, found)| {
+        let sign = if found { "+" } else { "-" };
+        [sign.as_bytes(), letters.as_bytes()].concat()
+    });
+    found == fingerprint.as_bytes()
+        && is_html_injection(&value) == html.contains('1')
+        && html_here.iter().collect::<String>() == *html
+        && sql.iter().map(|letters| letters.as_bytes()).eq(sql_here)
 }
 
 #[test]
@@ -97,7 +106,7 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut value = parts.next().unwrap().as_bytes().to_vec();
     for part in parts {
         value.push(u8::from_str_radix(&part[..2], 16).unwrap());
-        value.extend_from_slice(part[2..].as_bytes());
+        value.extend_from_slice(&part.as_bytes()[2..]);
     }
     value
 }

@@ -173,9 +173,10 @@ impl Operator {
             | Self::EndsWith(text)
             | Self::StrEq(text) => one(text),
             Self::NoMatch => Some(Vec::new()),
+            // A tag, or an attribute with a value.
+            Self::DetectXss => Some(vec![b"<".to_vec(), b"=".to_vec()]),
             Self::Compare(..)
             | Self::DetectSqli
-            | Self::DetectXss
             | Self::IpMatch(_)
             | Self::UnconditionalMatch
             | Self::ValidateByteRange(_)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Bits, Plan};
+use super::{Bits, Looked, Plan};
 use crate::{
     transaction::State,
     transformations::{Classes, Transformation},
@@ -104,6 +104,23 @@ impl Candidates {
         self.kept = kept;
         values.close();
         Slot::Known(Box::new(values))
+    }
+
+    /// Whether any value of a target may match a condition; looks at them first.
+    pub(crate) fn may_match(
+        &mut self,
+        plan: &Plan,
+        state: &State,
+        target: &Looked,
+        condition: u32,
+        work: &mut u64,
+    ) -> bool {
+        let mut units = std::iter::once(&target.last).chain(&target.steps);
+        units.any(|unit| {
+            *work = work.saturating_add(self.look(plan, state, *unit));
+            let values = self.values(plan, *unit);
+            values.is_none_or(|values| values.any_may_match(condition))
+        })
     }
 
     /// The values of a unit that was looked at.

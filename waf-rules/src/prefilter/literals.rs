@@ -226,7 +226,7 @@ pub(crate) fn is_rare(literal: &[u8]) -> bool {
 fn rarity(literal: &[u8]) -> u32 {
     let of = |byte: &u8| match byte {
         b'a'..=b'z' | b' ' => 4,
-        b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'=' | b':' | b',' | b';' => 5,
+        b'0'..=b'9' | b'.' | b'-' | b'_' | b',' => 5,
         _ => 8,
     };
     literal.iter().map(of).sum()

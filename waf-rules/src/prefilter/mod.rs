@@ -22,7 +22,7 @@ mod plan;
 use bits::Bits;
 pub(crate) use candidates::{Candidates, Values};
 pub(crate) use literals::{is_rare, required};
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Looked, Plan};
 
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,15 @@ pub(crate) struct Unit {
     pub(crate) base: u32,
 }
 
+/// The units of one target of a condition.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    /// Behind the whole chain.
+    pub(crate) last: u32,
+    /// Before each of its steps, where the condition looks there too.
+    pub(crate) steps: Vec<u32>,
+}
+
 /// All literals of a rule set, its chains, and the values they are applied to.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -104,10 +113,6 @@ impl Plan {
 
 impl Draft {
     fn add(&mut self, condition: &mut Condition, variables: impl Iterator<Item = Variable>) {
-        if condition.multi_match {
-            // It looks at the value before each step, not behind the last alone.
-            return;
-        }
         let literals = match condition.negated {
             false => condition.operator.literals(),
             true => None,
@@ -122,8 +127,23 @@ impl Draft {
         }
         let chain = self.chain(&condition.transformations);
         condition.chain = chain;
+        // `multiMatch` looks at a value before each step too.
+        let steps: Vec<u32> = match condition.multi_match {
+            true => (0..condition.transformations.len())
+                .map(|step| self.chain(&condition.transformations[..step]))
+                .collect(),
+            false => Vec::new(),
+        };
         condition.units = variables
-            .map(|variable| variable.is_settled().then(|| self.unit(variable, chain)))
+            .map(|variable| {
+                variable.is_settled().then(|| Looked {
+                    last: self.unit(variable, chain),
+                    steps: steps
+                        .iter()
+                        .map(|step| self.unit(variable, *step))
+                        .collect(),
+                })
+            })
             .collect();
     }
 

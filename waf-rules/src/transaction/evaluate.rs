@@ -15,7 +15,7 @@ use crate::{
     actions::Effect,
     compile::{Condition, Description, Link, Rule},
     operators::Captures,
-    prefilter::{Candidates, Plan, Values},
+    prefilter::{Candidates, Looked, Plan, Values},
     variables::{Target, TargetPattern, Variable, visit},
 };
 
@@ -46,21 +46,39 @@ impl Transaction {
             return true;
         };
         let rules = Arc::clone(&self.rules);
-        for unit in condition.units.iter().flatten() {
-            self.work += self.candidates.look(rules.plan(), &self.state, *unit);
+        let plan = rules.plan();
+        let mut work = self.work;
+        let mut asked = false;
+        for (target, looked) in link.targets.iter().zip(&condition.units) {
+            let number = condition.number.filter(|_| !target.counted);
+            asked |= match (looked, number) {
+                (Some(looked), Some(number)) => {
+                    let candidates = &mut self.candidates;
+                    candidates.may_match(plan, &self.state, looked, number, &mut work)
+                }
+                (Some(looked), None) => {
+                    work += self.candidates.look(plan, &self.state, looked.last);
+                    true
+                }
+                (None, _) => true,
+            };
+        }
+        self.work = work;
+        if !asked && !link.targets.is_empty() {
+            return false;
         }
         let mut search = Search {
             state: &self.state,
-            plan: rules.plan(),
+            plan,
             candidates: &self.candidates,
             link,
             condition,
             removed: self.removed_targets(description),
-            work: self.work,
+            work,
             found: Vec::new(),
         };
-        for (index, target) in link.targets.iter().enumerate() {
-            search.target(target, condition.units.get(index).copied().flatten());
+        for (target, looked) in link.targets.iter().zip(&condition.units) {
+            search.target(target, looked.as_ref());
         }
         let (found, work) = (search.found, search.work);
         self.work = work;
@@ -133,12 +151,25 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn target(&mut self, target: &Target, unit: Option<u32>) {
+    fn target(&mut self, target: &Target, looked: Option<&'a Looked>) {
         let variable = target.pattern.variable;
-        let known = unit.and_then(|unit| self.candidates.values(self.plan, unit));
+        let values = |unit: u32| self.candidates.values(self.plan, unit);
+        let known = looked.and_then(|looked| values(looked.last));
         let number = self.condition.number.filter(|_| !target.counted);
-        if let (Some(values), Some(number)) = (known, number)
-            && !values.any_may_match(number)
+        // Of each step that the condition looks at.
+        let all: Option<Vec<&Values>> = match (looked, number) {
+            (Some(looked), Some(_)) => {
+                let units = std::iter::once(&looked.last).chain(&looked.steps);
+                units.map(|unit| values(*unit)).collect()
+            }
+            _ => None,
+        };
+        let may_match = |at: usize| match (&all, number) {
+            (Some(all), Some(number)) => all.iter().any(|values| values.may_match(at, number)),
+            _ => true,
+        };
+        if let (Some(all), Some(number)) = (&all, number)
+            && !all.iter().any(|values| values.any_may_match(number))
         {
             return;
         }
@@ -147,9 +178,7 @@ impl<'a> Search<'a> {
         visit(state, variable, &mut |name, value| {
             let here = at;
             at += 1;
-            if let (Some(values), Some(number)) = (known, number)
-                && !values.may_match(here, number)
-            {
+            if !may_match(here) {
                 return;
             }
             self.work = self.work.saturating_add(1);

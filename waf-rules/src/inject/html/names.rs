@@ -42,9 +42,6 @@ pub(super) fn attribute(name: &[u8]) -> Option<Attribute> {
             return Some(Attribute::Banned);
         }
     }
-    if name.len() < 2 {
-        return None;
-    }
     let mut attributes = table.attributes.iter();
     attributes
         .find(|(_, known)| is_same(name, known))

@@ -1,29 +1,29 @@
 //! Words of SQL without quotes.
 
 use super::{
-    bytes::WORD_END,
+    bytes::WORD_STOP,
     kind::Kind,
     token::{LONGEST, Token},
     tokens::Tokens,
     words,
 };
 
-impl<'a> Tokens<'a> {
+impl Tokens<'_> {
     /// Reads a word. `SELECT.1` and ``SELECT`a` `` are two.
-    pub(super) fn word(&mut self) -> Token<'a> {
+    pub(super) fn word(&mut self) -> Token {
         let rest = self.rest(self.at);
-        let word = &rest[..WORD_END.span_until(rest)];
-        let seen = &word[..word.len().min(LONGEST)];
-        for (at, &byte) in seen.iter().enumerate() {
-            if byte == b'.' || byte == b'`' {
-                let known = words::word(&seen[..at]).filter(|word| word.kind != Kind::Bareword);
-                if let Some(known) = known {
-                    return self.take(known.kind, self.at + at);
-                }
+        let mut length = WORD_STOP.span_until(rest);
+        while let Some(b'.' | b'`') = rest.get(length) {
+            if length < LONGEST
+                && let Some(known) = words::word(&rest[..length])
+                && known.kind != Kind::Bareword
+            {
+                return self.take(known.kind, length);
             }
+            length += 1 + WORD_STOP.span_until(&rest[length + 1..]);
         }
-        let known = words::word(word);
+        let known = words::word(&rest[..length]);
         let kind = known.map_or(Kind::Bareword, |known| known.kind);
-        self.take(kind, self.at + word.len())
+        self.take(kind, length)
     }
 }

@@ -9,8 +9,8 @@ pub(super) struct Set(u8);
 
 /// Characters that separate; 0xA0 is a space in Latin-1.
 pub(super) const WHITE: Set = Set(1);
-/// What ends a bareword.
-pub(super) const WORD_END: Set = Set(1 << 1);
+/// What ends a bareword, or may be the end of a keyword in it: a dot, a tick.
+pub(super) const WORD_STOP: Set = Set(1 << 1);
 /// What ends the name of a variable.
 pub(super) const VARIABLE_END: Set = Set(1 << 2);
 /// Hexadecimal digits.
@@ -48,8 +48,8 @@ static SETS: [u8; 256] = {
     sets = with(sets, WHITE, b" \t\n\x0b\x0c\r\xa0\0");
     sets = with(
         sets,
-        WORD_END,
-        b" []{}<>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r\"\xa0\0",
+        WORD_STOP,
+        b" []{}<>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r\"\xa0\0.`",
     );
     sets = with(
         sets,

@@ -74,8 +74,8 @@ fn in_both_dialects(value: &[u8], quote: Option<u8>) -> Option<Fingerprint> {
 }
 
 /// What a value is in one context.
-struct Reading<'a> {
-    tokens: Folded<'a>,
+struct Reading {
+    tokens: Folded,
     fingerprint: Fingerprint,
     /// How many tokens there were before they were folded.
     count: usize,
@@ -83,8 +83,8 @@ struct Reading<'a> {
     ambiguous: bool,
 }
 
-impl<'a> Reading<'a> {
-    fn new(value: &'a [u8], context: Context) -> Self {
+impl Reading {
+    fn new(value: &[u8], context: Context) -> Self {
         let mut tokens = Tokens::new(value, context);
         let mut folded = [Token::NONE; _];
         let left = fold(&mut tokens, &mut folded);
@@ -94,7 +94,7 @@ impl<'a> Reading<'a> {
             && last.kind == Kind::Bareword
             && last.open == b'`'
             && last.close == 0
-            && last.text.is_empty()
+            && last.text(value).is_empty()
         {
             last.kind = Kind::Comment;
         }

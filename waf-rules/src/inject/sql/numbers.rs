@@ -7,10 +7,10 @@ use super::{
     tokens::Tokens,
 };
 
-impl<'a> Tokens<'a> {
+impl Tokens<'_> {
     /// Reads a number, or a lone dot. MySQL takes `1.e` for nothing before what follows
     /// it, and so it is no token.
-    pub(super) fn number(&mut self) -> Option<Token<'a>> {
+    pub(super) fn number(&mut self) -> Option<Token> {
         let rest = self.rest(self.at);
         let radix = match rest {
             [b'0', b'x' | b'X', ..] => Some(HEXADECIMAL),
@@ -23,7 +23,7 @@ impl<'a> Tokens<'a> {
                 0 => Kind::Bareword,
                 _ => Kind::Number,
             };
-            return Some(self.take(kind, self.at + 2 + length));
+            return Some(self.take(kind, 2 + length));
         }
         let mut length = DIGIT.span(rest);
         if rest.get(length) == Some(&b'.') {
@@ -48,7 +48,7 @@ impl<'a> Tokens<'a> {
             self.at += length;
             return None;
         }
-        Some(self.take(Kind::Number, self.at + length))
+        Some(self.take(Kind::Number, length))
     }
 }
 

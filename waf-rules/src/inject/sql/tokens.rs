@@ -52,17 +52,19 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Returns the next token.
-    pub(super) fn next(&mut self) -> Option<Token<'a>> {
+    /// Puts the next token in a place, and tells whether there was one. Handing it back
+    /// would copy it more than once, which takes longer than to make it.
+    pub(super) fn next(&mut self, place: &mut Token) -> bool {
         if self.at == 0
             && let Some(quote) = self.context.quote
             && !self.input.is_empty()
         {
             self.count += 1;
-            return Some(self.string(0, 0, quote));
+            *place = self.string(0, 0, quote);
+            return true;
         }
         while let Some(&byte) = self.input.get(self.at) {
-            let token = match byte {
+            *place = match byte {
                 0..=b' ' | 0x7f | 0xa0 => {
                     self.at += 1;
                     continue;
@@ -98,9 +100,9 @@ impl<'a> Tokens<'a> {
                 b'?' | b']' => self.one(Kind::Unknown),
             };
             self.count += 1;
-            return Some(token);
+            return true;
         }
-        None
+        false
     }
 
     /// Returns the byte at a place; NUL behind the end.
@@ -113,16 +115,16 @@ impl<'a> Tokens<'a> {
         self.input.get(from..).unwrap_or_default()
     }
 
-    /// Makes a token of what is between here and a place, and goes there.
-    pub(super) fn take(&mut self, kind: Kind, end: usize) -> Token<'a> {
-        let token = Token::new(kind, self.part(self.at, end));
-        self.at = end;
+    /// Makes a token of the next bytes, and goes behind them.
+    pub(super) fn take(&mut self, kind: Kind, length: usize) -> Token {
+        let token = Token::new(kind, self.at, length);
+        self.at += length;
         token
     }
 
     /// Makes a token of one byte.
-    pub(super) fn one(&mut self, kind: Kind) -> Token<'a> {
-        self.take(kind, self.at + 1)
+    pub(super) fn one(&mut self, kind: Kind) -> Token {
+        self.take(kind, 1)
     }
 
     pub(super) fn part(&self, from: usize, to: usize) -> &'a [u8] {
@@ -130,22 +132,22 @@ impl<'a> Tokens<'a> {
     }
 
     /// Operators of two characters, `<=>`, and those of one that they begin with.
-    fn operator(&mut self) -> Token<'a> {
+    fn operator(&mut self) -> Token {
         let rest = self.rest(self.at);
         if rest.starts_with(b"<=>") {
-            return self.take(Kind::Operator, self.at + 3);
+            return self.take(Kind::Operator, 3);
         }
         let Some(two) = rest.get(..2) else {
             return self.one(Kind::Operator);
         };
         match words::word(two) {
-            Some(word) => self.take(word.kind, self.at + 2),
+            Some(word) => self.take(word.kind, 2),
             None if rest[0] == b':' => self.one(Kind::Colon),
             None => self.one(Kind::Operator),
         }
     }
 
-    fn dash(&mut self) -> Token<'a> {
+    fn dash(&mut self) -> Token {
         let rest = self.rest(self.at);
         if rest.get(1) != Some(&b'-') {
             return self.one(Kind::Operator);
@@ -162,7 +164,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    fn hash(&mut self) -> Token<'a> {
+    fn hash(&mut self) -> Token {
         self.ambiguous = true;
         match self.context.dialect {
             Dialect::Ansi => self.one(Kind::Operator),
@@ -170,21 +172,21 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    fn line_comment(&mut self) -> Token<'a> {
+    fn line_comment(&mut self) -> Token {
         let rest = self.rest(self.at);
         match memchr(b'\n', rest) {
             Some(length) => {
-                let token = self.take(Kind::Comment, self.at + length);
+                let token = self.take(Kind::Comment, length);
                 self.at += 1;
                 token
             }
-            None => self.take(Kind::Comment, self.input.len()),
+            None => self.take(Kind::Comment, rest.len()),
         }
     }
 
     /// Comments that nest are read otherwise by PostgreSQL, and MySQL runs those that
     /// begin with `/*!`.
-    fn slash(&mut self) -> Token<'a> {
+    fn slash(&mut self) -> Token {
         let rest = self.rest(self.at);
         if !rest.starts_with(b"/*") {
             return self.one(Kind::Operator);
@@ -198,19 +200,19 @@ impl<'a> Tokens<'a> {
             false => Kind::Comment,
         };
         let length = end.map_or(rest.len(), |end| 2 + end + 2);
-        self.take(kind, self.at + length)
+        self.take(kind, length)
     }
 
     /// `\N` is NULL in MySQL.
-    fn backslash(&mut self) -> Token<'a> {
+    fn backslash(&mut self) -> Token {
         match self.byte(self.at + 1) {
-            b'N' => self.take(Kind::Number, self.at + 2),
+            b'N' => self.take(Kind::Number, 2),
             _ => self.one(Kind::Backslash),
         }
     }
 
     /// `@name`, `@@name`, and both with quotes.
-    fn variable(&mut self) -> Token<'a> {
+    fn variable(&mut self) -> Token {
         self.at += 1;
         if self.byte(self.at) == b'@' {
             self.at += 1;
@@ -220,7 +222,7 @@ impl<'a> Tokens<'a> {
             quote @ (b'\'' | b'"') => self.string(self.at, 1, quote),
             _ => {
                 let length = VARIABLE_END.span_until(self.rest(self.at));
-                self.take(Kind::Bareword, self.at + length)
+                self.take(Kind::Bareword, length)
             }
         };
         Token {
@@ -230,10 +232,10 @@ impl<'a> Tokens<'a> {
     }
 
     /// A word in brackets, as SQL Server has it.
-    fn bracket(&mut self) -> Token<'a> {
+    fn bracket(&mut self) -> Token {
         let rest = self.rest(self.at);
         let length = memchr(b']', rest).map_or(rest.len(), |end| end + 1);
-        self.take(Kind::Bareword, self.at + length)
+        self.take(Kind::Bareword, length)
     }
 }
 
