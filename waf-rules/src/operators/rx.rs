@@ -1,6 +1,9 @@
 //! `@rx`: regular expressions over bytes.
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex_automata::{
+    Span,
+    meta::{Config, Regex},
+};
 use regex_syntax::ParserBuilder;
 
 use super::{Captures, dialect::translate};
@@ -35,17 +38,23 @@ impl Rx {
             return Err(Complaint::new("%{...} in @rx is not supported")
                 .hint("use @contains, @streq or @within"));
         }
-        let pattern = translate(pattern);
-        RegexBuilder::new(&pattern)
+        let complaint = |reason: String| Complaint::new(format!("regular expression: {reason}"));
+        // Read once, for the literals and for the automaton.
+        let hir = ParserBuilder::new()
             .unicode(false)
+            .utf8(false)
             .dot_matches_new_line(true)
-            .size_limit(MAX_COMPILED_BYTES)
             .build()
+            .parse(&translate(pattern))
+            .map_err(|error| complaint(reason(&error)))?;
+        Regex::builder()
+            .configure(config())
+            .build_from_hir(&hir)
             .map(|regex| Self {
                 regex,
-                literals: literals(&pattern),
+                literals: required(&hir),
             })
-            .map_err(|error| Complaint::new(format!("regular expression: {}", reason(&error))))
+            .map_err(|error| complaint(reason(&error)))
     }
 
     /// Literals of which every match has one.
@@ -61,22 +70,19 @@ impl Rx {
         if !capture {
             return Some(Vec::new());
         }
-        let groups = self.regex.captures(value)?;
-        let text = |group: Option<regex::bytes::Match<'_>>| {
-            group.map_or(Vec::new(), |group| group.as_bytes().to_vec())
-        };
+        let mut groups = self.regex.create_captures();
+        self.regex.captures(value, &mut groups);
+        let text =
+            |group: Option<Span>| group.map_or(Vec::new(), |group| value[group.range()].to_vec());
         Some(groups.iter().take(MAX_GROUPS).map(text).collect())
     }
 }
 
-/// The literals of an expression, read with the settings that it is compiled with.
-fn literals(pattern: &str) -> Option<Vec<Vec<u8>>> {
-    let hir = ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .dot_matches_new_line(true)
-        .build()
-        .parse(pattern)
-        .ok()?;
-    required(&hir)
+fn config() -> Config {
+    Regex::config()
+        .utf8_empty(false)
+        .nfa_size_limit(Some(MAX_COMPILED_BYTES))
+        // Groups are asked for only after a match, so its own engine is not worth
+        // the time that it takes to build.
+        .onepass(false)
 }

@@ -54,8 +54,8 @@ impl Selector {
     }
 }
 
-/// Returns the last line of an error of the regex crate, which names the reason.
-pub(crate) fn reason(error: &regex::Error) -> String {
+/// Returns the last line of an error of the regex crates, which names the reason.
+pub(crate) fn reason(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let last = text
         .lines()
