@@ -28,6 +28,9 @@ use self::{
 
 /// Returns the fingerprint of an injection, if a value is one.
 pub(crate) fn sql_fingerprint(value: &[u8]) -> Option<Fingerprint> {
+    if is_one_word(value) {
+        return None;
+    }
     if let Some(found) = in_both_dialects(value, None) {
         return Some(found);
     }
@@ -43,6 +46,17 @@ pub(crate) fn sql_fingerprint(value: &[u8]) -> Option<Fingerprint> {
         dialect: Dialect::MySql,
     };
     Reading::new(value, context).verdict(value)
+}
+
+/// Whether a value is one word, or one number: most values are, and a single token is no
+/// injection, whatever it says.
+fn is_one_word(value: &[u8]) -> bool {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    match value.first() {
+        None => true,
+        Some(b'0'..=b'9') => value.iter().all(u8::is_ascii_digit),
+        Some(_) => value.iter().all(is_word),
+    }
 }
 
 /// Returns the fingerprint in each context, and whether it is that of an injection.
