@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Bits, Looked, Plan};
+use super::{Bits, Looked, Plan, Seen};
 use crate::{
     transaction::State,
     transformations::{Classes, Transformation},
@@ -16,6 +16,7 @@ const MAX_KEPT_VALUE: usize = 8 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     units: Vec<Slot>,
+    seen: Seen,
     /// Bytes of transformed values that are kept.
     kept: usize,
 }
@@ -60,13 +61,29 @@ impl Candidates {
         let unit = plan.units()[number as usize];
         let mut work = 0;
         let slot = if unit.base == number {
-            Slot::Known(Box::new(as_they_are(plan, state, number, &mut work)))
+            Slot::Known(Box::new(self.as_they_are(plan, state, number, &mut work)))
         } else {
             work += self.look(plan, state, unit.base);
             self.changed(plan, state, number, &mut work)
         };
         self.units[number as usize] = slot;
         work
+    }
+
+    fn as_they_are(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Values {
+        let mut values = Values::new(plan);
+        let variable = plan.units()[number as usize].variable;
+        visit(state, variable, &mut |_, value| {
+            *work += value.len() as u64;
+            let classes = Classes::of(&value);
+            let bits = &mut values.bits;
+            bits.push();
+            plan.find(&value, &mut self.seen, |condition| bits.insert(condition));
+            values.classes.push(classes);
+            values.all_classes = values.all_classes.and(classes);
+        });
+        values.close();
+        values
     }
 
     fn changed(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Slot {
@@ -81,6 +98,7 @@ impl Candidates {
         }
         let mut values = Values::new(plan);
         let (mut at, mut kept) = (0, self.kept);
+        let seen = &mut self.seen;
         visit(state, unit.variable, &mut |_, value| {
             let classes = base.classes[at];
             values.bits.push();
@@ -88,7 +106,8 @@ impl Candidates {
             if classes.meets(touches) {
                 *work += (value.len() * (chain.transformations.len() + 1)) as u64;
                 let output = apply(&chain.transformations, value);
-                plan.find(&output, |condition| values.bits.insert(condition));
+                let bits = &mut values.bits;
+                plan.find(&output, seen, |condition| bits.insert(condition));
                 let room = kept + output.len() <= state.limits.max_kept_bytes;
                 if room && output.len() <= MAX_KEPT_VALUE {
                     kept += output.len();
@@ -137,24 +156,6 @@ impl Candidates {
             Slot::Unknown => None,
         }
     }
-}
-
-fn as_they_are(plan: &Plan, state: &State, number: u32, work: &mut u64) -> Values {
-    let mut values = Values::new(plan);
-    visit(
-        state,
-        plan.units()[number as usize].variable,
-        &mut |_, value| {
-            *work += value.len() as u64;
-            let classes = Classes::of(&value);
-            values.bits.push();
-            plan.find(&value, |condition| values.bits.insert(condition));
-            values.classes.push(classes);
-            values.all_classes = values.all_classes.and(classes);
-        },
-    );
-    values.close();
-    values
 }
 
 impl Values {

@@ -22,6 +22,7 @@ mod plan;
 use bits::Bits;
 pub(crate) use candidates::{Candidates, Values};
 pub(crate) use literals::{is_rare, required};
+use plan::Seen;
 pub(crate) use plan::{Looked, Plan};
 
 #[cfg(test)]

@@ -58,6 +58,32 @@ pub(crate) struct Plan {
     units: Vec<Unit>,
 }
 
+/// The literals that a value was found to have. A value that repeats one a million times
+/// costs no more than its length.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// By literal, the number of the last value that had it.
+    last: Vec<u32>,
+    value: u32,
+}
+
+impl Seen {
+    /// Begins the next value.
+    fn next(&mut self, literals: usize) {
+        self.last.resize(literals, 0);
+        self.value = self.value.checked_add(1).unwrap_or_else(|| {
+            self.last.fill(0);
+            1
+        });
+    }
+
+    /// Notes a literal, and tells whether this value had it not before.
+    fn is_new(&mut self, literal: usize) -> bool {
+        let value = self.value;
+        std::mem::replace(&mut self.last[literal], value) != value
+    }
+}
+
 /// A plan while rules are added to it.
 #[derive(Default)]
 struct Draft {
@@ -99,14 +125,17 @@ impl Plan {
     }
 
     /// Tells of each condition that has a literal in the value, perhaps more than once.
-    pub(crate) fn find(&self, value: &[u8], mut told: impl FnMut(u32)) {
+    pub(crate) fn find(&self, value: &[u8], seen: &mut Seen, mut told: impl FnMut(u32)) {
         let Some(automaton) = &self.automaton else {
             return;
         };
+        seen.next(self.owners.len());
         for found in automaton.find_overlapping_iter(value) {
-            self.owners[found.pattern()]
-                .iter()
-                .for_each(|&condition| told(condition));
+            if seen.is_new(found.pattern().as_usize()) {
+                self.owners[found.pattern()]
+                    .iter()
+                    .for_each(|&condition| told(condition));
+            }
         }
     }
 }
