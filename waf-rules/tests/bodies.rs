@@ -197,25 +197,16 @@ fn a_response_body_over_the_limit_is_refused_cut_or_skipped() {
 }
 
 #[test]
-fn the_baseline_looks_into_coded_bodies() {
+fn the_baseline_refuses_coded_bodies() {
     let rules = Arc::new(RuleSet::compile(&[baseline()], &NoFiles).expect("the baseline compiles"));
     let run = |coding: &str, body: &[u8]| {
         let headers = [JSON, ("Content-Encoding", coding)];
-        statuses(
-            rules.clone(),
-            EngineMode::On,
-            Limits::default(),
-            &headers,
-            body,
-        )
-        .0
+        let limits = Limits::default();
+        statuses(rules.clone(), EngineMode::On, limits, &headers, body).0
     };
-    assert_eq!(run("gzip", &gzip(b"{\"a\":1}")), None);
-    assert_eq!(
-        run("gzip", &gzip(b"{\"a\":\"<script>alert(1)</script>\"}")),
-        Some(403)
-    );
-    assert_eq!(run("gzip", b"{}"), Some(400));
-    assert_eq!(run("zstd", b"{}"), Some(415));
-    assert_eq!(run("gzip", &gzip(&vec![b' '; 16 << 20])), Some(413));
+    // A backend that ignores the coding would read what nobody has looked at.
+    for coding in ["gzip", "x-gzip", "deflate", "br", "zstd", "identity, gzip"] {
+        assert_eq!(run(coding, &gzip(b"{\"a\":1}")), Some(415), "{coding}");
+    }
+    assert_eq!(run("identity", b"{\"a\":1}"), None);
 }

@@ -253,6 +253,18 @@ fn what_exceeds_a_limit_is_refused() {
         ),
         Some(400)
     );
+    // Also where no rule asks: one that has no literal of the rule is only looked at.
+    assert_eq!(
+        limited(
+            Limits {
+                max_work: 10,
+                ..all.clone()
+            },
+            "SecRule REQUEST_URI|ARGS|REQUEST_HEADERS \"@contains marker77\" id:1,pass",
+            &get
+        ),
+        Some(400)
+    );
     assert_eq!(
         limited(
             Limits {

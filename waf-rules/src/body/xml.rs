@@ -110,7 +110,7 @@ impl Document<'_> {
                     .extend_from_slice(text.xml10_content().as_bytes());
             }
             Event::GeneralRef(reference) => self.reference(&reference, parsed),
-            Event::DocType(kind) if kind.contains('[') => {
+            Event::DocType(kind) if kind.contains('[') || names_a_file(&kind) => {
                 parsed.fail("the document has declarations of its own, which are not followed");
             }
             Event::DocType(_) | Event::Comment(_) | Event::PI(_) | Event::Decl(_) | Event::Eof => {}
@@ -189,6 +189,16 @@ impl Document<'_> {
 }
 
 /// Keeps out what two parsers could split differently.
+/// Whether a document type is declared in a file of the sender's choice, which some
+/// backends would fetch. A public one is known by its name, as that of property lists.
+fn names_a_file(kind: &str) -> bool {
+    let second = kind.split_ascii_whitespace().nth(1);
+    second.is_some_and(|word| {
+        let head = word.as_bytes().get(..6);
+        head.is_some_and(|head| head.eq_ignore_ascii_case(b"SYSTEM"))
+    })
+}
+
 fn is_name(name: &str) -> bool {
     let is_letter = |c: char| c.is_alphabetic() || matches!(c, '_' | ':');
     name.starts_with(is_letter) && !name.contains(|c: char| c.is_ascii() && !is_ascii_name(c))

@@ -160,7 +160,7 @@ impl Compiler<'_> {
             Err(reason) => return self.errors.push(refusal(&path.value, reason)),
         };
         for name in names {
-            match self.source.read_beside(&name, &place.file) {
+            match self.source.read(&name) {
                 Ok(text) => self.text(&name, &text, depth + 1),
                 Err(reason) => self.errors.push(refusal(&name, reason)),
             }

@@ -41,8 +41,12 @@ impl Bits {
         self.words.get(start..start + self.stride).unwrap_or(&[])
     }
 
-    /// Whether a number is in a set.
+    /// Whether a number is in a set. In sets of nothing everything is: where no automaton
+    /// could be made, every rule looks for itself.
     pub(crate) fn has(&self, index: usize, number: u32) -> bool {
+        if self.stride == 0 {
+            return true;
+        }
         let word = index * self.stride + number as usize / 64;
         self.words
             .get(word)
@@ -70,5 +74,6 @@ mod tests {
         assert!(has(1, 64) && !has(1, 0));
         assert!(has(2, 0) && has(2, 129) && !has(2, 64));
         assert!(!has(3, 0));
+        assert!(Bits::new(0).has(0, 7));
     }
 }

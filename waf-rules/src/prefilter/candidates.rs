@@ -192,21 +192,24 @@ impl Values {
         self.bits.has(at, condition)
     }
 
-    /// A value as a chain makes it.
+    /// A value as a chain makes it, and how many bytes were read for that.
     pub(crate) fn transformed<'a>(
         &'a self,
         at: usize,
         plan: &Plan,
         chain: u32,
         value: Cow<'a, [u8]>,
-    ) -> Cow<'a, [u8]> {
+    ) -> (Cow<'a, [u8]>, u64) {
         if let Some(Some(kept)) = self.changed.get(at) {
-            return Cow::Borrowed(kept);
+            return (Cow::Borrowed(kept), 0);
         }
         let chain = plan.chain(chain);
         match self.classes.get(at) {
-            Some(classes) if !classes.meets(chain.touches) => value,
-            _ => apply(&chain.transformations, value),
+            Some(classes) if !classes.meets(chain.touches) => (value, 0),
+            _ => {
+                let cost = (value.len() * chain.transformations.len()) as u64;
+                (apply(&chain.transformations, value), cost)
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::{
     variables::{Target, TargetPattern, Variable, visit},
 };
 
+const TOO_MUCH_WORK: &str = "the request asks for too much work";
+
 /// What reading one value costs besides its length.
 const COST_OF_A_VALUE: u64 = 16;
 
@@ -64,6 +66,11 @@ impl Transaction {
             };
         }
         self.work = work;
+        // What is looked at counts, also where nobody is asked.
+        if self.work > self.state.limits.max_work {
+            self.refuse(400, TOO_MUCH_WORK);
+            return false;
+        }
         if !asked && !link.targets.is_empty() {
             return false;
         }
@@ -83,7 +90,7 @@ impl Transaction {
         let (found, work) = (search.found, search.work);
         self.work = work;
         if self.work > self.state.limits.max_work {
-            self.refuse(400, "the request asks for too much work");
+            self.refuse(400, TOO_MUCH_WORK);
             return false;
         }
         if self.state.matched_vars.len() + found.len() > self.state.limits.max_matches {
@@ -224,7 +231,9 @@ impl<'a> Search<'a> {
         let matched = match known {
             _ if self.condition.multi_match => self.every_step(value),
             Some((values, at)) => {
-                let value = values.transformed(at, self.plan, self.condition.chain, value);
+                let chain = self.condition.chain;
+                let (value, cost) = values.transformed(at, self.plan, chain, value);
+                self.work = self.work.saturating_add(cost);
                 self.ask(&value).map(|captures| (value, captures))
             }
             None => {
