@@ -368,16 +368,21 @@ impl Exchange {
             buffer.clear();
             match self.upstream.socket.try_recv_buf(&mut buffer) {
                 Ok(size) if size > max => route.metrics.dropped("too-large"),
-                Ok(_) => match listening.send(&buffer, from, client) {
-                    Ok(()) => self.answered(buffer.len()),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        route.metrics.dropped("no-room");
+                Ok(_) => {
+                    // Before it is sent: the client may be quicker with its next datagram
+                    // than this thread with its note.
+                    self.answered(buffer.len());
+                    match listening.send(&buffer, from, client) {
+                        Ok(()) => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            route.metrics.dropped("no-room");
+                        }
+                        Err(error) => {
+                            tracing::debug!(%error, "datagram not sent to a client");
+                            route.metrics.dropped("send-failed");
+                        }
                     }
-                    Err(error) => {
-                        tracing::debug!(%error, "datagram not sent to a client");
-                        route.metrics.dropped("send-failed");
-                    }
-                },
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) => {
                     self.fail(&error);
