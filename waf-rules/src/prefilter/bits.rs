@@ -35,6 +35,17 @@ impl Bits {
         }
     }
 
+    /// Adds the set of all numbers that are in any of the sets before it.
+    pub(crate) fn push_union(&mut self) {
+        let mut all = vec![0; self.stride];
+        for set in self.words.chunks_exact(self.stride.max(1)) {
+            for (word, more) in all.iter_mut().zip(set) {
+                *word |= more;
+            }
+        }
+        self.words.extend(all);
+    }
+
     /// A set by its number.
     pub(crate) fn get(&self, index: usize) -> &[u64] {
         let start = index * self.stride;
@@ -74,6 +85,9 @@ mod tests {
         assert!(has(1, 64) && !has(1, 0));
         assert!(has(2, 0) && has(2, 129) && !has(2, 64));
         assert!(!has(3, 0));
+        bits.push_union();
+        let has = |set, number| bits.has(set, number);
+        assert!(has(3, 0) && has(3, 64) && has(3, 129) && !has(3, 1));
         assert!(Bits::new(0).has(0, 7));
     }
 }

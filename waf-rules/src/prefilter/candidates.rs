@@ -82,7 +82,7 @@ impl Candidates {
             values.classes.push(classes);
             values.all_classes = values.all_classes.and(classes);
         });
-        values.close();
+        values.bits.push_union();
         values
     }
 
@@ -121,7 +121,7 @@ impl Candidates {
             at += 1;
         });
         self.kept = kept;
-        values.close();
+        values.bits.push_union();
         Slot::Known(Box::new(values))
     }
 
@@ -165,20 +165,6 @@ impl Values {
             all_classes: Classes::default(),
             bits: Bits::new(plan.conditions()),
             changed: Vec::new(),
-        }
-    }
-
-    /// Adds the set of all values behind theirs.
-    fn close(&mut self) {
-        let mut all = self.bits.get(0).to_vec();
-        for at in 1..self.classes.len() {
-            for (word, more) in all.iter_mut().zip(self.bits.get(at)) {
-                *word |= more;
-            }
-        }
-        self.bits.push();
-        if !self.classes.is_empty() {
-            self.bits.insert_all(&all);
         }
     }
 
