@@ -72,22 +72,18 @@ impl RuleSets {
                         true => reads.rule_files(path),
                         false => Ok(vec![path.clone()]),
                     };
-                    let read = |path: PathBuf| {
-                        Ok(RuleText {
-                            text: reads.read_text(&path)?,
-                            name: path.display().to_string(),
-                        })
-                    };
-                    match files {
-                        Ok(files) => {
-                            for text in files.into_iter().map(read) {
-                                match text {
-                                    Ok(text) => texts.push(text),
-                                    Err(error) => errors.push(error),
-                                }
-                            }
+                    let files = files.unwrap_or_else(|error| {
+                        errors.push(error);
+                        Vec::new()
+                    });
+                    for path in files {
+                        match reads.read_text(&path) {
+                            Ok(text) => texts.push(RuleText {
+                                name: path.display().to_string(),
+                                text,
+                            }),
+                            Err(error) => errors.push(error),
                         }
-                        Err(error) => errors.push(error),
                     }
                 }
             }

@@ -8,7 +8,9 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use super::{proxy_header::proxy_header, serve::Denied};
 use crate::{
     listen::TcpConnection,
-    snapshot::{CompiledBackend, CompiledTcpRoute, InFlight, Place, Preference, rendezvous},
+    snapshot::{
+        CompiledBackend, CompiledTcpRoute, InFlight, Place, Preference, Targets, rendezvous,
+    },
     upstream::{Open, blame},
 };
 
@@ -26,6 +28,17 @@ pub(super) struct Upstream {
     _open: Open,
 }
 
+/// Takes a place at a backend of a route, that is next by weight.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn take_place(targets: &Targets) -> Result<(&Arc<CompiledBackend>, Place), Denied> {
+    let backend = targets.next().ok_or_else(Denied::no_endpoint)?;
+    let overloaded = || Denied::new("upstream", "overloaded").by(&backend.backend.name);
+    let place = backend.gate().try_enter().ok_or_else(overloaded)?;
+    Ok((backend, place))
+}
+
 /// Connects to an endpoint of a backend of the route, another one where it fails,
 /// and sends what stands before the client's own bytes.
 ///
@@ -35,13 +48,8 @@ pub(super) async fn connect(
     route: &CompiledTcpRoute,
     connection: &TcpConnection,
 ) -> Result<Upstream, Denied> {
-    let no_endpoint = || Denied::new("upstream", "no-endpoint");
-    let backend = route.targets.next().ok_or_else(no_endpoint)?;
+    let (backend, place) = take_place(&route.targets)?;
     let by = |denied: Denied| denied.by(&backend.backend.name);
-    let place = backend
-        .gate()
-        .try_enter()
-        .ok_or_else(|| by(Denied::new("upstream", "overloaded")))?;
     let preference = Preference {
         key: key(backend, connection),
         ..Preference::default()
@@ -49,7 +57,7 @@ pub(super) async fn connect(
     let mut tried = Vec::new();
     loop {
         let chosen = backend.choose(&tried, preference);
-        let endpoint = chosen.ok_or_else(|| by(no_endpoint()))?.endpoint;
+        let endpoint = chosen.ok_or_else(|| by(Denied::no_endpoint()))?.endpoint;
         let address = endpoint.address;
         let at_work = endpoint.begin();
         let work = open(backend, address, connection);

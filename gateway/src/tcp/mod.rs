@@ -12,5 +12,6 @@ mod connect;
 mod proxy_header;
 mod serve;
 
+pub(crate) use connect::take_place;
 pub(crate) use serve::{Denied, access};
 pub use serve::{TcpRelay, TcpServices};

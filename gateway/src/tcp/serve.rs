@@ -52,6 +52,11 @@ impl Denied {
         }
     }
 
+    /// No endpoint takes anything.
+    pub(crate) fn no_endpoint() -> Self {
+        Self::new("upstream", "no-endpoint")
+    }
+
     /// Names what decided.
     pub(crate) fn by(mut self, name: &str) -> Self {
         self.by = Some(name.to_owned());

@@ -25,7 +25,7 @@ use crate::{
     snapshot::{
         CompiledBackend, CompiledUdpRoute, EndpointState, InFlight, Place, Preference, rendezvous,
     },
-    tcp::Denied,
+    tcp::{Denied, take_place},
     upstream::{Open, blame},
 };
 
@@ -166,13 +166,8 @@ pub(super) fn connect(
     client: IpAddr,
     mut tried: Vec<SocketAddr>,
 ) -> Result<Upstream, Denied> {
-    let no_endpoint = || Denied::new("upstream", "no-endpoint");
-    let backend = route.targets.next().ok_or_else(no_endpoint)?;
+    let (backend, place) = take_place(&route.targets)?;
     let by = |denied: Denied| denied.by(&backend.backend.name);
-    let place = backend
-        .gate()
-        .try_enter()
-        .ok_or_else(|| by(Denied::new("upstream", "overloaded")))?;
     let by_address = matches!(backend.backend.balance, Balance::Hash(_));
     let preference = Preference {
         key: by_address.then(|| rendezvous::hash(client.to_canonical().to_string().as_bytes())),
@@ -181,7 +176,7 @@ pub(super) fn connect(
     let most = tried.len() + MAX_TRIES;
     loop {
         let chosen = backend.choose(&tried, preference);
-        let endpoint = chosen.ok_or_else(|| by(no_endpoint()))?.endpoint;
+        let endpoint = chosen.ok_or_else(|| by(Denied::no_endpoint()))?.endpoint;
         let at_work = endpoint.begin();
         match open(endpoint.address) {
             Ok(socket) => {
