@@ -4,12 +4,9 @@ use std::{fs, io::IsTerminal, net::SocketAddr, process::ExitCode, time::Duration
 
 use anyhow::Context;
 use serde_json::Value;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::broadcast::error::RecvError,
-};
+use tokio::sync::broadcast::error::RecvError;
 
-use super::{DemoArgs, run::runtime};
+use super::{DemoArgs, run::runtime, signals::Signals};
 use crate::{
     demo::{Addresses, Backends, DEMO_DESTINATION, DEMO_HOST, DemoCertificates, guide, render},
     egress::TestAnswers,
@@ -29,8 +26,8 @@ const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let folder = std::env::temp_dir().join(format!("portcullis-demo-{}", std::process::id()));
-    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let result = runtime(threads)?.block_on(async {
+        let mut signals = Signals::listen()?;
         let certificates = DemoCertificates::make(&folder.join("certs"))?;
         certificates.write("shop", &[DEMO_HOST, "localhost"])?;
         let backends = Backends::start(&certificates, DEMO_DESTINATION).await?;
@@ -65,13 +62,11 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         println!("Portcullis is running. Open another terminal and try:\n");
         println!("{}", guide(&addresses, &certificates.authority(), &config));
         println!("Each decision shows below. Ctrl-C ends the demo.\n");
-        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let time = args.seconds.map_or(FOREVER, Duration::from_secs);
         tokio::select! {
             () = tokio::time::sleep(time) => {}
-            // The folder is tidied up in either case.
-            _ = terminate.recv() => {}
-            interrupted = tokio::signal::ctrl_c() => interrupted.context("waiting for Ctrl-C")?,
+            // Whichever it is, also a terminal that is closed: the end.
+            _ = signals.next() => {}
         }
         watching.abort();
         gateway.drain().await;

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod run;
 mod schema;
+mod signals;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::{RunArgs, config_paths};
+use super::{
+    RunArgs, config_paths,
+    signals::{Asked, Signals},
+};
 use crate::{
     egress::TestAnswers,
     gateway::{Gateway, GatewayOptions},
@@ -21,6 +23,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     .map_err(anyhow::Error::msg)?;
     let runtime = runtime(threads)?;
     let code = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
         let options = GatewayOptions {
             config: config_paths(&args.paths, &args.config),
             bound_file: args.bound_file,
@@ -36,7 +39,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
                 return Ok::<_, anyhow::Error>(ExitCode::FAILURE);
             }
         };
-        serve_until_signal(&gateway).await?;
+        serve_until_signal(&gateway, &mut signals).await;
         Ok(if gateway.drain().await == 0 {
             ExitCode::SUCCESS
         } else {
@@ -67,20 +70,16 @@ pub(super) fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime>
         .context("starting the runtime")
 }
 
-async fn serve_until_signal(gateway: &Gateway) -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+async fn serve_until_signal(gateway: &Gateway, signals: &mut Signals) {
     loop {
-        tokio::select! {
-            _ = hangup.recv() => {
+        match signals.next().await {
+            Asked::Hangup => {
                 tracing::info!("SIGHUP: reloading");
                 gateway.reopen_logs();
                 gateway.reload().await;
             }
-            _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
-            _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
+            Asked::Terminate => break tracing::info!("SIGTERM: draining"),
+            Asked::Interrupt => break tracing::info!("SIGINT: draining"),
         }
     }
-    Ok(())
 }
