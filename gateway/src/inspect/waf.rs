@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderName, Version, header};
 use pingora::{
     http::{RequestHeader, ResponseHeader},
     protocols::http::ServerSession as Session,
@@ -104,8 +104,18 @@ fn request_headers(transaction: &mut Transaction, request: &RequestHeader) {
         transaction.request_header(b"host", authority.as_str().as_bytes());
     }
     let cookies = joined_cookies(&request.headers);
-    for (name, value) in &request.headers {
-        if cookies.is_none() || name != header::COOKIE {
+    let of_its_own = |name: &HeaderName| cookies.is_none() || name != header::COOKIE;
+    if request.has_case() {
+        // As the client spells them, so that records do too. Both iterate in the same
+        // order: pingora-http fills them side by side.
+        let spelled = request.case_header_iter();
+        for ((name, value), (spelled, _)) in request.headers.iter().zip(spelled) {
+            if of_its_own(name) {
+                transaction.request_header(spelled.as_slice(), value.as_bytes());
+            }
+        }
+    } else {
+        for (name, value) in request.headers.iter().filter(|(name, _)| of_its_own(name)) {
             transaction.request_header(name.as_str().as_bytes(), value.as_bytes());
         }
     }
