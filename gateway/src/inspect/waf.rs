@@ -7,10 +7,10 @@ use pingora::{
     http::{RequestHeader, ResponseHeader},
     protocols::http::ServerSession as Session,
 };
-use portcullis_config::model::BodyOverLimit;
+use portcullis_config::model::{BodyOverLimit, UndecodableBody};
 use portcullis_waf::{
     BodyOverLimit as EngineOverLimit, Connection, InterruptionAction, Limits, Transaction,
-    TransactionOptions, Verdict,
+    TransactionOptions, UndecodableBody as EngineUndecodable, Verdict,
 };
 
 use crate::{
@@ -66,6 +66,11 @@ pub(crate) fn begin(
         max_response_body_bytes: usize::try_from(waf.profile.response_body_limit)
             .unwrap_or(usize::MAX),
         response_over_limit: over_limit(waf.profile.response_over_limit),
+        max_decoding_ratio: waf.profile.max_decoding_ratio as usize,
+        request_undecodable: match waf.profile.undecodable {
+            UndecodableBody::Refuse => EngineUndecodable::Reject,
+            UndecodableBody::InspectEncoded => EngineUndecodable::InspectEncoded,
+        },
         ..Limits::default()
     };
     let mut transaction = Transaction::begin(Arc::clone(&waf.rules), options);

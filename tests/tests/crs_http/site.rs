@@ -1,7 +1,7 @@
 //! The gateway in the set-up that the tests are meant for, and a client that reads
 //! answers and audit log.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use portcullis_tests::Gateway;
 use serde_json::Value;
@@ -40,7 +40,13 @@ pub(crate) struct Answer {
 
 /// Sends every request twice: to detection at level 4, and to blocking at level 1.
 pub(crate) async fn send(crs: &Path, inputs: &[&Input]) -> Vec<[Answer; 2]> {
-    let mut gateway = Gateway::start(&config(crs, server::start().await));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let plugins = folder.path().join("plugins");
+    fs::create_dir(&plugins).expect("the folder is writable");
+    let limits = Path::new(FOLDER).join("limits.conf");
+    fs::copy(limits, plugins.join("limits-config.conf")).expect("the folder is writable");
+    let yaml = config(crs, server::start().await);
+    let mut gateway = Gateway::start_in(folder, &yaml, &[]);
     let detected = send_all(gateway.at("listeners/detect"), inputs).await;
     let blocked = send_all(gateway.at("listeners/block"), inputs).await;
     let dropped = gateway.metric("portcullis_log_lines_dropped_total{log=\"audit\"}");
@@ -70,46 +76,32 @@ pub(crate) async fn send(crs: &Path, inputs: &[&Input]) -> Vec<[Answer; 2]> {
 
 fn config(crs: &Path, backend: SocketAddr) -> String {
     let crs = crs.display();
-    let profile = |level: u8| {
-        format!(
-            "
-  - name: level-{level}
-    mode: detect
-    bodyLimit: 13107200B
-    rules:
-      - file: {FOLDER}/base.conf
-      - file: {crs}/crs-setup.conf.example
-      - file: {FOLDER}/limits.conf
-      - inline: 'SecAction \"id:900006,phase:1,pass,nolog,setvar:tx.blocking_paranoia_level={level}\"'
-      - file: {crs}/rules"
-        )
-    };
-    let route = |listener: &str, level: u8, mode: &str| {
-        format!(
-            "
-  - name: {listener}
-    listeners: [{listener}]
-    policies: {{waf: {{profile: level-{level}, mode: {mode}}}}}
-    rules: [{{backends: [{{name: backend}}]}}]"
-        )
-    };
     format!(
         "
 listeners:
   - {{name: detect, protocol: http, address: '127.0.0.1:0'}}
   - {{name: block, protocol: http, address: '127.0.0.1:0'}}
-wafProfiles:{}{}
+wafProfiles:
+  - name: crs
+    bodyLimit: 13107200B
+    rules:
+      - file: {FOLDER}/base.conf
+      - crs: {{setup: {crs}/crs-setup.conf.example, rules: {crs}/rules, plugins: plugins}}
 backends: [{{name: backend, endpoints: [{{address: {backend}}}]}}]
 defaults:
   maxBodySize: 0
   encodedSlashes: keep
   timeouts: {{clientRead: 2s}}
-routes:{}{}
-",
-        profile(4),
-        profile(1),
-        route("detect", 4, "detect"),
-        route("block", 1, "block"),
+routes:
+  - name: detect
+    listeners: [detect]
+    policies: {{waf: {{profile: crs, mode: detect, paranoiaLevel: 4}}}}
+    rules: [{{backends: [{{name: backend}}]}}]
+  - name: block
+    listeners: [block]
+    policies: {{waf: {{profile: crs, mode: block, paranoiaLevel: 1}}}}
+    rules: [{{backends: [{{name: backend}}]}}]
+"
     )
 }
 

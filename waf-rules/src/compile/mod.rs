@@ -138,6 +138,15 @@ impl RuleSet {
     }
 }
 
+/// Returns the rules that ModSecurity's recommended configuration has below a rule set,
+/// named `recommended.conf`: bodies that cannot be taken apart are refused.
+pub fn recommended() -> RuleText {
+    RuleText {
+        name: "recommended.conf".into(),
+        text: include_str!("../../rules/recommended.conf").into(),
+    }
+}
+
 /// Returns the text of the baseline rules, named `baseline.conf`.
 ///
 /// They score attacks in `tx.inbound_anomaly_score` and deny at the end of

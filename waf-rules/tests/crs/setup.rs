@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use portcullis_waf::{RuleError, RuleSet, RuleSource, RuleText};
 
-/// The engine's own rules: body processors and bodies that cannot be read.
+/// Settings of the engine.
 const BASE: &str = include_str!("base.conf");
 
 /// What the tests need beside `crs-setup.conf.example`.
@@ -40,6 +40,7 @@ pub(crate) fn texts(crs: &Path, level: u8) -> Vec<RuleText> {
     );
     let mut texts = vec![
         text("base.conf", BASE.into()),
+        portcullis_waf::recommended(),
         text("crs-setup.conf", read(&crs.join("crs-setup.conf.example"))),
         text("level.conf", level),
     ];
