@@ -38,6 +38,7 @@ use crate::{
     limits::Limits,
     operators::compare::number,
     prefilter::Candidates,
+    variables::Variable,
     verdict::{EngineMode, Interruption},
 };
 
@@ -94,7 +95,7 @@ pub struct Transaction {
     /// The strictest mode allowed.
     most: EngineMode,
     state: State,
-    /// Which values may match which conditions, in the phase that runs.
+    /// Which values may match which conditions, as far as rules have asked.
     candidates: Candidates,
     /// The last phase that ran.
     phase: u8,
@@ -238,6 +239,11 @@ impl Transaction {
             matches: self.matches,
             matches_dropped: self.matches_dropped,
         }
+    }
+
+    /// Forgets what was found in the values of variables, which are others now.
+    fn forget(&mut self, variables: impl Fn(Variable) -> bool) {
+        self.candidates.forget(self.rules.plan(), variables);
     }
 
     /// Notes that something exceeded a limit; the first one counts.
