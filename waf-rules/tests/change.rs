@@ -98,6 +98,23 @@ fn exclusions_are_of_the_changed_set_alone() {
 }
 
 #[test]
+fn of_two_directives_the_one_behind_counts() {
+    let said = text("base", "SecResponseBodyAccess On\n");
+    let base = RuleSet::compile(&[said], &NoFiles).expect("the rules compile");
+    let access = |before: &str, after: &str| {
+        let changed = changed(&base, before, &[], after);
+        (
+            changed.inspects_request_body(),
+            changed.inspects_response_body(),
+        )
+    };
+    assert_eq!(access("", ""), (true, true));
+    let off = "SecResponseBodyAccess Off\nSecRequestBodyAccess Off\n";
+    assert_eq!(access(off, ""), (false, true));
+    assert_eq!(access("", off), (false, false));
+}
+
+#[test]
 fn jumps_land_where_they_did() {
     let base = base();
     let before = "SecMarker END\nSecRule ARGS:x \"@streq 1\" \"id:2,phase:2,deny,status:410\"";

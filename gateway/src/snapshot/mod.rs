@@ -31,6 +31,7 @@ mod tcp;
 mod udp;
 mod upstream_tls;
 mod waf;
+mod waf_change;
 
 pub use authentication::CompiledAuthentication;
 pub use backend::{Chosen, CompiledBackend, EndpointSet, Member, Preference};

@@ -11,21 +11,16 @@ use std::{collections::HashMap, sync::Arc};
 
 use portcullis_config::{
     document::{Document, Policies},
-    model::{ExcludedRules, Model, RouteWaf, WafMode, WafProfile, WafRules, WafTuning},
+    model::{Model, RouteWaf, WafMode, WafProfile, WafRules, WafTuning},
     problem::Severity,
 };
-use portcullis_waf::{Change, EngineMode, RuleError, RuleSet, RuleText};
+use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
     CompiledWaf, Live, Reads,
     rule_sets::{Numbered, texts},
+    waf_change::{Tell, Wanted},
 };
-
-/// Name of the text that exclusions are written in, a line each.
-const EXCLUSIONS: &str = "exclusions";
-
-/// Tells of a problem: how bad it is, where, and what.
-pub(super) type Tell<'a> = dyn FnMut(Severity, String, String) + 'a;
 
 /// The rule sets of a model.
 #[derive(Default)]
@@ -201,193 +196,12 @@ fn compile_route(
         after,
     };
     let set = wanted.change(base, live, reads, tell)?;
-    if base.set.declared_mode() != set.declared_mode() {
-        if let Some(reason) = lowered(waf.mode, &set) {
-            tell(Severity::Warning, place.to_owned(), reason);
-        }
+    if base.set.declared_mode() != set.declared_mode()
+        && let Some(reason) = lowered(waf.mode, &set)
+    {
+        tell(Severity::Warning, place.to_owned(), reason);
     }
     Some(set)
-}
-
-/// A change of a rule set.
-struct Wanted<'a> {
-    place: &'a str,
-    tuning: &'a WafTuning,
-    /// How many of its exclusions are of the profile, which has told of them.
-    told: usize,
-    before: Vec<RuleText>,
-    after: Vec<RuleText>,
-}
-
-/// A line of the text of exclusions.
-struct Exclusion<'a> {
-    index: usize,
-    rules: &'a ExcludedRules,
-}
-
-impl Wanted<'_> {
-    fn change(
-        self,
-        base: &Numbered,
-        live: &Live,
-        reads: &Reads,
-        tell: &mut Tell<'_>,
-    ) -> Option<Arc<RuleSet>> {
-        let settings = settings(self.tuning);
-        let values: Vec<(&str, u64)> = settings
-            .iter()
-            .map(|(_, name, value)| (*name, *value))
-            .collect();
-        let (text, lines) = exclusions(self.tuning);
-        let mut after = self.after.clone();
-        if !lines.is_empty() {
-            after.push(RuleText {
-                name: EXCLUSIONS.into(),
-                text,
-            });
-        }
-        let change = Change {
-            before: &self.before,
-            settings: &values,
-            after: &after,
-        };
-        match live.rule_sets.change(base, &change, reads) {
-            Ok(set) => {
-                for warning in set.warnings() {
-                    self.say(Severity::Warning, warning, &settings, &lines, tell);
-                }
-                Some(set)
-            }
-            Err(errors) => {
-                for error in &errors {
-                    self.say(Severity::Error, error, &settings, &lines, tell);
-                }
-                None
-            }
-        }
-    }
-
-    /// Says at the place of the configuration what the engine says of a text.
-    fn say(
-        &self,
-        severity: Severity,
-        error: &RuleError,
-        settings: &[(&str, &str, u64)],
-        lines: &[Exclusion<'_>],
-        tell: &mut Tell<'_>,
-    ) {
-        let place = self.place;
-        match &*error.file {
-            EXCLUSIONS => {
-                let line = (error.line as usize).checked_sub(1);
-                let Some(line) = line.and_then(|line| lines.get(line)) else {
-                    return;
-                };
-                let Some(index) = line.index.checked_sub(self.told) else {
-                    return;
-                };
-                let reason = match (severity, line.rules) {
-                    (Severity::Error, _) => error.message.clone(),
-                    (_, ExcludedRules::Ids(ids)) if ids.first == ids.last => {
-                        format!("no rule of the profile has the id {ids}: nothing is excluded")
-                    }
-                    (_, ExcludedRules::Ids(ids)) => {
-                        format!("no rule of the profile has an id of {ids}: nothing is excluded")
-                    }
-                    (_, ExcludedRules::Tag(tag)) => {
-                        format!("no rule of the profile has the tag {tag}: nothing is excluded")
-                    }
-                };
-                tell(severity, format!("{place}.exclusions[{index}]"), reason);
-            }
-            // The only text without a file or name of its own.
-            "settings" => {
-                let named = |name: &str| error.message.contains(&format!("tx.{name} "));
-                let field = settings.iter().find(|(_, name, _)| named(name));
-                let (field, name) = field.map_or(("", ""), |(field, name, _)| (*field, *name));
-                let reason = format!(
-                    "the rules of the profile do not ask for tx.{name}, so it would have no effect"
-                );
-                tell(severity, format!("{place}.{field}"), reason);
-            }
-            file if file.starts_with(place) => tell(severity, file.into(), error.to_string()),
-            file => {
-                let is_before = self.before.iter().any(|text| text.name == file);
-                let field = if is_before { "before" } else { "after" };
-                tell(severity, format!("{place}.{field}"), error.to_string());
-            }
-        }
-    }
-}
-
-/// The variables that a tuning sets: field of the configuration, name, value.
-fn settings(tuning: &WafTuning) -> Vec<(&'static str, &'static str, u64)> {
-    let (level, detection) = (tuning.paranoia_level, tuning.detection_paranoia_level);
-    let all = [
-        (
-            "paranoiaLevel",
-            "blocking_paranoia_level",
-            level.map(u64::from),
-        ),
-        (
-            "detectionParanoiaLevel",
-            "detection_paranoia_level",
-            detection.or(level).map(u64::from),
-        ),
-        (
-            "threshold",
-            "inbound_anomaly_score_threshold",
-            tuning.threshold.map(u64::from),
-        ),
-        (
-            "outboundThreshold",
-            "outbound_anomaly_score_threshold",
-            tuning.outbound_threshold.map(u64::from),
-        ),
-    ];
-    all.into_iter()
-        .filter_map(|(field, name, value)| Some((field, name, value?)))
-        .collect()
-}
-
-/// Exclusions as SecLang, a line for each id, range or tag, and what stands in each line.
-fn exclusions(tuning: &WafTuning) -> (String, Vec<Exclusion<'_>>) {
-    let (mut text, mut lines) = (String::new(), Vec::new());
-    for (index, exclusion) in tuning.exclusions.iter().enumerate() {
-        for rules in &exclusion.rules {
-            let (by, rules_text) = match rules {
-                ExcludedRules::Ids(ids) => ("ById", ids.to_string()),
-                ExcludedRules::Tag(tag) => ("ByTag", format!("\"^{}$\"", escaped(tag))),
-            };
-            if exclusion.targets.is_empty() {
-                text.push_str(&format!("SecRuleRemove{by} {rules_text}\n"));
-            } else {
-                let targets: Vec<String> = exclusion
-                    .targets
-                    .iter()
-                    .map(|target| format!("!{target}"))
-                    .collect();
-                let targets = targets.join("|");
-                text.push_str(&format!(
-                    "SecRuleUpdateTarget{by} {rules_text} \"{targets}\"\n"
-                ));
-            }
-            lines.push(Exclusion { index, rules });
-        }
-    }
-    (text, lines)
-}
-
-/// A text as a regular expression that is only this text.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii_punctuation() && !matches!(c, '<' | '>' | '_' | '/' | '-') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }
 
 /// What rules do other than their text, or the profile, may make one think.

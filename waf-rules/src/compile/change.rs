@@ -65,9 +65,10 @@ impl RuleSet {
             return Err(vec![complaint.at(&settings_place())]);
         };
         let mut compiler = Compiler::new(source);
-        compiler.settings = self.settings.clone();
         compiler.ids = ids(&base.drafts);
         compiler.texts(change.before);
+        let before = std::mem::take(&mut compiler.settings);
+        compiler.settings = self.settings.clone().behind(before);
         let front = compiler.drafts.len();
         let markers = base.markers.iter().cloned();
         compiler
