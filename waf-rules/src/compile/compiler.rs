@@ -331,6 +331,7 @@ impl Compiler<'_> {
                 operator: Arc::new(operator),
                 number: None,
                 chain: 0,
+                group: None,
                 units: Vec::new(),
             }),
             capture: actions.capture,
