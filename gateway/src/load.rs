@@ -14,7 +14,7 @@ use std::{
 
 use portcullis_config::{
     document::Document,
-    model::{Model, PageContent, WafRules},
+    model::{Model, PageContent},
     problem::{Origin, Problem, Severity},
     read::{Origins, SourceFile, read},
     validate::validate,
@@ -198,14 +198,16 @@ fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
 
 /// The files that a configuration names itself: certificates, rules, CAs, users.
 fn named_files(model: &Model) -> Vec<PathBuf> {
-    let rules = model
-        .waf_profiles
+    let of_profiles = model.waf_profiles.iter().flat_map(|profile| &profile.rules);
+    let of_routes = model
+        .routes
         .iter()
-        .flat_map(|profile| &profile.rules)
-        .filter_map(|rules| match rules {
-            WafRules::File(path) => Some(path.clone()),
-            WafRules::Builtin(_) | WafRules::Inline(_) => None,
-        });
+        .flat_map(|route| &route.rules)
+        .filter_map(|(_, rule)| rule.policies.waf.as_deref())
+        .flat_map(|waf| waf.before.iter().chain(&waf.after));
+    let rules = of_profiles
+        .chain(of_routes)
+        .flat_map(|rules| rules.files().into_iter().cloned());
     let authorities = model
         .backends
         .iter()

@@ -1,6 +1,9 @@
 //! The examples serve, as far as one machine can: on free ports, with certificates made for them.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use portcullis_tests::{Authority, Backend, Client, Gateway, raw, status_of};
 
@@ -58,7 +61,42 @@ fn folder() -> tempfile::TempDir {
         "SecRule REQUEST_HEADERS:X-Shop \"@streq closed\" \"id:10002,phase:1,deny,status:403\"\n",
     )
     .expect("writable");
+    fs::write(
+        folder.path().join("rules/admin.conf"),
+        "SecRule ARGS:debug \"@streq on\" \"id:10011,phase:1,deny,status:404\"\n",
+    )
+    .expect("writable");
+    write_rule_set(&folder.path().join("crs"));
     folder
+}
+
+/// A rule set with the files and the settings of the CRS.
+fn write_rule_set(crs: &Path) {
+    for part in ["rules", "plugins"] {
+        fs::create_dir_all(crs.join(part)).expect("writable");
+    }
+    let write = |path: &str, text: &str| fs::write(crs.join(path), text).expect("writable");
+    write(
+        "crs-setup.conf",
+        "SecAction \"id:900990,phase:1,pass,nolog,setvar:tx.crs_setup_version=4000\"\n",
+    );
+    let setting = |(index, name): (usize, &str)| {
+        let id = 901110 + index;
+        format!("SecRule &TX:{name} \"@eq 0\" \"id:{id},phase:1,pass,nolog,setvar:tx.{name}=1\"\n")
+    };
+    let settings = [
+        "blocking_paranoia_level",
+        "detection_paranoia_level",
+        "inbound_anomaly_score_threshold",
+        "outbound_anomaly_score_threshold",
+    ];
+    let settings: String = settings.into_iter().enumerate().map(setting).collect();
+    write("rules/REQUEST-901-INITIALIZATION.conf", &settings);
+    write(
+        "rules/REQUEST-942-APPLICATION-ATTACK-SQLI.conf",
+        "SecRule ARGS \"@detectSQLi\" \"id:942100,phase:2,block\"\n",
+    );
+    write("plugins/empty-config.conf", "");
 }
 
 fn get(gateway: &Gateway, listener: &str, host: &str, path: &str) -> String {

@@ -55,7 +55,7 @@ mod verdict;
 
 pub use audit::{AuditRecord, Match};
 pub use collections::{CollectionLimits, Collections};
-pub use compile::{RuleSet, baseline};
+pub use compile::{Change, RuleSet, baseline, recommended};
 pub use error::RuleError;
 pub use limits::{BodyOverLimit, Limits, UndecodableBody};
 pub use source::{NoFiles, RuleSource, RuleText};

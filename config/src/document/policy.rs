@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Compression, Cors, Duration, Satisfy, StatusRange, WafMode};
+use super::{ByteSize, Compression, Cors, Duration, RouteWaf, Satisfy, StatusRange};
 
 /// Policies of a route, a rule or, under `defaults`, of everything.
 ///
@@ -118,18 +118,6 @@ pub enum EncodedSlashes {
     /// backend: object stores and GitLab have names with slashes. A part between
     /// two of them that is `.` or `..` is refused all the same.
     Keep,
-}
-
-/// The WAF on a route.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct RouteWaf {
-    /// Name of the WAF profile; absent means no inspection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
-    /// Mode on this route. Default: that of the profile.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<WafMode>,
 }
 
 /// How long things may take on a route. Each field is inherited by itself.

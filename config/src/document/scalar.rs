@@ -34,6 +34,15 @@ pub struct StatusRange {
     pub last: u16,
 }
 
+/// The id of a rule, or of some in a row, written as `942100` or `942200-942299`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RuleIds {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
 /// Longest duration, ten years: far below what clocks can add without an overflow.
 const MAX_MILLIS: u64 = 3_650 * 86_400_000;
 
@@ -243,6 +252,33 @@ impl fmt::Display for StatusRange {
     }
 }
 
+impl FromStr for RuleIds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let id = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => text.parse().ok().filter(|id| *id > 0),
+            false => None,
+        };
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (id(first), id(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(format!(
+                "{text:?} is not the id of a rule: write one, as 942100, or the first and last of some, as 942200-942299"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for RuleIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
+    }
+}
+
 /// Splits leading ASCII digits, as a number, from what follows.
 fn split_digits(text: &str) -> Option<(u64, &str)> {
     let end = text
@@ -303,6 +339,12 @@ text_scalar!(
     "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$",
     "A status or some in a row: 404, 500-504."
 );
+text_scalar!(
+    RuleIds,
+    ["string", "integer"],
+    "^[0-9]+(-[0-9]+)?$",
+    "The id of a rule or of some in a row: 942100, 942200-942299."
+);
 
 #[cfg(test)]
 mod tests {
@@ -362,6 +404,26 @@ mod tests {
         }
         for text in ["", "4", "4xx", "504-500", "500-", "-500", "600", "0404"] {
             assert!(text.parse::<StatusRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_read_and_print() {
+        for text in ["1", "942100", "942200-942299"] {
+            assert_eq!(text.parse::<RuleIds>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "0",
+            "a",
+            "2-1",
+            "1-",
+            "-1",
+            "+1",
+            "1-2-3",
+            "99999999999999999999",
+        ] {
+            assert!(text.parse::<RuleIds>().is_err(), "{text}");
         }
     }
 

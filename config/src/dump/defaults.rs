@@ -3,15 +3,16 @@
 //! The model has the items of the document in its order, since only a document
 //! without errors has a model that serves.
 
+use super::waf::{fill_waf_profile, route_waf};
 use crate::{
     cors::{Allowed, Origins},
     document::{
-        AccessAddress, Admin, Affinity, Authentication, Backend, BackendProtocol, BuiltinRules,
-        ByteSize, ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
+        AccessAddress, Admin, Affinity, Authentication, Backend, BackendProtocol, ByteSize,
+        ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
         EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
         ListenerProtocol, Logs, Management, Match, MinBodyRate, MirrorBody, PathMatch, Policies,
         Process, RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf, Rule,
-        TcpRoute, Timeouts, UdpRoute, WafMode, WafProfile, WafRules,
+        TcpRoute, Timeouts, UdpRoute,
     },
     model::{self, Model, PageContent},
 };
@@ -192,25 +193,6 @@ fn fill_external(external: &mut ExternalAuthentication, meant: &model::External)
     }
 }
 
-fn fill_waf_profile(profile: &mut WafProfile, meant: &model::WafProfile) {
-    profile.mode.get_or_insert(WafMode::default());
-    if profile.rules.is_empty() {
-        profile
-            .rules
-            .push(WafRules::Builtin(BuiltinRules::Baseline));
-    }
-    profile.threshold.get_or_insert(meant.threshold);
-    profile.body_limit.get_or_insert(ByteSize(meant.body_limit));
-    profile.over_limit.get_or_insert(meant.over_limit);
-    profile
-        .response_body_limit
-        .get_or_insert(ByteSize(meant.response_body_limit));
-    profile
-        .response_over_limit
-        .get_or_insert(meant.response_over_limit);
-    profile.buffers_spent.get_or_insert(meant.buffers_spent);
-}
-
 fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
     backend.protocol.get_or_insert(BackendProtocol::default());
     for (endpoint, meant) in backend.endpoints.iter_mut().zip(&meant.endpoints) {
@@ -313,10 +295,12 @@ fn policies(meant: &model::Policies) -> Policies {
         https: Some(meant.https),
         max_body_size: Some(ByteSize(meant.max_body_size.unwrap_or(0))),
         encoded_slashes: Some(meant.encoded_slashes),
-        waf: Some(RouteWaf {
-            profile: meant.waf.as_ref().map(|(profile, _)| profile.clone()),
-            mode: meant.waf.as_ref().map(|(_, mode)| *mode),
-        }),
+        waf: Some(
+            meant
+                .waf
+                .as_deref()
+                .map_or_else(RouteWaf::default, route_waf),
+        ),
         error_pages: names(&mut meant.error_pages.iter().map(|set| &set.name)),
         retries: Some(Retries {
             attempts: Some(meant.retries.attempts),

@@ -6,6 +6,7 @@
 
 mod defaults;
 mod secrets;
+mod waf;
 
 use crate::{document::Document, model::Model, read::to_yaml};
 

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    AccessList, Affinity, Authentication, Backend, ErrorPages, RateLimit, Satisfy, WafMode,
+    AccessList, Affinity, Authentication, Backend, ErrorPages, RateLimit, RouteWaf, Satisfy,
 };
 use crate::route::PathTemplate;
 pub use crate::{
@@ -242,8 +242,8 @@ pub struct Policies {
     pub max_body_size: Option<u64>,
     /// What is done with `%2F` and `%5C` in a path.
     pub encoded_slashes: EncodedSlashes,
-    /// WAF profile by name, and the mode here.
-    pub waf: Option<(String, WafMode)>,
+    /// The WAF.
+    pub waf: Option<Arc<RouteWaf>>,
     /// Error pages; the first set with a page is taken.
     pub error_pages: Vec<Arc<ErrorPages>>,
     /// Cross-origin policy.

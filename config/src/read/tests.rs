@@ -319,14 +319,8 @@ proptest::proptest! {
         let mut document = Document::default();
         document.waf_profiles.push(crate::document::WafProfile {
             name: text.clone(),
-            mode: None,
             rules: vec![crate::document::WafRules::Inline(format!("{text}\n{text}"))],
-            threshold: None,
-            body_limit: None,
-            over_limit: None,
-            response_body_limit: None,
-            response_over_limit: None,
-            buffers_spent: None,
+            ..crate::document::WafProfile::default()
         });
         let printed = to_yaml(&document);
         let again = read_text(&printed);

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Known, Names, compression::compression, cors::cors, report::Report};
+use super::{
+    Known, Names, compression::compression, cors::cors, report::Report, waf_tuning::route_waf,
+};
 use crate::{
     document,
     model::{
         AccessList, Authentication, Compression, Cors, EncodedSlashes, ErrorPages, Https,
-        MinBodyRate, Policies, RateLimit, ResponseBandwidth, Retries, Satisfy, Timeouts, WafMode,
+        MinBodyRate, Policies, RateLimit, ResponseBandwidth, Retries, RouteWaf, Satisfy, Timeouts,
     },
 };
 
@@ -25,7 +27,7 @@ pub(super) struct Level {
     https: Option<Https>,
     max_body_size: Option<u64>,
     encoded_slashes: Option<EncodedSlashes>,
-    waf: Option<Control<Option<(String, WafMode)>>>,
+    waf: Option<Control<Option<Arc<RouteWaf>>>>,
     pub(super) error_pages: Option<Vec<Arc<ErrorPages>>>,
     cors: Option<Control<Option<Arc<Cors>>>>,
     compression: Option<Option<Arc<Compression>>>,
@@ -95,10 +97,10 @@ pub(super) fn level(
         https: policies.https,
         max_body_size: policies.max_body_size.map(|size| size.0),
         encoded_slashes: policies.encoded_slashes,
-        waf: policies
-            .waf
-            .as_ref()
-            .map(|wanted| waf(&format!("{path}.waf"), wanted, names, report)),
+        waf: policies.waf.as_ref().map(|wanted| {
+            let built = route_waf(&format!("{path}.waf"), wanted, names, report)?;
+            Ok(built.map(Arc::new))
+        }),
         // No security hangs on these: where one is missing the gateway's own text serves.
         error_pages: policies.error_pages.as_ref().map(|wanted| {
             let list = ("errorPages", "set of error pages");
@@ -280,32 +282,6 @@ pub(super) fn resolve<T>(
             Err(Broken)
         }
     }
-}
-
-fn waf(
-    path: &str,
-    wanted: &document::RouteWaf,
-    names: &Names,
-    report: &mut Report<'_>,
-) -> Control<Option<(String, WafMode)>> {
-    let Some(name) = &wanted.profile else {
-        if wanted.mode.is_none() {
-            return Ok(None);
-        }
-        report.error_hint(
-            path,
-            "a WAF mode without a profile",
-            "name one with `profile:`",
-        );
-        return Err(Broken);
-    };
-    let list = ("wafProfiles", "WAF profile");
-    let place = format!("{path}.profile");
-    let profile = resolve(&place, list, name, &names.waf_profiles, report)?;
-    Ok(Some((
-        profile.name.clone(),
-        wanted.mode.unwrap_or(profile.mode),
-    )))
 }
 
 /// Judges the retries of one place.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    model::{BuiltinRules, HostPattern, RateLimitKey, Rule, WafMode, WafRules},
+    model::{BuiltinRules, HostPattern, Policies, RateLimitKey, Rule, WafMode, WafRules},
     read::{SourceFile, read},
 };
 
@@ -117,7 +117,11 @@ routes:
     assert_eq!(first.access.len(), 1);
     assert_eq!(first.access[0].name, "b");
     assert_eq!(first.max_body_size, Some(1 << 20));
-    assert_eq!(first.waf, Some(("w".into(), WafMode::Detect)));
+    let waf = |policies: &Policies| {
+        let waf = policies.waf.as_ref();
+        waf.map(|waf| (waf.profile.clone(), waf.mode))
+    };
+    assert_eq!(waf(first), Some(("w".into(), WafMode::Detect)));
     let seconds = |time: Duration| time.as_secs();
     let times = |id| {
         let times = &policies(id).timeouts;
@@ -128,7 +132,7 @@ routes:
     let second = policies("r/1");
     assert!(second.access.is_empty() && second.waf.is_none());
     assert_eq!(second.max_body_size, None);
-    assert_eq!(policies("r/2").waf, Some(("w".into(), WafMode::Block)));
+    assert_eq!(waf(policies("r/2")), Some(("w".into(), WafMode::Block)));
 }
 
 #[test]
@@ -154,7 +158,10 @@ routes: [{name: r, hosts: ['SHOP.test.', '*.Shop.test'], rules: [{matches: [{pat
     assert_eq!(limit.key, RateLimitKey::Address { v4: 32, v6: 64 });
     let profile = &model.waf_profiles[0];
     assert_eq!(profile.rules, [WafRules::Builtin(BuiltinRules::Baseline)]);
-    assert_eq!((profile.threshold, profile.body_limit), (5, 1 << 20));
+    assert_eq!(
+        (profile.tuning.threshold, profile.body_limit),
+        (None, 1 << 20)
+    );
     assert_eq!(model.backends[0].keepalive, Duration::from_secs(4));
     let hosts = [
         HostPattern::Exact("shop.test".into()),

@@ -377,8 +377,8 @@ fn host_without_field(ctx: &RequestContext) -> String {
 /// The host that the client asked for, as it wrote it, its port included.
 fn host_value(request: &RequestHeader) -> Option<&[u8]> {
     match request.headers.get(header::HOST) {
-        Some(host) => Some(host.as_bytes()),
-        None => Some(request.uri.authority()?.as_str().as_bytes()),
+        Some(host) if !host.is_empty() => Some(host.as_bytes()),
+        _ => Some(request.uri.authority()?.as_str().as_bytes()),
     }
 }
 

@@ -134,12 +134,23 @@ fn check_head(session: &Session, limits: &ListenerLimits) -> Result<(), Refusal>
     }
     check_connection(&request.headers)?;
     if request.method == Method::CONNECT {
+        // RFC 9110 section 9.3.6: 400 is for a target that no tunnel could have.
+        if session.as_http1().is_some() && !is_authority_with_port(request.raw_path()) {
+            return Err(refuse("bad-target"));
+        }
         return Err(Refusal::new(405, Stage::Normalise, "connect-on-ingress"));
     }
     if request.method == Method::TRACE {
         return Err(Refusal::new(405, Stage::Normalise, "trace"));
     }
     Ok(())
+}
+
+/// Whether a target is in authority form, with a port (RFC 9112 section 3.2.3).
+fn is_authority_with_port(target: &[u8]) -> bool {
+    let text = std::str::from_utf8(target).ok();
+    text.and_then(|text| canonical_host(text).ok())
+        .is_some_and(|(_, port)| port.is_some())
 }
 
 /// Refuses a `Connection` field that would have a field taken away which others
@@ -241,6 +252,8 @@ fn host_of<'a>(
         return Err(refuse("duplicate-host"));
     }
     let line = match line {
+        // Who speaks HTTP/1.0 and has no name for the host may say so.
+        Some(line) if line.is_empty() && request.version == Version::HTTP_10 => None,
         Some(line) => Some(line.to_str().map_err(|_| refuse("bad-host"))?),
         None => None,
     };

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderName, Version, header};
 use pingora::{
     http::{RequestHeader, ResponseHeader},
     protocols::http::ServerSession as Session,
 };
-use portcullis_config::model::BodyOverLimit;
+use portcullis_config::model::{BodyOverLimit, UndecodableBody};
 use portcullis_waf::{
     BodyOverLimit as EngineOverLimit, Connection, InterruptionAction, Limits, Transaction,
-    TransactionOptions, Verdict,
+    TransactionOptions, UndecodableBody as EngineUndecodable, Verdict,
 };
 
 use crate::{
@@ -66,6 +66,11 @@ pub(crate) fn begin(
         max_response_body_bytes: usize::try_from(waf.profile.response_body_limit)
             .unwrap_or(usize::MAX),
         response_over_limit: over_limit(waf.profile.response_over_limit),
+        max_decoding_ratio: waf.profile.max_decoding_ratio as usize,
+        request_undecodable: match waf.profile.undecodable {
+            UndecodableBody::Refuse => EngineUndecodable::Reject,
+            UndecodableBody::InspectEncoded => EngineUndecodable::InspectEncoded,
+        },
         ..Limits::default()
     };
     let mut transaction = Transaction::begin(Arc::clone(&waf.rules), options);
@@ -104,8 +109,18 @@ fn request_headers(transaction: &mut Transaction, request: &RequestHeader) {
         transaction.request_header(b"host", authority.as_str().as_bytes());
     }
     let cookies = joined_cookies(&request.headers);
-    for (name, value) in &request.headers {
-        if cookies.is_none() || name != header::COOKIE {
+    let of_its_own = |name: &HeaderName| cookies.is_none() || name != header::COOKIE;
+    if request.has_case() {
+        // As the client spells them, so that records do too. Both iterate in the same
+        // order: pingora-http fills them side by side.
+        let spelled = request.case_header_iter();
+        for ((name, value), (spelled, _)) in request.headers.iter().zip(spelled) {
+            if of_its_own(name) {
+                transaction.request_header(spelled.as_slice(), value.as_bytes());
+            }
+        }
+    } else {
+        for (name, value) in request.headers.iter().filter(|(name, _)| of_its_own(name)) {
             transaction.request_header(name.as_str().as_bytes(), value.as_bytes());
         }
     }

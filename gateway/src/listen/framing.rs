@@ -10,7 +10,8 @@
 //! Head --end of head--> Gap --body announced--> Body (length, chunks) --end--> Gap --next--> Head
 //! ```
 
-use memchr::memchr;
+use bytes::BytesMut;
+use memchr::{memchr, memchr3};
 
 use crate::token::is_token_byte;
 
@@ -56,6 +57,18 @@ impl Framing {
             Body::Length(0) => Self::Open,
             Body::Length(length) => Self::Length(length),
             Body::Chunked => Self::Chunked(Chunked::default()),
+        }
+    }
+
+    /// The bytes with `"`, `<` and `>` in the target escaped, where one is there as it is.
+    ///
+    /// RFC 3986 has no place for them, and clients send them all the same: curl with JSON or
+    /// PromQL in a query, for one. Escaped they mean the same to everybody, and there is
+    /// one form for rules and backend.
+    pub(super) fn escaped(&self, bytes: &[u8]) -> Option<BytesMut> {
+        match self {
+            Self::Head(head) if !head.past_line => head.escaped(bytes),
+            _ => None,
         }
     }
 
@@ -110,6 +123,34 @@ pub(super) struct Head {
 }
 
 impl Head {
+    fn escaped(&self, bytes: &[u8]) -> Option<BytesMut> {
+        let end = match self.line {
+            // An empty line before the request line ends nothing.
+            0 => bytes
+                .iter()
+                .position(|byte| !matches!(byte, b'\r' | b'\n'))?,
+            _ => 0,
+        };
+        let end = memchr(b'\n', &bytes[end..]).map_or(bytes.len(), |at| end + at);
+        let line = &bytes[..end];
+        memchr3(b'"', b'<', b'>', line)?;
+        let mut escaped = BytesMut::with_capacity(bytes.len() + 64);
+        let (mut spaces, mut any) = (self.spaces, false);
+        for &byte in line {
+            spaces += u8::from(byte == b' ' && spaces < 2);
+            let code: &[u8] = match byte {
+                b'"' if spaces == 1 => b"%22",
+                b'<' if spaces == 1 => b"%3C",
+                b'>' if spaces == 1 => b"%3E",
+                _ => &[byte],
+            };
+            any |= code.len() > 1;
+            escaped.extend_from_slice(code);
+        }
+        escaped.extend_from_slice(&bytes[end..]);
+        any.then_some(escaped)
+    }
+
     /// The second value tells whether the head has ended.
     fn accept(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
         let mut at = 0;
@@ -344,6 +385,34 @@ mod tests {
                 bytes.escape_ascii()
             );
         }
+    }
+
+    #[test]
+    fn what_no_target_has_is_escaped() {
+        let line: &[u8] = b"\r\nGET /a\"<b>?c={\"d\":1} HTTP/1.1\r\nX: <\"\r\n\r\nGET /<";
+        let wanted = b"\r\nGET /a%22%3Cb%3E?c={%22d%22:1} HTTP/1.1\r\nX: <\"\r\n\r\nGET /<";
+        let whole = Framing::head().escaped(line).expect("something to escape");
+        assert_eq!(&whole[..], wanted);
+        // It is done once.
+        assert_eq!(Framing::head().escaped(&whole), None);
+        for step in 1..line.len() {
+            let (mut framing, mut out) = (Framing::head(), Vec::new());
+            for part in line[..line.len() - 6].chunks(step) {
+                let escaped = framing.escaped(part);
+                let part = escaped.as_deref().unwrap_or(part);
+                assert_eq!(framing.accept(part), Ok(part.len()), "by {step}");
+                out.extend_from_slice(part);
+            }
+            assert_eq!(out, wanted[..wanted.len() - 6], "by {step}");
+        }
+        for as_it_is in [
+            &b"G<T / HTTP/1.1\r\n"[..],
+            b"GET / HTTP/1.1\"\r\n",
+            b"GET /",
+        ] {
+            assert_eq!(Framing::head().escaped(as_it_is), None);
+        }
+        assert_eq!(Framing::body(Body::Length(9)).escaped(b"GET /<"), None);
     }
 
     #[test]

@@ -118,6 +118,11 @@ impl Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
+            if !self.http2
+                && let Some(escaped) = self.framing.escaped(&self.ahead)
+            {
+                self.ahead = escaped;
+            }
             let length = self.ahead.len().min(buf.remaining());
             let taken = self.accept(length)?;
             buf.put_slice(&self.ahead[..taken]);
@@ -129,6 +134,12 @@ impl Stream {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+        if let Some(escaped) = self.framing.escaped(&buf.filled()[before..]) {
+            // Longer than the buffer, perhaps.
+            buf.set_filled(before);
+            self.ahead = escaped;
+            return self.poll_message(cx, buf);
+        }
         let taken = match self.framing.accept(&buf.filled()[before..]) {
             Ok(taken) => taken,
             Err(malformed) => {

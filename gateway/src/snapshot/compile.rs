@@ -15,22 +15,19 @@ use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 
 use portcullis_config::{
     document::Document,
-    model::{
-        Action, Backend, Endpoint, EndpointAddress, ErrorPages, Mirror, Model, Rule, WafMode,
-        WafProfile,
-    },
+    model::{Action, Backend, Endpoint, EndpointAddress, ErrorPages, Mirror, Model, Rule},
     problem::{Problem, Severity},
     read::Origins,
     route::RouteTable,
 };
-use portcullis_waf::{EngineMode, RuleSet};
 
 use super::{
-    CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, CompiledWaf, Live, Reads,
-    RuleLimiter, Snapshot, Sticky, Targets, TcpRoutes, UdpRoutes,
+    CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, Live, Reads, RuleLimiter,
+    Snapshot, Sticky, Targets, TcpRoutes, UdpRoutes,
     affinity::Namer,
     authentication::{Authentications, authentication, identity_headers},
     upstream_tls,
+    waf::WafRuleSets,
 };
 use crate::{
     dns::{self, Dns},
@@ -67,30 +64,7 @@ pub fn compile(
         });
     };
 
-    let mut rule_sets: HashMap<String, Arc<RuleSet>> = HashMap::new();
-    for (index, profile) in model.waf_profiles.iter().enumerate() {
-        match live.rule_sets.compile(profile, reads) {
-            Ok(set) => {
-                for reason in warnings(profile, &set) {
-                    tell(
-                        Severity::Warning,
-                        format!("wafProfiles[{index}].rules"),
-                        reason,
-                    );
-                }
-                rule_sets.insert(profile.name.clone(), set);
-            }
-            Err(reasons) => {
-                for reason in reasons {
-                    tell(
-                        Severity::Error,
-                        format!("wafProfiles[{index}].rules"),
-                        reason,
-                    );
-                }
-            }
-        }
-    }
+    let waf_rule_sets = WafRuleSets::compile(&document, &model, live, reads, &mut tell);
 
     let mut backends: HashMap<String, Arc<CompiledBackend>> = HashMap::new();
     for (index, backend) in model.backends.iter().enumerate() {
@@ -173,23 +147,13 @@ pub fn compile(
 
     let mut limiters = HashMap::new();
     let mut rules = HashMap::new();
-    for (_, rule) in model.routes.iter().flat_map(|route| &route.rules) {
-        let waf = rule.policies.waf.as_ref().and_then(|(name, mode)| {
-            let profile = model
-                .waf_profiles
-                .iter()
-                .find(|profile| profile.name == *name)?;
-            let mode = match mode {
-                WafMode::Block => EngineMode::On,
-                WafMode::Detect => EngineMode::DetectionOnly,
-            };
-            Some(CompiledWaf {
-                profile: Arc::clone(profile),
-                rules: Arc::clone(rule_sets.get(name)?),
-                collections: live.collections(name),
-                mode,
-            })
-        });
+    let numbered = model.routes.iter().enumerate().flat_map(|(route, wanted)| {
+        let rules = wanted.rules.iter().enumerate();
+        rules.map(move |(index, (_, rule))| ((route, index), rule))
+    });
+    for (place, rule) in numbered {
+        let waf = rule.policies.waf.as_deref();
+        let waf = waf.and_then(|waf| waf_rule_sets.of((place, waf), &document, &model, live));
         let mut rule_limiters = Vec::new();
         for limit in &rule.policies.rate_limits {
             let limiter = limiters
@@ -243,25 +207,9 @@ pub fn compile(
             .map(|made| made.authenticator)
             .collect(),
         dns,
-        rule_sets: rule_sets.into_values().collect(),
+        rule_sets: waf_rule_sets.into_all(),
     };
     Ok((snapshot, problems))
-}
-
-/// What rules do other than their text, or the profile, may make one think.
-fn warnings(profile: &WafProfile, set: &RuleSet) -> Vec<String> {
-    let mut warnings: Vec<String> = set.warnings().iter().map(ToString::to_string).collect();
-    let lowered = match set.declared_mode() {
-        Some(EngineMode::Off) => Some("SecRuleEngine Off: nothing is inspected"),
-        Some(EngineMode::DetectionOnly) if profile.mode == WafMode::Block => {
-            Some("SecRuleEngine DetectionOnly: nothing is refused")
-        }
-        _ => None,
-    };
-    warnings.extend(lowered.map(|what| {
-        format!("the rules say {what}, whatever `mode` is; take the line out of the rules to let `mode` decide")
-    }));
-    warnings
 }
 
 fn targets(

@@ -30,6 +30,8 @@ mod sticky;
 mod tcp;
 mod udp;
 mod upstream_tls;
+mod waf;
+mod waf_change;
 
 pub use authentication::CompiledAuthentication;
 pub use backend::{Chosen, CompiledBackend, EndpointSet, Member, Preference};
@@ -96,7 +98,7 @@ pub struct Snapshot {
     authenticators: Vec<Arc<Authenticator>>,
     /// What looks up named endpoints, where there are such.
     pub dns: Option<TokioResolver>,
-    /// The rule set of every profile. Those that no rule uses are held too, or
+    /// The rule sets of every profile and route. Those that no rule uses are held too, or
     /// each reload would compile them again.
     #[expect(dead_code, reason = "held, not read")]
     rule_sets: Vec<Arc<RuleSet>>,

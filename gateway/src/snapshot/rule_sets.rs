@@ -4,11 +4,14 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use portcullis_config::model::{BuiltinRules, WafProfile, WafRules};
-use portcullis_waf::{RuleSet, RuleSource, RuleText};
+use portcullis_config::model::{BuiltinRules, CrsFiles, WafProfile, WafRules};
+use portcullis_waf::{Change, RuleError, RuleSet, RuleSource, RuleText};
 use sha2::{Digest, Sha256};
 
 use super::reads::{ContentHash, Reads, content_hash};
@@ -17,22 +20,33 @@ use crate::files;
 /// The rule sets in use, by content hash.
 ///
 /// Compiling CRS takes much longer than a reload may: profiles of the same text,
-/// and the same profile in the next snapshot, share one compiled set.
+/// and the same profile in the next snapshot, share one compiled set. So do routes
+/// that change it alike.
 #[derive(Debug, Default)]
 pub(super) struct RuleSets {
     compiled: Mutex<BTreeMap<ContentHash, Compiled>>,
+    /// Rule sets so far, which numbers them.
+    count: AtomicU64,
 }
 
 /// A rule set and the files it included when it was compiled.
 #[derive(Debug)]
 struct Compiled {
     set: Weak<RuleSet>,
+    number: u64,
     included: BTreeMap<PathBuf, ContentHash>,
+}
+
+/// A rule set, and what tells it from every other.
+#[derive(Clone, Debug)]
+pub(super) struct Numbered {
+    pub(super) set: Arc<RuleSet>,
+    number: u64,
 }
 
 impl Compiled {
     /// The set, where it still runs and its files still say the same.
-    fn unchanged(&self, reads: &Reads) -> Option<Arc<RuleSet>> {
+    fn unchanged(&self, reads: &Reads) -> Option<Numbered> {
         let same = |(path, hash): (&PathBuf, &ContentHash)| {
             let content = match path.is_dir() {
                 true => reads.rule_files(path).map(|_| files::content(path)),
@@ -40,9 +54,11 @@ impl Compiled {
             };
             content.is_ok_and(|content| content_hash(&content) == *hash)
         };
-        self.set
-            .upgrade()
-            .filter(|_| self.included.iter().all(same))
+        let set = self.set.upgrade()?;
+        self.included.iter().all(same).then_some(Numbered {
+            set,
+            number: self.number,
+        })
     }
 }
 
@@ -55,54 +71,48 @@ impl RuleSets {
         &self,
         profile: &WafProfile,
         reads: &Reads,
-    ) -> Result<Arc<RuleSet>, Vec<String>> {
-        let mut texts = vec![threshold(profile)];
-        let mut errors = Vec::new();
-        for (index, rules) in profile.rules.iter().enumerate() {
-            match rules {
-                WafRules::Builtin(BuiltinRules::Baseline) => texts.push(portcullis_waf::baseline()),
-                WafRules::Inline(text) => {
-                    texts.push(RuleText {
-                        name: format!("{}.rules[{index}].inline", profile.name),
-                        text: text.clone(),
-                    });
-                }
-                WafRules::File(path) => {
-                    let files = match path.is_dir() {
-                        true => reads.rule_files(path),
-                        false => Ok(vec![path.clone()]),
-                    };
-                    let files = files.unwrap_or_else(|error| {
-                        errors.push(error);
-                        Vec::new()
-                    });
-                    for path in files {
-                        match reads.read_text(&path) {
-                            Ok(text) => texts.push(RuleText {
-                                name: path.display().to_string(),
-                                text,
-                            }),
-                            Err(error) => errors.push(error),
-                        }
-                    }
-                }
-            }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let key = texts_hash(&texts);
+    ) -> Result<Numbered, Vec<String>> {
+        let name = format!("{}.rules", profile.name);
+        let texts = texts(&name, &profile.rules, reads)?;
+        let key = texts_hash(&[], &texts);
+        let compiled = self.shared(key, reads, |source| RuleSet::compile(&texts, source));
+        compiled.map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    /// Changes a rule set, or returns what was made of it already.
+    ///
+    /// # Errors
+    /// Every rule error.
+    pub(super) fn change(
+        &self,
+        base: &Numbered,
+        change: &Change<'_>,
+        reads: &Reads,
+    ) -> Result<Arc<RuleSet>, Vec<RuleError>> {
+        let mut told = format!("{} {:?}", base.number, change.settings);
+        told.push_str(&format!(" {} before", change.before.len()));
+        let texts: Vec<RuleText> = change.before.iter().chain(change.after).cloned().collect();
+        let key = texts_hash(told.as_bytes(), &texts);
+        let changed = self.shared(key, reads, |source| base.set.change(change, source));
+        changed.map(|changed| changed.set)
+    }
+
+    /// The set that runs under a key, or a new one.
+    fn shared(
+        &self,
+        key: ContentHash,
+        reads: &Reads,
+        make: impl FnOnce(&dyn RuleSource) -> Result<RuleSet, Vec<RuleError>>,
+    ) -> Result<Numbered, Vec<RuleError>> {
         let mut sets = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = sets.get(&key)
-            && let Some(running) = known.unchanged(reads)
-        {
+        if let Some(running) = sets.get(&key).and_then(|known| known.unchanged(reads)) {
             return Ok(running);
         }
         let included = Included {
             reads,
             paths: RefCell::default(),
         };
-        let compiled = RuleSet::compile(&texts, &included);
+        let set = Arc::new(make(&included)?);
         let seen = reads.seen();
         let included = included
             .paths
@@ -111,20 +121,14 @@ impl RuleSets {
             .filter_map(|path| seen.get_key_value(&path))
             .map(|(path, hash)| (path.clone(), *hash))
             .collect();
-        match compiled {
-            Ok(set) => {
-                let set = Arc::new(set);
-                sets.insert(
-                    key,
-                    Compiled {
-                        set: Arc::downgrade(&set),
-                        included,
-                    },
-                );
-                Ok(set)
-            }
-            Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
-        }
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let compiled = Compiled {
+            set: Arc::downgrade(&set),
+            number,
+            included,
+        };
+        sets.insert(key, compiled);
+        Ok(Numbered { set, number })
     }
 
     pub(super) fn forget_unused(&self) {
@@ -135,14 +139,104 @@ impl RuleSets {
     }
 }
 
-/// The setting `threshold` as the rule that the baseline reads it from.
-fn threshold(profile: &WafProfile) -> RuleText {
-    RuleText {
-        name: "threshold".into(),
-        text: format!(
-            "SecAction \"id:9099999,phase:1,pass,nolog,setvar:tx.inbound_anomaly_score_threshold={}\"\n",
-            profile.threshold
-        ),
+/// The texts of rules, in order. `name` is what those without a file are called by.
+///
+/// # Errors
+/// Every unreadable file.
+pub(super) fn texts(
+    name: &str,
+    rules: &[WafRules],
+    reads: &Reads,
+) -> Result<Vec<RuleText>, Vec<String>> {
+    let mut reading = Reading {
+        reads,
+        texts: Vec::new(),
+        errors: Vec::new(),
+    };
+    for (index, rules) in rules.iter().enumerate() {
+        match rules {
+            WafRules::Builtin(BuiltinRules::Baseline) => {
+                reading.texts.push(portcullis_waf::baseline());
+            }
+            WafRules::Builtin(BuiltinRules::Recommended) => {
+                reading.texts.push(portcullis_waf::recommended());
+            }
+            WafRules::Inline(text) => reading.texts.push(RuleText {
+                name: format!("{name}[{index}].inline"),
+                text: text.clone(),
+            }),
+            WafRules::File(path) => match path.is_dir() {
+                true => reading.folder(path, |_| true),
+                false => reading.file(path),
+            },
+            WafRules::Crs(crs) => reading.crs(crs),
+        }
+    }
+    match reading.errors.is_empty() {
+        true => Ok(reading.texts),
+        false => Err(reading.errors),
+    }
+}
+
+/// Texts as they are read.
+struct Reading<'a> {
+    reads: &'a Reads,
+    texts: Vec<RuleText>,
+    errors: Vec<String>,
+}
+
+/// How files of plugins end, by when they come.
+const PLUGIN_FILES: [&str; 3] = ["-config.conf", "-before.conf", "-after.conf"];
+
+impl Reading<'_> {
+    /// The CRS in the order that its documentation gives.
+    fn crs(&mut self, crs: &CrsFiles) {
+        let [config, before, after] = PLUGIN_FILES;
+        self.texts.push(portcullis_waf::recommended());
+        self.file(&crs.setup);
+        self.plugins(crs, config);
+        self.plugins(crs, before);
+        self.folder(&crs.rules, |_| true);
+        self.plugins(crs, after);
+        if let Some(folder) = &crs.plugins {
+            for file in self.reads.rule_files(folder).into_iter().flatten() {
+                let name = file.to_string_lossy();
+                if !PLUGIN_FILES.iter().any(|end| name.ends_with(end)) {
+                    let [config, before, after] = PLUGIN_FILES;
+                    self.errors.push(format!(
+                        "{name}: a file of a plugin ends in {config}, {before} or {after}: nobody knows when this one comes"
+                    ));
+                }
+            }
+        }
+    }
+
+    fn plugins(&mut self, crs: &CrsFiles, end: &str) {
+        if let Some(folder) = &crs.plugins {
+            self.folder(folder, |file| file.to_string_lossy().ends_with(end));
+        }
+    }
+
+    fn folder(&mut self, folder: &Path, is_meant: impl Fn(&Path) -> bool) {
+        match self.reads.rule_files(folder) {
+            Ok(files) => files
+                .iter()
+                .filter(|file| is_meant(file))
+                .for_each(|file| self.file(file)),
+            // A folder of plugins is read three times.
+            Err(error) if self.errors.contains(&error) => {}
+            Err(error) => self.errors.push(error),
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        match self.reads.read_text(path) {
+            Ok(text) => self.texts.push(RuleText {
+                name: path.display().to_string(),
+                text,
+            }),
+            Err(error) => self.errors.push(error),
+        }
     }
 }
 
@@ -201,9 +295,10 @@ fn beside(path: &str, text: &str) -> PathBuf {
         .map_or_else(|| path.into(), |folder| folder.join(path))
 }
 
-fn texts_hash(texts: &[RuleText]) -> ContentHash {
+fn texts_hash(told: &[u8], texts: &[RuleText]) -> ContentHash {
     let mut hash = Sha256::new();
-    for part in texts.iter().flat_map(|text| [&text.name, &text.text]) {
+    let parts = texts.iter().flat_map(|text| [&text.name, &text.text]);
+    for part in std::iter::once(told).chain(parts.map(String::as_bytes)) {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

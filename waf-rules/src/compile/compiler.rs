@@ -1,6 +1,6 @@
 //! Walks the directives of the texts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Condition, Link, PHASES, RuleSelection, RuleSet, Settings,
@@ -23,21 +23,9 @@ pub(super) fn compile(
     texts: &[RuleText],
     source: &dyn RuleSource,
 ) -> Result<RuleSet, Vec<RuleError>> {
-    let mut compiler = Compiler {
-        source,
-        errors: Vec::new(),
-        warnings: Vec::new(),
-        drafts: Vec::new(),
-        open: None,
-        ids: HashMap::new(),
-        markers: Vec::new(),
-        defaults: Default::default(),
-        settings: Settings::default(),
-    };
-    for text in texts {
-        compiler.text(&text.name, &text.text, 0);
-    }
-    compiler.finish()
+    let mut compiler = Compiler::new(source);
+    compiler.texts(texts);
+    compiler.finish(None)
 }
 
 pub(super) struct Compiler<'a> {
@@ -53,6 +41,29 @@ pub(super) struct Compiler<'a> {
     /// By phase.
     pub(super) defaults: [Defaults; PHASES],
     pub(super) settings: Settings,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(source: &'a dyn RuleSource) -> Self {
+        Self {
+            source,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            drafts: Vec::new(),
+            open: None,
+            ids: HashMap::new(),
+            markers: Vec::new(),
+            defaults: Default::default(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// Takes texts, in order.
+    pub(super) fn texts(&mut self, texts: &[RuleText]) {
+        for text in texts {
+            self.text(&text.name, &text.text, 0);
+        }
+    }
 }
 
 impl Compiler<'_> {
@@ -317,7 +328,7 @@ impl Compiler<'_> {
                 transformations,
                 multi_match: actions.multi_match,
                 negated,
-                operator,
+                operator: Arc::new(operator),
                 number: None,
                 chain: 0,
                 group: None,
@@ -330,7 +341,7 @@ impl Compiler<'_> {
         let draft = match open {
             Some(mut draft) => {
                 self.check_link(place, &actions);
-                draft.rule.links.push(link);
+                Arc::make_mut(&mut draft.rule).links.push(link);
                 draft
             }
             None => {
@@ -454,7 +465,7 @@ impl Compiler<'_> {
             .filter(|draft| rules.covers(&draft.rule.description))
         {
             // As in ModSecurity, only the first link of a chain changes.
-            if let Some(link) = draft.rule.links.first_mut() {
+            if let Some(link) = Arc::make_mut(&mut draft.rule).links.first_mut() {
                 link.targets.extend(included.iter().cloned());
                 link.exclusions.extend(excluded.iter().cloned());
             }

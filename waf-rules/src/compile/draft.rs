@@ -11,8 +11,10 @@ use crate::{
 };
 
 /// A rule that still may change or go.
+#[derive(Clone, Debug)]
 pub(super) struct Draft {
-    pub(super) rule: Rule,
+    /// Copied where it is changed and another rule set has it too.
+    pub(super) rule: Arc<Rule>,
     pub(super) removed: bool,
     pub(super) jump: Option<(Jump, Place)>,
     /// What the decision of the rule was made of.
@@ -27,7 +29,8 @@ impl Draft {
     ///
     /// Returns `false` where there is no such link.
     pub(super) fn update(&mut self, link: usize, actions: &Actions, place: &Place) -> bool {
-        let Some(changed) = self.rule.links.get_mut(link) else {
+        let rule = Arc::make_mut(&mut self.rule);
+        let Some(changed) = rule.links.get_mut(link) else {
             return false;
         };
         changed.capture |= actions.capture;
@@ -38,6 +41,7 @@ impl Draft {
                 condition.transformations.clear();
             }
             condition.transformations.extend(&actions.transformations);
+            condition.leave_plan();
         }
         if link == 0 {
             self.update_head(actions, place);
@@ -45,8 +49,30 @@ impl Draft {
         true
     }
 
+    /// Makes it a rule that no exclusion means by its id.
+    pub(super) fn forget_id(&mut self) {
+        let rule = Arc::make_mut(&mut self.rule);
+        Arc::make_mut(&mut rule.description).id = None;
+    }
+
+    /// Has conditions that are in no plan, or that got more targets, look for themselves.
+    pub(super) fn look_alone(&mut self) {
+        let is_planned = |link: &Link| {
+            let condition = link.condition.as_ref();
+            condition.is_none_or(|condition| condition.units.len() == link.targets.len())
+        };
+        if self.rule.links.iter().all(is_planned) {
+            return;
+        }
+        for link in &mut Arc::make_mut(&mut self.rule).links {
+            if let Some(condition) = &mut link.condition {
+                condition.look_alone(link.targets.len());
+            }
+        }
+    }
+
     fn update_head(&mut self, actions: &Actions, place: &Place) {
-        let rule = &mut self.rule;
+        let rule = Arc::make_mut(&mut self.rule);
         let description = Arc::make_mut(&mut rule.description);
         description.severity = actions.severity.or(description.severity);
         if let Some(message) = &actions.message {
@@ -80,14 +106,14 @@ impl Draft {
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) enum Jump {
     Skip(usize),
     SkipAfter(String),
 }
 
 /// What `SecDefaultAction` says for a phase.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Defaults {
     pub(super) disruptive: Option<Disruptive>,
     pub(super) status: Option<u16>,
@@ -149,11 +175,10 @@ pub(super) fn head(
         decision,
         log,
         audit_log: actions.audit_log.or(defaults.audit_log).unwrap_or(log),
-        continue_at: None,
         links: vec![link],
     };
     Draft {
-        rule,
+        rule: Arc::new(rule),
         removed: false,
         jump: actions.jump.map(|jump| (jump, place.clone())),
         disruptive: actions.disruptive,

@@ -1,8 +1,11 @@
 //! The end of compilation: late exclusions are named, jumps become positions,
 //! and rules go to their phases.
 
+use std::sync::Arc;
+
 use super::{
-    PHASES, Rule, RuleSet,
+    PHASES, Placed, RuleSet,
+    change::Base,
     compiler::Compiler,
     draft::{Draft, Jump},
 };
@@ -15,8 +18,9 @@ use crate::{
 };
 
 impl Compiler<'_> {
-    /// Makes the rule set, or returns the errors.
-    pub(super) fn finish(mut self) -> Result<RuleSet, Vec<RuleError>> {
+    /// Makes the rule set, or returns the errors. With a plan, rules that it does not
+    /// know look for themselves.
+    pub(super) fn finish(mut self, plan: Option<Arc<Plan>>) -> Result<RuleSet, Vec<RuleError>> {
         let targets: Vec<Option<usize>> = (0..self.drafts.len())
             .map(|index| self.jump_target(index))
             .collect();
@@ -37,25 +41,40 @@ impl Compiler<'_> {
             .zip(&self.drafts)
             .map(|(target, draft)| target.map(|end| place_of(draft.rule.description.phase, end)))
             .collect();
-        let mut phases: [Vec<Rule>; PHASES] = Default::default();
-        for (mut draft, position) in self
+        let is_base = plan.is_none();
+        let plan = plan.unwrap_or_else(|| {
+            let kept = self.drafts.iter_mut().filter(|draft| !draft.removed);
+            let rules = kept.map(|draft| Arc::make_mut(&mut draft.rule));
+            Arc::new(Plan::of(rules))
+        });
+        let mut phases: [Vec<Placed>; PHASES] = Default::default();
+        for (draft, position) in self
             .drafts
-            .into_iter()
+            .iter_mut()
             .zip(positions)
             .filter(|(draft, _)| !draft.removed)
         {
-            draft.rule.continue_at = position;
+            draft.look_alone();
             let phase = usize::from(draft.rule.description.phase).saturating_sub(1);
             if let Some(rules) = phases.get_mut(phase) {
-                rules.push(draft.rule);
+                rules.push(Placed {
+                    rule: Arc::clone(&draft.rule),
+                    continue_at: position,
+                });
             }
         }
-        let plan = Plan::of(phases.iter_mut().flatten());
+        phases.iter_mut().for_each(Vec::shrink_to_fit);
+        let base = is_base.then(|| Base {
+            drafts: self.drafts,
+            markers: self.markers,
+            defaults: self.defaults,
+        });
         Ok(RuleSet {
             plan,
             phases,
             settings: self.settings,
             warnings: self.warnings,
+            base,
         })
     }
 

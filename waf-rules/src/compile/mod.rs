@@ -6,9 +6,13 @@
 //!      per directive             jumps, removals
 //! ```
 //!
+//! [`RuleSet::change`] makes of one set another that differs little: it begins with the
+//! drafts of the first, and shares every rule that it does not change, and the plan.
+//!
 //! Every problem of every text is reported. A set that compiles has no name
 //! left to look up, so nothing can fail for that reason while traffic flows.
 
+mod change;
 mod compiler;
 mod draft;
 mod finish;
@@ -16,9 +20,12 @@ mod rule;
 mod selection;
 mod settings;
 
-pub(crate) use rule::{Condition, Decision, Description, Link, Rule};
+pub use change::Change;
+pub(crate) use rule::{Condition, Decision, Description, Link, Placed, Rule};
 pub(crate) use selection::RuleSelection;
 pub(crate) use settings::Settings;
+
+use std::sync::Arc;
 
 use crate::{
     error::RuleError,
@@ -34,10 +41,12 @@ pub(crate) const PHASES: usize = 5;
 #[derive(Debug)]
 pub struct RuleSet {
     /// Rules by phase, in the order of the text.
-    phases: [Vec<Rule>; PHASES],
-    plan: Plan,
+    phases: [Vec<Placed>; PHASES],
+    plan: Arc<Plan>,
     settings: Settings,
     warnings: Vec<RuleError>,
+    /// What changes begin with; a set that is one has none.
+    base: Option<change::Base>,
 }
 
 impl RuleSet {
@@ -99,7 +108,7 @@ impl RuleSet {
     }
 
     /// Returns the rules of a phase, 1 to 5.
-    pub(crate) fn phase(&self, phase: u8) -> &[Rule] {
+    pub(crate) fn phase(&self, phase: u8) -> &[Placed] {
         usize::from(phase)
             .checked_sub(1)
             .and_then(|index| self.phases.get(index))
@@ -115,7 +124,8 @@ impl RuleSet {
     #[cfg(test)]
     pub(crate) fn forget_plan(&mut self) {
         let rules = self.phases.iter_mut().flatten();
-        for link in rules.flat_map(|rule| &mut rule.links) {
+        let links = rules.flat_map(|placed| &mut Arc::make_mut(&mut placed.rule).links);
+        for link in links {
             if let Some(condition) = &mut link.condition {
                 condition.number = None;
                 condition.group = None;
@@ -126,6 +136,15 @@ impl RuleSet {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+}
+
+/// Returns the rules that ModSecurity's recommended configuration has below a rule set,
+/// named `recommended.conf`: bodies that cannot be taken apart are refused.
+pub fn recommended() -> RuleText {
+    RuleText {
+        name: "recommended.conf".into(),
+        text: include_str!("../../rules/recommended.conf").into(),
     }
 }
 

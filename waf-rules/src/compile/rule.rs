@@ -1,6 +1,6 @@
 //! One compiled rule. Data only.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use crate::{
     actions::{Effect, Scope},
@@ -11,8 +11,24 @@ use crate::{
     variables::{Expansion, Target, TargetPattern},
 };
 
-/// A rule: one link, or a chain of links that must all match.
+/// A rule at its place in a phase. Rule sets that differ little share the rule.
 #[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) rule: Arc<Rule>,
+    /// Where in its phase to go on after a match, for `skip` and `skipAfter`.
+    pub(crate) continue_at: Option<usize>,
+}
+
+impl Deref for Placed {
+    type Target = Rule;
+
+    fn deref(&self) -> &Rule {
+        &self.rule
+    }
+}
+
+/// A rule: one link, or a chain of links that must all match.
+#[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) description: Arc<Description>,
     pub(crate) message: Option<Expansion>,
@@ -21,8 +37,6 @@ pub(crate) struct Rule {
     pub(crate) decision: Decision,
     pub(crate) log: bool,
     pub(crate) audit_log: bool,
-    /// Where in its phase to go on after a match, for `skip` and `skipAfter`.
-    pub(crate) continue_at: Option<usize>,
     pub(crate) links: Vec<Link>,
 }
 
@@ -50,7 +64,7 @@ pub(crate) enum Decision {
 }
 
 /// One `SecRule` or `SecAction` of a rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) targets: Vec<Target>,
     pub(crate) exclusions: Vec<TargetPattern>,
@@ -61,13 +75,14 @@ pub(crate) struct Link {
 }
 
 /// How values are transformed and what is asked of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Condition {
     pub(crate) transformations: Vec<Transformation>,
     /// Ask after every transformation that changed the value.
     pub(crate) multi_match: bool,
     pub(crate) negated: bool,
-    pub(crate) operator: Operator,
+    /// Shared: a rule that is copied to be changed keeps its automaton.
+    pub(crate) operator: Arc<Operator>,
     /// Its number in the plan, where it has literals that no match can do without.
     pub(crate) number: Option<u32>,
     /// The number of its chain in the plan.
@@ -76,4 +91,20 @@ pub(crate) struct Condition {
     pub(crate) group: Option<u32>,
     /// Of each target, where its values are looked at for all rules at once.
     pub(crate) units: Vec<Option<Looked>>,
+}
+
+impl Condition {
+    /// Looks for itself at what no plan knows of: values of targets that were added, or
+    /// all where it was never planned.
+    pub(crate) fn look_alone(&mut self, targets: usize) {
+        self.group = None;
+        self.units.resize_with(targets, || None);
+    }
+
+    /// Leaves the plan: what it asks of its values is not what was planned.
+    pub(crate) fn leave_plan(&mut self) {
+        self.number = None;
+        self.group = None;
+        self.units.clear();
+    }
 }

@@ -47,6 +47,29 @@ impl Settings {
         }
     }
 
+    /// What holds where another text stands before: what this one leaves out is the other's.
+    pub(crate) fn behind(self, earlier: Self) -> Self {
+        let mut signatures = earlier.signatures;
+        signatures.extend(self.signatures);
+        Self {
+            engine: self.engine.or(earlier.engine),
+            request_body_access: self.request_body_access.or(earlier.request_body_access),
+            response_body_access: self.response_body_access.or(earlier.response_body_access),
+            response_types: self.response_types.or(earlier.response_types),
+            argument_separator: self.argument_separator.or(earlier.argument_separator),
+            request_body_limit: self.request_body_limit.or(earlier.request_body_limit),
+            request_text_limit: self.request_text_limit.or(earlier.request_text_limit),
+            request_over_limit: self.request_over_limit.or(earlier.request_over_limit),
+            response_body_limit: self.response_body_limit.or(earlier.response_body_limit),
+            response_over_limit: self.response_over_limit.or(earlier.response_over_limit),
+            json_depth: self.json_depth.or(earlier.json_depth),
+            arguments: self.arguments.or(earlier.arguments),
+            collection_timeout: self.collection_timeout.or(earlier.collection_timeout),
+            files: self.files.or(earlier.files),
+            signatures,
+        }
+    }
+
     /// Narrows limits to what the text says.
     pub(crate) fn narrow(&self, mut limits: Limits) -> Limits {
         let narrow =

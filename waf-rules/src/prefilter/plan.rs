@@ -63,7 +63,7 @@ pub(crate) struct Unit {
 }
 
 /// The units of one target of a condition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Looked {
     /// Behind the whole chain.
     pub(crate) last: u32,

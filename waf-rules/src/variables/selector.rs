@@ -44,6 +44,11 @@ impl Selector {
         matches!(self, Self::Name(path) if [XML_TEXT, XML_ATTRIBUTES].contains(&&**path))
     }
 
+    /// Tells whether it is one name, and this one, in lower case.
+    pub(crate) fn is_name(&self, name: &[u8]) -> bool {
+        matches!(self, Self::Name(wanted) if **wanted == *name)
+    }
+
     /// Tells whether a name is picked.
     pub(crate) fn picks(&self, name: &[u8]) -> bool {
         match self {

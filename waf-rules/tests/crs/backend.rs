@@ -4,8 +4,6 @@
 use base64::Engine;
 use serde::Deserialize;
 
-use super::front::Request;
-
 /// An answer.
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -27,12 +25,12 @@ struct Wanted {
 }
 
 /// Answers a request.
-pub(crate) fn answer(request: &Request) -> Response {
-    let reflects = request.method == b"POST" && request.target == b"/reflect";
+pub(crate) fn answer(method: &[u8], target: &[u8], body: &[u8]) -> Response {
+    let reflects = method == b"POST" && target == b"/reflect";
     if !reflects {
         return response(200, Vec::new(), Vec::new());
     }
-    let Ok(wanted) = serde_json::from_slice::<Wanted>(&request.body) else {
+    let Ok(wanted) = serde_json::from_slice::<Wanted>(body) else {
         return response(400, Vec::new(), b"Invalid JSON in request body".to_vec());
     };
     let body = match wanted.body.is_empty() {

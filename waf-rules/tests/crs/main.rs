@@ -11,13 +11,14 @@
 mod backend;
 mod client;
 mod front;
+mod judge;
 mod setup;
 mod suite;
 
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -26,42 +27,24 @@ use std::{
 };
 
 use portcullis_waf::{
-    AuditRecord, Connection, EngineMode, Match, RuleSet, Transaction, TransactionOptions, Verdict,
+    Connection, EngineMode, Match, RuleSet, Transaction, TransactionOptions, Verdict,
 };
-use regex::RegexBuilder;
 
 use self::{
     front::{Heard, Request},
-    suite::{File, Output, Stage},
+    judge::{Found, Outcome, compare, crs, expected_refusal},
+    suite::{File, Stage},
 };
 
 /// Tests of the CRS. Every one is right; none is left out, and none expects
 /// anything else than its authors wrote.
 const TESTS: usize = 4966;
 
-/// Where the rules are.
-fn crs() -> Option<PathBuf> {
-    let path = std::env::var_os("PORTCULLIS_CRS");
-    if path.is_none() {
-        println!("skipped: PORTCULLIS_CRS does not say where the OWASP CRS is");
-    }
-    path.map(PathBuf::from)
-}
-
 fn rules(crs: &Path, level: u8) -> Arc<RuleSet> {
     setup::compile(crs, &setup::texts(crs, level)).unwrap_or_else(|errors| {
         errors.iter().for_each(|error| println!("{error}"));
         panic!("{} errors", errors.len());
     })
-}
-
-/// What came of one request.
-#[derive(Default)]
-struct Outcome {
-    status: u16,
-    /// Whether a client finds no head before the body, as in HTTP/0.9.
-    headless: bool,
-    record: Option<AuditRecord>,
 }
 
 #[test]
@@ -120,23 +103,21 @@ fn at_level_one_attacks_are_refused_and_what_is_clean_passes() {
     let files = suite::read(&crs.join("tests/regression/tests"));
     let (refused, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let judge = |stage: &Stage| {
-        let seen = run(&all, EngineMode::DetectionOnly, stage);
-        let detected = run(&strict, EngineMode::DetectionOnly, stage);
-        let answered = run(&strict, EngineMode::On, stage);
-        let record = detected.record?;
-        let wanted = match expected_refusal(&seen.record?, &stage.output) {
+        let (seen, _) = run(&all, EngineMode::DetectionOnly, stage);
+        let (detected, would_answer) = run(&strict, EngineMode::DetectionOnly, stage);
+        let (answered, _) = run(&strict, EngineMode::On, stage);
+        let matches = detected.matches?;
+        let wanted = match expected_refusal(&seen.matches?, &stage.output) {
             Some(status) => {
                 refused.fetch_add(1, Ordering::Relaxed);
                 status
             }
-            None if record.matches.is_empty() => {
+            None if matches.is_empty() => {
                 passed.fetch_add(1, Ordering::Relaxed);
                 detected.status
             }
             // Some rules match, of which the test says nothing: both modes agree.
-            None => record
-                .would_interrupt
-                .map_or(detected.status, |interruption| interruption.status),
+            None => would_answer.unwrap_or(detected.status),
         };
         (answered.status != wanted).then(|| format!("{} instead of {wanted}", answered.status))
     };
@@ -152,29 +133,6 @@ fn at_level_one_attacks_are_refused_and_what_is_clean_passes() {
         passed.into_inner()
     );
     assert!(wrong.is_empty(), "{}: {wrong:#?}", wrong.len());
-}
-
-/// The status that a stage has to be answered with at level 1, where it expects a
-/// rule of that level which alone reaches the threshold: 5 points of a critical
-/// rule for requests, 4 of an error for responses.
-fn expected_refusal(record: &AuditRecord, expected: &Output) -> Option<u16> {
-    let decides = |found: &Match| {
-        let most = if found.phase > 2 { 3 } else { 2 };
-        found.severity.is_some_and(|severity| severity <= most)
-            && found.tags.iter().any(|tag| tag == "paranoia-level/1")
-            && found
-                .rule
-                .is_some_and(|id| expected.log.expect_ids.contains(&id))
-    };
-    let decided = record.matches.iter().any(decides);
-    // A body that cannot be read is refused before the CRS sums up.
-    let unreadable = |found: &Match| found.rule.is_some_and(|id| id / 100 == 2000);
-    let status = if record.matches.iter().any(unreadable) {
-        400
-    } else {
-        403
-    };
-    decided.then_some(status)
 }
 
 /// Judges every test of every file on all processors; a test that is right has no problem.
@@ -209,22 +167,26 @@ fn judged(
 }
 
 fn problem_of(rules: &Arc<RuleSet>, stage: &Stage) -> Option<String> {
-    let outcome = run(rules, EngineMode::DetectionOnly, stage);
+    let (outcome, _) = run(rules, EngineMode::DetectionOnly, stage);
     compare(&outcome, &stage.output)
 }
 
-/// Sends the request of a stage through front end, engine and backend.
-fn run(rules: &Arc<RuleSet>, mode: EngineMode, stage: &Stage) -> Outcome {
+/// Sends the request of a stage through front end, engine and backend; also tells the
+/// status with which blocking would have stopped it.
+fn run(rules: &Arc<RuleSet>, mode: EngineMode, stage: &Stage) -> (Outcome, Option<u16>) {
     match front::read(&client::request(&stage.input)) {
-        Heard::Refused(status) => Outcome {
-            status,
-            ..Outcome::default()
-        },
+        Heard::Refused(status) => {
+            let outcome = Outcome {
+                status,
+                ..Outcome::default()
+            };
+            (outcome, None)
+        }
         Heard::Request(request) => exchange(rules, mode, &request),
     }
 }
 
-fn exchange(rules: &Arc<RuleSet>, mode: EngineMode, request: &Request) -> Outcome {
+fn exchange(rules: &Arc<RuleSet>, mode: EngineMode, request: &Request) -> (Outcome, Option<u16>) {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let mut options = TransactionOptions::new(mode, "aBcDeFgHiJ".into(), time);
     options.limits.max_audit_matches = 10_000;
@@ -237,10 +199,25 @@ fn exchange(rules: &Arc<RuleSet>, mode: EngineMode, request: &Request) -> Outcom
         server_port: 80,
     });
     let status = phases(&mut tx, request);
-    Outcome {
+    let record = tx.finish();
+    let outcome = Outcome {
         status,
         headless: request.protocol == "HTTP/0.9",
-        record: Some(tx.finish()),
+        matches: Some(record.matches.into_iter().map(found).collect()),
+    };
+    (outcome, record.would_interrupt.map(|stop| stop.status))
+}
+
+fn found(found: Match) -> Found {
+    Found {
+        rule: found.rule.unwrap_or_default(),
+        phase: found.phase.into(),
+        severity: found.severity.map(u64::from),
+        tags: found.tags,
+        message: found.message,
+        data: found.data,
+        file: found.file,
+        line: found.line.into(),
     }
 }
 
@@ -259,7 +236,7 @@ fn phases(tx: &mut Transaction, request: &Request) -> u16 {
     if let Verdict::Interrupt(interruption) = tx.request_body_end() {
         return interruption.status;
     }
-    let response = backend::answer(request);
+    let response = backend::answer(&request.method, &request.target, &request.body);
     tx.response_head(response.status, "HTTP/1.1");
     for (name, value) in &response.headers {
         tx.response_header(name.as_bytes(), value.as_bytes());
@@ -274,82 +251,4 @@ fn phases(tx: &mut Transaction, request: &Request) -> u16 {
         Verdict::Interrupt(interruption) => interruption.status,
         Verdict::Continue => response.status,
     }
-}
-
-/// Tells what is not as expected, if anything is not.
-fn compare(outcome: &Outcome, expected: &Output) -> Option<String> {
-    let matches = outcome
-        .record
-        .as_ref()
-        .map_or(&[][..], |record| &record.matches);
-    let ids: Vec<u64> = matches.iter().filter_map(|found| found.rule).collect();
-    let log: String = matches.iter().map(line).collect();
-    if let Some(status) = expected.status.filter(|status| *status != outcome.status) {
-        return Some(format!("status {} instead of {status}", outcome.status));
-    }
-    if expected
-        .expect_error
-        .is_some_and(|error| error != outcome.headless)
-    {
-        return Some("the client understands the answer".into());
-    }
-    if let Some(id) = expected.log.expect_ids.iter().find(|id| !ids.contains(id)) {
-        return Some(format!("{id} is not among {ids:?}"));
-    }
-    if let Some(id) = expected
-        .log
-        .no_expect_ids
-        .iter()
-        .find(|id| ids.contains(id))
-    {
-        let line = matches
-            .iter()
-            .find(|found| found.rule == Some(*id))
-            .map(line);
-        return Some(format!(
-            "{id} matched: {}",
-            line.unwrap_or_default().trim_end()
-        ));
-    }
-    // As go-ftw has it, `.` stops at a line end.
-    let found = |pattern: &String| {
-        let regex = RegexBuilder::new(pattern)
-            .build()
-            .expect("a pattern compiles");
-        regex.is_match(&log)
-    };
-    if let Some(pattern) = expected
-        .log
-        .match_regex
-        .as_ref()
-        .filter(|pattern| !found(pattern))
-    {
-        return Some(format!("the log has no {pattern:?}: {log}"));
-    }
-    if let Some(pattern) = expected
-        .log
-        .no_match_regex
-        .as_ref()
-        .filter(|pattern| found(pattern))
-    {
-        return Some(format!("the log has {pattern:?}"));
-    }
-    None
-}
-
-/// Writes a match as ModSecurity does in the log of Apache.
-fn line(found: &Match) -> String {
-    let tags: String = found
-        .tags
-        .iter()
-        .map(|tag| format!(" [tag \"{tag}\"]"))
-        .collect();
-    format!(
-        "ModSecurity: Warning. [file \"{}\"] [line \"{}\"] [id \"{}\"] [msg \"{}\"] [data \"{}\"]{tags}\n",
-        found.file,
-        found.line,
-        found.rule.unwrap_or_default(),
-        found.message,
-        found.data,
-    )
 }

@@ -4,15 +4,11 @@ use std::{fs, path::Path, sync::Arc};
 
 use portcullis_waf::{RuleError, RuleSet, RuleSource, RuleText};
 
-/// The engine's own rules: body processors and bodies that cannot be read.
+/// Settings of the engine.
 const BASE: &str = include_str!("base.conf");
 
-/// What the tests need beside `crs-setup.conf.example`: limits that their
-/// requests exceed.
-const LIMITS: &str = "SecAction \"id:900005,phase:1,pass,nolog,\
-    setvar:tx.arg_name_length=100,setvar:tx.arg_length=400,setvar:tx.total_arg_length=6400,\
-    setvar:tx.max_num_args=255,setvar:tx.max_file_size=64100,setvar:tx.combined_file_sizes=65535,\
-    setvar:tx.crs_enable_test_marker=1\"\n";
+/// What the tests need beside `crs-setup.conf.example`.
+const LIMITS: &str = include_str!("limits.conf");
 
 /// Reads word lists beside the rule files.
 struct Folder<'a>(&'a Path);
@@ -44,6 +40,7 @@ pub(crate) fn texts(crs: &Path, level: u8) -> Vec<RuleText> {
     );
     let mut texts = vec![
         text("base.conf", BASE.into()),
+        portcullis_waf::recommended(),
         text("crs-setup.conf", read(&crs.join("crs-setup.conf.example"))),
         text("level.conf", level),
     ];

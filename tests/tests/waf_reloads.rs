@@ -1,0 +1,61 @@
+//! Reloads of WAF rules leave no growth of the process.
+
+use portcullis_tests::{Gateway, raw, status_of};
+
+/// Reloads before the first look: until the allocator has what it keeps.
+const WARM_UP: u32 = 10;
+
+const RELOADS: u32 = 40;
+
+/// Bytes that are within what an allocator moves about.
+const MOST: usize = 12 << 20;
+
+fn config(number: u32) -> String {
+    format!(
+        "
+listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
+wafProfiles:
+  - name: own
+    rules:
+      - builtin: baseline
+      - inline: 'SecRule ARGS \"@rx word{number}\" \"id:1,phase:2,deny,status:409\"'
+routes:
+  - name: a
+    policies: {{waf: {{profile: own, threshold: {threshold}}}}}
+    rules: [{{backends: [{{name: one}}]}}]
+backends: [{{name: one, endpoints: [{{address: '127.0.0.1:9'}}]}}]
+",
+        threshold = 5 + number
+    )
+}
+
+fn resident(gateway: &Gateway) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid()));
+    let status = status.expect("the gateway runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok());
+    kilobytes.map_or(0, |kilobytes: usize| kilobytes << 10)
+}
+
+#[test]
+fn reloads_of_rules_leave_no_growth() {
+    let gateway = Gateway::start(&config(0));
+    let mut before = 0;
+    for number in 1..=WARM_UP + RELOADS {
+        gateway.reload(&config(number));
+        let request =
+            format!("GET /?q=word{number} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+        let answer = raw(gateway.http(), request.as_bytes());
+        assert_eq!(status_of(&answer), 409, "{answer}");
+        if number == WARM_UP {
+            before = resident(&gateway);
+        }
+    }
+    let grown = resident(&gateway).saturating_sub(before);
+    println!(
+        "{RELOADS} reloads: {} KiB more, of {} KiB",
+        grown >> 10,
+        before >> 10
+    );
+    assert!(before > 0 && grown <= MOST, "{grown} bytes");
+}
