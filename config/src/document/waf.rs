@@ -79,7 +79,7 @@ pub enum WafRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BuiltinRules {
-    /// The baseline: about 30 rules with anomaly scoring.
+    /// The baseline: about 130 rules with anomaly scoring.
     Baseline,
 }
 

@@ -60,7 +60,9 @@ impl RuleSets {
         let mut errors = Vec::new();
         for (index, rules) in profile.rules.iter().enumerate() {
             match rules {
-                WafRules::Builtin(BuiltinRules::Baseline) => texts.push(portcullis_waf::baseline()),
+                WafRules::Builtin(BuiltinRules::Baseline) => {
+                    texts.extend(portcullis_waf::baseline())
+                }
                 WafRules::Inline(text) => {
                     texts.push(RuleText {
                         name: format!("{}.rules[{index}].inline", profile.name),
