@@ -20,7 +20,6 @@ mod response;
 mod state;
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -28,6 +27,8 @@ use std::{
 
 pub(crate) use fields::Fields;
 pub(crate) use state::{Control, State};
+
+use ahash::AHashMap;
 
 use crate::{
     actions::Scope,
@@ -38,8 +39,12 @@ use crate::{
     limits::Limits,
     operators::compare::number,
     prefilter::Candidates,
+    variables::Variable,
     verdict::{EngineMode, Interruption},
 };
+
+/// Room for the variables of `TX`: as many as the CRS sets.
+const TX_VARIABLES: usize = 96;
 
 /// How a transaction runs.
 #[derive(Clone, Debug)]
@@ -94,7 +99,7 @@ pub struct Transaction {
     /// The strictest mode allowed.
     most: EngineMode,
     state: State,
-    /// Which values may match which conditions, in the phase that runs.
+    /// Which values may match which conditions, as far as rules have asked.
     candidates: Candidates,
     /// The last phase that ran.
     phase: u8,
@@ -164,7 +169,7 @@ impl Transaction {
             response_body: Vec::new(),
             response_body_truncated: false,
             response_body_visible: false,
-            tx: BTreeMap::new(),
+            tx: AHashMap::with_capacity(TX_VARIABLES),
             collections: OpenCollections::new(options.collections),
             matched_vars: Fields::default(),
             current: Arc::default(),
@@ -238,6 +243,11 @@ impl Transaction {
             matches: self.matches,
             matches_dropped: self.matches_dropped,
         }
+    }
+
+    /// Forgets what was found in the values of variables, which are others now.
+    fn forget(&mut self, variables: impl Fn(Variable) -> bool) {
+        self.candidates.forget(self.rules.plan(), variables);
     }
 
     /// Notes that something exceeded a limit; the first one counts.
