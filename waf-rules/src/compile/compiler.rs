@@ -320,6 +320,7 @@ impl Compiler<'_> {
                 operator,
                 number: None,
                 chain: 0,
+                group: None,
                 units: Vec::new(),
             }),
             capture: actions.capture,
