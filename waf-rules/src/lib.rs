@@ -21,7 +21,7 @@
 //! use std::{sync::Arc, time::SystemTime};
 //! use portcullis_waf::{EngineMode, NoFiles, RuleSet, Transaction, TransactionOptions, Verdict, baseline};
 //!
-//! let rules = RuleSet::compile(&[baseline()], &NoFiles).map_err(|errors| errors[0].to_string())?;
+//! let rules = RuleSet::compile(&baseline(), &NoFiles).map_err(|errors| errors[0].to_string())?;
 //! let options = TransactionOptions::new(EngineMode::On, "7f3a".into(), SystemTime::now());
 //! let mut tx = Transaction::begin(Arc::new(rules), options);
 //! tx.request_line(b"GET", b"/?id=1+UNION+SELECT+password+FROM+users", "HTTP/1.1");
@@ -37,6 +37,7 @@
 
 mod actions;
 mod audit;
+mod baseline;
 mod body;
 mod collections;
 mod compile;
@@ -54,8 +55,9 @@ mod variables;
 mod verdict;
 
 pub use audit::{AuditRecord, Match};
+pub use baseline::baseline;
 pub use collections::{CollectionLimits, Collections};
-pub use compile::{Change, RuleSet, baseline, recommended};
+pub use compile::{Change, RuleSet, recommended};
 pub use error::RuleError;
 pub use limits::{BodyOverLimit, Limits, UndecodableBody};
 pub use source::{NoFiles, RuleSource, RuleText};

@@ -8,7 +8,7 @@ use portcullis_waf::{AuditRecord, EngineMode, NoFiles, RuleSet, baseline};
 use support::{Request, encoded, run};
 
 fn rules() -> Arc<RuleSet> {
-    let rules = RuleSet::compile(&[baseline()], &NoFiles);
+    let rules = RuleSet::compile(&baseline(), &NoFiles);
     Arc::new(rules.unwrap_or_else(|errors| {
         panic!(
             "{}",

@@ -198,7 +198,7 @@ fn a_response_body_over_the_limit_is_refused_cut_or_skipped() {
 
 #[test]
 fn the_baseline_refuses_coded_bodies() {
-    let rules = Arc::new(RuleSet::compile(&[baseline()], &NoFiles).expect("the baseline compiles"));
+    let rules = Arc::new(RuleSet::compile(&baseline(), &NoFiles).expect("the baseline compiles"));
     let run = |coding: &str, body: &[u8]| {
         let headers = [JSON, ("Content-Encoding", coding)];
         let limits = Limits::default();

@@ -160,7 +160,7 @@ fn a_thousand_reloads_leave_no_growth() {
         use_once(&Arc::new(rules));
     });
     growth("the baseline", 30, |_| {
-        let rules = RuleSet::compile(&[baseline()], &NoFiles).expect("the rules compile");
+        let rules = RuleSet::compile(&baseline(), &NoFiles).expect("the rules compile");
         use_once(&Arc::new(rules));
     });
     let Some(crs) = crs() else { return };

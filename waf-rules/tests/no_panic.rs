@@ -29,7 +29,9 @@ static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
         name: "own.conf".into(),
         text: text.into(),
     };
-    Arc::new(RuleSet::compile(&[own, baseline()], &NoFiles).expect("the rules compile"))
+    Arc::new(
+        RuleSet::compile(&[vec![own], baseline()].concat(), &NoFiles).expect("the rules compile"),
+    )
 });
 
 fn run(

@@ -104,7 +104,7 @@ pub enum WafRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BuiltinRules {
-    /// The baseline: about 30 rules with anomaly scoring.
+    /// The baseline: about 130 rules with anomaly scoring.
     Baseline,
     /// What ModSecurity's recommended configuration has below a rule set: bodies are parsed by
     /// their content type, and those that cannot be are refused. Ids 200000 to 200007.

@@ -156,7 +156,7 @@ pub(super) fn texts(
     for (index, rules) in rules.iter().enumerate() {
         match rules {
             WafRules::Builtin(BuiltinRules::Baseline) => {
-                reading.texts.push(portcullis_waf::baseline());
+                reading.texts.extend(portcullis_waf::baseline());
             }
             WafRules::Builtin(BuiltinRules::Recommended) => {
                 reading.texts.push(portcullis_waf::recommended());

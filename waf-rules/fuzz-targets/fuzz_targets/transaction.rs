@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use portcullis_waf::{EngineMode, NoFiles, RuleSet, Transaction, TransactionOptions, baseline};
 
 static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
-    Arc::new(RuleSet::compile(&[baseline()], &NoFiles).expect("the baseline compiles"))
+    Arc::new(RuleSet::compile(&baseline(), &NoFiles).expect("the baseline compiles"))
 });
 
 fuzz_target!(|input: &[u8]| {

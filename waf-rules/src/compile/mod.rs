@@ -61,11 +61,6 @@ impl RuleSet {
         compiler::compile(texts, source)
     }
 
-    /// Returns the text of the baseline rules; the same as [`baseline`].
-    pub fn baseline_text() -> RuleText {
-        baseline()
-    }
-
     /// Counts the rules; a chain is one.
     pub fn len(&self) -> usize {
         self.phases.iter().map(Vec::len).sum()
@@ -145,17 +140,5 @@ pub fn recommended() -> RuleText {
     RuleText {
         name: "recommended.conf".into(),
         text: include_str!("../../rules/recommended.conf").into(),
-    }
-}
-
-/// Returns the text of the baseline rules, named `baseline.conf`.
-///
-/// They score attacks in `tx.inbound_anomaly_score` and deny at the end of
-/// phase 2 when it reaches `tx.inbound_anomaly_score_threshold`: 5, unless a
-/// text that is compiled before sets it with a `SecAction` in phase 1.
-pub fn baseline() -> RuleText {
-    RuleText {
-        name: "baseline.conf".into(),
-        text: include_str!("../../rules/baseline.conf").into(),
     }
 }

@@ -32,7 +32,7 @@ fn rules() -> RuleSet {
         name: "more".into(),
         text: MORE.into(),
     };
-    RuleSet::compile(&[baseline(), more], &NoFiles).unwrap()
+    RuleSet::compile(&[baseline(), vec![more]].concat(), &NoFiles).unwrap()
 }
 
 fn record(rules: &Arc<RuleSet>, query: &str, header: &str, body: &str) -> AuditRecord {

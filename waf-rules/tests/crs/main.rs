@@ -9,6 +9,7 @@
 //! without it the tests here pass and say so.
 
 mod backend;
+mod baseline;
 mod client;
 mod front;
 mod judge;
