@@ -1,8 +1,10 @@
 //! The end of compilation: late exclusions are named, jumps become positions,
 //! and rules go to their phases.
 
+use sha2::Digest;
+
 use super::{
-    PHASES, Rule, RuleSet,
+    Exclusion, PHASES, Rule, RuleSet,
     compiler::Compiler,
     draft::{Draft, Jump},
 };
@@ -13,6 +15,10 @@ use crate::{
     prefilter::Plan,
     seclang::Place,
 };
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 impl Compiler<'_> {
     /// Makes the rule set, or returns the errors.
@@ -50,12 +56,23 @@ impl Compiler<'_> {
                 rules.push(draft.rule);
             }
         }
+        // An action of a rule that was taken out itself does nothing.
+        let kept = |exclusion: &Exclusion| {
+            let rules = phases.iter().flatten();
+            exclusion.rule.is_none()
+                || rules
+                    .into_iter()
+                    .any(|rule| rule.description.id == exclusion.rule)
+        };
+        self.exclusions.retain(kept);
         let plan = Plan::of(phases.iter_mut().flatten());
         Ok(RuleSet {
             plan,
             phases,
             settings: self.settings,
             warnings: self.warnings,
+            exclusions: self.exclusions,
+            hash: hex(&self.hash.into_inner().finalize()),
         })
     }
 
@@ -70,7 +87,7 @@ impl Compiler<'_> {
             let effects = draft.rule.links.iter().flat_map(|link| &link.effects);
             let exclusions = effects.filter_map(|effect| match effect {
                 Effect::Control(control) => control.exclusion(),
-                Effect::OpenCollection(_) | Effect::SetVariable(_) => None,
+                Effect::OpenCollection(_) | Effect::SetVariable(_) | Effect::Sanitise(_) => None,
             });
             let now = (draft.rule.description.phase, index);
             for exclusion in exclusions {
@@ -112,7 +129,7 @@ impl Compiler<'_> {
             .flat_map(effects_of)
             .filter_map(|effect| match effect {
                 Effect::OpenCollection(open) => Some(open.collection()),
-                Effect::SetVariable(_) | Effect::Control(_) => None,
+                Effect::SetVariable(_) | Effect::Control(_) | Effect::Sanitise(_) => None,
             })
             .collect();
         let closed = |effect: &Effect| {

@@ -36,6 +36,7 @@ impl Transaction {
     /// when it matches, even if a later one does not.
     pub(super) fn chain_matches(&mut self, rule: &Rule) -> bool {
         self.state.matched_vars.clear();
+        self.state.link_ends.clear();
         self.state.current = rule.description.clone();
         rule.links
             .iter()
@@ -45,6 +46,7 @@ impl Transaction {
     fn link_matches(&mut self, description: &Description, link: &Link) -> bool {
         let Some(condition) = &link.condition else {
             self.effects(link);
+            self.state.link_ends.push(self.state.matched_vars.len());
             return true;
         };
         let rules = Arc::clone(&self.rules);
@@ -105,6 +107,9 @@ impl Transaction {
             }
             self.effects(link);
         }
+        if matched {
+            self.state.link_ends.push(self.state.matched_vars.len());
+        }
         matched
     }
 
@@ -117,6 +122,14 @@ impl Transaction {
 
     /// Sets `TX:0` to `TX:9`.
     fn capture(&mut self, captures: Captures) {
+        let State {
+            matched_vars,
+            captured_from,
+            ..
+        } = &mut self.state;
+        if let Some(field) = matched_vars.last() {
+            captured_from.clone_from(&field.name);
+        }
         let mut captures = captures.into_iter();
         for digit in b'0'..=b'9' {
             match captures.next() {
@@ -139,6 +152,7 @@ impl Transaction {
                     }
                 }
                 Effect::Control(control) => control.apply(&mut self.state, self.most),
+                Effect::Sanitise(sanitise) => sanitise.apply(&mut self.state),
             }
         }
     }
