@@ -195,7 +195,7 @@ pub struct Match {
     pub transformations: Vec<&'static str>,
     /// Every variable that matched, in the order of the chain.
     pub found: Vec<Found>,
-    /// Those left out of `found`, which has 16 at most.
+    /// Those left out of `found`, which has 16 at most, and 64 KiB in a whole record.
     pub found_dropped: usize,
     /// What the match added to the anomaly scores, inbound and outbound.
     pub score: i64,

@@ -274,7 +274,7 @@ fn what_was_not_inspected_is_told() {
 fn every_exclusion_of_a_rule_set_is_told() {
     let rules = compile(
         "SecRule ARGS a id:1,tag:x,msg:m\nSecRule ARGS b id:2,tag:x\nSecRule ARGS c id:3\n\
-         SecRuleRemoveById 3\nSecRuleUpdateTargetByTag x \"!ARGS:/^k/|!REQUEST_COOKIES:s\"\n\
+         SecRuleRemoveById 3\nSecRuleUpdateTargetByTag x \"!ARGS:/^k\\d/|!REQUEST_COOKIES:s\"\n\
          SecRuleUpdateTargetById 1 REQUEST_URI\nSecRuleUpdateActionById 2 pass\n\
          SecRule REQUEST_URI /y \"id:4,phase:1,pass,ctl:ruleRemoveTargetById=1;ARGS:z,ctl:auditEngine=Off\"\n\
          SecAction id:5,phase:1,allow\nSecAction \"id:6,phase:1,pass,ctl:ruleEngine=Off\"\nSecRuleRemoveById 6\n",
@@ -297,7 +297,7 @@ fn every_exclusion_of_a_rule_set_is_told() {
         [
             ("SecRuleRemoveById 3", None, 4, Some(1)),
             (
-                "SecRuleUpdateTargetByTag x \"!ARGS:/^k/|!REQUEST_COOKIES:s\"",
+                "SecRuleUpdateTargetByTag x \"!ARGS:/^k\\d/|!REQUEST_COOKIES:s\"",
                 None,
                 5,
                 Some(2)

@@ -23,7 +23,7 @@ use portcullis_config::{
     read::Origins,
     route::RouteTable,
 };
-use portcullis_waf::{EngineMode, RuleSet};
+use portcullis_waf::{EngineMode, RuleSet, SecretNames};
 
 use super::{
     CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, CompiledWaf, Live, Reads,
@@ -171,6 +171,7 @@ pub fn compile(
         return Err(problems);
     }
 
+    let secrets = Arc::new(SecretNames::new(&model.process.secrets));
     let mut limiters = HashMap::new();
     let mut rules = HashMap::new();
     for (_, rule) in model.routes.iter().flat_map(|route| &route.rules) {
@@ -188,6 +189,7 @@ pub fn compile(
                 rules: Arc::clone(rule_sets.get(name)?),
                 collections: live.collections(name),
                 mode,
+                secrets: Arc::clone(&secrets),
             })
         });
         let mut rule_limiters = Vec::new();
@@ -243,7 +245,7 @@ pub fn compile(
             .map(|made| made.authenticator)
             .collect(),
         dns,
-        rule_sets: rule_sets.into_values().collect(),
+        rule_sets,
     };
     Ok((snapshot, problems))
 }

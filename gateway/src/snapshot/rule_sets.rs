@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis_config::model::{BuiltinRules, WafProfile, WafRules};
-use portcullis_waf::{RuleSet, RuleSource, RuleText};
+use portcullis_waf::{RuleError, RuleSet, RuleSource, RuleText};
 use sha2::{Digest, Sha256};
 
 use super::reads::{ContentHash, Reads, content_hash};
@@ -57,40 +57,7 @@ impl RuleSets {
         reads: &Reads,
     ) -> Result<Arc<RuleSet>, Vec<String>> {
         let mut texts = vec![threshold(profile)];
-        let mut errors = Vec::new();
-        for (index, rules) in profile.rules.iter().enumerate() {
-            match rules {
-                WafRules::Builtin(BuiltinRules::Baseline) => texts.push(portcullis_waf::baseline()),
-                WafRules::Inline(text) => {
-                    texts.push(RuleText {
-                        name: format!("{}.rules[{index}].inline", profile.name),
-                        text: text.clone(),
-                    });
-                }
-                WafRules::File(path) => {
-                    let files = match path.is_dir() {
-                        true => reads.rule_files(path),
-                        false => Ok(vec![path.clone()]),
-                    };
-                    let files = files.unwrap_or_else(|error| {
-                        errors.push(error);
-                        Vec::new()
-                    });
-                    for path in files {
-                        match reads.read_text(&path) {
-                            Ok(text) => texts.push(RuleText {
-                                name: path.display().to_string(),
-                                text,
-                            }),
-                            Err(error) => errors.push(error),
-                        }
-                    }
-                }
-            }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        texts.extend(read_texts(&profile.name, &profile.rules, reads)?);
         let key = texts_hash(&texts);
         let mut sets = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = sets.get(&key)
@@ -132,6 +99,70 @@ impl RuleSets {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, compiled| compiled.set.strong_count() > 0);
+    }
+}
+
+/// Compiles rules that no profile has, as a person names them.
+///
+/// # Errors
+/// Every unreadable file; or every rule error, each with its place.
+pub fn compile_rules(rules: &[WafRules], reads: &Reads) -> Result<RuleSet, RuleProblems> {
+    let texts = read_texts("rules", rules, reads).map_err(RuleProblems::Unreadable)?;
+    let included = Included {
+        reads,
+        paths: RefCell::default(),
+    };
+    RuleSet::compile(&texts, &included).map_err(RuleProblems::Wrong)
+}
+
+/// Why rules were not compiled.
+#[derive(Debug)]
+pub enum RuleProblems {
+    /// Files that could not be read, each with its path.
+    Unreadable(Vec<String>),
+    /// What is wrong in them.
+    Wrong(Vec<RuleError>),
+}
+
+/// Reads rules; texts that are written in a configuration are named after `owner`.
+fn read_texts(
+    owner: &str,
+    rules: &[WafRules],
+    reads: &Reads,
+) -> Result<Vec<RuleText>, Vec<String>> {
+    let mut texts = Vec::new();
+    let mut errors = Vec::new();
+    for (index, rules) in rules.iter().enumerate() {
+        match rules {
+            WafRules::Builtin(BuiltinRules::Baseline) => texts.push(portcullis_waf::baseline()),
+            WafRules::Inline(text) => texts.push(RuleText {
+                name: format!("{owner}.rules[{index}].inline"),
+                text: text.clone(),
+            }),
+            WafRules::File(path) => {
+                let files = match path.is_dir() {
+                    true => reads.rule_files(path),
+                    false => Ok(vec![path.clone()]),
+                };
+                let files = files.unwrap_or_else(|error| {
+                    errors.push(error);
+                    Vec::new()
+                });
+                for path in files {
+                    match reads.read_text(&path) {
+                        Ok(text) => texts.push(RuleText {
+                            name: path.display().to_string(),
+                            text,
+                        }),
+                        Err(error) => errors.push(error),
+                    }
+                }
+            }
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(texts),
+        false => Err(errors),
     }
 }
 

@@ -7,7 +7,7 @@ use sha2::Sha256;
 use super::{
     Condition, Exclusion, Link, PHASES, RuleSelection, RuleSet, Settings,
     draft::{Actions, Defaults, Draft, Jump, head},
-    exclusion::{actions_text, ids_text, targets_text},
+    exclusion::{actions_text, ids_text, quoted, targets_text},
 };
 use crate::{
     actions::{Action, ControlAction, Disruptive, Effect},
@@ -142,7 +142,7 @@ impl Compiler<'_> {
                 });
             }
             DirectiveKind::RemoveByMsg(text) => {
-                let written = format!("SecRuleRemoveByMsg {:?}", text.value);
+                let written = format!("SecRuleRemoveByMsg {}", quoted(&text.value));
                 self.select(&text, RuleSelection::message, |compiler, rules| {
                     compiler.remove(&place, rules, written)
                 });
@@ -161,7 +161,7 @@ impl Compiler<'_> {
                 })
             }
             DirectiveKind::UpdateTargetByMsg(text, targets) => {
-                let written = format!("SecRuleUpdateTargetByMsg {:?}", text.value);
+                let written = format!("SecRuleUpdateTargetByMsg {}", quoted(&text.value));
                 self.select(&text, RuleSelection::message, |compiler, rules| {
                     compiler.update_targets(&place, rules, &targets, written);
                 });
@@ -534,7 +534,7 @@ impl Compiler<'_> {
             changed += 1;
         }
         if !excluded.is_empty() {
-            let written = format!("{written} {:?}", targets_text(targets));
+            let written = format!("{written} {}", quoted(&targets_text(targets)));
             self.exclusions
                 .push(Exclusion::new(written, None, place, Some(changed)));
         }
@@ -550,9 +550,9 @@ impl Compiler<'_> {
         texts: &[ActionText],
     ) {
         let written = format!(
-            "SecRuleUpdateActionById {}:{link} {:?}",
+            "SecRuleUpdateActionById {}:{link} {}",
             ids_text(&ids),
-            actions_text(texts)
+            quoted(&actions_text(texts))
         );
         let rules = RuleSelection::Ids(ids);
         let actions = self.actions(texts);

@@ -42,6 +42,11 @@ impl Exclusion {
     }
 }
 
+/// A word in double quotes, in which only these need a backslash.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\\\""))
+}
+
 pub(super) fn ids_text(ids: &[IdRange]) -> String {
     let one = |range: &IdRange| match range.start() == range.end() {
         true => range.start().to_string(),

@@ -111,6 +111,8 @@ pub struct Transaction {
     relevant: bool,
     matches: Vec<Match>,
     matches_dropped: usize,
+    /// Bytes of the variables told so far.
+    found_bytes: usize,
     /// Anomaly scores up to the match that was recorded last.
     recorded_score: i64,
     /// The values of secrets, and the phase in which they were looked up.
@@ -203,6 +205,7 @@ impl Transaction {
             relevant: false,
             matches: Vec::new(),
             matches_dropped: 0,
+            found_bytes: 0,
             recorded_score: 0,
             secret_values: Default::default(),
             secret_in_body: None,

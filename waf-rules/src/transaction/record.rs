@@ -19,6 +19,9 @@ use crate::{
 /// Variables of one match that are told.
 const MAX_FOUND: usize = 16;
 
+/// Bytes of the variables that a record tells; of matches behind them only the last one.
+const MAX_FOUND_BYTES: usize = 64 << 10;
+
 /// Bytes of a value that are looked at for names of secrets, and of which some are told.
 const LOOKED_AT: usize = 1024;
 
@@ -58,7 +61,14 @@ impl Transaction {
         let most = self.state.limits.max_audit_value_bytes;
         self.look_up_secrets();
         self.body_secrecy();
-        let found = self.found();
+        let found = match self.found_bytes < MAX_FOUND_BYTES {
+            true => self.found(),
+            false => Vec::new(),
+        };
+        let sizes = found
+            .iter()
+            .map(|found| found.variable.len() + found.value.len());
+        self.found_bytes += sizes.sum::<usize>();
         let found_dropped = self.state.matched_vars.len().saturating_sub(found.len());
         let last = self.state.matched_vars.last();
         let (variable, value) = match last {
