@@ -160,15 +160,17 @@ impl Paths {
                     query: query.clone(),
                     rule: Arc::clone(rule),
                 };
+                // Most paths have one rule, and there may be many paths.
+                let one = || Vec::with_capacity(1);
                 match path {
                     PathMatch::Exact(path) => {
-                        self.exact.entry(path.clone()).or_default().push(candidate)
+                        let known = self.exact.entry(path.clone());
+                        known.or_insert_with(one).push(candidate);
                     }
-                    PathMatch::Prefix(prefix) => self
-                        .prefix
-                        .entry(prefix.clone())
-                        .or_default()
-                        .push(candidate),
+                    PathMatch::Prefix(prefix) => {
+                        let known = self.prefix.entry(prefix.clone());
+                        known.or_insert_with(one).push(candidate);
+                    }
                     PathMatch::Regex(regex) => self.regex.push((regex.clone(), candidate)),
                 }
             }

@@ -1,6 +1,6 @@
 //! Matches that stand twice, so that a rule never gets a request.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::report::Report;
 use crate::model::{HostPattern, Match};
@@ -8,7 +8,7 @@ use crate::model::{HostPattern, Match};
 /// The matches so far, by host and condition.
 #[derive(Default)]
 pub(super) struct Repeats {
-    seen: BTreeMap<(Option<HostPattern>, String), Vec<Seen>>,
+    seen: HashMap<(Option<HostPattern>, String), Vec<Seen>>,
 }
 
 /// A match and whose it is.
@@ -70,12 +70,17 @@ impl Repeats {
 
 /// A condition as text; the order of its headers, cookies and parameters does not matter.
 fn text_of(wanted: &Match) -> String {
-    let headers = sorted(&wanted.headers);
-    let (cookies, query) = (sorted(&wanted.cookies), sorted(&wanted.query));
-    format!(
-        "{:?} {:?} {headers:?} {cookies:?} {query:?}",
-        wanted.path, wanted.method
-    )
+    let mut text = format!("{:?} {:?}", wanted.path, wanted.method);
+    // Few rules have any.
+    for conditions in [
+        sorted(&wanted.headers),
+        sorted(&wanted.cookies),
+        sorted(&wanted.query),
+    ] {
+        text.push(' ');
+        text.extend(conditions);
+    }
+    text
 }
 
 fn sorted(conditions: &[impl std::fmt::Debug]) -> Vec<String> {

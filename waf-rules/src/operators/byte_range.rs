@@ -1,6 +1,6 @@
 //! `@validateByteRange`.
 
-use crate::error::Complaint;
+use crate::{error::Complaint, prefilter::ByteSet};
 
 /// The bytes that are allowed.
 #[derive(Clone, Debug)]
@@ -28,6 +28,11 @@ impl ByteRange {
             }
         }
         Ok(range)
+    }
+
+    /// The bytes that are not allowed.
+    pub(super) fn others(&self) -> ByteSet {
+        ByteSet::from_fn(|byte| !self.allowed[usize::from(byte)])
     }
 
     /// Tells whether every byte is allowed.

@@ -18,8 +18,12 @@ use self::{
     byte_range::ByteRange, compare::Comparison, find::find, ip_match::IpMatch, pm::Pm, rx::Rx,
 };
 use crate::{
-    error::Complaint, inject::is_html_injection, prefilter::is_rare, source::RuleSource,
-    transaction::State, variables::Expansion,
+    error::Complaint,
+    inject::is_html_injection,
+    prefilter::{ByteSet, Need, is_rare},
+    source::RuleSource,
+    transaction::State,
+    variables::Expansion,
 };
 
 /// An operator with its argument.
@@ -184,6 +188,33 @@ impl Operator {
             | Self::ValidateUtf8Encoding
             | Self::Within(_) => None,
         }
+    }
+
+    /// What every value that matches has, for operators without literals.
+    pub(crate) fn need(&self) -> Option<Need> {
+        let need = match self {
+            Self::Rx(rx) => rx.need(),
+            Self::BeginsWith(text)
+            | Self::Contains(text)
+            | Self::ContainsWord(text)
+            | Self::EndsWith(text)
+            | Self::StrEq(text) => Need::text(text.literal()?),
+            // One word is none, whatever it says.
+            Self::DetectSqli => Need::one_of(ByteSet::from_fn(|byte| {
+                !byte.is_ascii_alphabetic() && byte != b'_'
+            })),
+            Self::ValidateByteRange(range) => Need::one_of(range.others()),
+            Self::ValidateUrlEncoding => Need::one_of(ByteSet::of(b"%")),
+            Self::ValidateUtf8Encoding => Need::one_of(ByteSet::from_fn(|byte| !byte.is_ascii())),
+            Self::Compare(..)
+            | Self::DetectXss
+            | Self::IpMatch(_)
+            | Self::NoMatch
+            | Self::Pm(_)
+            | Self::UnconditionalMatch
+            | Self::Within(_) => return None,
+        };
+        need.is_useful().then_some(need)
     }
 
     /// Asks the operator about a value; `capture` tells whether its finds matter.

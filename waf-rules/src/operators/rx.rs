@@ -9,7 +9,7 @@ use regex_syntax::ParserBuilder;
 use super::{Captures, dialect::translate};
 use crate::{
     error::Complaint,
-    prefilter::required,
+    prefilter::{Need, required},
     variables::{Expansion, reason},
 };
 
@@ -30,6 +30,7 @@ const MAX_GROUPS: usize = 10;
 pub(crate) struct Rx {
     regex: Regex,
     literals: Option<Vec<Vec<u8>>>,
+    need: Need,
 }
 
 impl Rx {
@@ -53,6 +54,7 @@ impl Rx {
             .map(|regex| Self {
                 regex,
                 literals: required(&hir),
+                need: Need::of(&hir),
             })
             .map_err(|error| complaint(reason(&error)))
     }
@@ -60,6 +62,11 @@ impl Rx {
     /// Literals of which every match has one.
     pub(super) fn literals(&self) -> Option<Vec<Vec<u8>>> {
         self.literals.clone()
+    }
+
+    /// What every match has.
+    pub(super) fn need(&self) -> Need {
+        self.need
     }
 
     /// Looks for a match; groups are only computed when one is found.

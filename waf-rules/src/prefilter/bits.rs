@@ -16,9 +16,11 @@ impl Bits {
         }
     }
 
-    /// Adds an empty set.
-    pub(crate) fn push(&mut self) {
+    /// Adds an empty set, and returns its number.
+    pub(crate) fn push(&mut self) -> u32 {
+        let number = self.words.len() / self.stride.max(1);
         self.words.resize(self.words.len() + self.stride, 0);
+        number as u32
     }
 
     /// Adds a number to the set that was pushed last.

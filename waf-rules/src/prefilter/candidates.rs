@@ -2,22 +2,22 @@
 
 use std::borrow::Cow;
 
-use super::{Bits, Looked, Plan, Seen};
+use super::{Bits, ByteSet, Looked, Outputs, Plan, Seen};
 use crate::{
     transaction::State,
-    transformations::{Classes, Transformation},
-    variables::visit,
+    transformations::Classes,
+    variables::{Variable, visit},
 };
 
-/// Bytes of one transformed value that are kept for the next rule with its chain.
-const MAX_KEPT_VALUE: usize = 8 << 10;
+/// What reading one value costs besides its length.
+pub(crate) const COST_OF_A_VALUE: u64 = 16;
 
 /// What was found so far, by unit.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     units: Vec<Slot>,
     seen: Seen,
-    /// Bytes of transformed values that are kept.
+    /// Bytes of outputs that are kept.
     kept: usize,
 }
 
@@ -26,31 +26,54 @@ enum Slot {
     /// Not looked at yet.
     #[default]
     Unknown,
+    /// Looked at as they are.
+    Plain(Box<Plain>),
     /// The chain changes none of the values, but for letters.
     AsTheyAre,
-    Known(Box<Values>),
+    Changed(Box<Changed>),
 }
 
-/// The values of a unit.
+/// The values of a variable as they are.
 #[derive(Debug)]
-pub(crate) struct Values {
-    /// Classes of each value before the chain.
+struct Plain {
+    /// Classes of each value.
     classes: Vec<Classes>,
     all_classes: Classes,
     /// Conditions of each value, and of all of them behind the last.
     bits: Bits,
-    /// Values that the chain changes, where they are kept. Empty where there is no chain.
-    changed: Vec<Option<Box<[u8]>>>,
+    /// What chains make of them.
+    outputs: Outputs,
+}
+
+/// The values that a chain changes; mostly these are few.
+#[derive(Debug)]
+struct Changed {
+    /// Where each of them stands among all values, and the number of its output.
+    outputs: Vec<(u32, u32)>,
+    /// Conditions of all values of the unit, as one set.
+    all: Bits,
+}
+
+/// The values of a unit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Values<'c> {
+    plain: &'c Plain,
+    changed: Option<&'c Changed>,
 }
 
 impl Candidates {
-    /// Forgets everything: the values are others in the next phase.
-    pub(crate) fn clear(&mut self) {
-        self.units.clear();
-        self.kept = 0;
+    /// Forgets the values of some variables, which are others now.
+    pub(crate) fn forget(&mut self, plan: &Plan, variables: impl Fn(Variable) -> bool) {
+        for (slot, unit) in self.units.iter_mut().zip(plan.units()) {
+            if variables(unit.variable)
+                && let Slot::Plain(plain) = std::mem::take(slot)
+            {
+                self.kept -= plain.outputs.kept();
+            }
+        }
     }
 
-    /// Looks at the values of a unit, and tells how many bytes that took.
+    /// Looks at the values of a unit, and tells how much work that took.
     pub(crate) fn look(&mut self, plan: &Plan, state: &State, number: u32) -> u64 {
         if self.units.is_empty() {
             self.units.resize_with(plan.units().len(), Slot::default);
@@ -61,7 +84,7 @@ impl Candidates {
         let unit = plan.units()[number as usize];
         let mut work = 0;
         let slot = if unit.base == number {
-            Slot::Known(Box::new(self.as_they_are(plan, state, number, &mut work)))
+            Slot::Plain(Box::new(self.plain(plan, state, number, &mut work)))
         } else {
             work += self.look(plan, state, unit.base);
             self.changed(plan, state, number, &mut work)
@@ -70,59 +93,68 @@ impl Candidates {
         work
     }
 
-    fn as_they_are(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Values {
-        let mut values = Values::new(plan);
+    fn plain(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Plain {
+        let mut plain = Plain {
+            classes: Vec::new(),
+            all_classes: Classes::default(),
+            bits: Bits::new(plan.conditions()),
+            outputs: Outputs::new(plan),
+        };
         let variable = plan.units()[number as usize].variable;
         visit(state, variable, &mut |_, value| {
-            *work += value.len() as u64;
-            let classes = Classes::of(&value);
-            let bits = &mut values.bits;
+            *work += value.len() as u64 + COST_OF_A_VALUE;
+            let bytes = ByteSet::of(&value);
+            let classes = Classes::of(bytes);
+            let bits = &mut plain.bits;
             bits.push();
-            plan.find(&value, &mut self.seen, |condition| bits.insert(condition));
-            values.classes.push(classes);
-            values.all_classes = values.all_classes.and(classes);
+            plan.find(&value, bytes, &mut self.seen, |condition| {
+                bits.insert(condition)
+            });
+            plain.classes.push(classes);
+            plain.all_classes = plain.all_classes.and(classes);
         });
-        values.bits.push_union();
-        values
+        plain.bits.push_union();
+        plain
     }
 
     fn changed(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Slot {
         let unit = plan.units()[number as usize];
         let chain = plan.chain(unit.chain);
         let touches = chain.touches.without(Classes::CASE);
-        let Slot::Known(base) = &self.units[unit.base as usize] else {
+        let Slot::Plain(plain) = &mut self.units[unit.base as usize] else {
             return Slot::AsTheyAre;
         };
-        if !base.all_classes.meets(touches) {
+        if !plain.all_classes.meets(touches) {
             return Slot::AsTheyAre;
         }
-        let mut values = Values::new(plan);
-        let (mut at, mut kept) = (0, self.kept);
-        let seen = &mut self.seen;
+        let mut outputs = Vec::new();
+        let mut all = Bits::new(plan.conditions());
+        all.push();
+        // Too many rather than too few: also of those that are others now.
+        all.insert_all(plain.bits.get(plain.classes.len()));
+        let (mut at, seen) = (0, &mut self.seen);
+        let others = self.kept - plain.outputs.kept();
         visit(state, unit.variable, &mut |_, value| {
-            let classes = base.classes[at];
-            values.bits.push();
-            let mut changed = None;
-            if classes.meets(touches) {
-                *work += (value.len() * (chain.transformations.len() + 1)) as u64;
-                let output = apply(&chain.transformations, value);
-                let bits = &mut values.bits;
-                plan.find(&output, seen, |condition| bits.insert(condition));
-                let room = kept + output.len() <= state.limits.max_kept_bytes;
-                if room && output.len() <= MAX_KEPT_VALUE {
-                    kept += output.len();
-                    changed = Some(output.into_owned().into_boxed_slice());
-                }
-            } else {
-                values.bits.insert_all(base.bits.get(at));
-            }
-            values.classes.push(classes);
-            values.changed.push(changed);
+            let here = at;
             at += 1;
+            let classes = plain.classes[here];
+            if !classes.meets(touches) {
+                return;
+            }
+            *work += (value.len() * (chain.len() + 1)) as u64 + COST_OF_A_VALUE;
+            let output = chain.apply(classes, Cow::Borrowed(&value));
+            if output.eq_ignore_ascii_case(&value) {
+                return;
+            }
+            let kept = others + plain.outputs.kept();
+            let room = state.limits.max_kept_bytes.saturating_sub(kept);
+            let number = plain.outputs.add(here, &output, room, plan, seen);
+            all.insert_all(plain.outputs.conditions(number));
+            // A transaction has fewer values than that.
+            outputs.push((here as u32, number));
         });
-        self.kept = kept;
-        values.bits.push_union();
-        Slot::Known(Box::new(values))
+        self.kept = others + plain.outputs.kept();
+        Slot::Changed(Box::new(Changed { outputs, all }))
     }
 
     /// Whether any value of a target may match a condition; looks at them first.
@@ -143,63 +175,73 @@ impl Candidates {
     }
 
     /// The values of a unit that was looked at.
-    pub(crate) fn values(&self, plan: &Plan, number: u32) -> Option<&Values> {
-        match self.units.get(number as usize)? {
-            Slot::Known(values) => Some(values),
-            Slot::AsTheyAre => {
-                let base = plan.units()[number as usize].base;
-                match self.units.get(base as usize)? {
-                    Slot::Known(values) => Some(values),
-                    Slot::AsTheyAre | Slot::Unknown => None,
-                }
+    pub(crate) fn values(&self, plan: &Plan, number: u32) -> Option<Values<'_>> {
+        let changed = match self.units.get(number as usize)? {
+            Slot::Unknown => return None,
+            Slot::Plain(plain) => {
+                return Some(Values {
+                    plain,
+                    changed: None,
+                });
             }
-            Slot::Unknown => None,
+            Slot::AsTheyAre => None,
+            Slot::Changed(changed) => Some(&**changed),
+        };
+        let base = plan.units()[number as usize].base;
+        match self.units.get(base as usize)? {
+            Slot::Plain(plain) => Some(Values { plain, changed }),
+            _ => None,
         }
     }
 }
 
-impl Values {
-    fn new(plan: &Plan) -> Self {
-        Self {
-            classes: Vec::new(),
-            all_classes: Classes::default(),
-            bits: Bits::new(plan.conditions()),
-            changed: Vec::new(),
+impl<'c> Values<'c> {
+    /// Whether any of the values may match a condition.
+    pub(crate) fn any_may_match(self, condition: u32) -> bool {
+        match self.changed {
+            None => self.plain.bits.has(self.plain.classes.len(), condition),
+            Some(changed) => changed.all.has(0, condition),
         }
     }
 
-    /// Whether any of the values may match a condition.
-    pub(crate) fn any_may_match(&self, condition: u32) -> bool {
-        self.bits.has(self.classes.len(), condition)
+    /// Whether a value may match a condition.
+    pub(crate) fn may_match(self, at: usize, condition: u32) -> bool {
+        match self.output(at) {
+            None => self.plain.bits.has(at, condition),
+            Some(number) => self.plain.outputs.may_match(number, condition),
+        }
     }
 
-    /// Whether a value may match a condition.
-    pub(crate) fn may_match(&self, at: usize, condition: u32) -> bool {
-        self.bits.has(at, condition)
+    /// The number of the output that a value has become.
+    fn output(self, at: usize) -> Option<u32> {
+        let outputs = &self.changed?.outputs;
+        let index = outputs.binary_search_by_key(&(at as u32), |(at, _)| *at);
+        index.ok().map(|index| outputs[index].1)
     }
 
     /// A value as a chain makes it, and how many bytes were read for that.
     pub(crate) fn transformed<'a>(
-        &'a self,
+        self,
         at: usize,
         plan: &Plan,
         chain: u32,
         value: Cow<'a, [u8]>,
-    ) -> (Cow<'a, [u8]>, u64) {
-        if let Some(Some(kept)) = self.changed.get(at) {
-            return (Cow::Borrowed(kept), 0);
+    ) -> (Cow<'a, [u8]>, u64)
+    where
+        'c: 'a,
+    {
+        if let Some(number) = self.output(at)
+            && let Some(output) = self.plain.outputs.get(number)
+        {
+            return (Cow::Borrowed(output), 0);
         }
         let chain = plan.chain(chain);
-        match self.classes.get(at) {
-            Some(classes) if !classes.meets(chain.touches) => (value, 0),
-            _ => {
-                let cost = (value.len() * chain.transformations.len()) as u64;
-                (apply(&chain.transformations, value), cost)
-            }
+        let classes = self.plain.classes.get(at).copied();
+        let classes = classes.unwrap_or(Classes::ALL);
+        if !classes.meets(chain.touches) {
+            return (value, 0);
         }
+        let cost = (value.len() * chain.len()) as u64;
+        (chain.apply(classes, value), cost)
     }
-}
-
-fn apply<'a>(chain: &[Transformation], value: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
-    chain.iter().fold(value, |value, each| each.apply(value))
 }

@@ -12,16 +12,21 @@
 //!
 //! Rules run in their order all the same, so chains, `setvar` and jumps are exact: a
 //! condition that cannot match is only known to be one sooner. What a literal says is
-//! said without regard to case, since most chains lower it.
+//! said without regard to case, since most chains lower it. A condition without literals
+//! has needs, if it can: a length, and bytes of which a value must have one.
 
 mod bits;
 mod candidates;
 mod literals;
+mod needs;
+mod outputs;
 mod plan;
 
 use bits::Bits;
-pub(crate) use candidates::{Candidates, Values};
+pub(crate) use candidates::{COST_OF_A_VALUE, Candidates, Values};
 pub(crate) use literals::{is_rare, required};
+pub(crate) use needs::{ByteSet, Need};
+use outputs::Outputs;
 use plan::Seen;
 pub(crate) use plan::{Looked, Plan};
 

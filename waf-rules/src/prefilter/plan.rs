@@ -1,9 +1,10 @@
 //! What is known of all conditions of a rule set together.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
+use super::{ByteSet, Need};
 use crate::{
     compile::{Condition, Rule},
     transformations::{Classes, Transformation},
@@ -13,18 +14,42 @@ use crate::{
 /// A chain of transformations, interned.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    pub(crate) transformations: Vec<Transformation>,
+    /// Its transformations, and what a value must have to be changed by each.
+    steps: Vec<(Transformation, Classes)>,
     /// What a value must have to be changed by it.
     pub(crate) touches: Classes,
 }
 
 impl Chain {
     fn new(transformations: &[Transformation]) -> Self {
-        let touches = transformations.iter().map(|each| each.touches());
+        let steps = transformations.iter().map(|each| (*each, each.touches()));
+        let steps: Vec<_> = steps.collect();
+        let touches = steps.iter().map(|(_, touches)| *touches);
         Self {
-            transformations: transformations.to_vec(),
             touches: touches.fold(Classes::default(), Classes::and),
+            steps,
         }
+    }
+
+    /// How many transformations there are.
+    pub(crate) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Applies it to a value of these classes. Steps that cannot change it are left out;
+    /// when one has, its classes are others.
+    pub(crate) fn apply<'a>(&self, classes: Classes, mut value: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+        let mut is_other = false;
+        for (transformation, touches) in &self.steps {
+            if !is_other && !classes.meets(*touches) {
+                continue;
+            }
+            if let Some(output) = transformation.changed(&value) {
+                value = Cow::Owned(output);
+                is_other = true;
+            }
+        }
+        value
     }
 }
 
@@ -52,7 +77,9 @@ pub(crate) struct Plan {
     automaton: Option<AhoCorasick>,
     /// The conditions of each literal.
     owners: Vec<Vec<u32>>,
-    /// Conditions with literals.
+    /// What conditions without literals need.
+    needs: Vec<(Need, Vec<u32>)>,
+    /// Conditions with literals or needs.
     conditions: u32,
     chains: Vec<Chain>,
     units: Vec<Unit>,
@@ -91,6 +118,7 @@ struct Draft {
     chains: HashMap<Vec<Transformation>, u32>,
     units: HashMap<(Variable, u32), u32>,
     literals: HashMap<Vec<u8>, Vec<u32>>,
+    needs: HashMap<Need, Vec<u32>>,
 }
 
 impl Plan {
@@ -109,7 +137,7 @@ impl Plan {
         draft.finish()
     }
 
-    /// How many conditions have literals.
+    /// How many conditions have literals or needs.
     pub(crate) fn conditions(&self) -> usize {
         self.conditions as usize
     }
@@ -124,8 +152,20 @@ impl Plan {
         &self.units
     }
 
-    /// Tells of each condition that has a literal in the value, perhaps more than once.
-    pub(crate) fn find(&self, value: &[u8], seen: &mut Seen, mut told: impl FnMut(u32)) {
+    /// Tells of each condition that has a literal in the value, perhaps more than once, or
+    /// whose needs it meets; `bytes` are those of the value.
+    pub(crate) fn find(
+        &self,
+        value: &[u8],
+        bytes: ByteSet,
+        seen: &mut Seen,
+        mut told: impl FnMut(u32),
+    ) {
+        for (need, owners) in &self.needs {
+            if need.is_met(value.len(), bytes) {
+                owners.iter().for_each(|&condition| told(condition));
+            }
+        }
         let Some(automaton) = &self.automaton else {
             return;
         };
@@ -142,17 +182,18 @@ impl Plan {
 
 impl Draft {
     fn add(&mut self, condition: &mut Condition, variables: impl Iterator<Item = Variable>) {
-        let literals = match condition.negated {
-            false => condition.operator.literals(),
-            true => None,
-        };
-        if let Some(literals) = literals {
+        if !condition.negated {
             let number = self.plan.conditions;
-            self.plan.conditions += 1;
-            condition.number = Some(number);
-            for literal in literals {
-                self.literals.entry(literal).or_default().push(number);
+            if let Some(literals) = condition.operator.literals() {
+                condition.number = Some(number);
+                for literal in literals {
+                    self.literals.entry(literal).or_default().push(number);
+                }
+            } else if let Some(need) = condition.operator.need() {
+                condition.number = Some(number);
+                self.needs.entry(need).or_default().push(number);
             }
+            self.plan.conditions += u32::from(condition.number.is_some());
         }
         let chain = self.chain(&condition.transformations);
         condition.chain = chain;
@@ -213,6 +254,7 @@ impl Draft {
             Ok(automaton) => {
                 self.plan.automaton = Some(automaton);
                 self.plan.owners = owners;
+                self.plan.needs = self.needs.into_iter().collect();
             }
             Err(_) => self.plan.conditions = 0,
         }

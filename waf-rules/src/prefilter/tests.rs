@@ -17,6 +17,14 @@ SecRule ARGS "@streq passwd" "id:5,phase:2,pass,t:none,t:cmdLine"
 SecRule ARGS "@beginsWith etc/" "id:6,phase:2,pass,t:none,t:normalizePath,multiMatch"
 SecRule TX:a "@eq 1" "id:7,phase:2,pass"
 SecRule ARGS "@endsWith SHADOW" "id:8,phase:2,pass,t:none,t:uppercase"
+SecRule ARGS|ARGS_NAMES|REQUEST_HEADERS "@validateByteRange 32-36,38-126" "id:9,phase:1,pass"
+SecRule ARGS|REQUEST_BODY "@validateUtf8Encoding" "id:10,phase:2,pass,t:none,t:urlDecodeUni"
+SecRule ARGS|ARGS_POST|REQUEST_BODY "@detectSQLi" "id:11,phase:2,pass,t:none,t:urlDecodeUni,t:removeWhitespace"
+SecRule ARGS_NAMES|ARGS|REQUEST_HEADERS:X-Test "@rx [;<\\(][a-z]+" "id:12,phase:1,pass,t:none,t:jsDecode,t:lowercase"
+SecRule ARGS_NAMES|ARGS|REQUEST_HEADERS:X-Test "@rx [;<\\(][a-z]+" "id:13,phase:3,pass,t:none,t:jsDecode,t:lowercase"
+SecRule ARGS "@validateUrlEncoding" "id:14,phase:2,pass,t:none,t:base64Decode,multiMatch"
+SecRule ARGS "@gt 3" "id:15,phase:2,pass,t:none,t:length"
+SecRule RESPONSE_HEADERS|REQUEST_HEADERS "@contains select" "id:16,phase:3,pass,t:none,t:compressWhitespace"
 "#;
 
 fn rules() -> RuleSet {
@@ -27,7 +35,7 @@ fn rules() -> RuleSet {
     RuleSet::compile(&[baseline(), more], &NoFiles).unwrap()
 }
 
-fn record(rules: &Arc<RuleSet>, query: &str, header: &str) -> AuditRecord {
+fn record(rules: &Arc<RuleSet>, query: &str, header: &str, body: &str) -> AuditRecord {
     let options = TransactionOptions::new(
         EngineMode::DetectionOnly,
         "1".into(),
@@ -37,8 +45,16 @@ fn record(rules: &Arc<RuleSet>, query: &str, header: &str) -> AuditRecord {
     transaction.request_line(b"GET", format!("/?{query}").as_bytes(), "HTTP/1.1");
     transaction.request_header(b"Host", b"shop.example");
     transaction.request_header(b"X-Test", header.as_bytes());
+    if !body.is_empty() {
+        let form = b"application/x-www-form-urlencoded";
+        transaction.request_header(b"Content-Type", form);
+    }
     let _ = transaction.request_headers_end();
+    transaction.request_body(body.as_bytes());
     let _ = transaction.request_body_end();
+    transaction.response_head(200, "HTTP/1.1");
+    transaction.response_header(b"X-Test", header.as_bytes());
+    let _ = transaction.response_headers_end();
     transaction.finish()
 }
 
@@ -47,7 +63,8 @@ proptest::proptest! {
     #[test]
     fn what_matches_is_the_same(
         query in "(a|free|x)=((UNION|union|/\\*x\\*/|%20|\\+|select|<script|&lt;script|\\\\u003cscript|javascript:|harmless|p'asswd|PASSWD|etc/\\./|./etc/|shadow|' or 1=1|%00|\\.\\./|[a-z0-9%])){0,5}(&(b|union select)=((alert\\(1\\)|<svg onload|[a-z ;'\"])){0,4}){0,2}",
-        header in "((union|unite|select| |/\\*\\*/|[a-z])){0,5}",
+        header in "((union|unite|select| |/\\*\\*/|;ls|[a-z])){0,5}",
+        body in "(|(a|c)=((UNION|\\+|select|%3Cscript|\\\\x3b|harmless|%ff|JTI3|[a-z0-9;()'])){0,6})",
     ) {
         thread_local! {
             static BOTH: (Arc<RuleSet>, Arc<RuleSet>) = {
@@ -57,7 +74,7 @@ proptest::proptest! {
             };
         }
         let (with, without) = BOTH.with(|(with, without)| {
-            (record(with, &query, &header), record(without, &query, &header))
+            (record(with, &query, &header, &body), record(without, &query, &header, &body))
         });
         proptest::prop_assert_eq!(with, without);
     }

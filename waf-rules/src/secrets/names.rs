@@ -19,14 +19,14 @@ const ANYWHERE: &[&str] = &[
     "secret",
     "sessid",
     "sessionid",
+    "sessionkey",
     "signature",
     "token",
 ];
 
 /// A name that has one of these as a word is of a secret. As parts of words they are common.
 const WORDS: &[&str] = &[
-    "auth", "cookie", "cvc", "cvv", "jwt", "otp", "pass", "pin", "pw", "pwd", "session", "sid",
-    "sig", "totp",
+    "auth", "cookie", "cvc", "cvv", "jwt", "otp", "pass", "pin", "pw", "pwd", "sid", "sig", "totp",
 ];
 
 /// How the names in [`ANYWHERE`] and [`WORDS`] stand in a text that nobody took apart.
@@ -103,6 +103,8 @@ impl SecretNames {
         NAMES.is_match(&letters)
             || self.more.iter().any(|part| letters.contains(part))
             || words(name).any(is_known)
+            // As a part of other names it is common: `session.gc_maxlifetime`.
+            || letters == "session"
     }
 
     /// Tells whether a text that nobody took apart may hold one of the names.
@@ -167,6 +169,8 @@ mod tests {
             "pin2",
             "PHPSESSID",
             "sid",
+            "session",
+            "session_key",
         ] {
             assert!(names.has(name.as_bytes()), "{name}");
         }
@@ -179,6 +183,7 @@ mod tests {
             "Content-Type",
             "User-Agent",
             "inside",
+            "session.referer_check",
             "",
         ] {
             assert!(!names.has(name.as_bytes()), "{name}");

@@ -15,14 +15,11 @@ use crate::{
     actions::Effect,
     compile::{Condition, Description, Link, Rule},
     operators::Captures,
-    prefilter::{Candidates, Looked, Plan, Values},
-    variables::{Target, TargetPattern, Variable, visit},
+    prefilter::{COST_OF_A_VALUE, Candidates, Looked, Plan, Values},
+    variables::{Target, TargetPattern, Variable, visit_target},
 };
 
 const TOO_MUCH_WORK: &str = "the request asks for too much work";
-
-/// What reading one value costs besides its length.
-const COST_OF_A_VALUE: u64 = 16;
 
 /// One value that matched.
 struct Found {
@@ -34,23 +31,21 @@ struct Found {
 impl Transaction {
     /// Tells whether every link of a rule matches. The effects of a link happen
     /// when it matches, even if a later one does not.
-    pub(super) fn chain_matches(&mut self, rule: &Rule) -> bool {
+    pub(super) fn chain_matches(&mut self, plan: &Plan, rule: &Rule) -> bool {
         self.state.matched_vars.clear();
         self.state.link_ends.clear();
-        self.state.current = rule.description.clone();
         rule.links
             .iter()
-            .all(|link| self.link_matches(&rule.description, link))
+            .all(|link| self.link_matches(plan, &rule.description, link))
     }
 
-    fn link_matches(&mut self, description: &Description, link: &Link) -> bool {
+    fn link_matches(&mut self, plan: &Plan, description: &Arc<Description>, link: &Link) -> bool {
         let Some(condition) = &link.condition else {
+            self.state.current = Arc::clone(description);
             self.effects(link);
             self.state.link_ends.push(self.state.matched_vars.len());
             return true;
         };
-        let rules = Arc::clone(&self.rules);
-        let plan = rules.plan();
         let mut work = self.work;
         let mut asked = false;
         for (target, looked) in link.targets.iter().zip(&condition.units) {
@@ -60,11 +55,8 @@ impl Transaction {
                     let candidates = &mut self.candidates;
                     candidates.may_match(plan, &self.state, looked, number, &mut work)
                 }
-                (Some(looked), None) => {
-                    work += self.candidates.look(plan, &self.state, looked.last);
-                    true
-                }
-                (None, _) => true,
+                // Every value is asked about: there is nothing to find out before.
+                (Some(_), None) | (None, _) => true,
             };
         }
         self.work = work;
@@ -76,13 +68,14 @@ impl Transaction {
         if !asked && !link.targets.is_empty() {
             return false;
         }
+        self.state.current = Arc::clone(description);
         let mut search = Search {
             state: &self.state,
             plan,
             candidates: &self.candidates,
             link,
             condition,
-            removed: self.removed_targets(description),
+            description,
             work,
             found: Vec::new(),
         };
@@ -111,13 +104,6 @@ impl Transaction {
             self.state.link_ends.push(self.state.matched_vars.len());
         }
         matched
-    }
-
-    fn removed_targets(&self, description: &Description) -> Vec<TargetPattern> {
-        let all = self.state.control.removed_targets.iter();
-        all.filter(|removed| removed.0.covers(description))
-            .map(|removed| removed.1.clone())
-            .collect()
     }
 
     /// Sets `TX:0` to `TX:9`.
@@ -165,8 +151,7 @@ struct Search<'a> {
     candidates: &'a Candidates,
     link: &'a Link,
     condition: &'a Condition,
-    /// Taken away by `ctl`.
-    removed: Vec<TargetPattern>,
+    description: &'a Description,
     work: u64,
     found: Vec<Found>,
 }
@@ -177,26 +162,31 @@ impl<'a> Search<'a> {
         let values = |unit: u32| self.candidates.values(self.plan, unit);
         let known = looked.and_then(|looked| values(looked.last));
         let number = self.condition.number.filter(|_| !target.counted);
-        // Of each step that the condition looks at.
-        let all: Option<Vec<&Values>> = match (looked, number) {
-            (Some(looked), Some(_)) => {
-                let units = std::iter::once(&looked.last).chain(&looked.steps);
-                units.map(|unit| values(*unit)).collect()
-            }
+        // What is known of the values at each step that the condition looks at.
+        let before: Option<Vec<Values<'_>>> = match looked {
+            Some(looked) => looked.steps.iter().map(|unit| values(*unit)).collect(),
+            None => None,
+        };
+        let asked = match (known, before, number) {
+            (Some(known), Some(before), Some(number)) => Some((known, before, number)),
             _ => None,
         };
-        let may_match = |at: usize| match (&all, number) {
-            (Some(all), Some(number)) => all.iter().any(|values| values.may_match(at, number)),
-            _ => true,
+        let may_match = |at: usize| match &asked {
+            Some((known, before, number)) => {
+                known.may_match(at, *number)
+                    || before.iter().any(|values| values.may_match(at, *number))
+            }
+            None => true,
         };
-        if let (Some(all), Some(number)) = (&all, number)
-            && !all.iter().any(|values| values.any_may_match(number))
+        if let Some((known, before, number)) = &asked
+            && !known.any_may_match(*number)
+            && !before.iter().any(|values| values.any_may_match(*number))
         {
             return;
         }
         let (mut at, mut count) = (0_usize, 0_usize);
         let state = self.state;
-        visit(state, variable, &mut |name, value| {
+        visit_target(state, &target.pattern, &mut |name, value| {
             let here = at;
             at += 1;
             if !may_match(here) {
@@ -227,11 +217,11 @@ impl<'a> Search<'a> {
     }
 
     fn is_left_out(&self, variable: Variable, name: Option<&[u8]>) -> bool {
-        self.link
-            .exclusions
-            .iter()
-            .chain(&self.removed)
-            .any(|pattern| pattern.covers(variable, name))
+        let excluded = |pattern: &TargetPattern| pattern.covers(variable, name);
+        let mut removed = self.state.control.removed_targets.iter();
+        self.link.exclusions.iter().any(excluded)
+            // Taken away by `ctl`.
+            || removed.any(|removed| excluded(&removed.1) && removed.0.covers(self.description))
     }
 
     /// Asks about one value, and keeps it if it matches. `known` is where it stands among
@@ -240,7 +230,7 @@ impl<'a> Search<'a> {
         &mut self,
         name: impl FnOnce() -> Vec<u8>,
         value: Cow<'a, [u8]>,
-        known: Option<(&'a Values, usize)>,
+        known: Option<(Values<'a>, usize)>,
     ) {
         let matched = match known {
             _ if self.condition.multi_match => self.every_step(value),

@@ -39,6 +39,7 @@ use crate::{
     limits::Limits,
     prefilter::Candidates,
     secrets::{SecretNames, Values},
+    variables::Variable,
     verdict::{EngineMode, Interruption},
 };
 
@@ -98,7 +99,7 @@ pub struct Transaction {
     /// The strictest mode allowed.
     most: EngineMode,
     state: State,
-    /// Which values may match which conditions, in the phase that runs.
+    /// Which values may match which conditions, as far as rules have asked.
     candidates: Candidates,
     /// The last phase that ran.
     phase: u8,
@@ -243,6 +244,11 @@ impl Transaction {
     pub fn finish(mut self) -> AuditRecord {
         self.run_last_phase();
         self.into_record()
+    }
+
+    /// Forgets what was found in the values of variables, which are others now.
+    fn forget(&mut self, variables: impl Fn(Variable) -> bool) {
+        self.candidates.forget(self.rules.plan(), variables);
     }
 
     /// Notes that something exceeded a limit; the first one counts.

@@ -38,15 +38,14 @@ impl Transaction {
             return;
         }
         self.report_refusal();
-        self.candidates.clear();
         let rules = self.rules.clone();
-        let rules = rules.phase(phase);
+        let (plan, rules) = (rules.plan(), rules.phase(phase));
         let mut at = 0;
         while let Some(rule) = rules.get(at) {
             if self.is_over(phase) {
                 return;
             }
-            let matched = !self.is_removed(rule) && self.chain_matches(rule);
+            let matched = !self.is_removed(rule) && self.chain_matches(plan, rule);
             self.report_refusal();
             if self.is_over(phase) {
                 return;

@@ -5,6 +5,7 @@ use crate::{
     body::{self, ContentType, ParseOptions, Parsed, Processor, Undecodable},
     limits::{BodyOverLimit, UndecodableBody},
     transformations::url_decode,
+    variables::Variable,
     verdict::{EngineMode, Verdict},
 };
 
@@ -14,6 +15,7 @@ impl Transaction {
     /// `uri` is the target as it was received, with its query; `protocol` is
     /// what rules see as `REQUEST_PROTOCOL`, such as `HTTP/1.1` or `HTTP/2.0`.
     pub fn request_line(&mut self, method: &[u8], uri: &[u8], protocol: &str) {
+        self.forget(|_| true);
         let state = &mut self.state;
         state.method = method.to_vec();
         state.uri_raw = uri.to_vec();
@@ -44,6 +46,7 @@ impl Transaction {
     /// rule about a path must not be got around by another spelling of it.
     /// `REQUEST_URI_RAW` and `REQUEST_LINE` keep what was received.
     pub fn forwarded_target(&mut self, target: &[u8]) {
+        self.forget(|_| true);
         self.state.uri = target.to_vec();
         self.state.path = percent_decoded(split_query(target).0);
     }
@@ -61,6 +64,7 @@ impl Transaction {
             self.state.server_name = host(value).to_vec();
         }
         self.state.request_headers.push(name, value);
+        self.forget(|_| true);
     }
 
     /// Takes the cookies of a header apart. Values stay as they are: they are
@@ -111,6 +115,7 @@ impl Transaction {
         if !self.wants_request_body() {
             return;
         }
+        self.forget(Variable::is_of_request_body);
         self.state.request_body_length = self.state.request_body_length.saturating_add(bytes.len());
         if self.skips_request_body() {
             return;
@@ -197,6 +202,7 @@ impl Transaction {
 
     /// Takes the body apart, or makes it visible as a whole.
     fn parse_body(&mut self) {
+        self.forget(Variable::is_of_request_body);
         self.decode_body();
         let content_type = self.content_type();
         let processor = self
@@ -240,6 +246,9 @@ impl Transaction {
         };
         let parsed = processor.parse(&self.state.request_body, &content_type, &options);
         self.take(parsed);
+        if self.state.args_post.len() > 0 {
+            self.forget(Variable::is_of_arguments);
+        }
     }
 
     /// Reads the first `Content-Type`; the baseline refuses a second one.

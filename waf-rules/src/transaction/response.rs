@@ -4,6 +4,7 @@ use super::Transaction;
 use crate::{
     body::ContentType,
     limits::BodyOverLimit,
+    variables::Variable,
     verdict::{EngineMode, Verdict},
 };
 
@@ -14,6 +15,7 @@ impl Transaction {
     /// Sets the status line of the response.
     pub fn response_head(&mut self, status: u16, protocol: &str) {
         self.state.response_status = Some(status);
+        self.forget(Variable::is_of_response);
         self.state.response_protocol = protocol.to_owned();
     }
 
@@ -23,6 +25,7 @@ impl Transaction {
             return self.refuse(502, "too many response headers");
         }
         self.state.response_headers.push(name, value);
+        self.forget(Variable::is_of_response);
     }
 
     /// Runs phase 3.
@@ -76,6 +79,7 @@ impl Transaction {
             return;
         }
         self.state.response_body_visible = true;
+        self.forget(Variable::is_of_response);
         let room = self
             .state
             .limits

@@ -118,7 +118,7 @@ impl Transformation {
     }
 
     /// Returns the transformed value, or `None` where it equals the input.
-    fn changed(self, input: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn changed(self, input: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Base64Decode => base64::decode(input),
             Self::Base64DecodeExt => base64::decode_ext(input),

@@ -2,6 +2,9 @@
 
 /// Removes doubled slashes, `.` segments and `..` segments that have a parent.
 pub(super) fn normalize_path(input: &[u8]) -> Option<Vec<u8>> {
+    if !input.contains(&b'/') && !matches!(input, b"." | b"..") {
+        return None;
+    }
     let output = normalized(input);
     (output != input).then_some(output)
 }

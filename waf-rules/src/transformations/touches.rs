@@ -3,7 +3,10 @@
 //! Nearly every value has none of them, and then no chain needs to be applied to it: one
 //! look at its bytes tells.
 
+use std::sync::LazyLock;
+
 use super::Transformation;
+use crate::prefilter::ByteSet;
 
 /// A set of classes of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +22,8 @@ impl Classes {
     const AMPERSAND: Self = Self(1 << 5);
     const BACKSLASH: Self = Self(1 << 6);
     const SLASH: Self = Self(1 << 7);
-    const DOT: Self = Self(1 << 8);
+    /// Dots and nothing else: elsewhere a path needs a slash to be another one.
+    const ONLY_DOTS: Self = Self(1 << 8);
     /// `-`, `#` and `<`, with which comments begin.
     const COMMENT: Self = Self(1 << 9);
     /// `"`, `'`, `^`, `,` and `;`.
@@ -29,15 +33,20 @@ impl Classes {
     /// In every value.
     const ALWAYS: Self = Self(1 << 15);
 
+    /// Nothing is known of the value.
+    pub(crate) const ALL: Self = Self(u16::MAX);
+
     /// Letters, which comparisons without regard to case do not tell apart.
     pub(crate) const CASE: Self = Self(Self::UPPER.0 | Self::LOWER.0);
 
-    /// The classes of the bytes of a value.
-    pub(crate) fn of(value: &[u8]) -> Self {
-        let bits = value.iter().fold(Self::ALWAYS.0, |bits, byte| {
-            bits | TABLE[usize::from(*byte)]
-        });
-        Self(bits)
+    /// The classes of a value with these bytes.
+    pub(crate) fn of(bytes: ByteSet) -> Self {
+        let found = (0..16).filter(|class| SETS[*class].meets(bytes));
+        let mut classes = Self(found.fold(Self::ALWAYS.0, |bits, class| bits | 1 << class));
+        if bytes == ByteSet::of(b".") {
+            classes = classes.and(Self::ONLY_DOTS);
+        }
+        classes
     }
 
     /// All of one and of another.
@@ -70,7 +79,6 @@ static TABLE: [u16; 256] = {
             b'&' => Classes::AMPERSAND.0,
             b'\\' => Classes::BACKSLASH.0,
             b'/' => Classes::SLASH.0,
-            b'.' => Classes::DOT.0,
             b'-' | b'#' | b'<' => Classes::COMMENT.0,
             b'"' | b'\'' | b'^' | b',' | b';' => Classes::SHELL.0,
             0x80..=0xff => Classes::HIGH.0,
@@ -81,6 +89,11 @@ static TABLE: [u16; 256] = {
     }
     table
 };
+
+/// The bytes of each class.
+static SETS: LazyLock<[ByteSet; 16]> = LazyLock::new(|| {
+    std::array::from_fn(|class| ByteSet::from_fn(|byte| TABLE[usize::from(byte)] >> class & 1 == 1))
+});
 
 impl Transformation {
     /// The classes of which a value must have a byte to be changed.
@@ -116,7 +129,9 @@ impl Transformation {
             Self::NormalizePath
             | Self::NormalizePathOld
             | Self::NormalizePathWin
-            | Self::NormalizePathWinOld => Classes::SLASH.and(Classes::DOT).and(Classes::BACKSLASH),
+            | Self::NormalizePathWinOld => [Classes::SLASH, Classes::BACKSLASH, Classes::ONLY_DOTS]
+                .into_iter()
+                .fold(Classes::default(), Classes::and),
             Self::ParityZero7Bit | Self::Utf8ToUnicode => Classes::HIGH,
             Self::RemoveComments | Self::RemoveCommentsChar | Self::ReplaceComments => {
                 Classes::SLASH.and(Classes::COMMENT)

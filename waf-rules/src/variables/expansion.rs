@@ -130,6 +130,9 @@ fn part(inside: &str) -> Result<Part, Complaint> {
 }
 
 fn first<'a>(state: &'a State, variable: Variable, key: Option<&[u8]>) -> Option<Cow<'a, [u8]>> {
+    if let (Variable::Tx, Some(key)) = (variable, key) {
+        return state.tx.get(key).map(|value| Cow::Borrowed(&value[..]));
+    }
     let mut found = None;
     visit(state, variable, &mut |name, value| {
         let picked = match (key, name) {

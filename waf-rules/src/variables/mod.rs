@@ -9,8 +9,9 @@ mod selector;
 mod values;
 
 pub(crate) use expansion::Expansion;
+use selector::Selector;
 pub(crate) use selector::{Target, TargetPattern, reason};
-pub(crate) use values::visit;
+pub(crate) use values::{visit, visit_target};
 
 use crate::error::Complaint;
 
@@ -157,8 +158,36 @@ const REFUSED: &[&str] = &[
 ];
 
 impl Variable {
-    /// Tells whether its values stay the same through a phase, and are worth looking at
-    /// for all rules at once: what clients and backends send.
+    /// Whether its values come with a request body; those of `ARGS` may.
+    pub(crate) fn is_of_request_body(self) -> bool {
+        matches!(
+            self,
+            Self::ArgsPost
+                | Self::ArgsPostNames
+                | Self::Files
+                | Self::FilesNames
+                | Self::MultipartFilename
+                | Self::MultipartName
+                | Self::MultipartPartHeaders
+                | Self::RequestBody
+        )
+    }
+
+    /// Whether its values are those of the query and of a body.
+    pub(crate) fn is_of_arguments(self) -> bool {
+        matches!(self, Self::Args | Self::ArgsNames)
+    }
+
+    /// Whether its values come with a response.
+    pub(crate) fn is_of_response(self) -> bool {
+        matches!(
+            self,
+            Self::ResponseBody | Self::ResponseHeaders | Self::ResponseHeadersNames
+        )
+    }
+
+    /// Tells whether its values are others only when more of a request or a response
+    /// comes, and are worth looking at for all rules at once: what clients and backends send.
     pub(crate) fn is_settled(self) -> bool {
         matches!(
             self,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Variable, XML_ATTRIBUTES, XML_TEXT};
+use super::{Selector, TargetPattern, Variable, XML_ATTRIBUTES, XML_TEXT};
 use crate::{
     collections::Collection,
     transaction::{Fields, State},
@@ -163,6 +163,20 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
                 }
             }
         }
+    }
+}
+
+/// Gives the values that a target means, and perhaps others of its variable: who cares
+/// about names asks the selector.
+pub(crate) fn visit_target<'a>(state: &'a State, target: &TargetPattern, visitor: Visitor<'_, 'a>) {
+    match (target.variable, &target.selector) {
+        // Rules ask for one of a hundred at every step.
+        (Variable::Tx, Selector::Name(name)) => {
+            if let Some((name, value)) = state.tx.get_key_value(&**name) {
+                visitor(Some(name), Cow::Borrowed(value));
+            }
+        }
+        (variable, _) => visit(state, variable, visitor),
     }
 }
 
