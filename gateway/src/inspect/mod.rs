@@ -17,5 +17,6 @@ pub use budget::BodyBudget;
 pub(crate) use budget::Hold;
 pub(crate) use pace::BodyPace;
 pub(crate) use waf::{
-    WafOutcome, begin, joined_cookies, protocol, refusal_of, request_body_is_opaque, response_head,
+    WafOutcome, begin, joined_cookies, options, protocol, refusal_of, request_body_is_opaque,
+    response_head,
 };
