@@ -63,6 +63,8 @@ impl Collection {
 #[derive(Debug)]
 struct Open {
     key: Vec<u8>,
+    /// Of a record that is still to be made.
+    timeout: u64,
     values: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -88,7 +90,11 @@ impl OpenCollections {
         let store = self.store.get_or_insert_with(Arc::default);
         self.open.entry(collection).or_insert_with(|| {
             let values = store.open(collection, &key, now, timeout);
-            Open { key, values }
+            Open {
+                key,
+                timeout,
+                values,
+            }
         });
     }
 
@@ -101,7 +107,7 @@ impl OpenCollections {
         now: u64,
     ) {
         if let (Some(store), Some(open)) = (&self.store, self.open.get_mut(&collection)) {
-            open.values = store.change(collection, &open.key, name, change, now);
+            open.values = store.change(collection, &open.key, name, change, (now, open.timeout));
         }
     }
 

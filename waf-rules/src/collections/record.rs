@@ -31,6 +31,9 @@ pub(crate) enum Change {
     },
 }
 
+/// What a value costs besides its bytes and those of its name.
+const VALUE_BYTES: usize = 64;
+
 #[derive(Debug)]
 struct Value {
     bytes: Vec<u8>,
@@ -111,12 +114,12 @@ impl Record {
 
     /// Writes a value; older ones make room for it.
     fn write(&mut self, name: &[u8], mut bytes: Vec<u8>, most: usize) {
-        if name.len() > most {
+        let Some(room) = most.checked_sub(name.len() + VALUE_BYTES) else {
             return;
-        }
-        bytes.truncate(most - name.len());
+        };
+        bytes.truncate(room);
         let expires = self.values.remove(name).and_then(|value| value.expires);
-        while self.bytes() + name.len() + bytes.len() > most {
+        while self.bytes() + name.len() + bytes.len() + VALUE_BYTES > most {
             let oldest = self.values.iter().min_by_key(|(_, value)| value.update);
             let Some(oldest) = oldest.map(|(name, _)| name.clone()) else {
                 break;
@@ -134,11 +137,12 @@ impl Record {
         );
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes of names and values, and what each costs besides.
+    pub(super) fn bytes(&self) -> usize {
         let sizes = self
             .values
             .iter()
-            .map(|(name, value)| name.len() + value.bytes.len());
+            .map(|(name, value)| name.len() + value.bytes.len() + VALUE_BYTES);
         sizes.sum()
     }
 

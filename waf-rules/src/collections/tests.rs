@@ -70,14 +70,32 @@ fn a_record_keeps_the_timeout_that_a_rule_sets() {
 #[test]
 fn clients_cannot_make_the_store_grow() {
     let limits = CollectionLimits {
-        max_records: 64,
-        max_record_bytes: 40,
+        max_collection_bytes: 64 << 10,
+        max_record_bytes: 200,
     };
     let store = Arc::new(Collections::new(limits));
+    let mut session = OpenCollections::new(Some(store.clone()));
+    session.open(Collection::Session, b"s".to_vec(), 0, 10_000);
+    session.change(Collection::Session, b"n", &Change::Add(1), 0);
     for client in 0..1000 {
         opened(&store, &client.to_string(), client);
     }
-    assert!(store.len() <= 64);
+    assert_eq!(store.len(), 1, "what is only looked at is not kept");
+    for client in 0..1000 {
+        let mut open = opened(&store, &client.to_string(), client);
+        open.change(Collection::Ip, b"n", &Change::Add(1), client);
+    }
+    let most = (64 << 10) / 256;
+    assert!((most / 4..=most).contains(&store.len()), "{}", store.len());
+    assert_eq!(
+        value(&opened(&store, "999", 999), "n").as_deref(),
+        Some("1")
+    );
+    assert_eq!(value(&opened(&store, "5", 999), "n"), None);
+    // Those of other collections are not touched.
+    let mut session = OpenCollections::new(Some(store.clone()));
+    session.open(Collection::Session, b"s".to_vec(), 999, 10_000);
+    assert_eq!(session.values(Collection::Session).count(), 8);
     let mut open = opened(&store, &"k".repeat(100_000), 1000);
     for name in 0..100_u8 {
         let bytes = Change::Set(vec![b'x'; 10]);
@@ -89,6 +107,6 @@ fn clients_cannot_make_the_store_grow() {
         &Change::Set(vec![b'y'; 1000]),
         1000,
     );
-    assert_eq!(value(&open, "long").map(|value| value.len()), Some(36));
+    assert_eq!(value(&open, "long").map(|value| value.len()), Some(132));
     assert_eq!(value(&open, "a\u{1}"), None);
 }

@@ -21,7 +21,6 @@ mod response;
 mod state;
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -29,6 +28,8 @@ use std::{
 
 pub(crate) use fields::Fields;
 pub(crate) use state::{Control, State};
+
+use ahash::AHashMap;
 
 use crate::{
     actions::Scope,
@@ -42,6 +43,9 @@ use crate::{
     variables::Variable,
     verdict::{EngineMode, Interruption},
 };
+
+/// Room for the variables of `TX`: as many as the CRS sets.
+const TX_VARIABLES: usize = 96;
 
 /// How a transaction runs.
 #[derive(Clone, Debug)]
@@ -184,7 +188,7 @@ impl Transaction {
             response_body: Vec::new(),
             response_body_truncated: false,
             response_body_visible: false,
-            tx: BTreeMap::new(),
+            tx: AHashMap::with_capacity(TX_VARIABLES),
             collections: OpenCollections::new(options.collections),
             matched_vars: Fields::default(),
             link_ends: Vec::new(),

@@ -1,6 +1,8 @@
 //! What is known about one request and its response. Data only.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
+
+use ahash::AHashMap;
 
 use super::{Connection, Fields};
 use crate::{
@@ -66,7 +68,7 @@ pub(crate) struct State {
     pub(crate) response_body_visible: bool,
 
     /// Names in lower case.
-    pub(crate) tx: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) tx: AHashMap<Vec<u8>, Vec<u8>>,
     pub(crate) collections: OpenCollections,
     /// What matched in the chain that runs.
     pub(crate) matched_vars: Fields,

@@ -147,7 +147,10 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::SessionId => scalar(visitor, state.collections.key(Collection::Session)),
         Variable::TimeEpoch => number(visitor, state.time_unix_ms / 1000),
         Variable::Tx => {
-            for (name, value) in &state.tx {
+            // In an order that does not depend on chance.
+            let mut all: Vec<_> = state.tx.iter().collect();
+            all.sort_unstable();
+            for (name, value) in all {
                 visitor(Some(name), Cow::Borrowed(value));
             }
         }
