@@ -543,6 +543,38 @@ async fn explain_says_where_it_looked_in_vain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_no_rule_sees_are_counted() {
+    let backend = Backend::start("one").await;
+    for (over_limit, reason) in [("skip", "over-limit"), ("inspect-prefix", "prefix-only")] {
+        let rules =
+            format!("[{{builtin: baseline}}]\n    bodyLimit: 10B\n    overLimit: {over_limit}");
+        let gateway = Gateway::start(&config(&backend, &rules, "block"));
+        let mut client = Client::h1(gateway.http()).await;
+        for body in ["short", "longer than ten bytes"] {
+            let request = Request::post("/form")
+                .header("host", "shop.example")
+                .header("content-type", "text/plain")
+                .body(Full::from(body))
+                .expect("a request");
+            let response = client.send(request).await.expect("an answer");
+            assert_eq!(response.status(), 200, "{over_limit}");
+        }
+        let counted = format!(
+            r#"portcullis_waf_not_inspected_total{{part="request-body",reason="{reason}",rule="shop/0"}}"#
+        );
+        wait_for("the count", || gateway.metric(&counted).is_some());
+        assert_eq!(gateway.metric(&counted), Some(1.0), "{over_limit}");
+        let (_, traffic) = gateway.admin("/waf/traffic");
+        let traffic: Value = serde_json::from_str(&traffic).expect("JSON");
+        let shop = &traffic["rules"]["shop/0"];
+        assert_eq!(
+            (&shop["requests"], &shop["notInspected"][0]["reason"]),
+            (&2.into(), &reason.into())
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn report_tells_what_is_inspected_and_what_is_not() {
     let backend = Backend::start("one").await;
     let rules = "\n    - inline: 'SecRule REQUEST_URI \"@beginsWith /bypass\" \"id:7,phase:1,pass,nolog,ctl:ruleEngine=Off\"'\n    - builtin: baseline\n    - inline: SecRuleRemoveById 9100604\n";

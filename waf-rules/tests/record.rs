@@ -5,8 +5,8 @@ mod support;
 use std::{sync::Arc, time::SystemTime};
 
 use portcullis_waf::{
-    AuditRecord, EngineMode, Exclusion, NoFiles, Part, Reason, RuleSet, RuleText, SecretNames,
-    Transaction, TransactionOptions, baseline,
+    AuditRecord, EngineMode, Exclusion, InterruptionAction, NoFiles, Part, Reason, RuleSet,
+    RuleText, SecretNames, Transaction, TransactionOptions, Verdict, baseline,
 };
 use support::{Request, run};
 
@@ -115,6 +115,27 @@ fn no_part_of_a_record_tells_a_secret() {
             }
         }
     }
+}
+
+#[test]
+fn a_redirection_is_told_without_secrets_and_sent_with_them() {
+    let rules = compile(
+        "SecAction \"id:1,phase:1,redirect:'https://h/?token=%{ARGS.password}&a=%{REQUEST_COOKIES.id}'\"",
+    );
+    let request = Request::get("/?password=Hunter2Hunter").header("Cookie", "id=Hunter2Cookie");
+    let (_, record) = run(&rules, EngineMode::On, &request);
+    assert!(!said(&record).contains("Hunter2"), "{}", said(&record));
+    let mut tx = Transaction::begin(
+        rules,
+        TransactionOptions::new(EngineMode::On, "t".into(), SystemTime::UNIX_EPOCH),
+    );
+    tx.request_line(b"GET", b"/?password=Hunter2Hunter", "HTTP/1.1");
+    let verdict = tx.request_headers_end();
+    let location = "https://h/?token=Hunter2Hunter&a=";
+    assert!(
+        matches!(&verdict, Verdict::Interrupt(stop) if stop.action == InterruptionAction::Redirect(location.into())),
+        "{verdict:?}"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The values of the secrets of one transaction.
 
+use aho_corasick::AhoCorasick;
+
 use super::MASK;
 
 /// Shorter values are not looked for in texts: they stand in every word. Names alone hide them.
@@ -8,11 +10,16 @@ const SHORTEST: usize = 4;
 /// Values that are looked for. A request with more has its texts left out whole.
 const MOST: usize = 256;
 
+/// Bytes of a value that are looked for first: few texts have any of them.
+const BEGINNING: usize = 64;
+
 /// The values of the secrets of one transaction, to take out of texts that rules made.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     /// In lower case, the longest first.
     values: Vec<Vec<u8>>,
+    /// Finds whether a text has the beginning of one; `None` where there are none.
+    beginnings: Option<AhoCorasick>,
     too_many: bool,
 }
 
@@ -30,9 +37,17 @@ impl Values {
         }
         found.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         found.dedup();
+        let beginnings = found
+            .iter()
+            .map(|value| &value[..value.len().min(BEGINNING)]);
+        let beginnings = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(beginnings);
         Self {
+            // Some 16 KiB of patterns are no problem; if they were, nothing would be told.
+            too_many: too_many || beginnings.is_err(),
+            beginnings: beginnings.ok().filter(|_| !found.is_empty()),
             values: found,
-            too_many,
         }
     }
 
@@ -40,6 +55,13 @@ impl Values {
     pub(crate) fn masked(&self, text: Vec<u8>) -> Vec<u8> {
         if self.too_many && !text.is_empty() {
             return MASK.as_bytes().to_vec();
+        }
+        let is_free = |text: &[u8]| {
+            let beginnings = self.beginnings.as_ref();
+            beginnings.is_none_or(|beginnings| !beginnings.is_match(text))
+        };
+        if is_free(&text) {
+            return text;
         }
         let mut text = text;
         for value in &self.values {

@@ -169,7 +169,16 @@ impl Transaction {
         let told = |text: Vec<u8>, most: usize| escaped(&self.secret_values.1.masked(text), most);
         let uri = mask_target(&self.state.uri_raw, &|name| self.is_named(name));
         record.uri = told(uri, most);
-        record.path = told(self.state.path.clone(), MAX_PATH);
+        let path = mask_target(&self.state.path, &|name| self.is_named(name));
+        record.path = told(path, MAX_PATH);
+        let ends = [&mut record.interruption, &mut record.would_interrupt];
+        for interruption in ends.into_iter().flatten() {
+            if let InterruptionAction::Redirect(location) = &mut interruption.action {
+                let masked = mask_target(location.as_bytes(), &|name| self.is_named(name));
+                let masked = self.secret_values.1.masked(masked);
+                *location = String::from_utf8_lossy(&masked).into_owned();
+            }
+        }
         record.components = self.rules.signatures().to_vec();
         let parts = self.rules.settings().audit_parts();
         record.has_messages = parts.messages;
@@ -389,9 +398,6 @@ impl Transaction {
         let ends = [&mut record.interruption, &mut record.would_interrupt];
         for interruption in ends.into_iter().flatten() {
             interruption.message = masked(&interruption.message);
-            if let InterruptionAction::Redirect(location) = &mut interruption.action {
-                *location = masked(location);
-            }
         }
     }
 
