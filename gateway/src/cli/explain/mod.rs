@@ -4,6 +4,8 @@
 mod exclusion;
 mod name;
 mod record;
+#[cfg(test)]
+mod round_trip;
 
 use std::{
     fs::File,
