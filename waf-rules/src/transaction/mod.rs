@@ -18,6 +18,7 @@ mod phase;
 mod record;
 mod request;
 mod response;
+mod secrecy;
 mod state;
 
 use std::{

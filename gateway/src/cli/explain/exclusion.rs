@@ -64,10 +64,16 @@ pub(super) fn propose(record: &WafRecord) -> Result<Proposal, String> {
     for found in chosen {
         let Some(rule) = found.rule else { continue };
         match targets(found) {
-            Some(variables) => removes.extend(variables.into_iter().map(|variable| Removal {
-                rule,
-                variable: Some(variable),
-            })),
+            Some(variables) => {
+                let whole = variables.iter().filter(|variable| rank(variable) >= WHOLE);
+                notes.extend(whole.map(|variable| {
+                    format!("rule {rule} does not look at {variable} there any more, which is more than one parameter")
+                }));
+                removes.extend(variables.into_iter().map(|variable| Removal {
+                    rule,
+                    variable: Some(variable),
+                }));
+            }
             None => {
                 notes.push(format!(
                     "rule {rule} is about the request as a whole, and is taken out for this path"
@@ -193,6 +199,9 @@ fn targets(found: &Matched) -> Option<Vec<String>> {
         .map(|one| target(&one.variable))
         .collect()
 }
+
+/// From here on a variable holds more than one parameter.
+const WHOLE: u8 = 3;
 
 const NOT_A_PART: u8 = 9;
 
@@ -325,6 +334,21 @@ mod tests {
         );
         assert!(proposal.seclang.contains("ctl:ruleRemoveById=7\""));
         assert_eq!(proposal.notes.len(), 1);
+    }
+
+    #[test]
+    fn an_exclusion_of_more_than_a_parameter_is_noted() {
+        let proposal = proposed(json!({
+            "path": "/a", "interruption": { "status": 403, "rule": 7, "phase": 2 },
+            "matches": [{ "rule": 7, "phase": 2, "found": [
+                { "link": 0, "variable": "REQUEST_URI" }, { "link": 0, "variable": "ARGS:q" }] }],
+        }))
+        .expect("an exclusion");
+        assert!(
+            proposal.seclang.contains("=7;REQUEST_URI,")
+                && proposal.seclang.contains("=7;ARGS:q\"")
+        );
+        assert_eq!(proposal.notes.len(), 1, "{:?}", proposal.notes);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 mod exclusion;
 mod name;
 mod record;
+#[cfg(test)]
+mod round_trip;
 
 use std::{
     fs::File,
@@ -170,7 +172,7 @@ fn print(
         Ok(proposal) => {
             writeln!(
                 out,
-                "If this request is in order, this lets it pass and nothing more. It belongs in front of\nthe other rules of the profile {profile:?}, as its first `inline` or in the first file:\n"
+                "If this request is in order, this lets it pass, and takes away no more than that needs. It belongs\nin front of the other rules of the profile {profile:?}, as its first `inline` or in the first file:\n"
             )?;
             writeln!(out, "{}", proposal.seclang)?;
             for note in &proposal.notes {
