@@ -143,6 +143,7 @@ impl RuleSet {
         for link in links {
             if let Some(condition) = &mut link.condition {
                 condition.number = None;
+                condition.group = None;
                 condition.units.iter_mut().for_each(|looked| *looked = None);
             }
         }
