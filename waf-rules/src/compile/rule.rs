@@ -101,12 +101,14 @@ impl Condition {
     /// Looks for itself at what no plan knows of: values of targets that were added, or
     /// all where it was never planned.
     pub(crate) fn look_alone(&mut self, targets: usize) {
+        self.group = None;
         self.units.resize_with(targets, || None);
     }
 
     /// Leaves the plan: what it asks of its values is not what was planned.
     pub(crate) fn leave_plan(&mut self) {
         self.number = None;
+        self.group = None;
         self.units.clear();
     }
 }
