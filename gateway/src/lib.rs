@@ -31,3 +31,4 @@ pub mod tls;
 mod token;
 pub mod udp;
 mod upstream;
+mod within;

@@ -16,6 +16,9 @@ use crate::{binary::portcullis, raw};
 /// Longest wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a start may take: a large rule set is compiled before anything is bound.
+const START: Duration = Duration::from_secs(60);
+
 /// A running gateway; it is killed when dropped.
 pub struct Gateway {
     folder: TempDir,
@@ -63,7 +66,7 @@ impl Gateway {
             child,
             config,
         };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START;
         while !gateway.folder.path().join("bound.json").exists() {
             let ended = gateway.child.try_wait().expect("a child can be asked");
             assert!(

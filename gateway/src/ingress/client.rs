@@ -17,7 +17,7 @@ use pingora::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Session;
-use crate::{hop_by_hop::strip_hop_by_hop, listen::ConnectionFacts};
+use crate::{hop_by_hop::strip_hop_by_hop, listen::ConnectionFacts, within::within};
 
 /// Bytes of an unread request body that are drained so that the client sees the
 /// status instead of a reset; more than this and the connection is closed on it.
@@ -82,9 +82,9 @@ pub(super) async fn next_part(
     let Some(patience) = patience else {
         return read.await.map_err(Gone::from);
     };
-    match pingora_timeout::timeout(patience, read).await {
-        Ok(read) => read.map_err(Gone::from),
-        Err(_) => Err(Gone::Slow),
+    match within(patience, read).await {
+        Some(read) => read.map_err(Gone::from),
+        None => Err(Gone::Slow),
     }
 }
 
@@ -160,11 +160,19 @@ pub(super) async fn answer_expectation(session: &mut Session) -> Result<(), Gone
 }
 
 /// Ends a request and gives its connection back, where another may follow.
-pub(super) async fn finish(session: Session) -> Option<ReusedHttpStream> {
+pub(super) async fn give_back(mut session: Session) -> Option<ReusedHttpStream> {
+    if let Session::H2(session) = &mut session {
+        // A stream that its client has reset is at its end as well.
+        let _ = session.finish();
+        return None;
+    }
     let settings = HttpPersistentSettings::for_session(&session);
     let patience = session.get_write_timeout();
-    let work = pin!(session.finish());
-    let stream = writing(patience, work).await.ok().flatten()?;
+    writing(patience, pin!(session.finish_body())).await.ok()?;
+    let Session::H1(session) = session else {
+        return None;
+    };
+    let stream = writing(patience, pin!(session.reuse())).await.ok()??;
     Some(ReusedHttpStream::from_reusable_stream(stream, settings))
 }
 
@@ -220,15 +228,12 @@ async fn writing<T, W: Future<Output = pingora::Result<T>>>(
     patience: Option<Duration>,
     work: Pin<&mut W>,
 ) -> Result<T, Gone> {
-    let gone = |error: Box<pingora::Error>| match Gone::from(error) {
+    let done = match patience {
+        None => work.await,
+        Some(patience) => within(patience, work).await.ok_or(Gone::Stuck)?,
+    };
+    done.map_err(|error| match Gone::from(error) {
         Gone::Stuck => Gone::Stuck,
         _ => Gone::Closed,
-    };
-    match patience {
-        None => work.await.map_err(gone),
-        Some(patience) => match pingora_timeout::timeout(patience, work).await {
-            Ok(done) => done.map_err(gone),
-            Err(_) => Err(Gone::Stuck),
-        },
-    }
+    })
 }

@@ -11,7 +11,7 @@ use pingora::{
 use portcullis_config::model::ListenerLimits;
 use tokio::sync::watch;
 
-use super::{Ingress, lifetime::Lifetime};
+use super::{Ingress, client, lifetime::Lifetime, serve::Next};
 use crate::listen::{ConnectionFacts, ConnectionHandler, Stream};
 
 /// Decoded header lists of HTTP/2 that are read, at least: one above the limit of its
@@ -70,12 +70,21 @@ impl ConnectionHandler for Ingress {
 impl HttpServerApp for Connection {
     async fn process_new_http(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
         _: &watch::Receiver<bool>,
     ) -> Option<ReusedHttpStream> {
-        self.ingress
-            .serve(session, &self.facts, &self.lifetime, &self.drain)
-            .await
+        let (ingress, facts) = (&self.ingress, &self.facts);
+        // The session is large: only what needs it whole is given it.
+        let next = ingress.serve(&mut session, facts, &self.lifetime, &self.drain);
+        match next.await {
+            Next::Close => {}
+            Next::Another => return client::give_back(session).await,
+            Next::BadHead(status) => {
+                Box::pin(ingress.refuse_head(session, facts, status)).await;
+            }
+            Next::Upgraded(upgraded) => Box::pin(ingress.upgrade(session, upgraded)).await,
+        }
+        None
     }
 
     /// Asked for once, when a connection turns out to speak HTTP/2.

@@ -92,6 +92,8 @@ pub(super) struct RequestContext {
     /// The WAF transaction, while it runs.
     /// Boxed: a request that no rule looks at must not carry its room about.
     pub(super) waf: Option<Box<Transaction>>,
+    /// The memory that it takes for bodies.
+    pub(super) waf_memory: Option<Hold>,
     /// What the WAF decided, for the log.
     pub(super) waf_outcome: WafOutcome,
 }
@@ -158,6 +160,7 @@ impl RequestContext {
             passage: Passage::Stream,
             compressor: None,
             waf: None,
+            waf_memory: None,
             waf_outcome: WafOutcome::None,
         }
     }

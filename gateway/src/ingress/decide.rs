@@ -232,9 +232,14 @@ impl Ingress {
             }
             HeldBody::None => {}
         }
+        let has_body = !matches!(held, HeldBody::None);
         ctx.held = held;
-        let verdict = transaction.request_body_end();
-        Ok(stop_on(verdict)?)
+        stop_on(transaction.request_body_end())?;
+        if has_body {
+            let (memory, budget) = (&mut ctx.waf_memory, &self.services().budget);
+            inspect::count_kept(transaction, memory, budget, waf.profile.buffers_spent)?;
+        }
+        Ok(())
     }
 
     async fn hold_body(

@@ -274,7 +274,7 @@ impl Ingress {
                             at_work.endpoint().answered();
                         }
                         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                            self.pass_upgrade(session, ctx, rule, head).await?;
+                            Box::pin(self.pass_upgrade(session, ctx, rule, head)).await?;
                             return Ok(Conversed::Upgraded);
                         }
                         if head.status.is_informational() {
@@ -302,13 +302,13 @@ impl Ingress {
                         }
                     }
                     Event::Trailers(trailers) => {
-                        self.pass_trailers(session, ctx, rule, trailers).await?;
+                        Box::pin(self.pass_trailers(session, ctx, rule, trailers)).await?;
                         break;
                     }
                 },
                 // Ready when nothing else is: then what is being compressed goes out.
                 () = tokio::task::yield_now(), if ctx.compresses() => {
-                    compress::flush(session, ctx).await?;
+                    Box::pin(compress::flush(session, ctx)).await?;
                 }
                 part = client::next_part(session, upload.done, client_patience), if awaits_part => {
                     upload.waited(awaited);

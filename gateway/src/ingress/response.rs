@@ -108,13 +108,35 @@ impl Ingress {
         bytes: Bytes,
         end: bool,
     ) -> Result<(), Failed> {
-        if matches!(ctx.passage, Passage::Stream) {
-            return Ok(compress::write_body(session, ctx, bytes, end).await?);
+        if !matches!(ctx.passage, Passage::Stream) {
+            return Box::pin(self.inspect_body(session, ctx, rule, bytes, end)).await;
         }
+        if ctx.compressor.is_some() || ctx.throttle.is_some() {
+            return Ok(Box::pin(compress::write_body(session, ctx, bytes, end)).await?);
+        }
+        Ok(client::write_body(session, bytes, end).await?)
+    }
+
+    /// Shows a part of a response body to the rules, and passes it on when they allow.
+    async fn inspect_body(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        rule: &CompiledRule,
+        bytes: Bytes,
+        end: bool,
+    ) -> Result<(), Failed> {
         let (Some(transaction), Some(waf)) = (&mut ctx.waf, &rule.waf) else {
             return Ok(compress::write_body(session, ctx, bytes, end).await?);
         };
         transaction.response_body(&bytes);
+        let (memory, budget) = (&mut ctx.waf_memory, &self.services().budget);
+        let spent = match ctx.passage {
+            Passage::Hold(_) => waf.profile.buffers_spent,
+            // What has begun for the client is not refused.
+            _ => BuffersSpent::Skip,
+        };
+        inspect::count_kept(transaction, memory, budget, spent)?;
         let over = transaction.response_body_is_over_limit();
         let Passage::Hold(held) = &mut ctx.passage else {
             if end || over {

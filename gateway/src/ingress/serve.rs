@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::header;
-use pingora::{ErrorType, apps::ReusedHttpStream};
+use pingora::ErrorType;
 use portcullis_config::model::{Action, Timeouts};
 use tokio::sync::watch;
 
@@ -58,6 +58,24 @@ struct Shared {
     connector: Arc<Connector>,
     checks: HealthChecks,
     names: Names,
+}
+
+/// What becomes of a connection after a request.
+pub(super) enum Next {
+    /// It closes.
+    Close,
+    /// Another request may follow.
+    Another,
+    /// The head could not be read; it is refused with this status.
+    BadHead(u16),
+    /// The backend has it.
+    Upgraded(Box<Upgraded>),
+}
+
+/// A request whose connection has become the backend's.
+pub(super) struct Upgraded {
+    backend: Connection,
+    ctx: RequestContext,
 }
 
 /// How a request ended.
@@ -126,23 +144,22 @@ impl Ingress {
         &self.shared.connector
     }
 
-    /// Serves one request, and gives the connection back for the next.
+    /// Serves one request, and tells what becomes of its connection.
     ///
     /// What few requests need is boxed: the memory of this future is taken and copied for
     /// each of them.
     pub(super) async fn serve(
         &self,
-        mut session: Session,
+        session: &mut Session,
         facts: &Arc<ConnectionFacts>,
         lifetime: &Lifetime,
         drain: &watch::Receiver<bool>,
-    ) -> Option<ReusedHttpStream> {
-        if let Err(status) = read_head(&mut session, facts, drain).await {
-            Box::pin(self.refuse_head(session, facts, status?)).await;
-            return None;
+    ) -> Next {
+        if let Err(status) = read_head(session, facts, drain).await {
+            return status.map_or(Next::Close, Next::BadHead);
         }
         if !session.is_http2() {
-            facts.body_follows(announced_body(&session));
+            facts.body_follows(announced_body(session));
         }
         facts.head_complete();
         self.services().metrics.request_started();
@@ -153,7 +170,7 @@ impl Ingress {
             session.set_keepalive(None);
         }
 
-        let ended = match self.answer(&mut session, &mut ctx).await {
+        let ended = match self.answer(session, &mut ctx).await {
             Ok(ended) => ended,
             Err(Stop::Gone(reason)) => {
                 if let Some(refusal) = reason {
@@ -161,35 +178,36 @@ impl Ingress {
                 }
                 Ended::Cut
             }
-            Err(Stop::Refused(refusal)) => {
-                Box::pin(self.refuse(&mut session, &mut ctx, refusal)).await
-            }
+            Err(Stop::Refused(refusal)) => Box::pin(self.refuse(session, &mut ctx, refusal)).await,
         };
         match ended {
-            Ended::Upgraded(backend) => {
-                let request = session.req_header().clone();
-                let answer = Box::pin(upgrade::relay(session, backend, &mut ctx)).await;
-                self.finish(&request, &mut ctx, answer);
-                None
-            }
+            Ended::Upgraded(backend) => Next::Upgraded(Box::new(Upgraded { backend, ctx })),
             Ended::Cut => {
-                self.finish(session.req_header(), &mut ctx, Answer::of(&session));
-                Box::pin(client::cut(&mut session, facts)).await;
-                None
+                self.finish(session.req_header(), &mut ctx, Answer::of(session));
+                Box::pin(client::cut(session, facts)).await;
+                Next::Close
             }
             Ended::Whole => {
-                self.finish(session.req_header(), &mut ctx, Answer::of(&session));
+                self.finish(session.req_header(), &mut ctx, Answer::of(session));
                 if !session.is_body_done() {
                     // Nobody needs the rest; the client sees its answer, and no reset.
                     session.set_keepalive(None);
-                    Box::pin(client::drain(&mut session)).await;
+                    Box::pin(client::drain(session)).await;
                 }
                 if !session.is_http2() {
                     facts.awaits_head();
                 }
-                client::finish(session).await
+                Next::Another
             }
         }
+    }
+
+    /// Serves a connection that is the backend's now, to its end.
+    pub(super) async fn upgrade(&self, session: Session, upgraded: Box<Upgraded>) {
+        let Upgraded { backend, mut ctx } = *upgraded;
+        let request = session.req_header().clone();
+        let answer = upgrade::relay(session, backend, &mut ctx).await;
+        self.finish(&request, &mut ctx, answer);
     }
 
     async fn answer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Ended, Stop> {

@@ -56,6 +56,12 @@ impl Hold {
         self.grow_to(bytes, self.budget.limit.load(Ordering::Relaxed) / 2)
     }
 
+    /// Takes more bytes where it has fewer than so many.
+    #[must_use]
+    pub(crate) fn grow_until(&mut self, bytes: u64) -> bool {
+        self.grow(bytes.saturating_sub(self.bytes))
+    }
+
     fn grow_to(&mut self, bytes: u64, limit: u64) -> bool {
         let taken = self
             .budget
@@ -92,7 +98,9 @@ mod tests {
         assert!(!spare.grow_spare(2));
         assert!(spare.grow_spare(1));
         drop(spare);
-        assert!(b.grow(6));
+        assert!(b.grow_until(10));
+        assert!(b.grow_until(10));
+        assert!(!b.grow_until(11));
         drop(b);
         assert_eq!(budget.held.load(Ordering::Relaxed), 0);
     }

@@ -9,12 +9,14 @@
 
 mod body;
 mod budget;
+mod kept;
 mod pace;
 mod waf;
 
 pub(crate) use body::{BodyLimits, BodyRead, content_length, read_body};
 pub use budget::BodyBudget;
 pub(crate) use budget::Hold;
+pub(crate) use kept::count_kept;
 pub(crate) use pace::BodyPace;
 pub(crate) use waf::{
     WafOutcome, begin, joined_cookies, options, protocol, refusal_of, request_body_is_opaque,

@@ -37,11 +37,13 @@ pub(crate) use health::HealthChecks;
 pub(crate) use names::Names;
 pub(crate) use open::{Open, OpenStream};
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method};
 use pingora::http::ResponseHeader;
+
+use crate::within::within;
 
 /// A connection that carries one request.
 pub(crate) enum Connection {
@@ -173,10 +175,9 @@ impl Connection {
         });
         match limit {
             None => next.await,
-            Some(limit) => match pingora_timeout::timeout(limit, next).await {
-                Ok(event) => event,
-                Err(_) => Err(Fault::new(FaultKind::Timeout, "the endpoint is silent")),
-            },
+            Some(limit) => within(limit, pin!(next))
+                .await
+                .unwrap_or_else(|| Err(Fault::new(FaultKind::Timeout, "the endpoint is silent"))),
         }
     }
 

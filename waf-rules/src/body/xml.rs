@@ -30,6 +30,15 @@ pub(crate) struct Xml {
     pub(crate) attributes: Vec<Vec<u8>>,
 }
 
+impl Xml {
+    /// Bytes that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let attributes = self.attributes.iter();
+        let attributes = attributes.map(|value| value.capacity() + size_of::<Vec<u8>>());
+        self.text.capacity() + attributes.sum::<usize>()
+    }
+}
+
 /// Parses a body. An empty one is no document and no problem.
 pub(super) fn parse(body: &[u8], options: &ParseOptions<'_>) -> Parsed {
     let mut parsed = Parsed::default();

@@ -376,6 +376,7 @@ impl Compiler<'_> {
                 operator_text: asked.text,
                 number: None,
                 chain: 0,
+                group: None,
                 units: Vec::new(),
             }),
             capture: actions.capture,

@@ -133,6 +133,7 @@ impl RuleSet {
         for link in rules.flat_map(|rule| &mut rule.links) {
             if let Some(condition) = &mut link.condition {
                 condition.number = None;
+                condition.group = None;
                 condition.units.iter_mut().for_each(|looked| *looked = None);
             }
         }

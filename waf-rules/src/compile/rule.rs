@@ -76,6 +76,8 @@ pub(crate) struct Condition {
     pub(crate) number: Option<u32>,
     /// The number of its chain in the plan.
     pub(crate) chain: u32,
+    /// The number of all units of its targets together, where there is nothing else to ask.
+    pub(crate) group: Option<u32>,
     /// Of each target, where its values are looked at for all rules at once.
     pub(crate) units: Vec<Option<Looked>>,
 }

@@ -16,6 +16,11 @@ impl Bits {
         }
     }
 
+    /// Bytes that all sets take.
+    pub(crate) fn memory(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
+    }
+
     /// Adds an empty set, and returns its number.
     pub(crate) fn push(&mut self) -> u32 {
         let number = self.words.len() / self.stride.max(1);

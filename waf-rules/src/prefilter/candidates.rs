@@ -16,6 +16,8 @@ pub(crate) const COST_OF_A_VALUE: u64 = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     units: Vec<Slot>,
+    /// The conditions of all values of a group, where they are known.
+    groups: Vec<Option<Bits>>,
     seen: Seen,
     /// Bytes of outputs that are kept.
     kept: usize,
@@ -71,6 +73,22 @@ impl Candidates {
                 self.kept -= plain.outputs.kept();
             }
         }
+        self.groups.clear();
+    }
+
+    /// Bytes that all of it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let slots = self.units.iter().map(|slot| match slot {
+            Slot::Unknown | Slot::AsTheyAre => 0,
+            Slot::Plain(plain) => {
+                let classes = plain.classes.capacity() * size_of::<Classes>();
+                classes + plain.bits.memory() + plain.outputs.memory()
+            }
+            Slot::Changed(changed) => {
+                changed.outputs.capacity() * size_of::<(u32, u32)>() + changed.all.memory()
+            }
+        });
+        slots.sum()
     }
 
     /// Looks at the values of a unit, and tells how much work that took.
@@ -157,6 +175,35 @@ impl Candidates {
         Slot::Changed(Box::new(Changed { outputs, all }))
     }
 
+    /// Whether any value of a group may match a condition; looks at all of them first.
+    pub(crate) fn group_may_match(
+        &mut self,
+        plan: &Plan,
+        state: &State,
+        group: u32,
+        condition: u32,
+        work: &mut u64,
+    ) -> bool {
+        if self.groups.is_empty() {
+            self.groups.resize_with(plan.groups().len(), || None);
+        }
+        if let Some(known) = &self.groups[group as usize] {
+            return known.has(0, condition);
+        }
+        let mut all = Bits::new(plan.conditions());
+        all.push();
+        for &unit in &plan.groups()[group as usize] {
+            *work = work.saturating_add(self.look(plan, state, unit));
+            let Some(values) = self.values(plan, unit) else {
+                return true;
+            };
+            all.insert_all(values.conditions());
+        }
+        let may_match = all.has(0, condition);
+        self.groups[group as usize] = Some(all);
+        may_match
+    }
+
     /// Whether any value of a target may match a condition; looks at them first.
     pub(crate) fn may_match(
         &mut self,
@@ -196,6 +243,14 @@ impl Candidates {
 }
 
 impl<'c> Values<'c> {
+    /// The conditions that any of the values may match.
+    fn conditions(self) -> &'c [u64] {
+        match self.changed {
+            None => self.plain.bits.get(self.plain.classes.len()),
+            Some(changed) => changed.all.get(0),
+        }
+    }
+
     /// Whether any of the values may match a condition.
     pub(crate) fn any_may_match(self, condition: u32) -> bool {
         match self.changed {

@@ -40,6 +40,14 @@ impl Outputs {
         }
     }
 
+    /// Bytes that all of them take.
+    pub(super) fn memory(&self) -> usize {
+        self.last.capacity() * size_of::<u32>()
+            + self.outputs.capacity() * size_of::<Output>()
+            + self.bits.memory()
+            + self.bytes.capacity()
+    }
+
     /// Bytes that are kept.
     pub(super) fn kept(&self) -> usize {
         self.bytes.len()

@@ -8,7 +8,7 @@ use super::{ByteSet, Need};
 use crate::{
     compile::{Condition, Rule},
     transformations::{Classes, Transformation},
-    variables::Variable,
+    variables::{Target, Variable},
 };
 
 /// A chain of transformations, interned.
@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     conditions: u32,
     chains: Vec<Chain>,
     units: Vec<Unit>,
+    /// Units that are asked about together.
+    groups: Vec<Vec<u32>>,
 }
 
 /// The literals that a value was found to have. A value that repeats one a million times
@@ -117,6 +119,7 @@ struct Draft {
     plan: Plan,
     chains: HashMap<Vec<Transformation>, u32>,
     units: HashMap<(Variable, u32), u32>,
+    groups: HashMap<Vec<u32>, u32>,
     literals: HashMap<Vec<u8>, Vec<u32>>,
     needs: HashMap<Need, Vec<u32>>,
 }
@@ -129,8 +132,7 @@ impl Plan {
         for rule in rules {
             for link in &mut rule.links {
                 if let Some(condition) = &mut link.condition {
-                    let variables = link.targets.iter().map(|target| target.pattern.variable);
-                    draft.add(condition, variables);
+                    draft.add(condition, &link.targets);
                 }
             }
         }
@@ -145,6 +147,11 @@ impl Plan {
     /// A chain by its number.
     pub(crate) fn chain(&self, number: u32) -> &Chain {
         &self.chains[number as usize]
+    }
+
+    /// The groups of units.
+    pub(crate) fn groups(&self) -> &[Vec<u32>] {
+        &self.groups
     }
 
     /// The units.
@@ -181,7 +188,7 @@ impl Plan {
 }
 
 impl Draft {
-    fn add(&mut self, condition: &mut Condition, variables: impl Iterator<Item = Variable>) {
+    fn add(&mut self, condition: &mut Condition, targets: &[Target]) {
         if !condition.negated {
             let number = self.plan.conditions;
             if let Some(literals) = condition.operator.literals() {
@@ -204,6 +211,7 @@ impl Draft {
                 .collect(),
             false => Vec::new(),
         };
+        let variables = targets.iter().map(|target| target.pattern.variable);
         condition.units = variables
             .map(|variable| {
                 variable.is_settled().then(|| Looked {
@@ -215,6 +223,28 @@ impl Draft {
                 })
             })
             .collect();
+        let is_counted = targets.iter().any(|target| target.counted);
+        if condition.number.is_some() && !is_counted {
+            condition.group = self.group(&condition.units);
+        }
+    }
+
+    /// The group of all units of some targets, where all have some.
+    fn group(&mut self, targets: &[Option<Looked>]) -> Option<u32> {
+        let mut units = Vec::new();
+        for looked in targets {
+            let looked = looked.as_ref()?;
+            units.push(looked.last);
+            units.extend(&looked.steps);
+        }
+        units.sort_unstable();
+        units.dedup();
+        let next = self.groups.len() as u32;
+        let number = *self.groups.entry(units.clone()).or_insert(next);
+        if number == next {
+            self.plan.groups.push(units);
+        }
+        Some(number)
     }
 
     fn chain(&mut self, transformations: &[Transformation]) -> u32 {

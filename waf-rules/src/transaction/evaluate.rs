@@ -47,18 +47,26 @@ impl Transaction {
             return true;
         };
         let mut work = self.work;
-        let mut asked = false;
-        for (target, looked) in link.targets.iter().zip(&condition.units) {
-            let number = condition.number.filter(|_| !target.counted);
-            asked |= match (looked, number) {
-                (Some(looked), Some(number)) => {
-                    let candidates = &mut self.candidates;
-                    candidates.may_match(plan, &self.state, looked, number, &mut work)
+        let candidates = &mut self.candidates;
+        let asked = match (condition.group, condition.number) {
+            (Some(group), Some(number)) => {
+                candidates.group_may_match(plan, &self.state, group, number, &mut work)
+            }
+            (None, Some(number)) => {
+                let mut asked = false;
+                for (target, looked) in link.targets.iter().zip(&condition.units) {
+                    asked |= match looked {
+                        Some(looked) if !target.counted => {
+                            candidates.may_match(plan, &self.state, looked, number, &mut work)
+                        }
+                        _ => true,
+                    };
                 }
-                // Every value is asked about: there is nothing to find out before.
-                (Some(_), None) | (None, _) => true,
-            };
-        }
+                asked
+            }
+            // Every value is asked about: there is nothing to find out before.
+            (_, None) => true,
+        };
         self.work = work;
         // What is looked at counts, also where nobody is asked.
         if self.work > self.state.limits.max_work {

@@ -53,6 +53,11 @@ impl Fields {
         self.bytes
     }
 
+    /// Bytes that they take.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes + self.fields.capacity() * size_of::<Field>()
+    }
+
     /// Removes every field.
     pub(crate) fn clear(&mut self) {
         self.fields.clear();

@@ -14,6 +14,7 @@
 
 mod evaluate;
 mod fields;
+mod memory;
 mod phase;
 mod record;
 mod request;
