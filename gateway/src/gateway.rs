@@ -127,7 +127,11 @@ impl Gateway {
         let audit = LogWriter::start("audit-log", process.audit_log.clone())
             .map_err(|error| refused(&error))?;
         let access_log = Arc::new(AccessLog::new(access, decisions.clone()));
-        let audit_log = Arc::new(AuditLog::new(audit, process.audit_records as usize));
+        let audit_log = Arc::new(AuditLog::new(
+            audit,
+            process.audit_records as usize,
+            usize::try_from(process.audit_bytes).unwrap_or(usize::MAX),
+        ));
         let budget = BodyBudget::new(process.max_buffered_bytes);
         let compressions = Slots::new(process.max_compressions);
         let mirrored = Slots::new(process.max_mirrored);
@@ -389,7 +393,10 @@ impl Gateway {
             .writer()
             .set_sink(process.access_log.clone());
         inner.audit_log.writer().set_sink(process.audit_log.clone());
-        inner.audit_log.set_capacity(process.audit_records as usize);
+        inner.audit_log.set_capacity(
+            process.audit_records as usize,
+            usize::try_from(process.audit_bytes).unwrap_or(usize::MAX),
+        );
         inner.budget.set_limit(process.max_buffered_bytes);
         inner.compressions.set_limit(process.max_compressions);
         inner.mirrored.set_limit(process.max_mirrored);
@@ -586,6 +593,24 @@ impl AdminView for Gateway {
             "lastLoad": { "at": state.at.map(seconds), "refused": state.refused },
             "problems": state.problems,
         })
+    }
+
+    fn waf_traffic(&self) -> Value {
+        let metrics = &self.inner.metrics;
+        let mut rules = serde_json::Map::new();
+        for ([rule], count) in metrics.requests_of_rules() {
+            rules.insert(rule, json!({ "requests": count, "notInspected": [] }));
+        }
+        for ([rule, part, reason], count) in metrics.all_not_inspected() {
+            let noted = json!({ "part": part, "reason": reason, "requests": count });
+            let rule = rules
+                .entry(rule)
+                .or_insert_with(|| json!({ "requests": 0, "notInspected": [] }));
+            if let Some(all) = rule["notInspected"].as_array_mut() {
+                all.push(noted);
+            }
+        }
+        json!({ "rules": rules })
     }
 
     fn audit(&self, request_id: Option<&str>, limit: usize) -> Value {

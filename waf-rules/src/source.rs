@@ -1,5 +1,9 @@
 //! Where rule text comes from. The engine never opens a file itself.
 
+use std::cell::RefCell;
+
+use sha2::{Digest, Sha256};
+
 /// One text of SecLang, with the name that errors and audit records use for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleText {
@@ -49,12 +53,24 @@ pub trait RuleSource {
 pub(crate) struct Beside<'a> {
     pub(crate) source: &'a dyn RuleSource,
     pub(crate) text: &'a str,
+    /// Takes in what is read.
+    pub(crate) hash: &'a RefCell<Sha256>,
 }
 
 impl RuleSource for Beside<'_> {
     fn read(&self, path: &str) -> Result<String, String> {
-        self.source.read_beside(path, self.text)
+        let text = self.source.read_beside(path, self.text)?;
+        hash_text(self.hash, &text);
+        Ok(text)
     }
+}
+
+/// Takes a text into a hash. Where it was read is not part of it: the same rules have the
+/// same hash on every machine.
+pub(crate) fn hash_text(hash: &RefCell<Sha256>, text: &str) {
+    let mut hash = hash.borrow_mut();
+    hash.update((text.len() as u64).to_le_bytes());
+    hash.update(text);
 }
 
 /// A source that refuses every file.

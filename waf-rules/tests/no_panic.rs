@@ -47,6 +47,7 @@ fn run(
         unique_id: String::new(),
         time: SystemTime::UNIX_EPOCH,
         collections: None,
+        secrets: Default::default(),
     };
     let mut tx = Transaction::begin(RULES.clone(), options);
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);

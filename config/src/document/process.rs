@@ -24,6 +24,9 @@ pub struct Admin {
     /// Audit records kept in memory for look-up by request id. Default 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_records: Option<u32>,
+    /// Memory for them; the oldest go where they need more. Default `16MiB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_bytes: Option<ByteSize>,
 }
 
 /// Where the access log and the audit log go: `stdout`, `off` or a file.
@@ -37,6 +40,11 @@ pub struct Logs {
     /// egress connection. Default `stdout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<String>,
+    /// Headers, arguments and cookies whose values are never written down, beside those
+    /// that are known: passwords, tokens, keys, sessions. A name counts that has one of
+    /// these anywhere, without regard to case and separators. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
 }
 
 /// Limits of the process.

@@ -445,10 +445,12 @@ fn fill_process(document: &mut Document, meant: &model::Process) {
     let Admin {
         address,
         audit_records,
+        audit_bytes,
     } = document.admin.get_or_insert_default();
     address.get_or_insert_with(|| meant.admin.to_string());
     audit_records.get_or_insert(meant.audit_records);
-    let Logs { access, audit } = document.logs.get_or_insert_default();
+    audit_bytes.get_or_insert(ByteSize(meant.audit_bytes));
+    let Logs { access, audit, .. } = document.logs.get_or_insert_default();
     access.get_or_insert_with(|| meant.access_log.to_string());
     audit.get_or_insert_with(|| meant.audit_log.to_string());
     let Process {

@@ -11,10 +11,14 @@ pub struct Process {
     pub admin: AdminAddress,
     /// Audit records kept in memory.
     pub audit_records: u32,
+    /// Bytes that they may take.
+    pub audit_bytes: u64,
     /// Where the access log goes.
     pub access_log: LogSink,
     /// Where the audit log goes.
     pub audit_log: LogSink,
+    /// Names whose values are not written down, beside those that are known.
+    pub secrets: Vec<String>,
     /// Time to end at shutdown.
     pub drain_timeout: Duration,
     /// Bytes of request bodies held at once.
@@ -33,8 +37,10 @@ impl Default for Process {
             management: SocketAddr::from(([0u16; 8], 9090)),
             admin: AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 9091))),
             audit_records: 1000,
+            audit_bytes: 16 << 20,
             access_log: LogSink::Stdout,
             audit_log: LogSink::Stdout,
+            secrets: Vec::new(),
             drain_timeout: Duration::from_secs(30),
             max_buffered_bytes: 256 << 20,
             max_compressions: 500,

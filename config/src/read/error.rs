@@ -89,10 +89,7 @@ const ELSEWHERE: [(&str, &str); 10] = [
 ];
 
 /// Proposes the known word nearest to an unknown one.
-pub(crate) fn did_you_mean<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(word, known).map(|known| format!("did you mean {known:?}?"))
 }
 

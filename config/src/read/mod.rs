@@ -20,7 +20,7 @@ mod parse;
 mod parts;
 mod path;
 
-pub(crate) use error::did_you_mean;
+pub use error::did_you_mean;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -25,6 +25,7 @@ pub(super) fn process(document: &Document, report: &mut Report<'_>) -> Process {
             process.admin = address;
         }
         process.audit_records = admin.audit_records.unwrap_or(process.audit_records);
+        process.audit_bytes = admin.audit_bytes.map_or(process.audit_bytes, |size| size.0);
     }
     if let Some(logs) = &document.logs {
         process.access_log = sink(
@@ -39,6 +40,7 @@ pub(super) fn process(document: &Document, report: &mut Report<'_>) -> Process {
             process.audit_log,
             report,
         );
+        process.secrets = secrets(&logs.secrets, report);
     }
     if let Some(section) = &document.process {
         if section.max_buffered_bytes.is_some_and(|size| size.0 == 0) {
@@ -82,6 +84,19 @@ fn admin_address(text: &str) -> Result<AdminAddress, String> {
             "{text:?} is not a loopback address; the admin endpoint shows the whole configuration"
         )),
     }
+}
+
+fn secrets(names: &[String], report: &mut Report<'_>) -> Vec<String> {
+    for (index, name) in names.iter().enumerate() {
+        if !name.contains(|letter: char| letter.is_ascii_alphanumeric()) {
+            report.error_hint(
+                format!("logs.secrets[{index}]"),
+                format!("{name:?} has no letter or digit to know a name by"),
+                "write a part of a name, as card-number",
+            );
+        }
+    }
+    names.to_vec()
 }
 
 fn sink(path: &str, text: Option<&str>, default: LogSink, report: &mut Report<'_>) -> LogSink {

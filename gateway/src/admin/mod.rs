@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! management:  /healthz  /readyz  /metrics          kubelet and Prometheus
-//! admin:       /config  /config/problems  /audit  /audit/{request id}   a person on the machine
+//! admin:       /config  /config/problems  /audit  /audit/{request id}  /waf/traffic   a person on the machine
 //! ```
 
 mod server;
@@ -22,6 +22,8 @@ pub trait AdminView: Send + Sync {
     fn config(&self) -> String;
     /// The serving snapshot, and the problems of the last load.
     fn problems(&self) -> Value;
+    /// For each rule of a route its requests, and what of them WAF rules did not see.
+    fn waf_traffic(&self) -> Value;
     /// Audit records of one request, or the last ones.
     fn audit(&self, request_id: Option<&str>, limit: usize) -> Value;
 }
@@ -56,7 +58,7 @@ pub fn admin(view: &dyn AdminView, path: &str, query: Option<&str>) -> Answer {
     match path {
         "/" => Answer::text(
             200,
-            "/config\n/config/problems\n/audit?limit=N\n/audit/{request id}\n",
+            "/config\n/config/problems\n/audit?limit=N\n/audit/{request id}\n/waf/traffic\n",
         ),
         "/config" => Answer {
             status: 200,
@@ -64,6 +66,7 @@ pub fn admin(view: &dyn AdminView, path: &str, query: Option<&str>) -> Answer {
             body: view.config(),
         },
         "/config/problems" => Answer::json(200, &view.problems()),
+        "/waf/traffic" => Answer::json(200, &view.waf_traffic()),
         "/audit" => Answer::json(200, &view.audit(None, limit)),
         _ => match path.strip_prefix("/audit/") {
             Some(id) => {

@@ -1,10 +1,14 @@
 //! Arguments and subcommands.
 
+mod admin;
 mod check;
+mod config;
 mod demo;
+mod explain;
 mod run;
 mod schema;
 mod signals;
+mod waf;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -34,6 +38,10 @@ enum Command {
     Check(CheckArgs),
     /// Start everything on free ports with a built-in backend, and show each decision.
     Demo(DemoArgs),
+    /// Check WAF rules, show them a request, or tell what they inspect.
+    Waf(waf::WafArgs),
+    /// Tell why a request was refused, and the narrowest exclusion that lets it pass.
+    Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }
@@ -103,7 +111,11 @@ pub fn main() -> ExitCode {
     };
     let quiet = matches!(
         cli.command,
-        Command::Demo(_) | Command::Check(_) | Command::Schema
+        Command::Demo(_)
+            | Command::Check(_)
+            | Command::Waf(_)
+            | Command::Explain(_)
+            | Command::Schema
     );
     let filter = cli.log.as_deref().or(quiet.then_some("warn"));
     init_logging(format, filter);
@@ -112,6 +124,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo::demo(&args),
+        Command::Waf(args) => waf::waf(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Schema => schema::schema(),
     };
     match result {

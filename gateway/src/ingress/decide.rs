@@ -9,7 +9,7 @@ use portcullis_config::{
     },
     route::RouteRequest,
 };
-use portcullis_waf::Verdict;
+use portcullis_waf::{Part, Reason, Verdict};
 
 use super::{
     Ingress, Refusal, RequestContext, Session, Stage, client,
@@ -205,7 +205,8 @@ impl Ingress {
         ctx.waf = Some(transaction);
         stop_on(verdict)?;
 
-        let held = if wants_body && !body_is_opaque(rule, session) {
+        let is_opaque = body_is_opaque(rule, session);
+        let held = if wants_body && !is_opaque {
             self.hold_body(waf, rule, session, ctx).await?
         } else {
             HeldBody::None
@@ -221,7 +222,15 @@ impl Ingress {
                 // All that came, so that the engine sees that it is more than fits.
                 transaction.request_body(bytes);
             }
-            HeldBody::Prefix(..) | HeldBody::Unseen(..) | HeldBody::None => {}
+            HeldBody::Prefix(..) => transaction.not_inspected(Part::RequestBody, Reason::OverLimit),
+            HeldBody::Unseen(..) => transaction.not_inspected(Part::RequestBody, Reason::NoMemory),
+            HeldBody::None if wants_body && is_opaque => {
+                transaction.not_inspected(Part::RequestBody, Reason::Stream);
+            }
+            HeldBody::None if wants_body && !session.is_body_empty() => {
+                transaction.not_inspected(Part::RequestBody, Reason::OverLimit);
+            }
+            HeldBody::None => {}
         }
         let has_body = !matches!(held, HeldBody::None);
         ctx.held = held;

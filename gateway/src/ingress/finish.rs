@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use http::header;
 use pingora::http::RequestHeader;
-use portcullis_waf::AuditRecord;
 
 use super::{Ingress, RequestContext, Session};
 use crate::{
     inspect::{self, WafOutcome},
-    telemetry::RequestFacts,
+    telemetry::{RequestFacts, WafFacts, waf_record},
 };
 
 /// What the client got.
@@ -38,7 +37,7 @@ impl Ingress {
     pub(super) fn finish(&self, request: &RequestHeader, ctx: &mut RequestContext, answer: Answer) {
         // Others wait for it.
         ctx.place = None;
-        self.write_audit(ctx);
+        self.write_audit(ctx, answer);
         if let Some(mirroring) = ctx.mirroring.take() {
             mirroring.give_up();
         }
@@ -135,7 +134,7 @@ impl Ingress {
         });
     }
 
-    fn write_audit(&self, ctx: &mut RequestContext) {
+    fn write_audit(&self, ctx: &mut RequestContext, answer: Answer) {
         let Some(mut transaction) = ctx.waf.take() else {
             return;
         };
@@ -144,23 +143,36 @@ impl Ingress {
         if record.would_interrupt.is_some() {
             ctx.waf_outcome = WafOutcome::Detected;
         }
-        let Some(waf) = ctx.rule.as_ref().and_then(|rule| rule.waf.as_ref()) else {
+        let Some((rule, waf)) = ctx
+            .rule
+            .as_ref()
+            .and_then(|rule| Some((rule, rule.waf.as_ref()?)))
+        else {
             return;
         };
         let services = self.services();
         services
             .metrics
             .waf_verdict(&waf.profile.name, ctx.waf_outcome.name());
-        if is_notable(&record) {
-            services
-                .audit_log
-                .write_waf(&ctx.request_id, &waf.profile.name, &record);
+        for noted in &record.not_inspected {
+            services.metrics.waf_not_inspected(
+                &rule.rule.id,
+                noted.part.name(),
+                noted.reason.name(),
+            );
+        }
+        if record.is_notable() {
+            let facts = WafFacts {
+                profile: &waf.profile.name,
+                rule: &rule.rule.id,
+                verdict: ctx.waf_outcome.name(),
+                status: answer.status,
+                time: ctx.time,
+                snapshot: (ctx.snapshot.version, &ctx.snapshot.hash),
+                rules: waf.rules.hash(),
+            };
+            let record = waf_record(&facts, &record);
+            services.audit_log.write("waf", &ctx.request_id, record);
         }
     }
-}
-
-fn is_notable(record: &AuditRecord) -> bool {
-    record.relevant && !record.matches.is_empty()
-        || record.interruption.is_some()
-        || record.would_interrupt.is_some()
 }

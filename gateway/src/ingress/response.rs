@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Version, header};
 use pingora::http::ResponseHeader;
 use portcullis_config::model::{BodyOverLimit, BuffersSpent};
-use portcullis_waf::EngineMode;
+use portcullis_waf::{EngineMode, Part, Reason};
 
 use super::{
     Ingress, Refusal, RequestContext, Services, Session, Stage, client, compress, decide::stop_on,
@@ -77,7 +77,14 @@ impl Ingress {
                         return Ok(());
                     }
                     EngineMode::DetectionOnly => ctx.passage = Passage::Watch,
-                    EngineMode::On | EngineMode::Off => {}
+                    EngineMode::On => {
+                        let reason = match is_coded(&head) {
+                            true => Reason::Coded,
+                            false => Reason::OverLimit,
+                        };
+                        transaction.not_inspected(Part::ResponseBody, reason);
+                    }
+                    EngineMode::Off => {}
                 }
             }
             if matches!(ctx.passage, Passage::Stream) {
@@ -146,7 +153,8 @@ impl Ingress {
                 return Err(Refusal::new(503, Stage::Body, "buffers-spent").into());
             }
             (true, BodyOverLimit::Refuse, _) => return Err(over_limit(waf).into()),
-            (_, _, false) | (true, BodyOverLimit::Skip, _) => {}
+            (_, _, false) => transaction.not_inspected(Part::ResponseBody, Reason::NoMemory),
+            (true, BodyOverLimit::Skip, _) => {}
             (true, BodyOverLimit::InspectPrefix, _) => {
                 stop_on(transaction.response_body_end())?;
             }
@@ -184,11 +192,7 @@ impl Ingress {
 fn may_hold(head: &ResponseHeader, waf: &CompiledWaf) -> Result<bool, Refusal> {
     let profile = &waf.profile;
     // The backend was asked for none; there may be files that it has in no other form.
-    let coded = head
-        .headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let coded = is_coded(head);
     let length = head.headers.get(header::CONTENT_LENGTH);
     let length: Option<u64> = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let over = length.is_some_and(|length| length > profile.response_body_limit);
@@ -200,6 +204,13 @@ fn may_hold(head: &ResponseHeader, waf: &CompiledWaf) -> Result<bool, Refusal> {
         BodyOverLimit::Skip if over => Ok(false),
         _ => Ok(!coded),
     }
+}
+
+fn is_coded(head: &ResponseHeader) -> bool {
+    head.headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn over_limit(waf: &CompiledWaf) -> Refusal {

@@ -19,5 +19,6 @@ pub(crate) use budget::Hold;
 pub(crate) use kept::count_kept;
 pub(crate) use pace::BodyPace;
 pub(crate) use waf::{
-    WafOutcome, begin, joined_cookies, protocol, refusal_of, request_body_is_opaque, response_head,
+    WafOutcome, begin, joined_cookies, options, protocol, refusal_of, request_body_is_opaque,
+    response_head,
 };

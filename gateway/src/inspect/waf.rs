@@ -56,24 +56,8 @@ pub(crate) fn begin(
     request_id: &str,
     time: SystemTime,
 ) -> Transaction {
-    let mut options = TransactionOptions::new(waf.mode, request_id.to_owned(), time);
-    let body_limit = usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX);
-    options.collections = Some(Arc::clone(&waf.collections));
-    options.limits = Limits {
-        max_request_body_bytes: body_limit,
-        max_request_text_bytes: body_limit,
-        request_over_limit: over_limit(waf.profile.over_limit),
-        max_response_body_bytes: usize::try_from(waf.profile.response_body_limit)
-            .unwrap_or(usize::MAX),
-        response_over_limit: over_limit(waf.profile.response_over_limit),
-        max_decoding_ratio: waf.profile.max_decoding_ratio as usize,
-        request_undecodable: match waf.profile.undecodable {
-            UndecodableBody::Refuse => EngineUndecodable::Reject,
-            UndecodableBody::InspectEncoded => EngineUndecodable::InspectEncoded,
-        },
-        ..Limits::default()
-    };
-    let mut transaction = Transaction::begin(Arc::clone(&waf.rules), options);
+    let mut transaction =
+        Transaction::begin(Arc::clone(&waf.rules), options(waf, request_id, time));
     transaction.connection(Connection {
         client,
         client_port: facts.client.port(),
@@ -91,6 +75,29 @@ pub(crate) fn begin(
     }
     request_headers(&mut transaction, request);
     transaction
+}
+
+/// How a transaction runs under a profile.
+pub(crate) fn options(waf: &CompiledWaf, request_id: &str, time: SystemTime) -> TransactionOptions {
+    let mut options = TransactionOptions::new(waf.mode, request_id.to_owned(), time);
+    let body_limit = usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX);
+    options.secrets = Arc::clone(&waf.secrets);
+    options.collections = Some(Arc::clone(&waf.collections));
+    options.limits = Limits {
+        max_request_body_bytes: body_limit,
+        max_request_text_bytes: body_limit,
+        request_over_limit: over_limit(waf.profile.over_limit),
+        max_response_body_bytes: usize::try_from(waf.profile.response_body_limit)
+            .unwrap_or(usize::MAX),
+        response_over_limit: over_limit(waf.profile.response_over_limit),
+        max_decoding_ratio: waf.profile.max_decoding_ratio as usize,
+        request_undecodable: match waf.profile.undecodable {
+            UndecodableBody::Refuse => EngineUndecodable::Reject,
+            UndecodableBody::InspectEncoded => EngineUndecodable::InspectEncoded,
+        },
+        ..Limits::default()
+    };
+    options
 }
 
 fn over_limit(wanted: BodyOverLimit) -> EngineOverLimit {

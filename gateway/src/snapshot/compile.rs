@@ -20,6 +20,7 @@ use portcullis_config::{
     read::Origins,
     route::RouteTable,
 };
+use portcullis_waf::SecretNames;
 
 use super::{
     CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, Live, Reads, RuleLimiter,
@@ -145,6 +146,7 @@ pub fn compile(
         return Err(problems);
     }
 
+    let secrets = Arc::new(SecretNames::new(&model.process.secrets));
     let mut limiters = HashMap::new();
     let mut rules = HashMap::new();
     let numbered = model.routes.iter().enumerate().flat_map(|(route, wanted)| {
@@ -153,7 +155,8 @@ pub fn compile(
     });
     for (place, rule) in numbered {
         let waf = rule.policies.waf.as_deref();
-        let waf = waf.and_then(|waf| waf_rule_sets.of((place, waf), &document, &model, live));
+        let waf =
+            waf.and_then(|waf| waf_rule_sets.of((place, waf), &document, &model, live, &secrets));
         let mut rule_limiters = Vec::new();
         for limit in &rule.policies.rate_limits {
             let limiter = limiters
@@ -207,7 +210,7 @@ pub fn compile(
             .map(|made| made.authenticator)
             .collect(),
         dns,
-        rule_sets: waf_rule_sets.into_all(),
+        rule_sets: waf_rule_sets,
     };
     Ok((snapshot, problems))
 }

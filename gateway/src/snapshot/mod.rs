@@ -46,6 +46,7 @@ pub use limiter::{LimitDecision, LimitSubject, Limiter};
 pub use live::Live;
 pub use reads::{ContentHash, Reads};
 pub use retry_budget::RetryBudget;
+pub use rule_sets::{RuleProblems, compile_rules};
 pub use sticky::Sticky;
 pub use tcp::{CompiledTcpRoute, TcpRoutes};
 pub use udp::{CompiledUdpRoute, UdpRoutes};
@@ -62,7 +63,7 @@ use http::HeaderName;
 use portcullis_config::{
     access::AddressSet, document::Document, dump::dump, model, route::RouteTable,
 };
-use portcullis_waf::{Collections, EngineMode, RuleSet};
+use portcullis_waf::{Collections, EngineMode, RuleSet, SecretNames};
 use prometheus::IntCounter;
 
 use crate::{identity::Authenticator, telemetry::RuleMetrics};
@@ -100,8 +101,7 @@ pub struct Snapshot {
     pub dns: Option<TokioResolver>,
     /// The rule sets of every profile and route. Those that no rule uses are held too, or
     /// each reload would compile them again.
-    #[expect(dead_code, reason = "held, not read")]
-    rule_sets: Vec<Arc<RuleSet>>,
+    rule_sets: waf::WafRuleSets,
 }
 
 impl Snapshot {
@@ -114,6 +114,11 @@ impl Snapshot {
     /// Finds what was compiled for a rule of this snapshot's route table.
     pub fn rule(&self, id: &str) -> Option<&Arc<CompiledRule>> {
         self.rules.get(id)
+    }
+
+    /// The rule set of a profile.
+    pub fn rule_set(&self, profile: &str) -> Option<&Arc<RuleSet>> {
+        self.rule_sets.profile(profile)
     }
 
     /// Every backend.
@@ -252,4 +257,6 @@ pub struct CompiledWaf {
     pub collections: Arc<Collections>,
     /// Block or detect, on this rule.
     pub mode: EngineMode,
+    /// Names whose values no audit record tells.
+    pub secrets: Arc<SecretNames>,
 }

@@ -139,6 +139,28 @@ impl RuleSets {
     }
 }
 
+/// Compiles rules that no profile has, as a person names them.
+///
+/// # Errors
+/// Every unreadable file; or every rule error, each with its place.
+pub fn compile_rules(rules: &[WafRules], reads: &Reads) -> Result<RuleSet, RuleProblems> {
+    let texts = texts("rules", rules, reads).map_err(RuleProblems::Unreadable)?;
+    let included = Included {
+        reads,
+        paths: RefCell::default(),
+    };
+    RuleSet::compile(&texts, &included).map_err(RuleProblems::Wrong)
+}
+
+/// Why rules were not compiled.
+#[derive(Debug)]
+pub enum RuleProblems {
+    /// Files that could not be read, each with its path.
+    Unreadable(Vec<String>),
+    /// What is wrong in them.
+    Wrong(Vec<RuleError>),
+}
+
 /// The texts of rules, in order. `name` is what those without a file are called by.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use portcullis_config::{
     model::{Model, RouteWaf, WafMode, WafProfile, WafRules, WafTuning},
     problem::Severity,
 };
-use portcullis_waf::{EngineMode, RuleSet};
+use portcullis_waf::{EngineMode, RuleSet, SecretNames};
 
 use super::{
     CompiledWaf, Live, Reads,
@@ -23,7 +23,7 @@ use super::{
 };
 
 /// The rule sets of a model.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct WafRuleSets {
     /// Of profiles by name: the rules as they are, and as the profile changes them.
     profiles: HashMap<String, (Numbered, Arc<RuleSet>)>,
@@ -72,6 +72,7 @@ impl WafRuleSets {
         document: &Document,
         model: &Model,
         live: &Live,
+        secrets: &Arc<SecretNames>,
     ) -> Option<CompiledWaf> {
         let rules = match changes(waf) {
             true => self.routes.get(&place(document, rule))?.as_ref()?,
@@ -85,16 +86,13 @@ impl WafRuleSets {
                 WafMode::Block => EngineMode::On,
                 WafMode::Detect => EngineMode::DetectionOnly,
             },
+            secrets: Arc::clone(secrets),
         })
     }
 
-    /// Every set, so that the next snapshot finds it.
-    pub(super) fn into_all(self) -> Vec<Arc<RuleSet>> {
-        let profiles = self.profiles.into_values();
-        profiles
-            .flat_map(|(base, set)| [base.set, set])
-            .chain(self.routes.into_values().flatten())
-            .collect()
+    /// The rule set of a profile.
+    pub(super) fn profile(&self, name: &str) -> Option<&Arc<RuleSet>> {
+        self.profiles.get(name).map(|(_, set)| set)
     }
 }
 

@@ -6,9 +6,8 @@ use std::{
     time::SystemTime,
 };
 
-use portcullis_waf::AuditRecord;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{LogWriter, timestamp::timestamp};
 
@@ -21,18 +20,35 @@ pub struct AuditLog {
 
 #[derive(Debug)]
 struct Kept {
-    records: VecDeque<(String, Value)>,
+    /// Request ids and lines.
+    records: VecDeque<(String, String)>,
+    bytes: usize,
     capacity: usize,
+    max_bytes: usize,
+}
+
+impl Kept {
+    /// Lets the oldest go until the rest may stay.
+    fn shrink(&mut self) {
+        while self.records.len() > self.capacity || self.bytes > self.max_bytes {
+            let Some((id, line)) = self.records.pop_front() else {
+                return;
+            };
+            self.bytes -= id.len() + line.len();
+        }
+    }
 }
 
 impl AuditLog {
-    /// Makes a log over a writer that keeps this many records.
-    pub fn new(writer: LogWriter, capacity: usize) -> Self {
+    /// Makes a log over a writer that keeps this many records, in this many bytes at most.
+    pub fn new(writer: LogWriter, capacity: usize, max_bytes: usize) -> Self {
         Self {
             writer,
             kept: Mutex::new(Kept {
                 records: VecDeque::new(),
+                bytes: 0,
                 capacity,
+                max_bytes,
             }),
         }
     }
@@ -42,21 +58,12 @@ impl AuditLog {
         &self.writer
     }
 
-    /// Changes how many records are kept.
-    pub fn set_capacity(&self, capacity: usize) {
+    /// Changes how many records are kept, and in how many bytes.
+    pub fn set_capacity(&self, capacity: usize, max_bytes: usize) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.capacity = capacity;
-        let surplus = kept.records.len().saturating_sub(capacity);
-        kept.records.drain(..surplus);
-    }
-
-    /// Writes what the WAF found in a request.
-    pub fn write_waf(&self, request_id: &str, profile: &str, record: &AuditRecord) {
-        self.write(
-            "waf",
-            request_id,
-            json!({ "profile": profile, "waf": record }),
-        );
+        kept.max_bytes = max_bytes;
+        kept.shrink();
     }
 
     /// Writes a record of some kind about a request or connection.
@@ -74,16 +81,15 @@ impl AuditLog {
             }
             Err(error) => return tracing::error!(%error, kind, "audit record not written"),
         }
-        let record = Value::Object(record);
-        self.writer.write(record.to_string().as_bytes());
+        let line = Value::Object(record).to_string();
+        self.writer.write(line.as_bytes());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.capacity == 0 {
             return;
         }
-        if kept.records.len() >= kept.capacity {
-            kept.records.pop_front();
-        }
-        kept.records.push_back((request_id.to_owned(), record));
+        kept.bytes += request_id.len() + line.len();
+        kept.records.push_back((request_id.to_owned(), line));
+        kept.shrink();
     }
 
     /// Finds the records of a request.
@@ -92,7 +98,7 @@ impl AuditLog {
         kept.records
             .iter()
             .filter(|(id, _)| id == request_id)
-            .map(|(_, record)| record.clone())
+            .filter_map(|(_, line)| serde_json::from_str(line).ok())
             .collect()
     }
 
@@ -103,7 +109,7 @@ impl AuditLog {
             .iter()
             .rev()
             .take(limit)
-            .map(|(_, record)| record.clone())
+            .filter_map(|(_, line)| serde_json::from_str(line).ok())
             .collect()
     }
 }
@@ -112,11 +118,13 @@ impl AuditLog {
 mod tests {
     use portcullis_config::model::LogSink;
 
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn the_last_records_are_kept_and_found_by_id() {
-        let log = AuditLog::new(LogWriter::start("test", LogSink::Off).unwrap(), 2);
+        let log = AuditLog::new(LogWriter::start("test", LogSink::Off).unwrap(), 2, 1 << 20);
         for id in ["a", "b", "c"] {
             log.write("test", id, json!({ "n": id }));
         }
@@ -124,7 +132,14 @@ mod tests {
         assert_eq!(log.find("b")[0]["n"], "b");
         assert_eq!(log.last(10).len(), 2);
         assert_eq!(log.last(1)[0]["requestId"], "c");
-        log.set_capacity(0);
+        let long = "x".repeat(1000);
+        log.set_capacity(2, 1500);
+        log.write("test", "d", json!({ "n": long }));
+        log.write("test", "e", json!({ "n": long }));
+        assert_eq!(log.last(10).len(), 1, "bytes count as well");
+        log.write("test", "f", json!({ "n": long.repeat(2) }));
+        assert!(log.last(10).is_empty(), "one that does not fit is not kept");
+        log.set_capacity(0, 1500);
         log.write("test", "d", json!({}));
         assert!(log.last(10).is_empty());
     }

@@ -49,6 +49,7 @@ pub struct Metrics {
     rate_limit: IntCounterVec,
     authentication: IntCounterVec,
     waf: IntCounterVec,
+    waf_not_inspected: IntCounterVec,
     compressions: IntCounterVec,
     compression_bytes: IntCounterVec,
     mirrored: IntCounterVec,
@@ -209,6 +210,11 @@ impl Metrics {
                 &["authentication", "verdict"],
             ),
             waf: counters(&registry, names::WAF, &["profile", "verdict"]),
+            waf_not_inspected: counters(
+                &registry,
+                names::WAF_NOT_INSPECTED,
+                &["rule", "part", "reason"],
+            ),
             compressions: counters(&registry, names::COMPRESSIONS, &["outcome"]),
             compression_bytes: counters(&registry, names::COMPRESSION_BYTES, &["direction"]),
             mirrored: counters(&registry, names::MIRRORED, &["backend", "outcome"]),
@@ -409,6 +415,23 @@ impl Metrics {
     /// Counts a WAF verdict.
     pub fn waf_verdict(&self, profile: &str, verdict: &'static str) {
         self.waf.with_label_values(&[profile, verdict]).inc();
+    }
+
+    /// Counts a request of which WAF rules did not see a part.
+    pub fn waf_not_inspected(&self, rule: &str, part: &'static str, reason: &'static str) {
+        self.waf_not_inspected
+            .with_label_values(&[rule, part, reason])
+            .inc();
+    }
+
+    /// What [`Self::waf_not_inspected`] has counted: rule, part, reason and number.
+    pub fn all_not_inspected(&self) -> Vec<([String; 3], u64)> {
+        series(&self.waf_not_inspected, ["rule", "part", "reason"])
+    }
+
+    /// The requests of each rule.
+    pub fn requests_of_rules(&self) -> Vec<([String; 1], u64)> {
+        series(&self.requests, ["rule"])
     }
 
     /// Counts a response that was to be compressed.
@@ -678,6 +701,24 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheu
         .register(Box::new(metric.clone()))
         .expect("each name is registered once, in Metrics::new");
     metric
+}
+
+/// The series of a counter, summed over every label but these.
+fn series<const N: usize>(counter: &IntCounterVec, labels: [&str; N]) -> Vec<([String; N], u64)> {
+    let mut sums: BTreeMap<[String; N], u64> = BTreeMap::new();
+    for family in counter.collect() {
+        for metric in family.get_metric() {
+            let pairs = metric.get_label();
+            let values = labels.map(|label| {
+                let mut pairs = pairs.iter();
+                let found = pairs.find(|pair| pair.name() == label);
+                found.map_or(String::new(), |pair| pair.value().to_owned())
+            });
+            // Counters of whole numbers.
+            *sums.entry(values).or_default() += metric.get_counter().get_value() as u64;
+        }
+    }
+    sums.into_iter().collect()
 }
 
 fn counters(registry: &Registry, name: Name, labels: &[&str]) -> IntCounterVec {

@@ -18,6 +18,7 @@ mod metrics;
 pub mod names;
 mod seldom;
 mod timestamp;
+mod waf_record;
 mod writer;
 
 pub use access_log::{AccessLog, RequestFacts, TlsFacts};
@@ -27,4 +28,5 @@ pub use decisions::{Decision, Decisions};
 pub use logging::{LogFormat, init_logging};
 pub use metrics::{BackendMetrics, Metrics, RuleMetrics, TcpMetrics, UdpMetrics};
 pub(crate) use seldom::Seldom;
+pub use waf_record::{WafFacts, waf_record};
 pub use writer::LogWriter;

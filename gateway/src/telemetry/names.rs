@@ -75,6 +75,11 @@ pub const WAF: Name = Name(
     "portcullis_waf_verdicts_total",
     "WAF verdicts, by profile and verdict.",
 );
+/// What WAF rules did not see, by `rule`, `part` and `reason`.
+pub const WAF_NOT_INSPECTED: Name = Name(
+    "portcullis_waf_not_inspected_total",
+    "Requests of which WAF rules did not see a part, by rule, part and reason.",
+);
 /// Responses that were to be compressed, by `outcome`.
 pub const COMPRESSIONS: Name = Name(
     "portcullis_compressions_total",

@@ -437,7 +437,9 @@ fn misjudged(row: &Row, seen: &[&PeerSeen], witnessed: &[String]) -> Option<Stri
                 let value = |name| fields.iter().find(|(known, _)| known == name);
                 let [host, cookie] = ["host", "cookie"]
                     .map(|name| value(name).map_or("", |(_, value)| value.as_str()));
-                format!("{line} {host} {cookie}")
+                // As the rules write it down, which tell no cookie as it is.
+                let cookie = cookie.bytes().map(|byte| format!("{byte:02x}"));
+                format!("{line} {host} {}", cookie.collect::<String>())
             }
         }
     };
@@ -508,7 +510,8 @@ wafProfiles:
   rules:
   - inline: |
       SecRequestBodyAccess On
-      SecAction "id:1,phase:2,pass,log,auditlog,msg:'{WITNESS}%{{REQUEST_METHOD}} %{{REQUEST_URI}} %{{REQUEST_BODY_LENGTH}} %{{REQUEST_HEADERS.host}} %{{REQUEST_HEADERS.cookie}}'"
+      SecRule REQUEST_HEADERS:Cookie "@unconditionalMatch" "id:2,phase:2,pass,nolog,t:hexEncode,setvar:tx.seen=%{{MATCHED_VAR}}"
+      SecAction "id:1,phase:2,pass,log,auditlog,msg:'{WITNESS}%{{REQUEST_METHOD}} %{{REQUEST_URI}} %{{REQUEST_BODY_LENGTH}} %{{REQUEST_HEADERS.host}} %{{TX.seen}}'"
 routes:
 {}{}"#,
         peer.address,

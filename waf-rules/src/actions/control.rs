@@ -115,6 +115,18 @@ impl ControlAction {
         }
     }
 
+    /// Tells whether less is inspected afterwards, or less is refused.
+    pub(crate) fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            Self::RemoveRules(_)
+                | Self::RemoveTarget(_)
+                | Self::Engine(EngineMode::Off | EngineMode::DetectionOnly)
+                | Self::RequestBodyAccess(false)
+                | Self::ResponseBodyAccess(false)
+        )
+    }
+
     /// Makes the change. `most` is the strictest mode that the transaction may have.
     pub(crate) fn apply(&self, state: &mut State, most: EngineMode) {
         let control = &mut state.control;

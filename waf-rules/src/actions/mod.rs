@@ -4,11 +4,13 @@
 
 mod control;
 mod open_collection;
+mod sanitise;
 mod set_variable;
 mod severity;
 
 pub(crate) use control::ControlAction;
 pub(crate) use open_collection::OpenCollection;
+pub(crate) use sanitise::{Sanitise, Sanitised};
 pub(crate) use set_variable::SetVariable;
 
 use crate::{
@@ -27,8 +29,8 @@ pub(crate) enum Action {
     Tag(String),
     Version(String),
     Revision(String),
-    /// `maturity` and `accuracy`: they tell people something, not the engine.
-    Remark,
+    Maturity(u8),
+    Accuracy(u8),
     Disruptive(Disruptive),
     Status(u16),
     Log(bool),
@@ -72,6 +74,7 @@ pub(crate) enum Effect {
     OpenCollection(OpenCollection),
     SetVariable(SetVariable),
     Control(ControlAction),
+    Sanitise(Sanitise),
 }
 
 /// Names of the actions that are here.
@@ -100,6 +103,11 @@ const KNOWN: &[&str] = &[
     "phase",
     "redirect",
     "rev",
+    "sanitiseArg",
+    "sanitiseMatched",
+    "sanitiseMatchedBytes",
+    "sanitiseRequestHeader",
+    "sanitiseResponseHeader",
     "setrsc",
     "setsid",
     "setuid",
@@ -115,18 +123,7 @@ const KNOWN: &[&str] = &[
 
 /// Names of the actions of ModSecurity that are not.
 const REFUSED: &[&str] = &[
-    "append",
-    "exec",
-    "pause",
-    "prepend",
-    "proxy",
-    "sanitiseArg",
-    "sanitiseMatched",
-    "sanitiseMatchedBytes",
-    "sanitiseRequestHeader",
-    "sanitiseResponseHeader",
-    "setenv",
-    "xmlns",
+    "append", "exec", "pause", "prepend", "proxy", "setenv", "xmlns",
 ];
 
 impl Action {
@@ -150,6 +147,7 @@ impl Action {
             ))),
         };
         let open = |opened: Result<_, _>| Ok(Self::Effect(Effect::OpenCollection(opened?)));
+        let sanitise = |what| Ok(Self::Effect(Effect::Sanitise(what)));
         let set = |change: Result<_, _>| Ok(Self::Effect(Effect::SetVariable(change?)));
         match lower.as_str() {
             "id" => Ok(Self::Id(number(1, u64::MAX)?)),
@@ -162,7 +160,20 @@ impl Action {
                 .map(|_| Self::Tag(argument.unwrap_or_default().to_owned())),
             "ver" => Ok(Self::Version(wanted()?.to_owned())),
             "rev" => Ok(Self::Revision(wanted()?.to_owned())),
-            "maturity" | "accuracy" => number(0, 9).map(|_| Self::Remark),
+            "maturity" => Ok(Self::Maturity(number(0, 9)? as u8)),
+            "accuracy" => Ok(Self::Accuracy(number(0, 9)? as u8)),
+            "sanitisearg" | "sanitizearg" => sanitise(Sanitise::Argument(wanted()?.into())),
+            "sanitiserequestheader" | "sanitizerequestheader" => {
+                sanitise(Sanitise::RequestHeader(wanted()?.into()))
+            }
+            "sanitiseresponseheader" | "sanitizeresponseheader" => {
+                sanitise(Sanitise::ResponseHeader(wanted()?.into()))
+            }
+            // Of bytes alone nothing is left either: more is hidden than was asked for.
+            "sanitisematched"
+            | "sanitizematched"
+            | "sanitisematchedbytes"
+            | "sanitizematchedbytes" => sanitise(Sanitise::Matched),
             "pass" => bare(Self::Disruptive(Disruptive::Pass)),
             "block" => bare(Self::Disruptive(Disruptive::Block)),
             "deny" => bare(Self::Disruptive(Disruptive::Deny)),

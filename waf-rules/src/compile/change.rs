@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Complaint, RuleError},
     seclang::Place,
-    source::{NoFiles, RuleSource, RuleText},
+    source::{NoFiles, RuleSource, RuleText, hash_text},
     variables::Variable,
 };
 
@@ -75,6 +75,8 @@ impl RuleSet {
             .markers
             .extend(markers.map(|(name, at)| (name, at + front)));
         compiler.drafts.extend(base.drafts.iter().cloned());
+        compiler.exclusions.extend(self.exclusions.iter().cloned());
+        hash_text(&compiler.hash, &self.hash);
         compiler.defaults = base.defaults.clone();
         compiler.texts(change.after);
         for (name, value) in change.settings {
@@ -108,6 +110,7 @@ impl Compiler<'_> {
             return self.errors.push(complaint.at(&settings_place()));
         };
         let text = format!("SecAction \"id:1,phase:1,pass,nolog,setvar:tx.{name}={value}\"\n");
+        hash_text(&self.hash, &text);
         let mut own = Compiler::new(&NoFiles);
         own.texts(&[RuleText {
             name: SETTINGS.into(),

@@ -1,17 +1,23 @@
 //! Walks the directives of the texts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
+
+use sha2::Sha256;
 
 use super::{
-    Condition, Link, PHASES, RuleSelection, RuleSet, Settings,
+    Condition, Exclusion, Link, PHASES, RuleSelection, RuleSet, Settings,
     draft::{Actions, Defaults, Draft, Jump, head},
+    exclusion::{actions_text, ids_text, quoted, targets_text},
 };
 use crate::{
     actions::{Action, ControlAction, Disruptive, Effect},
     error::{Complaint, RuleError},
     operators::Operator,
-    seclang::{self, ActionText, Directive, DirectiveKind, OperatorText, Place, TargetText, Text},
-    source::{Beside, RuleSource, RuleText},
+    seclang::{
+        self, ActionText, Directive, DirectiveKind, IdRange, OperatorText, Place, Setting,
+        TargetText, Text,
+    },
+    source::{Beside, RuleSource, RuleText, hash_text},
     variables::{Target, TargetPattern},
 };
 
@@ -41,6 +47,9 @@ pub(super) struct Compiler<'a> {
     /// By phase.
     pub(super) defaults: [Defaults; PHASES],
     pub(super) settings: Settings,
+    pub(super) exclusions: Vec<Exclusion>,
+    /// Of every text that was read.
+    pub(super) hash: RefCell<Sha256>,
 }
 
 impl<'a> Compiler<'a> {
@@ -55,6 +64,8 @@ impl<'a> Compiler<'a> {
             markers: Vec::new(),
             defaults: Default::default(),
             settings: Settings::default(),
+            exclusions: Vec::new(),
+            hash: RefCell::default(),
         }
     }
 
@@ -66,9 +77,20 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// The operator of a link.
+struct Asked {
+    negated: bool,
+    operator: Operator,
+    text: Box<str>,
+}
+
+/// Bytes of the text of an operator that are kept.
+const MAX_OPERATOR_TEXT: usize = 200;
+
 impl Compiler<'_> {
     fn text(&mut self, name: &str, text: &str, depth: usize) {
         let errors_before = self.errors.len();
+        hash_text(&self.hash, text);
         let ast = seclang::parse(name, text, &mut self.errors);
         // A directive that could not be read is missing from the tree; what
         // seems wrong with a chain may only be its absence.
@@ -120,34 +142,52 @@ impl Compiler<'_> {
             DirectiveKind::DefaultAction(actions) => self.default_action(&place, &actions),
             DirectiveKind::Marker(name) => self.markers.push((name, self.drafts.len())),
             DirectiveKind::Include(path) => self.include(&path, depth),
-            DirectiveKind::RemoveById(ids) => self.remove(&place, &RuleSelection::Ids(ids)),
+            DirectiveKind::RemoveById(ids) => {
+                let written = format!("SecRuleRemoveById {}", ids_text(&ids));
+                self.remove(&place, &RuleSelection::Ids(ids), written);
+            }
             DirectiveKind::RemoveByTag(text) => {
+                let written = format!("SecRuleRemoveByTag {}", text.value);
                 self.select(&text, RuleSelection::tag, |compiler, rules| {
-                    compiler.remove(&place, rules)
+                    compiler.remove(&place, rules, written)
                 });
             }
             DirectiveKind::RemoveByMsg(text) => {
+                let written = format!("SecRuleRemoveByMsg {}", quoted(&text.value));
                 self.select(&text, RuleSelection::message, |compiler, rules| {
-                    compiler.remove(&place, rules)
+                    compiler.remove(&place, rules, written)
                 });
             }
             DirectiveKind::UpdateActionById { ids, link, actions } => {
-                self.update_actions(&place, &RuleSelection::Ids(ids), link, &actions);
+                self.update_actions(&place, ids, link, &actions);
             }
             DirectiveKind::UpdateTargetById(ids, targets) => {
-                self.update_targets(&place, &RuleSelection::Ids(ids), &targets);
+                let written = format!("SecRuleUpdateTargetById {}", ids_text(&ids));
+                self.update_targets(&place, &RuleSelection::Ids(ids), &targets, written);
             }
             DirectiveKind::UpdateTargetByTag(text, targets) => {
+                let written = format!("SecRuleUpdateTargetByTag {}", text.value);
                 self.select(&text, RuleSelection::tag, |compiler, rules| {
-                    compiler.update_targets(&place, rules, &targets);
+                    compiler.update_targets(&place, rules, &targets, written);
                 })
             }
             DirectiveKind::UpdateTargetByMsg(text, targets) => {
+                let written = format!("SecRuleUpdateTargetByMsg {}", quoted(&text.value));
                 self.select(&text, RuleSelection::message, |compiler, rules| {
-                    compiler.update_targets(&place, rules, &targets);
+                    compiler.update_targets(&place, rules, &targets, written);
                 });
             }
-            DirectiveKind::Setting(setting) => self.settings.set(setting),
+            DirectiveKind::Setting(setting) => {
+                if let Setting::AuditLogParts(parts) = &setting
+                    && parts.contains(['C', 'E', 'I', 'J'])
+                {
+                    let complaint = Complaint::new(
+                        "parts C, E, I and J have no effect: bodies are never written down",
+                    );
+                    self.warnings.push(complaint.at(&place));
+                }
+                self.settings.set(setting);
+            }
             DirectiveKind::OfTheGateway(name) => {
                 let complaint =
                     Complaint::new(format!("{name} has no effect: the gateway decides this"));
@@ -187,7 +227,7 @@ impl Compiler<'_> {
         &mut self,
         targets: &[TargetText],
         operator: &OperatorText,
-    ) -> Option<(Vec<Target>, Vec<TargetPattern>, Option<(bool, Operator)>)> {
+    ) -> Option<(Vec<Target>, Vec<TargetPattern>, Option<Asked>)> {
         let (included, excluded) = self.targets(targets)?;
         if included.is_empty() {
             let place = targets
@@ -199,9 +239,17 @@ impl Compiler<'_> {
         let files = Beside {
             source: self.source,
             text: &operator.place.file,
+            hash: &self.hash,
         };
         match Operator::resolve(&operator.name, &operator.argument, &files) {
-            Ok(resolved) => Some((included, excluded, Some((operator.negated, resolved)))),
+            Ok(resolved) => {
+                let asked = Asked {
+                    negated: operator.negated,
+                    operator: resolved,
+                    text: operator_text(operator),
+                };
+                Some((included, excluded, Some(asked)))
+            }
             Err(complaint) => {
                 self.errors.push(complaint.at(&operator.place));
                 None
@@ -274,6 +322,12 @@ impl Compiler<'_> {
                 false
             }
             Action::Effect(effect) => {
+                if let Effect::Control(control) = &effect
+                    && control.takes_away()
+                {
+                    let argument = text.argument.as_deref().unwrap_or_default();
+                    actions.exclusions.push(format!("{}:{argument}", text.name));
+                }
                 if matches!(effect, Effect::Control(ControlAction::AuditLogParts)) {
                     let complaint =
                         Complaint::new("ctl:auditLogParts has no effect: the gateway decides this");
@@ -285,7 +339,8 @@ impl Compiler<'_> {
             Action::Capture => std::mem::replace(&mut actions.capture, true),
             Action::Chain => std::mem::replace(&mut actions.chain, true),
             Action::MultiMatch => std::mem::replace(&mut actions.multi_match, true),
-            Action::Remark => false,
+            Action::Maturity(maturity) => actions.maturity.replace(maturity).is_some(),
+            Action::Accuracy(accuracy) => actions.accuracy.replace(accuracy).is_some(),
         };
         if repeated {
             self.errors.push(
@@ -303,7 +358,7 @@ impl Compiler<'_> {
     fn rule(
         &mut self,
         place: &Place,
-        parts: Option<(Vec<Target>, Vec<TargetPattern>, Option<(bool, Operator)>)>,
+        parts: Option<(Vec<Target>, Vec<TargetPattern>, Option<Asked>)>,
         texts: &[ActionText],
         whole: bool,
     ) {
@@ -324,11 +379,12 @@ impl Compiler<'_> {
         let link = Link {
             targets,
             exclusions,
-            condition: operator.map(|(negated, operator)| Condition {
+            condition: operator.map(|asked| Condition {
                 transformations,
                 multi_match: actions.multi_match,
-                negated,
-                operator: Arc::new(operator),
+                negated: asked.negated,
+                operator: Arc::new(asked.operator),
+                operator_text: asked.text,
                 number: None,
                 chain: 0,
                 group: None,
@@ -338,6 +394,16 @@ impl Compiler<'_> {
             effects: std::mem::take(&mut actions.effects),
         };
         let chain = actions.chain;
+        let by = match &open {
+            Some(draft) => draft.rule.description.id,
+            None => actions.id,
+        };
+        if let Some(Disruptive::Allow(_)) = &actions.disruptive {
+            actions.exclusions.push("allow".to_owned());
+        }
+        for text in std::mem::take(&mut actions.exclusions) {
+            self.exclusions.push(Exclusion::new(text, by, place, None));
+        }
         let draft = match open {
             Some(mut draft) => {
                 self.check_link(place, &actions);
@@ -441,24 +507,32 @@ impl Compiler<'_> {
         }
     }
 
-    fn remove(&mut self, place: &Place, rules: &RuleSelection) {
-        let mut any = false;
+    fn remove(&mut self, place: &Place, rules: &RuleSelection, written: String) {
+        let mut changed = 0;
         for draft in self
             .drafts
             .iter_mut()
             .filter(|draft| rules.covers(&draft.rule.description))
         {
             draft.removed = true;
-            any = true;
+            changed += 1;
         }
-        self.warn_unless(any, place);
+        self.exclusions
+            .push(Exclusion::new(written, None, place, Some(changed)));
+        self.warn_unless(changed > 0, place);
     }
 
-    fn update_targets(&mut self, place: &Place, rules: &RuleSelection, targets: &[TargetText]) {
+    fn update_targets(
+        &mut self,
+        place: &Place,
+        rules: &RuleSelection,
+        targets: &[TargetText],
+        written: String,
+    ) {
         let Some((included, excluded)) = self.targets(targets) else {
             return;
         };
-        let mut any = false;
+        let mut changed = 0;
         for draft in self
             .drafts
             .iter_mut()
@@ -469,19 +543,30 @@ impl Compiler<'_> {
                 link.targets.extend(included.iter().cloned());
                 link.exclusions.extend(excluded.iter().cloned());
             }
-            any = true;
+            changed += 1;
         }
-        self.warn_unless(any, place);
+        if !excluded.is_empty() {
+            let written = format!("{written} {}", quoted(&targets_text(targets)));
+            self.exclusions
+                .push(Exclusion::new(written, None, place, Some(changed)));
+        }
+        self.warn_unless(changed > 0, place);
     }
 
     /// Changes actions of one link of a chain; the first has those of the rule.
     fn update_actions(
         &mut self,
         place: &Place,
-        rules: &RuleSelection,
+        ids: Vec<IdRange>,
         link: usize,
         texts: &[ActionText],
     ) {
+        let written = format!(
+            "SecRuleUpdateActionById {}:{link} {}",
+            ids_text(&ids),
+            quoted(&actions_text(texts))
+        );
+        let rules = RuleSelection::Ids(ids);
         let actions = self.actions(texts);
         if actions.id.is_some() || actions.phase.is_some() || actions.chain {
             let complaint = Complaint::new("the id, phase and chain of a rule cannot be changed");
@@ -491,11 +576,13 @@ impl Compiler<'_> {
             self.check_link(place, &actions);
         }
         let meant = |draft: &&mut Draft| rules.covers(&draft.rule.description);
-        let mut any = false;
+        let mut changed = 0;
         for draft in self.drafts.iter_mut().filter(meant) {
-            any |= draft.update(link, &actions, place);
+            changed += usize::from(draft.update(link, &actions, place));
         }
-        self.warn_unless(any, place);
+        self.exclusions
+            .push(Exclusion::new(written, None, place, Some(changed)));
+        self.warn_unless(changed > 0, place);
     }
 
     fn warn_unless(&mut self, any: bool, place: &Place) {
@@ -506,4 +593,14 @@ impl Compiler<'_> {
             self.warnings.push(complaint.at(place));
         }
     }
+}
+
+/// An operator as it is written, cut.
+fn operator_text(operator: &OperatorText) -> Box<str> {
+    let negation = if operator.negated { "!" } else { "" };
+    let argument = &operator.argument;
+    let end = argument.floor_char_boundary(MAX_OPERATOR_TEXT);
+    let rest = if end < argument.len() { "..." } else { "" };
+    let text = format!("{negation}@{} {}{rest}", operator.name, &argument[..end]);
+    text.trim_end().into()
 }

@@ -92,6 +92,8 @@ impl Draft {
         if actions.revision.is_some() {
             description.revision = actions.revision.clone();
         }
+        description.maturity = actions.maturity.unwrap_or(description.maturity);
+        description.accuracy = actions.accuracy.unwrap_or(description.accuracy);
         if actions.log_data.is_some() {
             rule.log_data = actions.log_data.clone();
         }
@@ -133,6 +135,8 @@ pub(super) struct Actions {
     pub(super) tags: Vec<String>,
     pub(super) version: Option<String>,
     pub(super) revision: Option<String>,
+    pub(super) maturity: Option<u8>,
+    pub(super) accuracy: Option<u8>,
     pub(super) disruptive: Option<Disruptive>,
     pub(super) status: Option<u16>,
     pub(super) log: Option<bool>,
@@ -144,6 +148,8 @@ pub(super) struct Actions {
     pub(super) transformations: Vec<Transformation>,
     pub(super) jump: Option<Jump>,
     pub(super) effects: Vec<Effect>,
+    /// What among them takes something out of the inspection, as it is written.
+    pub(super) exclusions: Vec<String>,
 }
 
 /// Makes the draft of a rule from its first link.
@@ -169,6 +175,8 @@ pub(super) fn head(
             tags: actions.tags,
             version: actions.version,
             revision: actions.revision,
+            maturity: actions.maturity.unwrap_or_default(),
+            accuracy: actions.accuracy.unwrap_or_default(),
             place: Some(place.clone()),
         }),
         log_data: actions.log_data,

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use sha2::Digest;
+
 use super::{
-    PHASES, Placed, RuleSet,
+    Exclusion, PHASES, Placed, RuleSet,
     change::Base,
     compiler::Compiler,
     draft::{Draft, Jump},
@@ -16,6 +18,10 @@ use crate::{
     prefilter::Plan,
     seclang::Place,
 };
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 impl Compiler<'_> {
     /// Makes the rule set, or returns the errors. With a plan, rules that it does not
@@ -63,6 +69,15 @@ impl Compiler<'_> {
                 });
             }
         }
+        // An action of a rule that was taken out itself does nothing.
+        let kept = |exclusion: &Exclusion| {
+            let rules = phases.iter().flatten();
+            exclusion.rule.is_none()
+                || rules
+                    .into_iter()
+                    .any(|rule| rule.description.id == exclusion.rule)
+        };
+        self.exclusions.retain(kept);
         phases.iter_mut().for_each(Vec::shrink_to_fit);
         let base = is_base.then(|| Base {
             drafts: self.drafts,
@@ -75,6 +90,8 @@ impl Compiler<'_> {
             settings: self.settings,
             warnings: self.warnings,
             base,
+            exclusions: self.exclusions,
+            hash: hex(&self.hash.into_inner().finalize()),
         })
     }
 
@@ -89,7 +106,7 @@ impl Compiler<'_> {
             let effects = draft.rule.links.iter().flat_map(|link| &link.effects);
             let exclusions = effects.filter_map(|effect| match effect {
                 Effect::Control(control) => control.exclusion(),
-                Effect::OpenCollection(_) | Effect::SetVariable(_) => None,
+                Effect::OpenCollection(_) | Effect::SetVariable(_) | Effect::Sanitise(_) => None,
             });
             let now = (draft.rule.description.phase, index);
             for exclusion in exclusions {
@@ -131,7 +148,7 @@ impl Compiler<'_> {
             .flat_map(effects_of)
             .filter_map(|effect| match effect {
                 Effect::OpenCollection(open) => Some(open.collection()),
-                Effect::SetVariable(_) | Effect::Control(_) => None,
+                Effect::SetVariable(_) | Effect::Control(_) | Effect::Sanitise(_) => None,
             })
             .collect();
         let closed = |effect: &Effect| {

@@ -15,12 +15,14 @@
 mod change;
 mod compiler;
 mod draft;
+mod exclusion;
 mod finish;
 mod rule;
 mod selection;
 mod settings;
 
 pub use change::Change;
+pub use exclusion::Exclusion;
 pub(crate) use rule::{Condition, Decision, Description, Link, Placed, Rule};
 pub(crate) use selection::RuleSelection;
 pub(crate) use settings::Settings;
@@ -47,6 +49,8 @@ pub struct RuleSet {
     warnings: Vec<RuleError>,
     /// What changes begin with; a set that is one has none.
     base: Option<change::Base>,
+    exclusions: Vec<Exclusion>,
+    hash: String,
 }
 
 impl RuleSet {
@@ -100,6 +104,17 @@ impl RuleSet {
     /// Returns what is legal but has no effect, or not the one that was meant.
     pub fn warnings(&self) -> &[RuleError] {
         &self.warnings
+    }
+
+    /// Returns everything that takes something out of the inspection, in the order of the text.
+    pub fn exclusions(&self) -> &[Exclusion] {
+        &self.exclusions
+    }
+
+    /// Returns the SHA-256 of every text that the set was compiled from, those that rules
+    /// name included, in hex.
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// Returns the rules of a phase, 1 to 5.

@@ -50,6 +50,8 @@ pub(crate) struct Description {
     pub(crate) tags: Vec<String>,
     pub(crate) version: Option<String>,
     pub(crate) revision: Option<String>,
+    pub(crate) maturity: u8,
+    pub(crate) accuracy: u8,
     pub(crate) place: Option<Place>,
 }
 
@@ -83,6 +85,8 @@ pub(crate) struct Condition {
     pub(crate) negated: bool,
     /// Shared: a rule that is copied to be changed keeps its automaton.
     pub(crate) operator: Arc<Operator>,
+    /// The operator as it is written, cut.
+    pub(crate) operator_text: Box<str>,
     /// Its number in the plan, where it has literals that no match can do without.
     pub(crate) number: Option<u32>,
     /// The number of its chain in the plan.

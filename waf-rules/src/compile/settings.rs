@@ -23,6 +23,18 @@ pub(crate) struct Settings {
     collection_timeout: Option<u64>,
     files: Option<usize>,
     signatures: Vec<String>,
+    audit_parts: Option<String>,
+}
+
+/// What `SecAuditLogParts` wants in a record. Bodies are in none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AuditParts {
+    /// `B`
+    pub(crate) request_headers: bool,
+    /// `F`
+    pub(crate) response_headers: bool,
+    /// `H`
+    pub(crate) messages: bool,
 }
 
 impl Settings {
@@ -43,6 +55,7 @@ impl Settings {
             Setting::UploadFileLimit(count) => self.files = Some(count),
             Setting::ArgumentSeparator(byte) => self.argument_separator = Some(byte),
             Setting::CollectionTimeout(seconds) => self.collection_timeout = Some(seconds),
+            Setting::AuditLogParts(parts) => self.audit_parts = Some(parts),
             Setting::ComponentSignature(signature) => self.signatures.push(signature),
         }
     }
@@ -66,6 +79,7 @@ impl Settings {
             arguments: self.arguments.or(earlier.arguments),
             collection_timeout: self.collection_timeout.or(earlier.collection_timeout),
             files: self.files.or(earlier.files),
+            audit_parts: self.audit_parts.or(earlier.audit_parts),
             signatures,
         }
     }
@@ -93,6 +107,20 @@ impl Settings {
     /// Returns the seconds for which a record of a collection stays.
     pub(crate) fn collection_timeout(&self) -> u64 {
         self.collection_timeout.unwrap_or(DEFAULT_TIMEOUT)
+    }
+
+    /// Returns what is in a record; everything, where the text says nothing.
+    pub(crate) fn audit_parts(&self) -> AuditParts {
+        let has = |part| {
+            self.audit_parts
+                .as_ref()
+                .is_none_or(|parts| parts.contains(part))
+        };
+        AuditParts {
+            request_headers: has('B'),
+            response_headers: has('F'),
+            messages: has('H'),
+        }
     }
 
     /// Returns what `SecComponentSignature` said.

@@ -81,6 +81,8 @@ pub(crate) enum Setting {
     ArgumentSeparator(u8),
     CollectionTimeout(u64),
     ComponentSignature(String),
+    /// In upper case.
+    AuditLogParts(String),
 }
 
 /// One variable of a target list, such as `&ARGS:/^a/`.

@@ -40,6 +40,7 @@ const DIRECTIVES: &[&str] = &[
     "SecArgumentSeparator",
     "SecCollectionTimeout",
     "SecComponentSignature",
+    "SecAuditLogParts",
 ];
 
 /// Directives whose subject the gateway decides: logs, files, and what a
@@ -50,7 +51,6 @@ const OF_THE_GATEWAY: &[&str] = &[
     "SecAuditLogDirMode",
     "SecAuditLogFileMode",
     "SecAuditLogFormat",
-    "SecAuditLogParts",
     "SecAuditLogRelevantStatus",
     "SecAuditLogStorageDir",
     "SecAuditLogType",
@@ -220,6 +220,7 @@ fn with_one_argument(lower: &str, word: &Text) -> Result<DirectiveKind, RuleErro
         "secrequestbodylimitaction" => Setting::RequestBodyLimitAction(over_limit(word)?),
         "secresponsebodylimitaction" => Setting::ResponseBodyLimitAction(over_limit(word)?),
         "seccollectiontimeout" => Setting::CollectionTimeout(number(word)? as u64),
+        "secauditlogparts" => Setting::AuditLogParts(audit_parts(word)?),
         "secargumentseparator" => match word.value.as_bytes() {
             [byte] => Setting::ArgumentSeparator(*byte),
             _ => return Err(Complaint::new("the separator is one character").at(&word.place(0))),
@@ -227,6 +228,20 @@ fn with_one_argument(lower: &str, word: &Text) -> Result<DirectiveKind, RuleErro
         _ => Setting::ComponentSignature(word.value.clone()),
     };
     Ok(DirectiveKind::Setting(setting))
+}
+
+/// Parses the letters of the parts of an audit record.
+fn audit_parts(word: &Text) -> Result<String, RuleError> {
+    const PARTS: &str = "ABCDEFGHIJKZ";
+    let letters = word.value.to_ascii_uppercase();
+    match letters.chars().find(|letter| !PARTS.contains(*letter)) {
+        None if !letters.is_empty() => Ok(letters),
+        _ => Err(Complaint::new(format!(
+            "expected letters of {PARTS}, found {:?}",
+            word.value
+        ))
+        .at(&word.place(0))),
+    }
 }
 
 fn switch(word: &Text) -> Result<bool, RuleError> {

@@ -33,6 +33,7 @@ impl Transaction {
     /// when it matches, even if a later one does not.
     pub(super) fn chain_matches(&mut self, plan: &Plan, rule: &Rule) -> bool {
         self.state.matched_vars.clear();
+        self.state.link_ends.clear();
         rule.links
             .iter()
             .all(|link| self.link_matches(plan, &rule.description, link))
@@ -42,6 +43,7 @@ impl Transaction {
         let Some(condition) = &link.condition else {
             self.state.current = Arc::clone(description);
             self.effects(link);
+            self.state.link_ends.push(self.state.matched_vars.len());
             return true;
         };
         let mut work = self.work;
@@ -106,11 +108,22 @@ impl Transaction {
             }
             self.effects(link);
         }
+        if matched {
+            self.state.link_ends.push(self.state.matched_vars.len());
+        }
         matched
     }
 
     /// Sets `TX:0` to `TX:9`.
     fn capture(&mut self, captures: Captures) {
+        let State {
+            matched_vars,
+            captured_from,
+            ..
+        } = &mut self.state;
+        if let Some(field) = matched_vars.last() {
+            captured_from.clone_from(&field.name);
+        }
         let mut captures = captures.into_iter();
         for digit in b'0'..=b'9' {
             match captures.next() {
@@ -133,6 +146,7 @@ impl Transaction {
                     }
                 }
                 Effect::Control(control) => control.apply(&mut self.state, self.most),
+                Effect::Sanitise(sanitise) => sanitise.apply(&mut self.state),
             }
         }
     }

@@ -16,8 +16,10 @@ mod evaluate;
 mod fields;
 mod memory;
 mod phase;
+mod record;
 mod request;
 mod response;
+mod secrecy;
 mod state;
 
 use std::{
@@ -33,13 +35,13 @@ use ahash::AHashMap;
 
 use crate::{
     actions::Scope,
-    audit::{AuditRecord, Match, escaped},
+    audit::{AuditRecord, Match, NotInspected, Part, Reason},
     body::MultipartFlags,
     collections::{Collections, OpenCollections},
     compile::RuleSet,
     limits::Limits,
-    operators::compare::number,
     prefilter::Candidates,
+    secrets::{SecretNames, Values},
     variables::Variable,
     verdict::{EngineMode, Interruption},
 };
@@ -62,6 +64,8 @@ pub struct TransactionOptions {
     /// What rules remember from one transaction to the next. Without it,
     /// collections end with the transaction.
     pub collections: Option<Arc<Collections>>,
+    /// Names whose values are left out of the record.
+    pub secrets: Arc<SecretNames>,
 }
 
 impl TransactionOptions {
@@ -73,6 +77,7 @@ impl TransactionOptions {
             unique_id,
             time,
             collections: None,
+            secrets: Arc::default(),
         }
     }
 }
@@ -113,6 +118,19 @@ pub struct Transaction {
     relevant: bool,
     matches: Vec<Match>,
     matches_dropped: usize,
+    /// Bytes of the variables told so far.
+    found_bytes: usize,
+    /// Anomaly scores up to the match that was recorded last.
+    recorded_score: i64,
+    /// The values of secrets, and the phase in which they were looked up.
+    secret_values: (u8, Values),
+    /// Whether the body of the request mentions a secret, once somebody has asked.
+    secret_in_body: Option<bool>,
+    not_inspected: Vec<NotInspected>,
+    /// Whether the body was left in a coding that could not be undone.
+    body_is_coded: bool,
+    /// Whether a limit was exceeded, and the request goes on.
+    went_past_limit: bool,
 }
 
 impl Transaction {
@@ -131,9 +149,11 @@ impl Transaction {
             processor: None,
             removed: Vec::new(),
             removed_targets: Vec::new(),
+            sanitised: Default::default(),
         };
         let state = State {
             limits: rules.settings().narrow(options.limits),
+            secrets: options.secrets,
             unique_id: options.unique_id,
             time_unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             elapsed: Duration::ZERO,
@@ -173,6 +193,8 @@ impl Transaction {
             tx: AHashMap::with_capacity(TX_VARIABLES),
             collections: OpenCollections::new(options.collections),
             matched_vars: Fields::default(),
+            link_ends: Vec::new(),
+            captured_from: Vec::new(),
             current: Arc::default(),
             control,
         };
@@ -190,6 +212,13 @@ impl Transaction {
             relevant: false,
             matches: Vec::new(),
             matches_dropped: 0,
+            found_bytes: 0,
+            recorded_score: 0,
+            secret_values: Default::default(),
+            secret_in_body: None,
+            not_inspected: Vec::new(),
+            body_is_coded: false,
+            went_past_limit: false,
         }
     }
 
@@ -209,41 +238,18 @@ impl Transaction {
         self.state.control.mode
     }
 
+    /// Notes that the caller did not show a part to the rules; the record tells it.
+    pub fn not_inspected(&mut self, part: Part, reason: Reason) {
+        let noted = NotInspected { part, reason };
+        if !self.not_inspected.contains(&noted) {
+            self.not_inspected.push(noted);
+        }
+    }
+
     /// Runs phase 5, which cannot interrupt, and returns the record.
     pub fn finish(mut self) -> AuditRecord {
         self.run_last_phase();
-        let most = self.state.limits.max_audit_value_bytes;
-        let score = |names: [&[u8]; 2]| {
-            let scores = names.iter().filter_map(|name| self.state.tx.get(*name));
-            scores.map(|score| number(score)).max().unwrap_or(0)
-        };
-        let connection = self.state.connection;
-        AuditRecord {
-            inbound_anomaly_score: score([
-                b"inbound_anomaly_score",
-                b"blocking_inbound_anomaly_score",
-            ]),
-            outbound_anomaly_score: score([
-                b"outbound_anomaly_score",
-                b"blocking_outbound_anomaly_score",
-            ]),
-            unique_id: self.state.unique_id,
-            time_unix_ms: self.state.time_unix_ms,
-            client: connection.map(|connection| connection.client),
-            client_port: connection.map(|connection| connection.client_port),
-            server: connection.map(|connection| connection.server),
-            server_port: connection.map(|connection| connection.server_port),
-            method: escaped(&self.state.method, most),
-            uri: escaped(&self.state.uri_raw, most),
-            protocol: escaped(self.state.protocol.as_bytes(), most),
-            response_status: self.state.response_status,
-            mode: self.state.control.mode,
-            relevant: self.state.control.audit.unwrap_or(self.relevant),
-            interruption: self.interruption,
-            would_interrupt: self.would_interrupt,
-            matches: self.matches,
-            matches_dropped: self.matches_dropped,
-        }
+        self.into_record()
     }
 
     /// Forgets what was found in the values of variables, which are others now.

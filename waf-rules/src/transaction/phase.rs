@@ -3,7 +3,7 @@
 use super::Transaction;
 use crate::{
     actions::Scope,
-    audit::{Match, escaped},
+    audit::escaped,
     compile::{Decision, Rule},
     verdict::{EngineMode, Interruption, InterruptionAction, Verdict},
 };
@@ -91,6 +91,7 @@ impl Transaction {
             return;
         };
         self.relevant = true;
+        self.went_past_limit |= self.state.control.mode == EngineMode::DetectionOnly;
         let message = reason.to_owned();
         let action = InterruptionAction::Deny;
         self.interrupt(Interruption {
@@ -115,14 +116,14 @@ impl Transaction {
 
     /// Records a match and carries out what the rule decides.
     fn conclude(&mut self, rule: &Rule) {
-        let most = self.state.limits.max_audit_value_bytes;
-        let message = rule.message.as_ref().map_or(String::new(), |text| {
-            escaped(&text.expand(&self.state), most)
-        });
+        let message = match &rule.message {
+            Some(text) => self.told(text),
+            None => String::new(),
+        };
         if rule.log {
             self.relevant |= rule.audit_log;
             match self.matches.len() < self.state.limits.max_audit_matches {
-                true => self.record(rule, &message, most),
+                true => self.record(rule, &message),
                 false => self.matches_dropped = self.matches_dropped.saturating_add(1),
             }
         }
@@ -152,48 +153,4 @@ impl Transaction {
             message,
         });
     }
-
-    fn record(&mut self, rule: &Rule, message: &str, most: usize) {
-        let last = self.state.matched_vars.last();
-        let variable = last.map_or(&b""[..], |field| &field.name);
-        let data = match &rule.log_data {
-            _ if is_secret(variable) => "[not logged]".to_owned(),
-            Some(text) => escaped(&text.expand(&self.state), most),
-            None => escaped(last.map_or(b"", |field| &field.value), most),
-        };
-        let description = &rule.description;
-        let (file, line) = match &description.place {
-            Some(place) => (place.file.to_string(), place.line),
-            None => (String::new(), 0),
-        };
-        self.matches.push(Match {
-            rule: description.id,
-            phase: self.phase,
-            message: message.to_owned(),
-            data,
-            severity: description.severity,
-            tags: rule
-                .tags
-                .iter()
-                .map(|tag| escaped(&tag.expand(&self.state), most))
-                .collect(),
-            variable: escaped(variable, most),
-            file,
-            line,
-        });
-    }
-}
-
-/// Tells whether the values of a variable must not be written down.
-fn is_secret(variable: &[u8]) -> bool {
-    const SECRET: [&[u8]; 4] = [
-        b"REQUEST_HEADERS:authorization",
-        b"REQUEST_HEADERS:proxy-authorization",
-        b"REQUEST_HEADERS:cookie",
-        b"RESPONSE_HEADERS:set-cookie",
-    ];
-    variable.starts_with(b"REQUEST_COOKIES:")
-        || SECRET
-            .iter()
-            .any(|secret| secret.eq_ignore_ascii_case(variable))
 }

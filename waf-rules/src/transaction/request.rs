@@ -194,6 +194,7 @@ impl Transaction {
             Undecodable::Broken => (400, "the request body is not in its content coding"),
         };
         self.state.body_error = Some(reason.to_owned());
+        self.body_is_coded = true;
         if self.state.limits.request_undecodable == UndecodableBody::Reject {
             self.refuse(status, reason);
         }

@@ -6,10 +6,12 @@ use ahash::AHashMap;
 
 use super::{Connection, Fields};
 use crate::{
+    actions::Sanitised,
     body::{MultipartFlags, Processor, Xml},
     collections::OpenCollections,
     compile::{Description, RuleSelection},
     limits::Limits,
+    secrets::SecretNames,
     variables::TargetPattern,
     verdict::EngineMode,
 };
@@ -18,6 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) limits: Limits,
+    /// Whose values no record tells.
+    pub(crate) secrets: Arc<SecretNames>,
     pub(crate) unique_id: String,
     pub(crate) time_unix_ms: u64,
     pub(crate) elapsed: Duration,
@@ -68,6 +72,10 @@ pub(crate) struct State {
     pub(crate) collections: OpenCollections,
     /// What matched in the chain that runs.
     pub(crate) matched_vars: Fields,
+    /// How many of them there were when each link of the chain had matched.
+    pub(crate) link_ends: Vec<usize>,
+    /// The variable that `TX:0` to `TX:9` are from.
+    pub(crate) captured_from: Vec<u8>,
     /// The rule that runs.
     pub(crate) current: Arc<Description>,
     pub(crate) control: Control,
@@ -93,4 +101,6 @@ pub(crate) struct Control {
     pub(crate) processor: Option<Processor>,
     pub(crate) removed: Vec<Arc<RuleSelection>>,
     pub(crate) removed_targets: Vec<Arc<(RuleSelection, TargetPattern)>>,
+    /// What rules want hidden in the record.
+    pub(crate) sanitised: Sanitised,
 }

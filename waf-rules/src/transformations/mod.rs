@@ -102,6 +102,13 @@ impl Transformation {
         ))
     }
 
+    /// Returns the SecLang name.
+    pub(crate) fn name(self) -> &'static str {
+        let mut all = Self::ALL.iter();
+        all.find(|(_, known)| *known == self)
+            .map_or("", |(name, _)| name)
+    }
+
     /// Applies the transformation.
     pub(crate) fn apply<'a>(self, input: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
         match self.changed(&input) {

@@ -82,6 +82,32 @@ impl Expansion {
     }
 }
 
+/// Changes a value, or hides it, before it becomes part of a text.
+type Telling<'a> = &'a dyn Fn(Variable, Option<&[u8]>, &[u8]) -> Vec<u8>;
+
+impl Expansion {
+    /// Replaces as [`Self::expand`] does, with what `telling` makes of each value.
+    pub(crate) fn expand_told(&self, state: &State, telling: Telling<'_>) -> Vec<u8> {
+        let mut output = Vec::new();
+        for part in &self.parts {
+            let room = state
+                .limits
+                .max_expansion_bytes
+                .saturating_sub(output.len());
+            match part {
+                Part::Literal(text) => output.extend_from_slice(text),
+                Part::Value { variable, key } => {
+                    if let Some(value) = first(state, *variable, key.as_deref()) {
+                        let value = telling(*variable, key.as_deref(), &value);
+                        output.extend_from_slice(&value[..value.len().min(room)]);
+                    }
+                }
+            }
+        }
+        output
+    }
+}
+
 fn part(inside: &str) -> Result<Part, Complaint> {
     let (name, key) = match inside.split_once(['.', ':']) {
         Some((name, key)) => (name, Some(key.to_ascii_lowercase().into_bytes())),

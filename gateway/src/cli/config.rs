@@ -1,0 +1,29 @@
+//! A configuration that a command reads and does not run.
+
+use std::path::PathBuf;
+
+use portcullis_config::problem::Severity;
+
+use crate::{
+    files::ConfigFiles,
+    load,
+    snapshot::{Live, Snapshot},
+    telemetry::Metrics,
+};
+
+/// Reads a configuration as `run` would.
+///
+/// # Errors
+/// Every problem, where it would be refused.
+pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Snapshot> {
+    let files = ConfigFiles::new(paths.to_vec());
+    match load::load(&files, &Live::default(), &Metrics::new(), None) {
+        Ok(loaded) => Ok(loaded.snapshot),
+        Err(refused) => {
+            let errors = refused.problems.iter();
+            let errors = errors.filter(|problem| problem.severity == Severity::Error);
+            let lines: Vec<String> = errors.map(ToString::to_string).collect();
+            anyhow::bail!("the configuration is refused\n{}", lines.join("\n"))
+        }
+    }
+}

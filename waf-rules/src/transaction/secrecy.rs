@@ -1,0 +1,271 @@
+//! What may be told of the values of a transaction.
+//!
+//! ```text
+//! variable, value --secrecy--> Open | Parts | Secret --mask_target--> without the values in it --Values--> text
+//! ```
+
+use std::cell::OnceCell;
+
+use super::{Transaction, record::MAX_FOUND};
+use crate::{
+    audit::{AuditRecord, escaped},
+    secrets::{MASK, Values, mask_target, target_has_secret},
+    variables::{Expansion, Variable},
+};
+
+/// Bytes of a value that are looked at for names of secrets, and of which some are told.
+const LOOKED_AT: usize = 1024;
+
+/// What may be told of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrecy {
+    Open,
+    /// It has a query or a form in it, with secrets.
+    Parts,
+    /// Nothing.
+    Secret,
+}
+
+impl Transaction {
+    /// Expands a text of a rule that has just matched.
+    pub(super) fn told(&mut self, text: &Expansion) -> String {
+        let most = self.state.limits.max_audit_value_bytes;
+        match text.literal() {
+            Some(literal) => escaped(literal, most),
+            None => {
+                self.look_up_secrets();
+                self.body_secrecy();
+                let captures_are_secret = OnceCell::new();
+                let told = text.expand_told(&self.state, &|variable, key, value| {
+                    self.told_value(variable, key, value, &captures_are_secret)
+                });
+                escaped(&self.secret_values.1.masked(told), most)
+            }
+        }
+    }
+
+    /// The name of a variable as a record tells it. A form that was escaped once too often
+    /// is all name: `password%3Dsecret`.
+    pub(super) fn shown_name(&self, variable: &[u8]) -> String {
+        let name = match variable.contains(&b'=') {
+            true => mask_target(beginning(variable), &|name| self.is_named(name)),
+            false => variable.to_vec(),
+        };
+        escaped(&name, self.state.limits.max_audit_value_bytes)
+    }
+
+    /// A value as a record tells it.
+    pub(super) fn shown(&self, variable: &[u8], value: &[u8]) -> String {
+        let most = self.state.limits.max_audit_value_bytes;
+        let shown = match self.secrecy(variable, value) {
+            Secrecy::Secret => return MASK.to_owned(),
+            Secrecy::Parts => mask_target(beginning(value), &|name| self.is_named(name)),
+            Secrecy::Open => beginning(value).to_vec(),
+        };
+        escaped(&self.secret_values.1.masked(shown), most)
+    }
+
+    /// A value as it becomes part of a text.
+    fn told_value(
+        &self,
+        variable: Variable,
+        key: Option<&[u8]>,
+        value: &[u8],
+        captures_are_secret: &OnceCell<bool>,
+    ) -> Vec<u8> {
+        let secrecy = match (variable, key) {
+            (Variable::Tx, Some([b'0'..=b'9']))
+                if *captures_are_secret.get_or_init(|| self.captures_are_secret()) =>
+            {
+                Secrecy::Secret
+            }
+            (Variable::MatchedVar | Variable::MatchedVars, _) => {
+                let last = self.state.matched_vars.last();
+                last.map_or(Secrecy::Open, |field| {
+                    self.secrecy(&field.name, &field.value)
+                })
+            }
+            (variable, key) => self.secrecy(&full_name(variable, key), value),
+        };
+        match secrecy {
+            Secrecy::Open => beginning(value).to_vec(),
+            Secrecy::Parts => mask_target(beginning(value), &|name| self.is_named(name)),
+            Secrecy::Secret => MASK.as_bytes().to_vec(),
+        }
+    }
+
+    /// Tells whether `TX:0` to `TX:9` may be pieces of a secret. Where they are left from an
+    /// earlier rule, what that one looked at is not known any more.
+    fn captures_are_secret(&self) -> bool {
+        let matched = &self.state.matched_vars;
+        // What is behind the part that is looked at may be anything.
+        let may_be = |field: &super::fields::Field| {
+            field.value.len() > LOOKED_AT && !is_whole(&field.name)
+                || self.secrecy(&field.name, &field.value) != Secrecy::Open
+        };
+        let from = &self.state.captured_from;
+        let is_left = !from.is_empty() && !matched.iter().any(|field| field.name == *from);
+        is_left || matched.len() > MAX_FOUND || matched.iter().any(may_be)
+    }
+
+    /// Decides what may be told of a variable, such as `ARGS:id`, with a value.
+    fn secrecy(&self, full: &[u8], value: &[u8]) -> Secrecy {
+        let value = beginning(value);
+        let at = full.iter().position(|byte| *byte == b':');
+        let (variable, name) = match at {
+            Some(at) => (&full[..at], Some(&full[at + 1..])),
+            None => (full, None),
+        };
+        let variable = std::str::from_utf8(variable).unwrap_or_default();
+        if self.state.control.sanitised.hides(variable, name) {
+            return Secrecy::Secret;
+        }
+        if variable.starts_with('&') {
+            return Secrecy::Open;
+        }
+        let of_target = || target_has_secret(&self.state.uri_raw, &|name| self.is_named(name));
+        match variable {
+            "REQUEST_COOKIES" | "SESSIONID" => return Secrecy::Secret,
+            "REQUEST_BODY" | "XML" if self.secret_in_body.unwrap_or(true) => {
+                return Secrecy::Secret;
+            }
+            "RESPONSE_BODY" if self.state.secrets.may_stand_in(&self.state.response_body) => {
+                return Secrecy::Secret;
+            }
+            "REQUEST_URI" | "REQUEST_URI_RAW" | "REQUEST_LINE" | "QUERY_STRING" if of_target() => {
+                return Secrecy::Parts;
+            }
+            _ => {}
+        }
+        let is_open_name = variable.ends_with("_NAMES")
+            || matches!(
+                variable,
+                "FILES" | "FILES_SIZES" | "MULTIPART_PART_HEADERS" | "MULTIPART_NAME" | "RULE"
+            );
+        let named = |name: &[u8]| !is_open_name && self.state.secrets.has(name);
+        // A document in a value is not taken apart.
+        let document = matches!(value.trim_ascii_start().first(), Some(b'{' | b'['))
+            && self.state.secrets.may_stand_in(value);
+        if name.is_some_and(named) || document {
+            return Secrecy::Secret;
+        }
+        match target_has_secret(value, &|name| self.is_named(name)) {
+            true => Secrecy::Parts,
+            false => Secrecy::Open,
+        }
+    }
+
+    /// Tells whether an argument of this name is a secret.
+    pub(super) fn is_named(&self, name: &[u8]) -> bool {
+        self.state.secrets.has(name) || self.state.control.sanitised.hides("ARGS", Some(name))
+    }
+
+    /// Tells whether the body of the request may hold a secret; asked once, since it is long.
+    pub(super) fn body_secrecy(&mut self) {
+        if self.secret_in_body.is_some() || self.phase < 2 {
+            return;
+        }
+        let mut arguments = self.state.args_post.iter();
+        let holds = arguments.any(|field| self.is_named(&field.name))
+            || self.state.secrets.may_stand_in(&self.state.request_body);
+        self.secret_in_body = Some(holds);
+    }
+
+    /// Looks up the values of secrets, once a phase.
+    pub(super) fn look_up_secrets(&mut self) {
+        if self.secret_values.0 == self.phase {
+            return;
+        }
+        let state = &self.state;
+        let hidden = |variable: &str, name: &[u8]| {
+            state.secrets.has(name) || state.control.sanitised.hides(variable, Some(name))
+        };
+        let arguments = state.args_get.iter().chain(state.args_post.iter());
+        let arguments = arguments
+            .filter(|field| hidden("ARGS", &field.name))
+            .map(|field| field.value.as_slice());
+        let cookies = state.cookies.iter().map(|field| field.value.as_slice());
+        let request = state.request_headers.iter();
+        let request = request.filter(|field| hidden("REQUEST_HEADERS", &field.name));
+        let response = state.response_headers.iter();
+        let response = response.filter(|field| hidden("RESPONSE_HEADERS", &field.name));
+        // The whole field, and what follows a scheme or the name of a cookie.
+        let fields = request.chain(response).flat_map(|field| {
+            let value = field.value.as_slice();
+            let cookie = value.split(|byte| *byte == b';').next().unwrap_or(value);
+            let part = |separator: u8| {
+                let at = cookie.iter().position(|byte| *byte == separator);
+                at.map_or(value, |at| cookie[at + 1..].trim_ascii())
+            };
+            [value, part(b' '), part(b'=')]
+        });
+        let values = Values::new(arguments.chain(cookies).chain(fields));
+        self.secret_values = (self.phase, values);
+    }
+
+    /// Hides what a rule wanted hidden after it had been noted.
+    pub(super) fn hide_again(&self, record: &mut AuditRecord) {
+        let sanitised = &self.state.control.sanitised;
+        let hides = |variable: &str| {
+            let (name, rest) = match variable.split_once(':') {
+                Some((name, rest)) => (name, Some(rest.as_bytes())),
+                None => (variable, None),
+            };
+            is_whole(name.as_bytes()) || sanitised.hides(name, rest)
+        };
+        let masked = |text: &str| {
+            let masked = self.secret_values.1.masked(text.as_bytes().to_vec());
+            String::from_utf8_lossy(&masked).into_owned()
+        };
+        for found in &mut record.matches {
+            let is_hidden = found.found_dropped > 0
+                || hides(&found.variable)
+                || found.found.iter().any(|found| hides(&found.variable));
+            if is_hidden {
+                MASK.clone_into(&mut found.data);
+                MASK.clone_into(&mut found.value);
+                found
+                    .found
+                    .iter_mut()
+                    .for_each(|found| MASK.clone_into(&mut found.value));
+            }
+            let texts = [&mut found.data, &mut found.value, &mut found.message];
+            for text in texts.into_iter().chain(&mut found.tags) {
+                *text = masked(text);
+            }
+            found
+                .found
+                .iter_mut()
+                .for_each(|found| found.value = masked(&found.value));
+        }
+        let ends = [&mut record.interruption, &mut record.would_interrupt];
+        for interruption in ends.into_iter().flatten() {
+            interruption.message = masked(&interruption.message);
+        }
+    }
+}
+
+/// Tells whether a variable holds the whole of something, and is looked at as such.
+fn is_whole(name: &[u8]) -> bool {
+    name.starts_with(b"XML")
+        || [
+            &b"REQUEST_URI"[..],
+            b"REQUEST_URI_RAW",
+            b"REQUEST_LINE",
+            b"QUERY_STRING",
+            b"REQUEST_BODY",
+            b"RESPONSE_BODY",
+        ]
+        .contains(&name)
+}
+
+fn beginning(value: &[u8]) -> &[u8] {
+    &value[..value.len().min(LOOKED_AT)]
+}
+
+fn full_name(variable: Variable, key: Option<&[u8]>) -> Vec<u8> {
+    match key {
+        Some(key) => [variable.name().as_bytes(), b":", key].concat(),
+        None => variable.name().as_bytes().to_vec(),
+    }
+}
