@@ -139,6 +139,26 @@ fn a_redirection_is_told_without_secrets_and_sent_with_them() {
 }
 
 #[test]
+fn a_secret_of_a_body_that_was_forgotten_is_not_told_either() {
+    let rules = compile(
+        "SecAction \"id:1,phase:2,pass,nolog,setvar:'tx.copy=%{ARGS.password}'\"\nSecRule TX:copy . \"id:2,phase:3,pass,logdata:'%{TX.copy}'\"",
+    );
+    let options = TransactionOptions::new(EngineMode::On, "t".into(), SystemTime::UNIX_EPOCH);
+    let mut tx = Transaction::begin(rules, options);
+    tx.request_line(b"POST", b"/", "HTTP/1.1");
+    tx.request_header(b"content-type", b"application/x-www-form-urlencoded");
+    let _ = tx.request_headers_end();
+    tx.request_body(b"password=Hunter2Hunter");
+    let _ = tx.request_body_end();
+    tx.forget_bodies();
+    tx.response_head(200, "HTTP/1.1");
+    let _ = tx.response_headers_end();
+    let record = tx.finish();
+    assert_eq!(record.matches.len(), 1);
+    assert!(!said(&record).contains("Hunter2"), "{}", said(&record));
+}
+
+#[test]
 fn what_is_no_secret_is_told() {
     let rules = curious_rules("t:none");
     let request = Request::get("/a/b?q=hunter3&password=x123456")

@@ -1,7 +1,11 @@
 //! What a transaction keeps of bodies.
 
 use super::{Fields, Transaction};
-use crate::{body::Xml, variables::Variable};
+use crate::{
+    audit::{Part, Reason},
+    body::Xml,
+    variables::Variable,
+};
 
 impl Transaction {
     /// Bytes that are kept of bodies, as they came or were decoded, and of what was taken
@@ -23,6 +27,12 @@ impl Transaction {
 
     /// Gives that memory back. Rules of later phases see no body, and no argument of one.
     pub fn forget_bodies(&mut self) {
+        if !self.state.response_body.is_empty() {
+            self.not_inspected(Part::ResponseBody, Reason::NoMemory);
+        }
+        // What rules have copied of them would not be known for a secret any more.
+        let mut arguments = self.state.args_post.iter();
+        self.secrets_forgotten |= arguments.any(|field| self.is_named(&field.name));
         let state = &mut self.state;
         state.request_body = Vec::new();
         state.request_body_visible = false;

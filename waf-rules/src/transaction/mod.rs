@@ -126,6 +126,8 @@ pub struct Transaction {
     secret_values: (u8, Values),
     /// Whether the body of the request mentions a secret, once somebody has asked.
     secret_in_body: Option<bool>,
+    /// Whether values of secrets are not known any more: then texts of rules are not told.
+    secrets_forgotten: bool,
     not_inspected: Vec<NotInspected>,
     /// Whether the body was left in a coding that could not be undone.
     body_is_coded: bool,
@@ -216,6 +218,7 @@ impl Transaction {
             recorded_score: 0,
             secret_values: Default::default(),
             secret_in_body: None,
+            secrets_forgotten: false,
             not_inspected: Vec::new(),
             body_is_coded: false,
             went_past_limit: false,

@@ -199,7 +199,10 @@ impl Transaction {
             };
             [value, part(b' '), part(b'=')]
         });
-        let values = Values::new(arguments.chain(cookies).chain(fields));
+        let values = match self.secrets_forgotten {
+            true => Values::unknown(),
+            false => Values::new(arguments.chain(cookies).chain(fields)),
+        };
         self.secret_values = (self.phase, values);
     }
 
