@@ -153,7 +153,7 @@ fn check_tells_every_problem_and_warning_of_rules() {
     );
     assert!(
         good.out
-            .contains("rules, of portcullis-baseline/1, 2 warnings"),
+            .contains("rules, of portcullis-baseline/2, 2 warnings"),
         "{}",
         good.out
     );
@@ -395,7 +395,7 @@ async fn the_audit_record_is_that_of_modsecurity_with_fields_beside() {
     assert_eq!(transaction["producer"]["secrules_engine"], "Enabled");
     assert_eq!(
         transaction["producer"]["components"][0],
-        "portcullis-baseline/1"
+        "portcullis-baseline/2"
     );
     assert!(transaction["host_port"].is_u64() && transaction["client_port"].is_u64());
     assert!(

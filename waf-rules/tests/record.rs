@@ -64,6 +64,18 @@ fn no_part_of_a_record_tells_a_secret() {
             Request::post(form, "data=%7B%22password%22%3A%22Hunter2Hunter%22%7D"),
         ),
         (
+            "JSON that is sent as a form",
+            Request::post(form, r#"{"password":"Hunter2Hunter","q":"<script>"}"#),
+        ),
+        (
+            "JSON in the target",
+            Request::get("/?data=%7B%22password%22%3A%22Hunter2Hunter%22%7D"),
+        ),
+        (
+            "a target in the target",
+            Request::get("/?next=%2Fcb%3Ftoken%3DHunter2Hunter"),
+        ),
+        (
             "XML",
             Request::post("text/xml", "<a><password>Hunter2Hunter</password></a>"),
         ),

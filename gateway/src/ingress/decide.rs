@@ -236,6 +236,7 @@ impl Ingress {
         ctx.held = held;
         stop_on(transaction.request_body_end())?;
         if has_body {
+            transaction.forget_found();
             let (memory, budget) = (&mut ctx.waf_memory, &self.services().budget);
             inspect::count_kept(transaction, memory, budget, waf.profile.buffers_spent)?;
         }

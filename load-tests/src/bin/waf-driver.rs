@@ -20,7 +20,8 @@ use anyhow::{Context, bail, ensure};
 use nix::time::{ClockId, clock_gettime};
 use portcullis_load_tests::waf::{engine::Told, workload::Request};
 use portcullis_waf::{
-    Connection, EngineMode, RuleSet, RuleSource, RuleText, Transaction, TransactionOptions, Verdict,
+    Connection, EngineMode, Limits, RuleSet, RuleSource, RuleText, Transaction, TransactionOptions,
+    Verdict,
 };
 
 #[global_allocator]
@@ -99,8 +100,16 @@ impl RuleSource for Files {
 
 /// One request through all phases, or as far as it gets.
 fn serve(rules: &Arc<RuleSet>, request: &Request) -> bool {
-    let options =
+    let mut options =
         TransactionOptions::new(EngineMode::On, "7f3a0b1c".into(), SystemTime::UNIX_EPOCH);
+    // The rules say what is too much, as for the other engines.
+    options.limits = Limits {
+        max_request_body_bytes: 16 << 20,
+        max_request_text_bytes: 16 << 20,
+        max_arguments: 20_000,
+        max_work: u64::MAX,
+        ..options.limits
+    };
     let mut transaction = Transaction::begin(Arc::clone(rules), options);
     let stopped = phases(&mut transaction, request);
     std::hint::black_box(transaction.finish());

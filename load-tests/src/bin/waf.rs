@@ -10,10 +10,12 @@ use portcullis_load_tests::{
     compare::check_writable,
     waf::{
         engine::Engine,
+        growth::growth,
         measure::{WafSettings, measure},
         rules::Crs,
     },
 };
+use serde::Serialize;
 
 /// Measures what inspecting a request costs with the OWASP Core Rule Set, by engine.
 #[derive(Debug, Parser)]
@@ -31,6 +33,9 @@ struct Arguments {
     /// Who is measured, as a list with commas.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Engine::ALL)]
     engines: Vec<Engine>,
+    /// Tell instead how the cost of ours grows with arguments and bytes.
+    #[arg(long)]
+    growth: bool,
     /// Keep everything in this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -50,15 +55,25 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(file) = &arguments.json {
         check_writable(file)?;
     }
+    let crs = Crs::at(&arguments.crs)?;
+    if arguments.growth {
+        let report = growth(&crs, arguments.seconds)?;
+        println!("{report}");
+        return keep(&report, arguments);
+    }
     let settings = WafSettings {
         engines: arguments.engines.clone(),
         rounds: usize::from(arguments.rounds),
         seconds: arguments.seconds,
     };
-    let report = measure(&settings, &Crs::at(&arguments.crs)?)?;
+    let report = measure(&settings, &crs)?;
     println!("{report}");
+    keep(&report, arguments)
+}
+
+fn keep(report: &impl Serialize, arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(file) = &arguments.json {
-        let mut json = serde_json::to_string_pretty(&report).context("serialising the report")?;
+        let mut json = serde_json::to_string_pretty(report).context("serialising the report")?;
         json.push('\n');
         fs::write(file, json).with_context(|| format!("writing {file:?}"))?;
     }

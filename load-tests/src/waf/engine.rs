@@ -62,13 +62,22 @@ impl Engine {
     /// # Errors
     /// When a tool or a package is missing; the text says which.
     pub fn prepare(self, crs: &Crs, folder: &Path) -> anyhow::Result<Driver> {
+        self.prepare_with(crs, folder, "")
+    }
+
+    /// The same with more directives before the CRS.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn prepare_with(self, crs: &Crs, folder: &Path, raised: &str) -> anyhow::Result<Driver> {
         let (program, more) = match self {
             Self::Libmodsecurity => (libmodsecurity(folder)?, ""),
             Self::Coraza => (coraza(folder)?, "SecRxPreFilter On\n"),
             Self::Portcullis => (programs::built("waf-driver", "portcullis-load-tests")?, ""),
         };
         let rules = folder.join(format!("{self:?}.conf").to_lowercase());
-        fs::write(&rules, crs.main(more)?).with_context(|| format!("writing {rules:?}"))?;
+        fs::write(&rules, crs.main(&format!("{more}{raised}"))?)
+            .with_context(|| format!("writing {rules:?}"))?;
         Ok(Driver {
             engine: self,
             program,

@@ -113,7 +113,7 @@ pub fn measure(settings: &WafSettings, crs: &Crs) -> anyhow::Result<WafReport> {
     })
 }
 
-fn write(scenarios: &[Scenario], file: &Path) -> anyhow::Result<()> {
+pub(super) fn write(scenarios: &[Scenario], file: &Path) -> anyhow::Result<()> {
     let mut out = BufWriter::new(File::create(file).context("writing the workload")?);
     workload::write(scenarios, &mut out).context("writing the workload")
 }

@@ -11,6 +11,7 @@
 //! engine refuses is told beside its time.
 
 pub mod engine;
+pub mod growth;
 pub mod measure;
 pub mod rules;
 pub mod workload;

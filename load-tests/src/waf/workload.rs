@@ -106,6 +106,51 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// Forms of more and more arguments, and JSON with a longer and longer text: for what is
+/// linear, four times as much of it costs four times as much.
+pub fn growing() -> Vec<(Scenario, usize)> {
+    let scenario = |name, what, amount, request| {
+        let requests = vec![request];
+        let target = 0.0;
+        let scenario = Scenario {
+            name,
+            what,
+            target,
+            requests,
+        };
+        (scenario, amount)
+    };
+    let arguments = [
+        ("arguments-10", 10),
+        ("arguments-100", 100),
+        ("arguments-1000", 1000),
+        ("arguments-10000", 10_000),
+    ];
+    let arguments =
+        arguments.map(|(name, count)| scenario(name, "argument", count, arguments_of(count)));
+    let bytes = [
+        ("body-1KiB", 1),
+        ("body-16KiB", 16),
+        ("body-128KiB", 128),
+        ("body-1MiB", 1 << 10),
+        ("body-8MiB", 8 << 10),
+    ];
+    let bytes = bytes.map(|(name, kib)| scenario(name, "KiB", kib, text_of(kib << 10)));
+    arguments.into_iter().chain(bytes).collect()
+}
+
+fn arguments_of(count: usize) -> Request {
+    let fields = (0..count).map(|n| format!("field{n}=some+text+{n}"));
+    let body = fields.collect::<Vec<_>>().join("&");
+    Request::new("POST", "/import").body("application/x-www-form-urlencoded", body)
+}
+
+fn text_of(bytes: usize) -> Request {
+    let text = "The parcel is with the neighbours. ".repeat(bytes / 35 + 1);
+    let body = format!("{{\"text\":\"{}\"}}", &text[..bytes]);
+    Request::new("POST", "/notes").body("application/json", body)
+}
+
 fn browser_get() -> Request {
     Request::new(
         "GET",

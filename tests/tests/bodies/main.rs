@@ -108,7 +108,7 @@ async fn spent_memory_for_bodies_refuses_and_comes_back() {
     let yaml = format!(
         r"
 listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
-process: {{maxBufferedBytes: 250kB}}
+process: {{maxBufferedBytes: 400kB}}
 wafProfiles: [{{name: baseline}}]
 backends: [{{name: one, endpoints: [{{address: {}}}]}}]
 routes: [{{name: any, policies: {{waf: {{profile: baseline}}}}, rules: [{{backends: [{{name: one}}]}}]}}]
@@ -127,7 +127,7 @@ routes: [{{name: any, policies: {{waf: {{profile: baseline}}}}, rules: [{{backen
     let cell = Cell {
         way: Way::H1,
         framing: Framing::Length,
-        len: 200_000,
+        len: 350_000,
     };
     assert_eq!(site.post(cell, &text(cell.len)).await, 503);
     holder.send(&[b'a'; 10_000]);
@@ -146,9 +146,9 @@ routes: [{{name: any, policies: {{waf: {{profile: baseline}}}}, rules: [{{backen
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(status, 200);
-    // It could be held, but the rules have a copy of it.
+    // It could be held, but the rules have a copy of it, and its arguments.
     let cell = Cell {
-        len: 160_000,
+        len: 210_000,
         ..cell
     };
     assert_eq!(site.post(cell, &text(cell.len)).await, 503);

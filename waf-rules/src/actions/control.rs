@@ -139,11 +139,18 @@ impl ControlAction {
                 control.processor = Some(*processor);
                 state.processor = Some(*processor);
             }
-            Self::RemoveRules(selection) => control.removed.push(selection.clone()),
-            Self::RemoveTarget(target) => control.removed_targets.push(target.clone()),
+            // Once, however many values matched: a client must not make the lists long.
+            Self::RemoveRules(selection) => add(&mut control.removed, selection),
+            Self::RemoveTarget(target) => add(&mut control.removed_targets, target),
             Self::AuditEngine(audit) => control.audit = *audit,
             Self::AuditLogParts => {}
         }
+    }
+}
+
+fn add<T>(list: &mut Vec<Arc<T>>, more: &Arc<T>) {
+    if !list.iter().any(|known| Arc::ptr_eq(known, more)) {
+        list.push(Arc::clone(more));
     }
 }
 

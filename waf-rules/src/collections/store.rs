@@ -188,19 +188,20 @@ impl Shard {
             return;
         }
         let records = self.records.iter();
-        let mut by_age: Vec<(u64, usize)> = records
-            .map(|(key, record)| (record.updated(), cost(key, record)))
+        let mut by_age: Vec<(u64, &Key, usize)> = records
+            .map(|(key, record)| (record.updated(), key, cost(key, record)))
             .collect();
         by_age.sort_unstable();
-        let (mut left, mut newest) = (self.bytes, None);
-        for (updated, cost) in by_age {
-            if left <= most - most / 8 {
-                break;
-            }
-            left -= cost;
-            newest = Some(updated);
+        let mut left = self.bytes;
+        let oldest = by_age.into_iter().take_while(|(_, _, cost)| {
+            let goes = left > most - most / 8;
+            left -= if goes { *cost } else { 0 };
+            goes
+        });
+        let oldest: Vec<Key> = oldest.map(|(_, key, _)| key.clone()).collect();
+        for key in &oldest {
+            self.take(key);
         }
-        self.retain(|record| Some(record.updated()) > newest);
     }
 
     fn retain(&mut self, stays: impl Fn(&Record) -> bool) {

@@ -118,7 +118,10 @@ impl Compiler<'_> {
         }]);
         self.errors.append(&mut own.errors);
         // No rule can be meant by the number, which is nobody's.
-        own.drafts.iter_mut().for_each(Draft::forget_id);
+        for draft in &mut own.drafts {
+            draft.forget_id();
+            draft.inserted = true;
+        }
         let count = own.drafts.len();
         self.drafts.splice(at..at, own.drafts);
         for (_, end) in self.markers.iter_mut().filter(|(_, end)| *end > at) {

@@ -8,6 +8,7 @@ use super::{
     Condition, Exclusion, Link, PHASES, RuleSelection, RuleSet, Settings,
     draft::{Actions, Defaults, Draft, Jump, head},
     exclusion::{actions_text, ids_text, quoted, targets_text},
+    expressions::Expressions,
 };
 use crate::{
     actions::{Action, ControlAction, Disruptive, Effect},
@@ -48,6 +49,8 @@ pub(super) struct Compiler<'a> {
     pub(super) defaults: [Defaults; PHASES],
     pub(super) settings: Settings,
     pub(super) exclusions: Vec<Exclusion>,
+    /// Those of the text that is walked.
+    expressions: Expressions,
     /// Of every text that was read.
     pub(super) hash: RefCell<Sha256>,
 }
@@ -65,6 +68,7 @@ impl<'a> Compiler<'a> {
             defaults: Default::default(),
             settings: Settings::default(),
             exclusions: Vec::new(),
+            expressions: Expressions::default(),
             hash: RefCell::default(),
         }
     }
@@ -95,9 +99,11 @@ impl Compiler<'_> {
         // A directive that could not be read is missing from the tree; what
         // seems wrong with a chain may only be its absence.
         let whole = self.errors.len() == errors_before;
+        let before = std::mem::replace(&mut self.expressions, Expressions::of(&ast.directives));
         for directive in ast.directives {
             self.directive(directive, whole, depth);
         }
+        self.expressions = before;
         self.expect_no_chain(whole);
     }
 
@@ -241,7 +247,9 @@ impl Compiler<'_> {
             text: &operator.place.file,
             hash: &self.hash,
         };
-        match Operator::resolve(&operator.name, &operator.argument, &files) {
+        let (name, argument) = (&operator.name, &operator.argument);
+        let made = self.expressions.get(name, argument);
+        match made.unwrap_or_else(|| Operator::resolve(name, argument, &files)) {
             Ok(resolved) => {
                 let asked = Asked {
                     negated: operator.negated,

@@ -16,6 +16,8 @@ pub(super) struct Draft {
     /// Copied where it is changed and another rule set has it too.
     pub(super) rule: Arc<Rule>,
     pub(super) removed: bool,
+    /// Nobody wrote it, so `skip` does not count it.
+    pub(super) inserted: bool,
     pub(super) jump: Option<(Jump, Place)>,
     /// What the decision of the rule was made of.
     disruptive: Option<Disruptive>,
@@ -188,6 +190,7 @@ pub(super) fn head(
     Draft {
         rule: Arc::new(rule),
         removed: false,
+        inserted: false,
         jump: actions.jump.map(|jump| (jump, place.clone())),
         disruptive: actions.disruptive,
         status: actions.status,

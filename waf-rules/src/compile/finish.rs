@@ -176,8 +176,10 @@ impl Compiler<'_> {
             Jump::Skip(count) => {
                 let phase = draft.rule.description.phase;
                 let later = self.drafts.iter().enumerate().skip(index + 1);
-                let mut same = later
-                    .filter(|(_, other)| !other.removed && other.rule.description.phase == phase);
+                let mut same = later.filter(|(_, other)| {
+                    let counts = !other.removed && !other.inserted;
+                    counts && other.rule.description.phase == phase
+                });
                 Some(same.nth(*count).map_or(self.drafts.len(), |(end, _)| end))
             }
             Jump::SkipAfter(name) => {

@@ -16,6 +16,7 @@ mod change;
 mod compiler;
 mod draft;
 mod exclusion;
+mod expressions;
 mod finish;
 mod rule;
 mod selection;

@@ -140,7 +140,7 @@ impl Operator {
             "nomatch" => Self::NoMatch,
             "pm" => Self::Pm(Pm::words(argument)?),
             "pmfromfile" | "pmf" => Self::Pm(Pm::files(argument, source)?),
-            "rx" => Self::Rx(Rx::compile(argument)?),
+            "rx" => Self::expression(argument)?,
             // An empty argument is meaningful here.
             "streq" => Self::StrEq(Expansion::parse(argument)?),
             "unconditionalmatch" => Self::UnconditionalMatch,
@@ -159,6 +159,11 @@ impl Operator {
                 ));
             }
         })
+    }
+
+    /// Makes `@rx` of its argument.
+    pub(crate) fn expression(pattern: &str) -> Result<Self, Complaint> {
+        Rx::compile(pattern).map(Self::Rx)
     }
 
     /// Literals of which every value that matches has one, without regard to case;

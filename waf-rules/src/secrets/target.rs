@@ -10,7 +10,7 @@ pub(crate) fn mask_target(target: &[u8], is_named: &dyn Fn(&[u8]) -> bool) -> Ve
     for piece in pieces(target) {
         match piece {
             Piece::Secret => output.extend_from_slice(MASK.as_bytes()),
-            Piece::Value { name, value } => match is_secret(name, is_named) && !value.is_empty() {
+            Piece::Value { name, value } => match holds_secret(name, value, is_named) {
                 true => output.extend_from_slice(MASK.as_bytes()),
                 false => output.extend_from_slice(value),
             },
@@ -23,6 +23,27 @@ pub(crate) fn mask_target(target: &[u8], is_named: &dyn Fn(&[u8]) -> bool) -> Ve
 /// Tells whether [`mask_target`] would mask anything.
 pub(crate) fn target_has_secret(target: &[u8], is_named: &dyn Fn(&[u8]) -> bool) -> bool {
     pieces(target).any(|piece| match piece {
+        Piece::Secret => true,
+        Piece::Value { name, value } => holds_secret(name, value, is_named),
+        Piece::Text(_) => false,
+    })
+}
+
+/// Tells whether a value is that of a secret, or has one in it: a target to return to, a
+/// form, a document. These are not taken apart.
+fn holds_secret(name: &[u8], value: &[u8], is_named: &dyn Fn(&[u8]) -> bool) -> bool {
+    if value.is_empty() {
+        return false;
+    }
+    if is_secret(name, is_named) {
+        return true;
+    }
+    let decoded = url_decode(value);
+    let decoded = decoded.as_deref().unwrap_or(value);
+    if matches!(decoded.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        return decoded.split(|byte| *byte == b'"').any(is_named);
+    }
+    pieces(decoded).any(|piece| match piece {
         Piece::Secret => true,
         Piece::Value { name, value } => !value.is_empty() && is_secret(name, is_named),
         Piece::Text(_) => false,
@@ -117,6 +138,12 @@ mod tests {
             ("/a;jsessionid=77?q=1", "/a;jsessionid=***?q=1"),
             ("/a?password=&q=1", "/a?password=&q=1"),
             ("/a?password", "/a?password"),
+            ("/a?next=%2Fcb%3Ftoken%3Dhunter2&q=1", "/a?next=***&q=1"),
+            (
+                "/a?data=%7B%22password%22%3A%22hunter2%22%7D",
+                "/a?data=***",
+            ),
+            ("/a?next=%2Fcb%3Fpage%3D2", "/a?next=%2Fcb%3Fpage%3D2"),
             ("GET /?token=a HTTP/1.1", "GET /?token=*** HTTP/1.1"),
             ("http://u:p@h/?q=a@b", "http://***@h/?q=a@b"),
             ("/?u=http://h/&x=1", "/?u=http://h/&x=1"),

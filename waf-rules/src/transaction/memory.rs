@@ -25,6 +25,12 @@ impl Transaction {
             + self.candidates.memory()
     }
 
+    /// Forgets what was found in the values of the request: later phases look again, which
+    /// few of their rules do.
+    pub fn forget_found(&mut self) {
+        self.forget(|_| true);
+    }
+
     /// Gives that memory back. Rules of later phases see no body, and no argument of one.
     pub fn forget_bodies(&mut self) {
         if !self.state.response_body.is_empty() {

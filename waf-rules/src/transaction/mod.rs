@@ -24,7 +24,7 @@ mod state;
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -126,6 +126,8 @@ pub struct Transaction {
     secret_values: (u8, Values),
     /// Whether the body of the request mentions a secret, once somebody has asked.
     secret_in_body: Option<bool>,
+    /// The same of the body of the response.
+    secret_in_response: OnceLock<bool>,
     /// Whether values of secrets are not known any more: then texts of rules are not told.
     secrets_forgotten: bool,
     not_inspected: Vec<NotInspected>,
@@ -218,6 +220,7 @@ impl Transaction {
             recorded_score: 0,
             secret_values: Default::default(),
             secret_in_body: None,
+            secret_in_response: OnceLock::new(),
             secrets_forgotten: false,
             not_inspected: Vec::new(),
             body_is_coded: false,

@@ -1,5 +1,7 @@
 //! What arrives of a response, and phases 3 and 4.
 
+use std::sync::OnceLock;
+
 use super::Transaction;
 use crate::{
     body::ContentType,
@@ -79,6 +81,7 @@ impl Transaction {
             return;
         }
         self.state.response_body_visible = true;
+        self.secret_in_response = OnceLock::new();
         self.forget(Variable::is_of_response);
         let room = self
             .state

@@ -17,7 +17,7 @@ use crate::{
 const LOOKED_AT: usize = 1024;
 
 /// What may be told of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Secrecy {
     Open,
     /// It has a query or a form in it, with secrets.
@@ -44,14 +44,31 @@ impl Transaction {
         }
     }
 
-    /// The name of a variable as a record tells it. A form that was escaped once too often
-    /// is all name: `password%3Dsecret`.
+    /// The name of a variable as a record tells it.
     pub(super) fn shown_name(&self, variable: &[u8]) -> String {
-        let name = match variable.contains(&b'=') {
-            true => mask_target(beginning(variable), &|name| self.is_named(name)),
-            false => variable.to_vec(),
-        };
+        let name = self.told_name(variable);
         escaped(&name, self.state.limits.max_audit_value_bytes)
+    }
+
+    /// A form that was escaped once too often is all name, `password%3Dsecret`, and so is a
+    /// document that was sent as a form.
+    fn told_name(&self, variable: &[u8]) -> Vec<u8> {
+        let at = variable.iter().position(|byte| *byte == b':');
+        let (front, name) = variable.split_at(at.map_or(0, |at| at + 1));
+        let name = beginning(name);
+        if self.is_telling_document(name) {
+            return [front, MASK.as_bytes()].concat();
+        }
+        match name.contains(&b'=') {
+            true => [front, &mask_target(name, &|name| self.is_named(name))].concat(),
+            false => [front, name].concat(),
+        }
+    }
+
+    /// Tells whether a text is a document, which is not taken apart, that may hold a secret.
+    fn is_telling_document(&self, text: &[u8]) -> bool {
+        matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
+            && self.state.secrets.may_stand_in(text)
     }
 
     /// A value as a record tells it.
@@ -79,11 +96,15 @@ impl Transaction {
             {
                 Secrecy::Secret
             }
+            (Variable::MatchedVarName | Variable::MatchedVarsNames, _) => {
+                return self.told_name(value);
+            }
             (Variable::MatchedVar | Variable::MatchedVars, _) => {
-                let last = self.state.matched_vars.last();
-                last.map_or(Secrecy::Open, |field| {
-                    self.secrecy(&field.name, &field.value)
-                })
+                // The macro gives one value of them, by whatever variable it matched.
+                let matched = self.state.matched_vars.iter();
+                let same = matched.filter(|field| field.value == value);
+                let secrecy = same.map(|field| self.secrecy(&field.name, &field.value));
+                secrecy.max().unwrap_or(Secrecy::Secret)
             }
             (variable, key) => self.secrecy(&full_name(variable, key), value),
         };
@@ -129,7 +150,7 @@ impl Transaction {
             "REQUEST_BODY" | "XML" if self.secret_in_body.unwrap_or(true) => {
                 return Secrecy::Secret;
             }
-            "RESPONSE_BODY" if self.state.secrets.may_stand_in(&self.state.response_body) => {
+            "RESPONSE_BODY" if self.secret_in_response() => {
                 return Secrecy::Secret;
             }
             "REQUEST_URI" | "REQUEST_URI_RAW" | "REQUEST_LINE" | "QUERY_STRING" if of_target() => {
@@ -143,10 +164,7 @@ impl Transaction {
                 "FILES" | "FILES_SIZES" | "MULTIPART_PART_HEADERS" | "MULTIPART_NAME" | "RULE"
             );
         let named = |name: &[u8]| !is_open_name && self.state.secrets.has(name);
-        // A document in a value is not taken apart.
-        let document = matches!(value.trim_ascii_start().first(), Some(b'{' | b'['))
-            && self.state.secrets.may_stand_in(value);
-        if name.is_some_and(named) || document {
+        if name.is_some_and(named) || self.is_telling_document(value) {
             return Secrecy::Secret;
         }
         match target_has_secret(value, &|name| self.is_named(name)) {
@@ -169,6 +187,13 @@ impl Transaction {
         let holds = arguments.any(|field| self.is_named(&field.name))
             || self.state.secrets.may_stand_in(&self.state.request_body);
         self.secret_in_body = Some(holds);
+    }
+
+    /// Tells the same of the response; asked once, until more of it comes.
+    fn secret_in_response(&self) -> bool {
+        *self
+            .secret_in_response
+            .get_or_init(|| self.state.secrets.may_stand_in(&self.state.response_body))
     }
 
     /// Looks up the values of secrets, once a phase.
