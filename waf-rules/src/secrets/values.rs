@@ -13,12 +13,15 @@ const MOST: usize = 256;
 /// Bytes of a value that are looked for first: few texts have any of them.
 const BEGINNING: usize = 64;
 
+/// So many are looked for one by one: an automaton would cost more than it saves.
+const FEW: usize = 16;
+
 /// The values of the secrets of one transaction, to take out of texts that rules made.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     /// In lower case, the longest first.
     values: Vec<Vec<u8>>,
-    /// Finds whether a text has the beginning of one; `None` where there are none.
+    /// Finds whether a text has the beginning of one; `None` where there are [`FEW`].
     beginnings: Option<AhoCorasick>,
     too_many: bool,
 }
@@ -37,6 +40,13 @@ impl Values {
         }
         found.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         found.dedup();
+        if found.len() <= FEW {
+            return Self {
+                values: found,
+                beginnings: None,
+                too_many,
+            };
+        }
         let beginnings = found
             .iter()
             .map(|value| &value[..value.len().min(BEGINNING)]);
@@ -46,7 +56,7 @@ impl Values {
         Self {
             // Some 16 KiB of patterns are no problem; if they were, nothing would be told.
             too_many: too_many || beginnings.is_err(),
-            beginnings: beginnings.ok().filter(|_| !found.is_empty()),
+            beginnings: beginnings.ok(),
             values: found,
         }
     }
@@ -64,19 +74,16 @@ impl Values {
         if self.too_many && !text.is_empty() {
             return MASK.as_bytes().to_vec();
         }
-        let is_free = |text: &[u8]| {
-            let beginnings = self.beginnings.as_ref();
-            beginnings.is_none_or(|beginnings| !beginnings.is_match(text))
-        };
-        if is_free(&text) {
+        let is_free = |beginnings: &AhoCorasick| !beginnings.is_match(&text);
+        if self.values.is_empty() || self.beginnings.as_ref().is_some_and(is_free) {
             return text;
         }
+        let mut lower = text.to_ascii_lowercase();
         let mut text = text;
         for value in &self.values {
             if value.len() > text.len() {
                 continue;
             }
-            let lower = text.to_ascii_lowercase();
             let finder = memchr::memmem::Finder::new(value);
             let places: Vec<usize> = finder.find_iter(&lower).collect();
             if places.is_empty() {
@@ -90,6 +97,7 @@ impl Values {
                 at = place + value.len();
             }
             output.extend_from_slice(&text[at..]);
+            lower = output.to_ascii_lowercase();
             text = output;
         }
         text
