@@ -4,15 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     node::{Key, Node, Place, Value},
+    parse::Tree,
     path::Path,
 };
 use crate::problem::Problem;
 
 /// Merges the roots of all files: lists concatenate, anything else may stand
 /// once. Of a key that stands twice in one map the first one counts.
-pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
+pub(super) fn merge(trees: Vec<Tree>, problems: &mut Vec<Problem>) -> Node {
+    let has_duplicates = trees.iter().any(|tree| tree.has_duplicates);
     let mut merged: Vec<(Key, Node)> = Vec::new();
-    for root in roots {
+    for Tree { root, .. } in trees {
         let kind = root.kind();
         let Value::Mapping(mut entries) = root.value else {
             problems.push(root.place.error(
@@ -43,7 +45,7 @@ pub(super) fn merge(roots: Vec<Node>, problems: &mut Vec<Problem>) -> Node {
             }
         }
     }
-    for (key, node) in &mut merged {
+    for (key, node) in merged.iter_mut().filter(|_| has_duplicates) {
         refuse_duplicate_keys(node, &Path::ROOT.key(&key.text), problems);
     }
     Node {
@@ -96,7 +98,7 @@ fn remove_duplicates(entries: &mut Vec<(Key, Node)>, path: &Path<'_>, problems: 
 
 /// Whether no key stands twice. Most maps are so small that comparing each key
 /// with each is quicker than any table.
-fn all_differ(entries: &[(Key, Node)]) -> bool {
+pub(super) fn all_differ(entries: &[(Key, Node)]) -> bool {
     const SMALL: usize = 12;
     if entries.len() > SMALL {
         let mut seen = HashSet::with_capacity(entries.len());

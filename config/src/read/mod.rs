@@ -116,14 +116,14 @@ pub struct Read {
 /// `true` and `false` are booleans; numbers are decimal, without leading zeros.
 pub fn read(files: &[SourceFile]) -> Read {
     let mut problems = Vec::new();
-    let mut roots = Vec::new();
+    let mut trees = Vec::new();
     for file in files {
         match parse::parse(file) {
-            Ok(root) => roots.extend(root),
+            Ok(tree) => trees.extend(tree),
             Err(problem) => problems.push(*problem),
         }
     }
-    let merged = merge::merge(roots, &mut problems);
+    let merged = merge::merge(trees, &mut problems);
     let mut origins = Origins::default();
     let document = parts::document(merged, &mut origins, &mut problems);
     problems.sort_by(|a, b| a.origin.cmp(&b.origin));

@@ -6,6 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::{
     SourceFile,
+    merge::all_differ,
     node::{Key, Node, Place, Value},
 };
 use crate::problem::Problem;
@@ -19,11 +20,18 @@ const MAX_NODES: usize = 1_000_000;
 /// Nodes that anchors keep and aliases repeat: "billion laughs" ends here.
 const MAX_REPEATED: usize = 100_000;
 
+/// One file.
+pub(super) struct Tree {
+    pub(super) root: Node,
+    /// Whether a key stands twice in some map of it.
+    pub(super) has_duplicates: bool,
+}
+
 /// Parses one file; `None` is an empty one.
 ///
 /// # Errors
 /// A file that is not YAML, or beyond the bounds. Duplicate keys stay in the tree.
-pub(super) fn parse(file: &SourceFile) -> Result<Option<Node>, Box<Problem>> {
+pub(super) fn parse(file: &SourceFile) -> Result<Option<Tree>, Box<Problem>> {
     let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
     let mut builder = Builder {
         file: file.name.as_str().into(),
@@ -31,6 +39,7 @@ pub(super) fn parse(file: &SourceFile) -> Result<Option<Node>, Box<Problem>> {
         anchors: BTreeMap::new(),
         nodes: 0,
         repeated: 0,
+        has_duplicates: false,
     };
     if text.len() > MAX_BYTES {
         return Err(builder.problem(
@@ -40,7 +49,12 @@ pub(super) fn parse(file: &SourceFile) -> Result<Option<Node>, Box<Problem>> {
             None,
         ));
     }
-    builder.documents()
+    let root = builder.documents()?;
+    let has_duplicates = builder.has_duplicates;
+    Ok(root.map(|root| Tree {
+        root,
+        has_duplicates,
+    }))
 }
 
 struct Builder<'a> {
@@ -49,6 +63,8 @@ struct Builder<'a> {
     anchors: BTreeMap<usize, Anchor>,
     nodes: usize,
     repeated: usize,
+    /// Whether a key stands twice in some map.
+    has_duplicates: bool,
 }
 
 /// A value that aliases may repeat.
@@ -203,6 +219,8 @@ impl<'a> Builder<'a> {
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
+                // While they are at hand: few files have any, and only those are walked.
+                self.has_duplicates |= !all_differ(&entries);
                 return Ok(Value::Mapping(entries));
             }
             let key = self.node(event, span, depth + 1)?;
