@@ -320,18 +320,23 @@ async fn a_page_of_a_backend_is_of_a_type_that_the_client_accepts() {
     assert!(!gateway.log().contains("gave no error page"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_an_answer_that_is_a_page_the_next_one_is_taken() {
-    let backend = Backend::start("one").await;
-    let well = Backend::start("pages").await;
-    let large = Scripted::start(|mut line| async move {
+/// A backend whose answer is longer than any error page.
+async fn too_large() -> Scripted {
+    Scripted::start(|mut line| async move {
         while !line.head().await.is_empty() {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 300 << 10);
             line.send(head.as_bytes()).await;
             line.send(&vec![b'x'; 300 << 10]).await;
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_that_is_a_page_the_next_one_is_taken() {
+    let backend = Backend::start("one").await;
+    let well = Backend::start("pages").await;
+    let large = too_large().await;
     let coded = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\ncode";
     let coded = Scripted::answering(coded).await;
     let forging = "HTTP/1.1 302 Found\r\nLocation: /in\r\nSet-Cookie: user=admin\r\nContent-Length: 0\r\n\r\n";
@@ -376,14 +381,7 @@ async fn without_an_answer_that_is_a_page_the_next_one_is_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_too_large_for_a_page_is_no_failure_of_its_endpoint() {
     let (backend, well) = (Backend::start("one").await, Backend::start("pages").await);
-    let large = Scripted::start(|mut line| async move {
-        while !line.head().await.is_empty() {
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 300 << 10);
-            line.send(head.as_bytes()).await;
-            line.send(&vec![b'x'; 300 << 10]).await;
-        }
-    })
-    .await;
+    let large = too_large().await;
     let gateway = asking_any(
         backend.address,
         &[large.address, well.address],

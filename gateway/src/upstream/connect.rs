@@ -1,6 +1,6 @@
 //! Making connections, and keeping them for the next request.
 
-use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use pingora::{
     connectors::http::v2::{H2HandshakeSettings, handshake},
@@ -17,7 +17,10 @@ use super::{
     open::Open,
     pool::{self, Pool},
 };
-use crate::snapshot::{CompiledBackend, EndpointState};
+use crate::{
+    snapshot::{CompiledBackend, EndpointState},
+    within::within,
+};
 
 /// Idle HTTP/1 connections that are kept for each endpoint.
 const MAX_IDLE: usize = 1024;
@@ -82,13 +85,13 @@ impl Connector {
                 }
                 // Boxed: the state of making a connection is large and rarely needed.
                 let open = self.count(target)?;
-                let stream = Box::pin(within(target.connect, connect(target))).await?;
+                let stream = Box::pin(made_within(target.connect, connect(target))).await?;
                 let stream = OpenStream { stream, open };
                 Ok((Connection::http1(stream), false))
             }
             BackendProtocol::Http2 => {
                 // A stream may have to wait as well, where the endpoint allows fewer now.
-                within(target.connect, async {
+                made_within(target.connect, async {
                     if let Some((session, open)) = self.http2.take(target.key()).await {
                         return Ok((Connection::http2(session, open), true));
                     }
@@ -104,7 +107,7 @@ impl Connector {
     /// # Errors
     /// When none can be made.
     pub(crate) async fn connect(&self, target: &Target<'_>) -> Result<(), Fault> {
-        within(target.connect, connect(target)).await.map(drop)
+        made_within(target.connect, connect(target)).await.map(drop)
     }
 
     /// Gives a connection back after its request: it is kept where it can be
@@ -246,12 +249,11 @@ async fn connect(target: &Target<'_>) -> Result<Stream, Fault> {
 }
 
 /// Makes a connection in its time.
-async fn within<T>(
+async fn made_within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
-    match pingora_timeout::timeout(limit, work).await {
-        Ok(made) => made,
-        Err(_) => Err(Fault::new(FaultKind::ConnectTimeout, "no connection in time").untouched()),
-    }
+    let late = || Fault::new(FaultKind::ConnectTimeout, "no connection in time").untouched();
+    let made = within(limit, pin!(work)).await;
+    made.unwrap_or_else(|| Err(late()))
 }

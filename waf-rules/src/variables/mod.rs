@@ -189,34 +189,24 @@ impl Variable {
     /// Tells whether its values are others only when more of a request or a response
     /// comes, and are worth looking at for all rules at once: what clients and backends send.
     pub(crate) fn is_settled(self) -> bool {
-        matches!(
-            self,
-            Self::Args
-                | Self::ArgsNames
-                | Self::ArgsGet
-                | Self::ArgsGetNames
-                | Self::ArgsPost
-                | Self::ArgsPostNames
-                | Self::Files
-                | Self::FilesNames
-                | Self::MultipartFilename
-                | Self::MultipartName
-                | Self::MultipartPartHeaders
-                | Self::QueryString
-                | Self::RequestBasename
-                | Self::RequestBody
-                | Self::RequestCookies
-                | Self::RequestCookiesNames
-                | Self::RequestFilename
-                | Self::RequestHeaders
-                | Self::RequestHeadersNames
-                | Self::RequestLine
-                | Self::RequestUri
-                | Self::RequestUriRaw
-                | Self::ResponseBody
-                | Self::ResponseHeaders
-                | Self::ResponseHeadersNames
-        )
+        self.is_of_request_body()
+            || self.is_of_arguments()
+            || self.is_of_response()
+            || matches!(
+                self,
+                Self::ArgsGet
+                    | Self::ArgsGetNames
+                    | Self::QueryString
+                    | Self::RequestBasename
+                    | Self::RequestCookies
+                    | Self::RequestCookiesNames
+                    | Self::RequestFilename
+                    | Self::RequestHeaders
+                    | Self::RequestHeadersNames
+                    | Self::RequestLine
+                    | Self::RequestUri
+                    | Self::RequestUriRaw
+            )
     }
 
     /// Finds a variable by its SecLang name, in any case.
