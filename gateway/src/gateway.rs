@@ -30,7 +30,7 @@ use crate::{
     admin::{self, AdminServer, AdminView},
     descriptors,
     egress::{EgressServers, EgressServices, TestAnswers},
-    files::{ConfigFiles, Watcher},
+    files::{Change, ConfigFiles, Watcher},
     ingress::{Ingress, Services},
     inspect::BodyBudget,
     listen::{ListenError, Listeners},
@@ -244,6 +244,10 @@ impl Gateway {
 
     /// Loads the configuration again; a refused one changes nothing.
     pub async fn reload(&self) {
+        self.load_for(Change::Content).await;
+    }
+
+    async fn load_for(&self, change: Change) {
         let inner = &self.inner;
         let _one_at_a_time = inner.loading.lock().await;
         if inner.draining.load(Ordering::Relaxed) {
@@ -260,6 +264,9 @@ impl Gateway {
         .await;
         match loaded {
             Ok(Ok(loaded)) => self.accept(loaded),
+            Ok(Err(refused)) if self.known_as_refused(change, &refused) => {
+                self.keep_series(&inner.snapshot.load());
+            }
             Ok(Err(refused)) => self.refuse(refused),
             Err(error) => tracing::error!(%error, "loading the configuration failed"),
         }
@@ -286,6 +293,7 @@ impl Gateway {
                 });
             }
         };
+        let version = inner.snapshot.load().version + 1;
         if !unchanged {
             let plan = match inner.listeners.plan(&snapshot.model.listeners) {
                 Ok(plan) => plan,
@@ -312,13 +320,12 @@ impl Gateway {
                 });
             }
             inner.tls.commit(table, tls_files);
-            snapshot.version = inner.snapshot.load().version + 1;
+            snapshot.version = version;
             let snapshot = Arc::new(snapshot);
             inner.snapshot.store(Arc::clone(&snapshot));
             inner.listeners.commit(plan);
             inner.egress.commit(egress);
             self.adopt(&snapshot);
-            inner.metrics.load_accepted(snapshot.version, counts);
             tracing::info!(version = snapshot.version, "configuration reloaded");
         } else {
             let before = inner.tls.files();
@@ -330,7 +337,6 @@ impl Gateway {
             let sealed = tls_files.seals_otherwise(&before);
             inner.tls.commit(table, tls_files);
             self.tell_certificates();
-            inner.metrics.load_unchanged(counts);
             if rotated {
                 tracing::info!("certificates changed");
             }
@@ -342,9 +348,7 @@ impl Gateway {
             }
         }
         let mut state = lock(&inner.state);
-        if unchanged && state.refused {
-            tracing::info!("configuration good again, as it was before");
-        }
+        let good_again = unchanged && state.refused;
         let news = !unchanged || state.problems != problems;
         *state = LoadState {
             at: Some(SystemTime::now()),
@@ -353,19 +357,32 @@ impl Gateway {
             named_files,
         };
         drop(state);
+        self.write_bound();
+        // After the state: whoever sees the count finds what it counts.
+        match unchanged {
+            true => inner.metrics.load_unchanged(counts),
+            false => inner.metrics.load_accepted(version, counts),
+        }
+        if good_again {
+            tracing::info!("configuration good again, as it was before");
+        }
         if news {
             self.tell_problems();
         }
-        self.write_bound();
+    }
+
+    /// Whether a load found again what the last one was refused for, with nothing changed in
+    /// between: it is told and counted once.
+    fn known_as_refused(&self, change: Change, refused: &Refused) -> bool {
+        let state = lock(&self.inner.state);
+        change == Change::Watched && state.refused && state.problems == refused.problems
     }
 
     fn refuse(&self, refused: Refused) {
         let inner = &self.inner;
         let (errors, warnings) = severities(&refused.problems);
-        inner.metrics.load_refused((errors, warnings));
         // It may have made some on its way.
         self.keep_series(&inner.snapshot.load());
-        tracing::error!(errors, "configuration refused; the last good one serves");
         let mut state = lock(&inner.state);
         // What the refused one names is watched too, so that mending a file it names is noticed.
         let mut named_files = std::mem::take(&mut state.named_files);
@@ -379,6 +396,9 @@ impl Gateway {
             named_files,
         };
         drop(state);
+        // After the state: whoever sees the count finds what it counts.
+        inner.metrics.load_refused((errors, warnings));
+        tracing::error!(errors, "configuration refused; the last good one serves");
         self.tell_problems();
     }
 
@@ -624,11 +644,12 @@ impl AdminView for Gateway {
 async fn watch(gateway: Gateway) {
     let named = lock(&gateway.inner.state).named_files.clone();
     let mut watcher = Watcher::start(gateway.inner.files.clone(), named);
+    // The first time for what changed while the process started.
+    let mut change = Change::Content;
     loop {
-        // The first time for what changed while the process started.
-        gateway.reload().await;
+        gateway.load_for(change).await;
         watcher.set_others(lock(&gateway.inner.state).named_files.clone());
-        watcher.changed().await;
+        change = watcher.changed().await;
     }
 }
 

@@ -266,7 +266,7 @@ async fn a_bad_file_under_load_is_refused_and_told_and_the_last_good_one_serves(
         let (_, problems) = gateway.admin("/config/problems");
         assert!(problems.contains(told), "{told}: {problems}");
         assert!(problems.contains("\"refused\": true"), "{problems}");
-        assert!(gateway.log().contains(told), "{told}");
+        wait_for(told, || gateway.log().contains(told));
         assert!(gateway.metric("portcullis_config_stale_since_timestamp_seconds") > Some(0.0));
         assert_eq!(gateway.management("/readyz").0, 200, "it serves");
         let mut client = Client::h1(gateway.http()).await;

@@ -13,6 +13,7 @@ mod own_mount;
 pub use own_mount::own_mounts;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -107,25 +108,33 @@ impl ConfigFiles {
         Ok(files)
     }
 
-    /// A hash of the content of these files and of others.
-    fn content_hash(&self, others: &[PathBuf]) -> [u8; 32] {
-        let mut hash = Sha256::new();
+    /// A hash of what each of these files says, and each of others.
+    fn content_hashes(&self, others: &[PathBuf]) -> ContentHashes {
         let files = self.files().unwrap_or_default();
-        for path in files.iter().chain(others) {
-            hash.update(path.as_os_str().as_encoded_bytes());
-            let content = content(path);
-            hash.update((content.len() as u64).to_le_bytes());
-            hash.update(content);
-        }
-        hash.finalize().into()
+        let paths = files.iter().chain(others);
+        paths
+            .map(|path| (path.clone(), Sha256::digest(content(path)).into()))
+            .collect()
     }
+}
+
+type ContentHashes = BTreeMap<PathBuf, [u8; 32]>;
+
+/// What a [`Watcher`] noticed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// A file says something else, or is new or gone.
+    Content,
+    /// Other files are watched than before ([`Watcher::set_others`]), and the rest is as it
+    /// was: what the new ones said when they were read is not known here.
+    Watched,
 }
 
 /// Watches configuration files and the files that they name.
 #[derive(Debug)]
 pub struct Watcher {
     others: Arc<Mutex<Vec<PathBuf>>>,
-    changes: mpsc::Receiver<()>,
+    changes: mpsc::Receiver<Change>,
     _notify: Option<notify::RecommendedWatcher>,
 }
 
@@ -170,9 +179,9 @@ impl Watcher {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            files.content_hash(&others)
+            (files.content_hashes(&others), others)
         };
-        let mut known = hash();
+        let (mut known, mut known_others) = hash();
         // Megabytes of configuration take their time, and requests must not wait for that.
         let hash = move || tokio::task::spawn_blocking(hash.clone());
         tokio::spawn(async move {
@@ -184,15 +193,19 @@ impl Watcher {
                 if notified {
                     tokio::time::sleep(QUIET).await;
                 }
-                let Ok(now) = hash().await else { return };
-                if now != known {
-                    // Half a change, such as a file written in two steps, is not a change yet.
-                    tokio::time::sleep(QUIET).await;
-                    let Ok(now) = hash().await else { return };
-                    known = now;
-                    if tell.send(()).await.is_err() {
-                        return;
-                    }
+                let Ok((now, _)) = hash().await else { return };
+                if now == known {
+                    continue;
+                }
+                // Half a change, such as a file written in two steps, is not a change yet.
+                tokio::time::sleep(QUIET).await;
+                let Ok((now, others)) = hash().await else {
+                    return;
+                };
+                let change = difference(&known, &now, &known_others, &others);
+                (known, known_others) = (now, others);
+                if tell.send(change).await.is_err() {
+                    return;
                 }
             }
         });
@@ -209,10 +222,27 @@ impl Watcher {
     }
 
     /// Waits for a change.
-    pub async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            std::future::pending::<()>().await;
+    pub async fn changed(&mut self) -> Change {
+        match self.changes.recv().await {
+            Some(change) => change,
+            None => std::future::pending().await,
         }
+    }
+}
+
+/// What became different: a path that is known on one side only counts as content, unless
+/// it is only watched, or no longer watched, because a configuration names other files.
+fn difference(
+    before: &ContentHashes,
+    after: &ContentHashes,
+    others_before: &[PathBuf],
+    others_after: &[PathBuf],
+) -> Change {
+    let only_watched = |path: &PathBuf| others_before.contains(path) != others_after.contains(path);
+    let mut paths = before.keys().chain(after.keys());
+    match paths.all(|path| before.get(path) == after.get(path) || only_watched(path)) {
+        true => Change::Watched,
+        false => Change::Content,
     }
 }
 
@@ -280,6 +310,26 @@ mod tests {
                 .await
                 .is_err()
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_only_watched_from_now_on_is_told_apart_from_what_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let config = file("a.yaml", "admin: {}");
+        let (one, two) = (file("one.pem", "1"), file("two.pem", "2"));
+        let mut watcher = Watcher::start(ConfigFiles::new(vec![config]), vec![one.clone()]);
+        watcher.set_others(vec![two.clone()]);
+        assert_eq!(watcher.changed().await, Change::Watched);
+        file("two.pem", "3");
+        assert_eq!(watcher.changed().await, Change::Content);
+        watcher.set_others(vec![one, two]);
+        file("a.yaml", "management: {}");
+        assert_eq!(watcher.changed().await, Change::Content);
     }
 
     #[test]
