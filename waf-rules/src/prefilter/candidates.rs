@@ -175,33 +175,36 @@ impl Candidates {
         Slot::Changed(Box::new(Changed { outputs, all }))
     }
 
-    /// Whether any value of a group may match a condition; looks at all of them first.
-    pub(crate) fn group_may_match(
+    /// The conditions that any value of a group may match; looks at all of them first.
+    pub(crate) fn group(
         &mut self,
         plan: &Plan,
         state: &State,
         group: u32,
-        condition: u32,
         work: &mut u64,
-    ) -> bool {
+    ) -> &Bits {
         if self.groups.is_empty() {
             self.groups.resize_with(plan.groups().len(), || None);
         }
-        if let Some(known) = &self.groups[group as usize] {
-            return known.has(0, condition);
+        if self.groups[group as usize].is_none() {
+            let all = self.all_of_group(plan, state, group, work);
+            self.groups[group as usize] = Some(all);
         }
+        self.groups[group as usize].get_or_insert_with(|| Bits::new(0))
+    }
+
+    fn all_of_group(&mut self, plan: &Plan, state: &State, group: u32, work: &mut u64) -> Bits {
         let mut all = Bits::new(plan.conditions());
         all.push();
         for &unit in &plan.groups()[group as usize] {
             *work = work.saturating_add(self.look(plan, state, unit));
-            let Some(values) = self.values(plan, unit) else {
-                return true;
-            };
-            all.insert_all(values.conditions());
+            match self.values(plan, unit) {
+                Some(values) => all.insert_all(values.conditions()),
+                // A set of nothing has everything.
+                None => return Bits::new(0),
+            }
         }
-        let may_match = all.has(0, condition);
-        self.groups[group as usize] = Some(all);
-        may_match
+        all
     }
 
     /// Whether any value of a target may match a condition; looks at them first.

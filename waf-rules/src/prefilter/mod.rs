@@ -15,6 +15,7 @@
 //! said without regard to case, since most chains lower it. A condition without literals
 //! has needs, if it can: a length, and bytes of which a value must have one.
 
+mod agenda;
 mod bits;
 mod candidates;
 mod literals;
@@ -22,6 +23,7 @@ mod needs;
 mod outputs;
 mod plan;
 
+pub(crate) use agenda::Agenda;
 use bits::Bits;
 pub(crate) use candidates::{COST_OF_A_VALUE, Candidates, Values};
 pub(crate) use literals::{is_rare, required};

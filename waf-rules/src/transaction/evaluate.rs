@@ -13,7 +13,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::{State, Transaction};
 use crate::{
     actions::Effect,
-    compile::{Condition, Description, Link, Rule},
+    compile::{Condition, Description, Link, Placed},
     operators::Captures,
     prefilter::{COST_OF_A_VALUE, Candidates, Looked, Plan, Values},
     variables::{Target, TargetPattern, Variable, visit_target},
@@ -31,17 +31,41 @@ struct Found {
 impl Transaction {
     /// Tells whether every link of a rule matches. The effects of a link happen
     /// when it matches, even if a later one does not.
-    pub(super) fn chain_matches(&mut self, plan: &Plan, rule: &Rule) -> bool {
+    pub(super) fn rule_matches(&mut self, plan: &Plan, rule: &Placed) -> bool {
+        let mut links = &rule.links[..];
+        // What `ctl` took away is not looked at, by a gauge either.
+        if let Some(gauge) = &rule.gauge
+            && self.state.control.removed_targets.is_empty()
+        {
+            if !gauge.holds(&self.state) {
+                return false;
+            }
+            if rule.is_gate {
+                return true;
+            }
+            if !rule.tells_matches {
+                links = &rule.links[1..];
+                self.tell_rule(rule);
+                self.effects(&rule.links[0]);
+            }
+        }
+        self.tell_rule(rule);
         self.state.matched_vars.clear();
         self.state.link_ends.clear();
-        rule.links
+        links
             .iter()
             .all(|link| self.link_matches(plan, &rule.description, link))
     }
 
-    fn link_matches(&mut self, plan: &Plan, description: &Arc<Description>, link: &Link) -> bool {
+    /// What `RULE` is. Counted only where somebody asks: threads share the counter.
+    fn tell_rule(&mut self, rule: &Placed) {
+        if rule.tells_rule {
+            self.state.current = Arc::clone(&rule.description);
+        }
+    }
+
+    fn link_matches(&mut self, plan: &Plan, description: &Description, link: &Link) -> bool {
         let Some(condition) = &link.condition else {
-            self.state.current = Arc::clone(description);
             self.effects(link);
             self.state.link_ends.push(self.state.matched_vars.len());
             return true;
@@ -50,7 +74,8 @@ impl Transaction {
         let candidates = &mut self.candidates;
         let asked = match (condition.group, condition.number) {
             (Some(group), Some(number)) => {
-                candidates.group_may_match(plan, &self.state, group, number, &mut work)
+                let conditions = candidates.group(plan, &self.state, group, &mut work);
+                conditions.has(0, number)
             }
             (None, Some(number)) => {
                 let mut asked = false;
@@ -69,14 +94,12 @@ impl Transaction {
         };
         self.work = work;
         // What is looked at counts, also where nobody is asked.
-        if self.work > self.state.limits.max_work {
-            self.refuse(400, TOO_MUCH_WORK);
+        if self.has_worked_too_much() {
             return false;
         }
         if !asked && !link.targets.is_empty() {
             return false;
         }
-        self.state.current = Arc::clone(description);
         let mut search = Search {
             state: &self.state,
             plan,
@@ -92,8 +115,7 @@ impl Transaction {
         }
         let (found, work) = (search.found, search.work);
         self.work = work;
-        if self.work > self.state.limits.max_work {
-            self.refuse(400, TOO_MUCH_WORK);
+        if self.has_worked_too_much() {
             return false;
         }
         if self.state.matched_vars.len() + found.len() > self.state.limits.max_matches {
@@ -114,6 +136,15 @@ impl Transaction {
         matched
     }
 
+    /// Tells whether the request asks for more work than it may, and refuses it then.
+    pub(super) fn has_worked_too_much(&mut self) -> bool {
+        let is_over = self.work > self.state.limits.max_work;
+        if is_over {
+            self.refuse(400, TOO_MUCH_WORK);
+        }
+        is_over
+    }
+
     /// Sets `TX:0` to `TX:9`.
     fn capture(&mut self, captures: Captures) {
         let State {
@@ -124,13 +155,7 @@ impl Transaction {
         if let Some(field) = matched_vars.last() {
             captured_from.clone_from(&field.name);
         }
-        let mut captures = captures.into_iter();
-        for digit in b'0'..=b'9' {
-            match captures.next() {
-                Some(text) => drop(self.state.tx.insert(vec![digit], text)),
-                None => drop(self.state.tx.remove(&[digit][..])),
-            }
-        }
+        self.state.tx.capture(captures);
     }
 
     fn effects(&mut self, link: &Link) {
@@ -165,7 +190,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn target(&mut self, target: &Target, looked: Option<&'a Looked>) {
+    fn target(&mut self, target: &'a Target, looked: Option<&'a Looked>) {
         let variable = target.pattern.variable;
         let values = |unit: u32| self.candidates.values(self.plan, unit);
         let known = looked.and_then(|looked| values(looked.last));

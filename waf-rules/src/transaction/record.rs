@@ -183,12 +183,12 @@ impl Transaction {
         let of = |level: &str, whole: &[u8]| {
             // The CRS adds up by paranoia level first.
             let levels = (1..=4).filter_map(|at| {
-                let key = format!("{level}_pl{at}").into_bytes();
-                self.state.tx.get(&key).map(|score| number(score))
+                let key = format!("{level}_pl{at}");
+                self.state.tx.get_by_text(key.as_bytes()).map(number)
             });
             let levels: Vec<i64> = levels.collect();
             match levels.is_empty() {
-                true => self.state.tx.get(whole).map_or(0, |score| number(score)),
+                true => self.state.tx.get_by_text(whole).map_or(0, number),
                 false => levels
                     .iter()
                     .fold(0_i64, |sum, score| sum.saturating_add(*score)),
@@ -199,12 +199,14 @@ impl Transaction {
     }
 
     fn highest(&self, names: [&[u8]; 2]) -> i64 {
-        let scores = names.iter().filter_map(|name| self.state.tx.get(*name));
-        scores.map(|score| number(score)).max().unwrap_or(0)
+        let scores = names
+            .iter()
+            .filter_map(|name| self.state.tx.get_by_text(name));
+        scores.map(number).max().unwrap_or(0)
     }
 
     fn level(&self) -> Level {
-        let said = |name: &[u8]| self.state.tx.get(name).map(|value| number(value));
+        let said = |name: &[u8]| self.state.tx.get_by_text(name).map(number);
         Level {
             paranoia: said(b"blocking_paranoia_level"),
             detection: said(b"detection_paranoia_level"),

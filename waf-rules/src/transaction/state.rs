@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ahash::AHashMap;
-
-use super::{Connection, Fields};
+use super::{Connection, Fields, Tx};
 use crate::{
     actions::Sanitised,
     body::{MultipartFlags, Processor, Xml},
@@ -67,8 +65,7 @@ pub(crate) struct State {
     pub(crate) response_body_truncated: bool,
     pub(crate) response_body_visible: bool,
 
-    /// Names in lower case.
-    pub(crate) tx: AHashMap<Vec<u8>, Vec<u8>>,
+    pub(crate) tx: Tx,
     pub(crate) collections: OpenCollections,
     /// What matched in the chain that runs.
     pub(crate) matched_vars: Fields,

@@ -147,10 +147,7 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::SessionId => scalar(visitor, state.collections.key(Collection::Session)),
         Variable::TimeEpoch => number(visitor, state.time_unix_ms / 1000),
         Variable::Tx => {
-            // In an order that does not depend on chance.
-            let mut all: Vec<_> = state.tx.iter().collect();
-            all.sort_unstable();
-            for (name, value) in all {
+            for (name, value) in state.tx.sorted() {
                 visitor(Some(name), Cow::Borrowed(value));
             }
         }
@@ -171,12 +168,16 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
 
 /// Gives the values that a target means, and perhaps others of its variable: who cares
 /// about names asks the selector.
-pub(crate) fn visit_target<'a>(state: &'a State, target: &TargetPattern, visitor: Visitor<'_, 'a>) {
+pub(crate) fn visit_target<'a>(
+    state: &'a State,
+    target: &'a TargetPattern,
+    visitor: Visitor<'_, 'a>,
+) {
     match (target.variable, &target.selector) {
         // Rules ask for one of a hundred at every step.
         (Variable::Tx, Selector::Name(name)) => {
-            if let Some((name, value)) = state.tx.get_key_value(&**name) {
-                visitor(Some(name), Cow::Borrowed(value));
+            if let Some(value) = state.tx.get(name) {
+                visitor(Some(name.bytes()), Cow::Borrowed(value));
             }
         }
         (variable, _) => visit(state, variable, visitor),
