@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Bits, ByteSet, Looked, Outputs, Plan, Seen};
+use super::{Bits, ByteSet, Looked, Outputs, Plan, Seen, outputs::Room};
 use crate::{
     transaction::State,
     transformations::Classes,
@@ -43,8 +43,15 @@ struct Plain {
     all_classes: Classes,
     /// Conditions of each value, and of all of them behind the last.
     bits: Bits,
-    /// What chains make of them.
-    outputs: Outputs,
+    /// What chains make of them, where any has been asked for.
+    outputs: Option<Outputs>,
+}
+
+impl Plain {
+    /// Bytes that are kept of what chains make of them.
+    fn kept(&self) -> usize {
+        self.outputs.as_ref().map_or(0, Outputs::kept)
+    }
 }
 
 /// The values that a chain changes; mostly these are few.
@@ -70,7 +77,7 @@ impl Candidates {
             if variables(unit.variable)
                 && let Slot::Plain(plain) = std::mem::take(slot)
             {
-                self.kept -= plain.outputs.kept();
+                self.kept -= plain.kept();
             }
         }
         self.groups.clear();
@@ -82,7 +89,7 @@ impl Candidates {
             Slot::Unknown | Slot::AsTheyAre => 0,
             Slot::Plain(plain) => {
                 let classes = plain.classes.capacity() * size_of::<Classes>();
-                classes + plain.bits.memory() + plain.outputs.memory()
+                classes + plain.bits.memory() + plain.outputs.as_ref().map_or(0, Outputs::memory)
             }
             Slot::Changed(changed) => {
                 changed.outputs.capacity() * size_of::<(u32, u32)>() + changed.all.memory()
@@ -116,7 +123,7 @@ impl Candidates {
             classes: Vec::new(),
             all_classes: Classes::default(),
             bits: Bits::new(plan.conditions()),
-            outputs: Outputs::new(plan),
+            outputs: None,
         };
         let variable = plan.units()[number as usize].variable;
         visit(state, variable, &mut |_, value| {
@@ -151,27 +158,31 @@ impl Candidates {
         // Too many rather than too few: also of those that are others now.
         all.insert_all(plain.bits.get(plain.classes.len()));
         let (mut at, seen) = (0, &mut self.seen);
-        let others = self.kept - plain.outputs.kept();
+        let others = self.kept - plain.kept();
+        let classes = &plain.classes;
+        let made = plain
+            .outputs
+            .get_or_insert_with(|| Outputs::new(plan, classes));
         visit(state, unit.variable, &mut |_, value| {
             let here = at;
             at += 1;
-            let classes = plain.classes[here];
-            if !classes.meets(touches) {
+            if !classes[here].meets(touches) {
                 return;
             }
             *work += (value.len() * (chain.len() + 1)) as u64 + COST_OF_A_VALUE;
-            let output = chain.apply(classes, Cow::Borrowed(&value));
-            if output.eq_ignore_ascii_case(&value) {
-                return;
-            }
-            let kept = others + plain.outputs.kept();
-            let room = state.limits.max_kept_bytes.saturating_sub(kept);
-            let number = plain.outputs.add(here, &output, room, plan, seen);
-            all.insert_all(plain.outputs.conditions(number));
+            let room = Room {
+                plan,
+                seen,
+                bytes: state.limits.max_kept_bytes.saturating_sub(others),
+            };
             // A transaction has fewer values than that.
-            outputs.push((here as u32, number));
+            let here = here as u32;
+            if let Some(number) = made.of(here, &value, chain, room) {
+                all.insert_all(made.conditions(number));
+                outputs.push((here, number));
+            }
         });
-        self.kept = others + plain.outputs.kept();
+        self.kept = others + made.kept();
         Slot::Changed(Box::new(Changed { outputs, all }))
     }
 
@@ -266,15 +277,15 @@ impl<'c> Values<'c> {
     pub(crate) fn may_match(self, at: usize, condition: u32) -> bool {
         match self.output(at) {
             None => self.plain.bits.has(at, condition),
-            Some(number) => self.plain.outputs.may_match(number, condition),
+            Some((made, number)) => made.may_match(number, condition),
         }
     }
 
-    /// The number of the output that a value has become.
-    fn output(self, at: usize) -> Option<u32> {
+    /// The output that a value has become.
+    fn output(self, at: usize) -> Option<(&'c Outputs, u32)> {
         let outputs = &self.changed?.outputs;
         let index = outputs.binary_search_by_key(&(at as u32), |(at, _)| *at);
-        index.ok().map(|index| outputs[index].1)
+        Some((self.plain.outputs.as_ref()?, outputs[index.ok()?].1))
     }
 
     /// A value as a chain makes it, and how many bytes were read for that.
@@ -288,8 +299,8 @@ impl<'c> Values<'c> {
     where
         'c: 'a,
     {
-        if let Some(number) = self.output(at)
-            && let Some(output) = self.plain.outputs.get(number)
+        if let Some((made, number)) = self.output(at)
+            && let Some(output) = made.get(number)
         {
             return (Cow::Borrowed(output), 0);
         }

@@ -14,21 +14,29 @@ use crate::{
 /// A chain of transformations, interned.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    /// Its transformations, and what a value must have to be changed by each.
-    steps: Vec<(Transformation, Classes)>,
+    /// Its transformations by their numbers, and what a value must have to be changed by each.
+    steps: Vec<(usize, Transformation, Classes)>,
     /// What a value must have to be changed by it.
     pub(crate) touches: Classes,
 }
 
 impl Chain {
-    fn new(transformations: &[Transformation]) -> Self {
-        let steps = transformations.iter().map(|each| (*each, each.touches()));
-        let steps: Vec<_> = steps.collect();
-        let touches = steps.iter().map(|(_, touches)| *touches);
+    fn new(steps: Vec<(usize, Transformation)>) -> Self {
+        let steps = steps.into_iter();
+        let steps: Vec<_> = steps
+            .map(|(number, each)| (number, each, each.touches()))
+            .collect();
+        let touches = steps.iter().map(|(_, _, touches)| *touches);
         Self {
             touches: touches.fold(Classes::default(), Classes::and),
             steps,
         }
+    }
+
+    /// Its transformations by their numbers in the plan, and what a value must have to be
+    /// changed by each.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (usize, Transformation, Classes)> {
+        self.steps.iter().copied()
     }
 
     /// How many transformations there are.
@@ -40,7 +48,7 @@ impl Chain {
     /// when one has, its classes are others.
     pub(crate) fn apply<'a>(&self, classes: Classes, mut value: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
         let mut is_other = false;
-        for (transformation, touches) in &self.steps {
+        for (_, transformation, touches) in &self.steps {
             if !is_other && !classes.meets(*touches) {
                 continue;
             }
@@ -82,6 +90,8 @@ pub(crate) struct Plan {
     /// Conditions with literals or needs.
     conditions: u32,
     chains: Vec<Chain>,
+    /// How many transformations the chains have, each counted once.
+    transformations: usize,
     units: Vec<Unit>,
     /// Units that are asked about together.
     groups: Vec<Vec<u32>>,
@@ -118,6 +128,7 @@ impl Seen {
 struct Draft {
     plan: Plan,
     chains: HashMap<Vec<Transformation>, u32>,
+    transformations: HashMap<Transformation, usize>,
     units: HashMap<(Variable, u32), u32>,
     groups: HashMap<Vec<u32>, u32>,
     literals: HashMap<Vec<u8>, Vec<u32>>,
@@ -147,6 +158,11 @@ impl Plan {
     /// A chain by its number.
     pub(crate) fn chain(&self, number: u32) -> &Chain {
         &self.chains[number as usize]
+    }
+
+    /// How many transformations there are in all chains.
+    pub(super) fn transformations(&self) -> usize {
+        self.transformations
     }
 
     /// The groups of units.
@@ -253,7 +269,13 @@ impl Draft {
         }
         let number = self.plan.chains.len() as u32;
         self.chains.insert(transformations.to_vec(), number);
-        self.plan.chains.push(Chain::new(transformations));
+        let steps = transformations.iter().map(|each| {
+            let next = self.transformations.len();
+            (*self.transformations.entry(*each).or_insert(next), *each)
+        });
+        let chain = Chain::new(steps.collect());
+        self.plan.chains.push(chain);
+        self.plan.transformations = self.transformations.len();
         number
     }
 

@@ -35,7 +35,7 @@ impl Transaction {
         let mut links = &rule.links[..];
         // What `ctl` took away is not looked at, by a gauge either.
         if let Some(gauge) = &rule.gauge
-            && self.state.control.removed_targets.is_empty()
+            && !self.state.control.removes_tx
         {
             if !gauge.holds(&self.state) {
                 return false;

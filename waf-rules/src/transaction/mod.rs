@@ -150,6 +150,7 @@ impl Transaction {
             processor: None,
             removed: Vec::new(),
             removed_targets: Vec::new(),
+            removes_tx: false,
             sanitised: Default::default(),
         };
         let state = State {

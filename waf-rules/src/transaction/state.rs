@@ -98,6 +98,8 @@ pub(crate) struct Control {
     pub(crate) processor: Option<Processor>,
     pub(crate) removed: Vec<Arc<RuleSelection>>,
     pub(crate) removed_targets: Vec<Arc<(RuleSelection, TargetPattern)>>,
+    /// Whether variables of `TX` are among them.
+    pub(crate) removes_tx: bool,
     /// What rules want hidden in the record.
     pub(crate) sanitised: Sanitised,
 }
