@@ -106,7 +106,7 @@ impl Candidates {
         if !matches!(self.units[number as usize], Slot::Unknown) {
             return 0;
         }
-        let unit = plan.units()[number as usize];
+        let unit = &plan.units()[number as usize];
         let mut work = 0;
         let slot = if unit.base == number {
             Slot::Plain(Box::new(self.plain(plan, state, number, &mut work)))
@@ -125,13 +125,16 @@ impl Candidates {
             bits: Bits::new(plan.conditions()),
             outputs: None,
         };
-        let variable = plan.units()[number as usize].variable;
-        visit(state, variable, &mut |_, value| {
+        let unit = &plan.units()[number as usize];
+        visit(state, unit.variable, &mut |name, value| {
+            let bits = &mut plain.bits;
+            bits.push();
+            if !unit.wants(name) {
+                return plain.classes.push(Classes::default());
+            }
             *work += value.len() as u64 + COST_OF_A_VALUE;
             let bytes = ByteSet::of(&value);
             let classes = Classes::of(bytes);
-            let bits = &mut plain.bits;
-            bits.push();
             plan.find(&value, bytes, &mut self.seen, |condition| {
                 bits.insert(condition)
             });
@@ -143,7 +146,7 @@ impl Candidates {
     }
 
     fn changed(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Slot {
-        let unit = plan.units()[number as usize];
+        let unit = &plan.units()[number as usize];
         let chain = plan.chain(unit.chain);
         let touches = chain.touches.without(Classes::CASE);
         let Slot::Plain(plain) = &mut self.units[unit.base as usize] else {
@@ -163,10 +166,10 @@ impl Candidates {
         let made = plain
             .outputs
             .get_or_insert_with(|| Outputs::new(plan, classes));
-        visit(state, unit.variable, &mut |_, value| {
+        visit(state, unit.variable, &mut |name, value| {
             let here = at;
             at += 1;
-            if !classes[here].meets(touches) {
+            if !classes[here].meets(touches) || !unit.wants(name) {
                 return;
             }
             *work += (value.len() * (chain.len() + 1)) as u64 + COST_OF_A_VALUE;
@@ -271,6 +274,20 @@ impl<'c> Values<'c> {
             None => self.plain.bits.has(self.plain.classes.len(), condition),
             Some(changed) => changed.all.has(0, condition),
         }
+    }
+
+    /// The places of the values that may match a condition.
+    pub(crate) fn candidates(self, condition: u32) -> impl Iterator<Item = usize> + 'c {
+        let changed = self.changed.map_or(&[][..], |changed| &changed.outputs);
+        let made = self.plain.outputs.as_ref();
+        let mut changed = changed.iter().copied().peekable();
+        (0..self.plain.classes.len()).filter(move |at| {
+            let output = changed.next_if(|(here, _)| *here as usize == *at);
+            match (made, output) {
+                (Some(made), Some((_, number))) => made.may_match(number, condition),
+                _ => self.plain.bits.has(*at, condition),
+            }
+        })
     }
 
     /// Whether a value may match a condition.

@@ -18,13 +18,21 @@ impl ByteSet {
 
     /// The bytes of a value.
     pub(crate) fn of(value: &[u8]) -> Self {
-        const LONG: usize = 256;
+        const LONG: usize = 512;
         if value.len() < LONG {
-            let mut words = [0; 4];
-            for byte in value {
-                words[usize::from(byte / 64)] |= 1 << (byte % 64);
+            // Four sets, since one would wait for its own last store at each byte.
+            let mut sets = [[0_u64; 4]; 4];
+            let (chunks, rest) = value.as_chunks::<4>();
+            for chunk in chunks {
+                for (set, byte) in sets.iter_mut().zip(chunk) {
+                    set[usize::from(byte / 64)] |= 1 << (byte % 64);
+                }
             }
-            return Self(words);
+            for byte in rest {
+                sets[0][usize::from(byte / 64)] |= 1 << (byte % 64);
+            }
+            let [a, b, c, d] = sets.map(Self);
+            return a.or(b).or(c.or(d));
         }
         // A store for each byte, with nothing to wait for; then one look at the table.
         let mut has = [false; 256];
@@ -51,7 +59,7 @@ impl ByteSet {
         a & e | b & f | c & g | d & h != 0
     }
 
-    fn or(self, other: Self) -> Self {
+    pub(super) fn or(self, other: Self) -> Self {
         Self(std::array::from_fn(|index| self.0[index] | other.0[index]))
     }
 
@@ -64,6 +72,12 @@ impl ByteSet {
         Self::from_fn(|byte| {
             self.has(byte.to_ascii_lowercase()) || self.has(byte.to_ascii_uppercase())
         })
+    }
+
+    /// Whether there is no letter and no digit in it.
+    pub(super) fn is_of_signs(self) -> bool {
+        let alphanumeric = Self::from_fn(|byte| byte.is_ascii_alphanumeric());
+        !self.meets(alphanumeric)
     }
 
     /// How likely a harmless value is to have one of the bytes.

@@ -32,6 +32,7 @@ pub(super) struct Outputs {
 struct Output {
     /// The part of `bytes` that it is, where it is kept.
     part: Option<(usize, usize)>,
+    bytes: ByteSet,
     classes: Classes,
     /// An output that differs in nothing but case.
     alike: u32,
@@ -54,6 +55,7 @@ impl Outputs {
     pub(super) fn new(plan: &Plan, values: &[Classes]) -> Self {
         let all = values.iter().zip(0..).map(|(classes, number)| Output {
             part: None,
+            bytes: ByteSet::default(),
             classes: *classes,
             alike: number,
             bits: NONE,
@@ -157,7 +159,7 @@ impl Outputs {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(output);
         let part = Some((start, self.bytes.len()));
-        let number = self.add(at, part, Classes::of(ByteSet::of(output)), alike);
+        let number = self.add(at, part, ByteSet::of(output), alike);
         self.steps.resize(self.outputs.len() * self.stride, NONE);
         Some(number)
     }
@@ -168,11 +170,13 @@ impl Outputs {
             return None;
         }
         let number = self.outputs.len() as u32;
+        let bytes = ByteSet::of(output);
         self.outputs.push(Output {
             part: None,
+            bytes,
             classes: Classes::ALL,
             alike: number,
-            bits: find(&mut self.bits, output, room),
+            bits: find(&mut self.bits, output, bytes, room),
             next: NONE,
         });
         // It is in no list of its value, so nothing goes on from it; but numbers must fit.
@@ -180,14 +184,15 @@ impl Outputs {
         Some(number)
     }
 
-    fn add(&mut self, at: u32, part: Option<(usize, usize)>, classes: Classes, alike: u32) -> u32 {
+    fn add(&mut self, at: u32, part: Option<(usize, usize)>, bytes: ByteSet, alike: u32) -> u32 {
         // Fewer than the bytes of a request.
         let number = self.outputs.len() as u32;
         let first = &mut self.outputs[at as usize].next;
         let next = std::mem::replace(first, number);
         self.outputs.push(Output {
             part,
-            classes,
+            bytes,
+            classes: Classes::of(bytes),
             alike: if alike == NONE { number } else { alike },
             bits: NONE,
             next,
@@ -201,7 +206,8 @@ impl Outputs {
         if output.bits == NONE
             && let Some((start, end)) = output.part
         {
-            let found = find(&mut self.bits, &self.bytes[start..end], room);
+            let bytes = output.bytes;
+            let found = find(&mut self.bits, &self.bytes[start..end], bytes, room);
             self.outputs[number as usize].bits = found;
         }
     }
@@ -233,9 +239,8 @@ impl Outputs {
 }
 
 /// The set of what is found in an output. Literals are found in any case.
-fn find(bits: &mut Bits, output: &[u8], room: &mut Room<'_>) -> u32 {
+fn find(bits: &mut Bits, output: &[u8], bytes: ByteSet, room: &mut Room<'_>) -> u32 {
     let set = bits.push();
-    let bytes = ByteSet::of(output);
     let insert = |condition| bits.insert(condition);
     room.plan.find(output, bytes, room.seen, insert);
     set

@@ -8,7 +8,7 @@ use super::{ByteSet, Need};
 use crate::{
     compile::{Condition, Rule},
     transformations::{Classes, Transformation},
-    variables::{Target, Variable},
+    variables::{Selector, Target, TargetPattern, Variable},
 };
 
 /// A chain of transformations, interned.
@@ -62,12 +62,53 @@ impl Chain {
 }
 
 /// The values of one variable, as one chain makes them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub(crate) variable: Variable,
     pub(crate) chain: u32,
     /// The same values as they are.
     pub(crate) base: u32,
+    names: Names,
+}
+
+/// Which values of a unit anybody asks about.
+#[derive(Clone, Debug)]
+enum Names {
+    All,
+    /// Those of a few names, in lower case.
+    Few(Vec<Box<[u8]>>),
+}
+
+/// Most names that are told apart; more are all.
+const MAX_NAMES: usize = 8;
+
+impl Names {
+    fn add(&mut self, selector: &Selector) {
+        let Self::Few(names) = self else {
+            return;
+        };
+        match selector {
+            Selector::Name(name) if names.len() < MAX_NAMES => {
+                if !names.iter().any(|known| **known == *name.bytes()) {
+                    names.push(name.bytes().into());
+                }
+            }
+            _ => *self = Self::All,
+        }
+    }
+}
+
+impl Unit {
+    /// Whether anybody asks about the values of a name.
+    pub(crate) fn wants(&self, name: Option<&[u8]>) -> bool {
+        match (&self.names, name) {
+            (Names::Few(names), Some(name)) => {
+                let mut names = names.iter();
+                names.any(|wanted| wanted.eq_ignore_ascii_case(name))
+            }
+            _ => true,
+        }
+    }
 }
 
 /// The units of one target of a condition.
@@ -87,6 +128,10 @@ pub(crate) struct Plan {
     owners: Vec<Vec<u32>>,
     /// What conditions without literals need.
     needs: Vec<(Need, Vec<u32>)>,
+    /// The needs of signs, which words and numbers do not have.
+    needs_of_signs: Vec<(Need, Vec<u32>)>,
+    /// All of those signs.
+    signs: ByteSet,
     /// Conditions with literals or needs.
     conditions: u32,
     chains: Vec<Chain>,
@@ -184,7 +229,11 @@ impl Plan {
         seen: &mut Seen,
         mut told: impl FnMut(u32),
     ) {
-        for (need, owners) in &self.needs {
+        let of_signs = match self.signs.meets(bytes) {
+            true => &self.needs_of_signs[..],
+            false => &[],
+        };
+        for (need, owners) in self.needs.iter().chain(of_signs) {
             if need.is_met(value.len(), bytes) {
                 owners.iter().for_each(|&condition| told(condition));
             }
@@ -227,15 +276,12 @@ impl Draft {
                 .collect(),
             false => Vec::new(),
         };
-        let variables = targets.iter().map(|target| target.pattern.variable);
-        condition.units = variables
-            .map(|variable| {
-                variable.is_settled().then(|| Looked {
-                    last: self.unit(variable, chain),
-                    steps: steps
-                        .iter()
-                        .map(|step| self.unit(variable, *step))
-                        .collect(),
+        let patterns = targets.iter().map(|target| &target.pattern);
+        condition.units = patterns
+            .map(|pattern| {
+                pattern.variable.is_settled().then(|| Looked {
+                    last: self.unit(pattern, chain),
+                    steps: steps.iter().map(|step| self.unit(pattern, *step)).collect(),
                 })
             })
             .collect();
@@ -279,18 +325,23 @@ impl Draft {
         number
     }
 
-    fn unit(&mut self, variable: Variable, chain: u32) -> u32 {
-        if let Some(known) = self.units.get(&(variable, chain)) {
-            return *known;
+    fn unit(&mut self, pattern: &TargetPattern, chain: u32) -> u32 {
+        // What a chain is applied to is looked at as it is as well.
+        let base = (chain != 0).then(|| self.unit(pattern, 0));
+        let next = self.plan.units.len() as u32;
+        let variable = pattern.variable;
+        let number = *self.units.entry((variable, chain)).or_insert(next);
+        if number == next {
+            self.plan.units.push(Unit {
+                variable,
+                chain,
+                base: base.unwrap_or(number),
+                names: Names::Few(Vec::new()),
+            });
         }
-        let base = (chain != 0).then(|| self.unit(variable, 0));
-        let number = self.plan.units.len() as u32;
-        self.units.insert((variable, chain), number);
-        self.plan.units.push(Unit {
-            variable,
-            chain,
-            base: base.unwrap_or(number),
-        });
+        self.plan.units[number as usize]
+            .names
+            .add(&pattern.selector);
         number
     }
 
@@ -306,7 +357,13 @@ impl Draft {
             Ok(automaton) => {
                 self.plan.automaton = Some(automaton);
                 self.plan.owners = owners;
-                self.plan.needs = self.needs.into_iter().collect();
+                let needs = self.needs.into_iter();
+                (self.plan.needs_of_signs, self.plan.needs) =
+                    needs.partition(|(need, _)| need.bytes.is_of_signs());
+                let signs = self.plan.needs_of_signs.iter();
+                self.plan.signs = signs
+                    .map(|(need, _)| need.bytes)
+                    .fold(ByteSet::default(), ByteSet::or);
             }
             Err(_) => self.plan.conditions = 0,
         }

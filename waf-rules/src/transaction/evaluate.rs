@@ -16,7 +16,7 @@ use crate::{
     compile::{Condition, Description, Link, Placed},
     operators::Captures,
     prefilter::{COST_OF_A_VALUE, Candidates, Looked, Plan, Values},
-    variables::{Target, TargetPattern, Variable, visit_target},
+    variables::{Target, TargetPattern, Variable, nth, visit_target},
 };
 
 const TOO_MUCH_WORK: &str = "the request asks for too much work";
@@ -204,6 +204,25 @@ impl<'a> Search<'a> {
             (Some(known), Some(before), Some(number)) => Some((known, before, number)),
             _ => None,
         };
+        if let Some((known, before, number)) = &asked
+            && !known.any_may_match(*number)
+            && !before.iter().any(|values| values.any_may_match(*number))
+        {
+            return;
+        }
+        let state = self.state;
+        // Of many values few may match: these are taken by their places.
+        if let Some((known, before, number)) = &asked
+            && before.is_empty()
+            && nth(state, variable, 0).is_some()
+        {
+            for at in known.candidates(*number) {
+                if let Some((name, value)) = nth(state, variable, at) {
+                    self.named(target, Some(name), value.into(), Some((*known, at)));
+                }
+            }
+            return;
+        }
         let may_match = |at: usize| match &asked {
             Some((known, before, number)) => {
                 known.may_match(at, *number)
@@ -211,37 +230,36 @@ impl<'a> Search<'a> {
             }
             None => true,
         };
-        if let Some((known, before, number)) = &asked
-            && !known.any_may_match(*number)
-            && !before.iter().any(|values| values.any_may_match(*number))
-        {
-            return;
-        }
         let (mut at, mut count) = (0_usize, 0_usize);
-        let state = self.state;
         visit_target(state, &target.pattern, &mut |name, value| {
             let here = at;
             at += 1;
-            if !may_match(here) {
-                return;
-            }
-            self.work = self.work.saturating_add(1);
-            if !self.is_meant(target, variable, name) {
-                return;
-            }
-            count += 1;
-            if !target.counted {
-                self.value(
-                    || full_name(variable, name),
-                    value,
-                    known.map(|known| (known, here)),
-                );
+            if may_match(here) {
+                let known = known.map(|known| (known, here));
+                count += usize::from(self.named(target, name, value, known));
             }
         });
         if target.counted && !self.is_left_out(variable, None) {
             let name = || [b"&", variable.name().as_bytes()].concat();
             self.value(name, Cow::Owned(count.to_string().into_bytes()), None);
         }
+    }
+
+    /// Asks about a value, or counts it, where the target means it.
+    fn named(
+        &mut self,
+        target: &Target,
+        name: Option<&[u8]>,
+        value: Cow<'a, [u8]>,
+        known: Option<(Values<'a>, usize)>,
+    ) -> bool {
+        let variable = target.pattern.variable;
+        self.work = self.work.saturating_add(1);
+        let is_meant = self.is_meant(target, variable, name);
+        if is_meant && !target.counted {
+            self.value(|| full_name(variable, name), value, known);
+        }
+        is_meant
     }
 
     fn is_meant(&self, target: &Target, variable: Variable, name: Option<&[u8]>) -> bool {

@@ -29,7 +29,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub(crate) use fields::Fields;
+pub(crate) use fields::{Field, Fields};
 pub(crate) use state::{Control, State};
 pub(crate) use tx::{Tx, TxName};
 

@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use super::{Selector, TargetPattern, Variable, XML_ATTRIBUTES, XML_TEXT};
 use crate::{
     collections::Collection,
-    transaction::{Fields, State},
+    transaction::{Field, Fields, State},
 };
 
 /// Receives the values of a variable: the name, for a collection, and the value.
 type Visitor<'v, 'a> = &'v mut dyn FnMut(Option<&'a [u8]>, Cow<'a, [u8]>);
+
+/// A name and a value.
+type Named<'a> = (&'a [u8], &'a [u8]);
 
 /// Gives every value of a variable to `visitor`, in the order of the request.
 ///
@@ -163,6 +166,36 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
                 }
             }
         }
+    }
+}
+
+fn value(field: &Field) -> Named<'_> {
+    (&field.name, &field.value)
+}
+
+fn name(field: &Field) -> Named<'_> {
+    (&field.name, &field.name)
+}
+
+/// The value of a collection at a place of the order in which [`visit`] gives them, for
+/// those that clients make long; `None` of the others.
+pub(crate) fn nth(state: &State, variable: Variable, at: usize) -> Option<Named<'_>> {
+    let argument = || match state.args_get.len() {
+        query if at < query => state.args_get.get(at),
+        query => state.args_post.get(at - query),
+    };
+    match variable {
+        Variable::Args => argument().map(value),
+        Variable::ArgsNames => argument().map(name),
+        Variable::ArgsGet => state.args_get.get(at).map(value),
+        Variable::ArgsGetNames => state.args_get.get(at).map(name),
+        Variable::ArgsPost => state.args_post.get(at).map(value),
+        Variable::ArgsPostNames => state.args_post.get(at).map(name),
+        Variable::RequestCookies => state.cookies.get(at).map(value),
+        Variable::RequestCookiesNames => state.cookies.get(at).map(name),
+        Variable::RequestHeaders => state.request_headers.get(at).map(value),
+        Variable::RequestHeadersNames => state.request_headers.get(at).map(name),
+        _ => None,
     }
 }
 
