@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Bits, ByteSet, Looked, Outputs, Plan, Seen, outputs::Room};
+use super::{Bits, ByteSet, Looked, Outputs, Plan, outputs::Room};
 use crate::{
     transaction::State,
     transformations::Classes,
@@ -18,7 +18,6 @@ pub(crate) struct Candidates {
     units: Vec<Slot>,
     /// The conditions of all values of a group, where they are known.
     groups: Vec<Option<Bits>>,
-    seen: Seen,
     /// Bytes of outputs that are kept.
     kept: usize,
 }
@@ -135,9 +134,7 @@ impl Candidates {
             *work += value.len() as u64 + COST_OF_A_VALUE;
             let bytes = ByteSet::of(&value);
             let classes = Classes::of(bytes);
-            plan.find(&value, bytes, &mut self.seen, |condition| {
-                bits.insert(condition)
-            });
+            plan.find(&value, bytes, |condition| bits.insert(condition));
             plain.classes.push(classes);
             plain.all_classes = plain.all_classes.and(classes);
         });
@@ -160,7 +157,7 @@ impl Candidates {
         all.push();
         // Too many rather than too few: also of those that are others now.
         all.insert_all(plain.bits.get(plain.classes.len()));
-        let (mut at, seen) = (0, &mut self.seen);
+        let mut at = 0;
         let others = self.kept - plain.kept();
         let classes = &plain.classes;
         let made = plain
@@ -175,7 +172,6 @@ impl Candidates {
             *work += (value.len() * (chain.len() + 1)) as u64 + COST_OF_A_VALUE;
             let room = Room {
                 plan,
-                seen,
                 bytes: state.limits.max_kept_bytes.saturating_sub(others),
             };
             // A transaction has fewer values than that.

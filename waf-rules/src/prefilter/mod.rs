@@ -22,6 +22,7 @@ mod literals;
 mod needs;
 mod outputs;
 mod plan;
+mod scanner;
 
 pub(crate) use agenda::Agenda;
 use bits::Bits;
@@ -29,7 +30,6 @@ pub(crate) use candidates::{COST_OF_A_VALUE, Candidates, Values};
 pub(crate) use literals::{is_rare, required};
 pub(crate) use needs::{ByteSet, Need};
 use outputs::Outputs;
-use plan::Seen;
 pub(crate) use plan::{Looked, Plan};
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! Most chains begin alike, and undo the same few escapes: what they make of a value is
 //! mostly the same.
 
-use super::{Bits, ByteSet, Plan, Seen, plan::Chain};
+use super::{Bits, ByteSet, Plan, plan::Chain};
 use crate::transformations::Classes;
 
 /// Bytes of one output that are kept for the next rule with its chain.
@@ -45,7 +45,6 @@ struct Output {
 /// Where the work on one value stands.
 pub(super) struct Room<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) seen: &'a mut Seen,
     /// Bytes that may be kept.
     pub(super) bytes: usize,
 }
@@ -242,6 +241,6 @@ impl Outputs {
 fn find(bits: &mut Bits, output: &[u8], bytes: ByteSet, room: &mut Room<'_>) -> u32 {
     let set = bits.push();
     let insert = |condition| bits.insert(condition);
-    room.plan.find(output, bytes, room.seen, insert);
+    room.plan.find(output, bytes, insert);
     set
 }

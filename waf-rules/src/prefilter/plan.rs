@@ -2,9 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
-use super::{ByteSet, Need};
+use super::{ByteSet, Need, needs::Needs, scanner::Scanner};
 use crate::{
     compile::{Condition, Rule},
     transformations::{Classes, Transformation},
@@ -123,15 +121,11 @@ pub(crate) struct Looked {
 /// All literals of a rule set, its chains, and the values they are applied to.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    automaton: Option<AhoCorasick>,
+    scanner: Scanner,
     /// The conditions of each literal.
     owners: Vec<Vec<u32>>,
     /// What conditions without literals need.
-    needs: Vec<(Need, Vec<u32>)>,
-    /// The needs of signs, which words and numbers do not have.
-    needs_of_signs: Vec<(Need, Vec<u32>)>,
-    /// All of those signs.
-    signs: ByteSet,
+    needs: Needs,
     /// Conditions with literals or needs.
     conditions: u32,
     chains: Vec<Chain>,
@@ -140,32 +134,6 @@ pub(crate) struct Plan {
     units: Vec<Unit>,
     /// Units that are asked about together.
     groups: Vec<Vec<u32>>,
-}
-
-/// The literals that a value was found to have. A value that repeats one a million times
-/// costs no more than its length.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// By literal, the number of the last value that had it.
-    last: Vec<u32>,
-    value: u32,
-}
-
-impl Seen {
-    /// Begins the next value.
-    fn next(&mut self, literals: usize) {
-        self.last.resize(literals, 0);
-        self.value = self.value.checked_add(1).unwrap_or_else(|| {
-            self.last.fill(0);
-            1
-        });
-    }
-
-    /// Notes a literal, and tells whether this value had it not before.
-    fn is_new(&mut self, literal: usize) -> bool {
-        let value = self.value;
-        std::mem::replace(&mut self.last[literal], value) != value
-    }
 }
 
 /// A plan while rules are added to it.
@@ -222,33 +190,12 @@ impl Plan {
 
     /// Tells of each condition that has a literal in the value, perhaps more than once, or
     /// whose needs it meets; `bytes` are those of the value.
-    pub(crate) fn find(
-        &self,
-        value: &[u8],
-        bytes: ByteSet,
-        seen: &mut Seen,
-        mut told: impl FnMut(u32),
-    ) {
-        let of_signs = match self.signs.meets(bytes) {
-            true => &self.needs_of_signs[..],
-            false => &[],
-        };
-        for (need, owners) in self.needs.iter().chain(of_signs) {
-            if need.is_met(value.len(), bytes) {
-                owners.iter().for_each(|&condition| told(condition));
-            }
-        }
-        let Some(automaton) = &self.automaton else {
-            return;
-        };
-        seen.next(self.owners.len());
-        for found in automaton.find_overlapping_iter(value) {
-            if seen.is_new(found.pattern().as_usize()) {
-                self.owners[found.pattern()]
-                    .iter()
-                    .for_each(|&condition| told(condition));
-            }
-        }
+    pub(crate) fn find(&self, value: &[u8], bytes: ByteSet, mut told: impl FnMut(u32)) {
+        self.needs.met(value.len(), bytes, &mut told);
+        self.scanner.find(value, |literal| {
+            let owners = self.owners[literal].iter();
+            owners.for_each(|&condition| told(condition));
+        });
     }
 }
 
@@ -256,10 +203,20 @@ impl Draft {
     fn add(&mut self, condition: &mut Condition, targets: &[Target]) {
         if !condition.negated {
             let number = self.plan.conditions;
-            if let Some(literals) = condition.operator.literals() {
+            let literals = condition.operator.literals();
+            // An empty one is in every value.
+            let literals = literals.filter(|literals| !literals.iter().any(Vec::is_empty));
+            if let Some(literals) = literals {
                 condition.number = Some(number);
                 for literal in literals {
-                    self.literals.entry(literal).or_default().push(number);
+                    match literal.len() {
+                        // A byte that has to be there is a need.
+                        1 => {
+                            let need = Need::one_of(ByteSet::of(&literal));
+                            self.needs.entry(need).or_default().push(number);
+                        }
+                        _ => self.literals.entry(literal).or_default().push(number),
+                    }
                 }
             } else if let Some(need) = condition.operator.need() {
                 condition.number = Some(number);
@@ -347,26 +304,9 @@ impl Draft {
 
     fn finish(mut self) -> Plan {
         let (literals, owners): (Vec<_>, Vec<_>) = self.literals.into_iter().unzip();
-        // It fails only for more literals than any rule set has; then all rules look.
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(literals);
-        match automaton {
-            Ok(automaton) => {
-                self.plan.automaton = Some(automaton);
-                self.plan.owners = owners;
-                let needs = self.needs.into_iter();
-                (self.plan.needs_of_signs, self.plan.needs) =
-                    needs.partition(|(need, _)| need.bytes.is_of_signs());
-                let signs = self.plan.needs_of_signs.iter();
-                self.plan.signs = signs
-                    .map(|(need, _)| need.bytes)
-                    .fold(ByteSet::default(), ByteSet::or);
-            }
-            Err(_) => self.plan.conditions = 0,
-        }
+        self.plan.scanner = Scanner::new(literals.iter().map(Vec::as_slice));
+        self.plan.owners = owners;
+        self.plan.needs = Needs::new(self.needs);
         self.plan
     }
 }

@@ -218,7 +218,7 @@ impl<'a> Search<'a> {
         {
             for at in known.candidates(*number) {
                 if let Some((name, value)) = nth(state, variable, at) {
-                    self.named(target, Some(name), value.into(), Some((*known, at)));
+                    self.named(target, Some(name), value.into(), looked, Some((*known, at)));
                 }
             }
             return;
@@ -236,12 +236,12 @@ impl<'a> Search<'a> {
             at += 1;
             if may_match(here) {
                 let known = known.map(|known| (known, here));
-                count += usize::from(self.named(target, name, value, known));
+                count += usize::from(self.named(target, name, value, looked, known));
             }
         });
         if target.counted && !self.is_left_out(variable, None) {
             let name = || [b"&", variable.name().as_bytes()].concat();
-            self.value(name, Cow::Owned(count.to_string().into_bytes()), None);
+            self.value(name, Cow::Owned(count.to_string().into_bytes()), None, None);
         }
     }
 
@@ -251,13 +251,14 @@ impl<'a> Search<'a> {
         target: &Target,
         name: Option<&[u8]>,
         value: Cow<'a, [u8]>,
+        looked: Option<&Looked>,
         known: Option<(Values<'a>, usize)>,
     ) -> bool {
         let variable = target.pattern.variable;
         self.work = self.work.saturating_add(1);
         let is_meant = self.is_meant(target, variable, name);
         if is_meant && !target.counted {
-            self.value(|| full_name(variable, name), value, known);
+            self.value(|| full_name(variable, name), value, looked, known);
         }
         is_meant
     }
@@ -281,10 +282,12 @@ impl<'a> Search<'a> {
         &mut self,
         name: impl FnOnce() -> Vec<u8>,
         value: Cow<'a, [u8]>,
+        looked: Option<&Looked>,
         known: Option<(Values<'a>, usize)>,
     ) {
         let matched = match known {
-            _ if self.condition.multi_match => self.every_step(value),
+            Some((_, at)) if self.condition.multi_match => self.every_known_step(value, looked, at),
+            None if self.condition.multi_match => self.every_step(value),
             Some((values, at)) => {
                 let chain = self.condition.chain;
                 let (value, cost) = values.transformed(at, self.plan, chain, value);
@@ -307,6 +310,36 @@ impl<'a> Search<'a> {
                 captures,
             });
         }
+    }
+
+    /// As [`Self::every_step`], of a value that was looked at.
+    fn every_known_step(
+        &mut self,
+        value: Cow<'a, [u8]>,
+        looked: Option<&Looked>,
+        at: usize,
+    ) -> Option<(Cow<'a, [u8]>, Captures)> {
+        let (Some(looked), Some(number)) = (looked, self.condition.number) else {
+            return self.every_step(value);
+        };
+        let mut asked: Option<Cow<'a, [u8]>> = None;
+        for unit in looked.steps.iter().chain([&looked.last]) {
+            let values = self.candidates.values(self.plan, *unit)?;
+            if !values.may_match(at, number) {
+                continue;
+            }
+            let chain = self.plan.units()[*unit as usize].chain;
+            let (now, cost) = values.transformed(at, self.plan, chain, value.clone());
+            self.work = self.work.saturating_add(cost);
+            if asked.as_ref() == Some(&now) {
+                continue;
+            }
+            if let Some(captures) = self.ask(&now) {
+                return Some((now, captures));
+            }
+            asked = Some(now);
+        }
+        None
     }
 
     /// Asks before the first transformation and after each that changes the value.

@@ -122,9 +122,9 @@ impl Tx {
         }
     }
 
-    /// Names and values, in an order that does not depend on chance.
-    pub(crate) fn sorted(&self) -> Vec<(&[u8], &[u8])> {
-        let all = self.0.iter();
+    /// Names that are picked and their values, in an order that does not depend on chance.
+    pub(crate) fn sorted(&self, picks: impl Fn(&[u8]) -> bool) -> Vec<(&[u8], &[u8])> {
+        let all = self.0.iter().filter(|entry| picks(&entry.name));
         let mut all: Vec<_> = all
             .map(|entry| (&entry.name[..], &entry.value[..]))
             .collect();
@@ -154,10 +154,10 @@ mod tests {
         assert!(tx.value_mut(&score, 1).is_some(), "it is not a new one");
         assert!(tx.value_mut(&other, 2).is_some());
         assert_eq!(
-            tx.sorted(),
+            tx.sorted(|_| true),
             [(&b"other"[..], &b""[..]), (&b"score"[..], &b"5"[..])]
         );
         tx.remove(&score);
-        assert_eq!((tx.get(&score), tx.sorted().len()), (None, 1));
+        assert_eq!((tx.get(&score), tx.sorted(|_| true).len()), (None, 1));
     }
 }

@@ -150,7 +150,7 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::SessionId => scalar(visitor, state.collections.key(Collection::Session)),
         Variable::TimeEpoch => number(visitor, state.time_unix_ms / 1000),
         Variable::Tx => {
-            for (name, value) in state.tx.sorted() {
+            for (name, value) in state.tx.sorted(|_| true) {
                 visitor(Some(name), Cow::Borrowed(value));
             }
         }
@@ -211,6 +211,12 @@ pub(crate) fn visit_target<'a>(
         (Variable::Tx, Selector::Name(name)) => {
             if let Some(value) = state.tx.get(name) {
                 visitor(Some(name.bytes()), Cow::Borrowed(value));
+            }
+        }
+        // Most of them are not meant, and need not be in order.
+        (Variable::Tx, Selector::Regex(_)) => {
+            for (name, value) in state.tx.sorted(|name| target.selector.picks(name)) {
+                visitor(Some(name), Cow::Borrowed(value));
             }
         }
         (variable, _) => visit(state, variable, visitor),
