@@ -3,7 +3,7 @@
 //! Most rules cannot match what a request has, and all that ask the same values are known
 //! not to at once: they are crossed out, so that their turn costs nothing.
 
-use super::Bits;
+use super::Conditions;
 use crate::compile::Phase;
 
 /// The rules of one run of a phase, by their place.
@@ -46,10 +46,10 @@ impl Agenda {
     }
 
     /// Crosses out the rules that ask a group for a condition that none of its values may match.
-    pub(crate) fn cross_out(&mut self, phase: &Phase, group: u32, conditions: &Bits) {
+    pub(crate) fn cross_out(&mut self, phase: &Phase, group: u32, conditions: Conditions<'_>) {
         self.known[group as usize] = true;
         for &(rule, condition) in phase.asking(group) {
-            if !conditions.has(0, condition) {
+            if !conditions.has(condition) {
                 self.words[rule as usize / 64] &= !(1 << (rule % 64));
             }
         }

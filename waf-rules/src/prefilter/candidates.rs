@@ -16,8 +16,10 @@ pub(crate) const COST_OF_A_VALUE: u64 = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     units: Vec<Slot>,
-    /// The conditions of all values of a group, where they are known.
-    groups: Vec<Option<Bits>>,
+    /// The conditions of all values of each group that is known.
+    of_groups: Bits,
+    /// By group, which set of those is its.
+    groups: Vec<Option<u32>>,
     /// Bytes of outputs that are kept.
     kept: usize,
 }
@@ -69,6 +71,20 @@ pub(crate) struct Values<'c> {
     changed: Option<&'c Changed>,
 }
 
+/// The conditions that values may match.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditions<'c> {
+    sets: &'c Bits,
+    set: usize,
+}
+
+impl Conditions<'_> {
+    /// Whether a condition is one of them.
+    pub(crate) fn has(self, condition: u32) -> bool {
+        self.sets.has(self.set, condition)
+    }
+}
+
 impl Candidates {
     /// Forgets the values of some variables, which are others now.
     pub(crate) fn forget(&mut self, plan: &Plan, variables: impl Fn(Variable) -> bool) {
@@ -80,6 +96,7 @@ impl Candidates {
             }
         }
         self.groups.clear();
+        self.of_groups.clear();
     }
 
     /// Bytes that all of it takes.
@@ -192,29 +209,40 @@ impl Candidates {
         state: &State,
         group: u32,
         work: &mut u64,
-    ) -> &Bits {
+    ) -> Conditions<'_> {
         if self.groups.is_empty() {
-            self.groups.resize_with(plan.groups().len(), || None);
+            self.groups.resize(plan.groups().len(), None);
+            self.of_groups = Bits::new(plan.conditions());
         }
-        if self.groups[group as usize].is_none() {
-            let all = self.all_of_group(plan, state, group, work);
-            self.groups[group as usize] = Some(all);
+        let set = match self.groups[group as usize] {
+            Some(known) => known,
+            None => {
+                let set = self.all_of_group(plan, state, group, work);
+                self.groups[group as usize] = Some(set);
+                set
+            }
+        };
+        Conditions {
+            sets: &self.of_groups,
+            set: set as usize,
         }
-        self.groups[group as usize].get_or_insert_with(|| Bits::new(0))
     }
 
-    fn all_of_group(&mut self, plan: &Plan, state: &State, group: u32, work: &mut u64) -> Bits {
-        let mut all = Bits::new(plan.conditions());
-        all.push();
-        for &unit in &plan.groups()[group as usize] {
+    fn all_of_group(&mut self, plan: &Plan, state: &State, group: u32, work: &mut u64) -> u32 {
+        let units = &plan.groups()[group as usize];
+        for &unit in units {
             *work = work.saturating_add(self.look(plan, state, unit));
+        }
+        let mut sets = std::mem::take(&mut self.of_groups);
+        let set = sets.push();
+        for &unit in units {
             match self.values(plan, unit) {
-                Some(values) => all.insert_all(values.conditions()),
-                // A set of nothing has everything.
-                None => return Bits::new(0),
+                Some(values) => sets.insert_all(values.conditions()),
+                None => sets.insert_everything(),
             }
         }
-        all
+        self.of_groups = sets;
+        set
     }
 
     /// Whether any value of a target may match a condition; looks at them first.

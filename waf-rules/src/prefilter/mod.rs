@@ -26,7 +26,7 @@ mod scanner;
 
 pub(crate) use agenda::Agenda;
 use bits::Bits;
-pub(crate) use candidates::{COST_OF_A_VALUE, Candidates, Values};
+pub(crate) use candidates::{COST_OF_A_VALUE, Candidates, Conditions, Values};
 pub(crate) use literals::{is_rare, required};
 pub(crate) use needs::{ByteSet, Need};
 use outputs::Outputs;

@@ -75,7 +75,7 @@ impl Transaction {
         let asked = match (condition.group, condition.number) {
             (Some(group), Some(number)) => {
                 let conditions = candidates.group(plan, &self.state, group, &mut work);
-                conditions.has(0, number)
+                conditions.has(number)
             }
             (None, Some(number)) => {
                 let mut asked = false;

@@ -5,6 +5,8 @@ use std::sync::{Arc, LazyLock};
 use ahash::RandomState;
 use hashbrown::HashTable;
 
+use crate::secrets::SecretNames;
+
 /// Room for as many variables as the CRS sets.
 const CAPACITY: usize = 96;
 
@@ -17,6 +19,8 @@ static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 pub(crate) struct TxName {
     name: Arc<[u8]>,
     hash: u64,
+    /// Whether it is one of those that are known for secrets.
+    is_secret: bool,
 }
 
 impl TxName {
@@ -25,8 +29,14 @@ impl TxName {
         let name = name.to_ascii_lowercase();
         Self {
             hash: HASHER.hash_one(&name[..]),
+            is_secret: SecretNames::default().has(&name),
             name: name.into(),
         }
+    }
+
+    /// Whether its value is a secret, by names that are always known.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.is_secret
     }
 
     /// The name, in lower case.

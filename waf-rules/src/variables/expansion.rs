@@ -101,7 +101,7 @@ impl Expansion {
 }
 
 /// Changes a value, or hides it, before it becomes part of a text.
-type Telling<'a> = &'a dyn Fn(Variable, Option<&[u8]>, &[u8]) -> Vec<u8>;
+type Telling<'a> = &'a dyn Fn(Variable, Option<&TxName>, &[u8]) -> Vec<u8>;
 
 impl Expansion {
     /// Replaces as [`Self::expand`] does, with what `telling` makes of each value.
@@ -116,7 +116,7 @@ impl Expansion {
                 Part::Literal(text) => output.extend_from_slice(text),
                 Part::Value { variable, key } => {
                     if let Some(value) = first(state, *variable, key.as_ref()) {
-                        let value = telling(*variable, key.as_ref().map(TxName::bytes), &value);
+                        let value = telling(*variable, key.as_ref(), &value);
                         output.extend_from_slice(&value[..value.len().min(room)]);
                     }
                 }
