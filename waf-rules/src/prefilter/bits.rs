@@ -78,8 +78,8 @@ impl Bits {
         self.words.get(start..start + self.stride).unwrap_or(&[])
     }
 
-    /// Whether a number is in a set. In sets of nothing everything is: where no automaton
-    /// could be made, every rule looks for itself.
+    /// Whether a number is in a set. In sets of nothing everything is: every rule looks for
+    /// itself then.
     pub(crate) fn has(&self, index: usize, number: u32) -> bool {
         if self.stride == 0 {
             return true;

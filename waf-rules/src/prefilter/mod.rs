@@ -4,10 +4,11 @@
 //! together, and only a rule of which one was found looks at it for itself.
 //!
 //! ```text
-//! compile   condition --literals it cannot match without--\
-//!           condition --chain of transformations-----------+--> Plan: one automaton, chains,
-//!           target ----variable, chain---------------------/          units
-//! request   unit: value --touched by the chain? transformed--> automaton --> conditions that may match
+//! compile   condition --literals or needs--\
+//!           condition --chain---------------+--> Plan: scanner, needs, chains, units, groups
+//!           target ----variable, chain------/
+//! request   unit: value --touched by the chain? transformed--> scanner, needs --> conditions that may match
+//!           group: all units that a condition asks ----------> rules that are crossed out of the agenda
 //! ```
 //!
 //! Rules run in their order all the same, so chains, `setvar` and jumps are exact: a
