@@ -261,6 +261,8 @@ impl Candidates {
         let set = sets.push();
         for &unit in units {
             match self.values(plan, unit) {
+                // Half of what rules look at no request has: of other bodies than its own.
+                Some(values) if values.plain.classes.is_empty() => {}
                 Some(values) => sets.insert_all(values.conditions()),
                 None => sets.insert_everything(),
             }
