@@ -237,6 +237,7 @@ impl Ingress {
         stop_on(transaction.request_body_end())?;
         if has_body {
             transaction.forget_found();
+            transaction.release_request_body();
             let (memory, budget) = (&mut ctx.waf_memory, &self.services().budget);
             inspect::count_kept(transaction, memory, budget, waf.profile.buffers_spent)?;
         }

@@ -32,6 +32,10 @@ impl OpenCollection {
         self.collection
     }
 
+    pub(crate) fn key(&self) -> &Expansion {
+        &self.key
+    }
+
     /// Opens the record; `timeout` is for a new one, in seconds.
     pub(crate) fn apply(&self, state: &mut State, timeout: u64) {
         let key = self.key.expand(state).into_owned();

@@ -104,6 +104,17 @@ impl SetVariable {
         }
     }
 
+    /// Returns its name and what it is set to.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &Expansion> {
+        let wish = match &self.wish {
+            Wish::Set(text) | Wish::Add(text) | Wish::Subtract(text) | Wish::Expire(text) => {
+                Some(text)
+            }
+            Wish::Delete | Wish::Deprecate { .. } => None,
+        };
+        std::iter::once(&self.name).chain(wish)
+    }
+
     /// Returns the collection that has to be open, if it is not `TX`.
     pub(crate) fn collection(&self) -> Option<Collection> {
         self.collection

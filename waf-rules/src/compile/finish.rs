@@ -10,6 +10,7 @@ use super::{
     change::Base,
     compiler::Compiler,
     draft::{Draft, Jump},
+    late,
 };
 use crate::{
     actions::Effect,
@@ -85,6 +86,7 @@ impl Compiler<'_> {
             defaults: self.defaults,
         });
         Ok(RuleSet {
+            reads_request_body_late: late::reads_request_body(&phases),
             plan,
             phases,
             settings: self.settings,

@@ -18,6 +18,7 @@ mod draft;
 mod exclusion;
 mod expressions;
 mod finish;
+mod late;
 mod rule;
 mod selection;
 mod settings;
@@ -52,6 +53,8 @@ pub struct RuleSet {
     base: Option<change::Base>,
     exclusions: Vec<Exclusion>,
     hash: String,
+    /// Whether a rule behind phase 2 reads what came in the body of a request.
+    reads_request_body_late: bool,
 }
 
 impl RuleSet {
@@ -124,6 +127,11 @@ impl RuleSet {
             .checked_sub(1)
             .and_then(|index| self.phases.get(index))
             .map_or(&[], Vec::as_slice)
+    }
+
+    /// Tells whether a rule behind phase 2 reads what came in the body of a request.
+    pub(crate) fn reads_request_body_late(&self) -> bool {
+        self.reads_request_body_late
     }
 
     /// What its rules have in common.

@@ -56,6 +56,14 @@ impl Expansion {
         }
     }
 
+    /// Tells whether a value of a request body becomes part of it.
+    pub(crate) fn reads_request_body(&self) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Literal(_) => false,
+            Part::Value { variable, .. } => variable.is_kept_of_request_body(),
+        })
+    }
+
     /// Replaces what has to be replaced; a value that does not exist is empty.
     ///
     /// The result is cut at [`crate::Limits::max_expansion_bytes`].
