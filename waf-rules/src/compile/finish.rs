@@ -55,6 +55,7 @@ impl Compiler<'_> {
             Arc::new(Plan::of(rules))
         });
         let mut phases: [Vec<Placed>; PHASES] = Default::default();
+        let mut setting_rules: [Vec<usize>; PHASES] = Default::default();
         for (draft, position) in self
             .drafts
             .iter_mut()
@@ -63,7 +64,12 @@ impl Compiler<'_> {
         {
             draft.look_alone();
             let phase = usize::from(draft.rule.description.phase).saturating_sub(1);
-            if let Some(rules) = phases.get_mut(phase) {
+            if let (Some(rules), Some(settings)) =
+                (phases.get_mut(phase), setting_rules.get_mut(phase))
+            {
+                if draft.inserted {
+                    settings.push(rules.len());
+                }
                 rules.push(Placed {
                     rule: Arc::clone(&draft.rule),
                     continue_at: position,
@@ -89,6 +95,7 @@ impl Compiler<'_> {
             reads_request_body_late: late::reads_request_body(&phases),
             plan,
             phases,
+            setting_rules,
             settings: self.settings,
             warnings: self.warnings,
             base,

@@ -46,6 +46,8 @@ pub(crate) const PHASES: usize = 5;
 pub struct RuleSet {
     /// Rules by phase, in the order of the text.
     phases: [Vec<Placed>; PHASES],
+    /// Where in a phase those are that a policy sets its variables with.
+    setting_rules: [Vec<usize>; PHASES],
     plan: Arc<Plan>,
     settings: Settings,
     warnings: Vec<RuleError>,
@@ -123,10 +125,13 @@ impl RuleSet {
 
     /// Returns the rules of a phase, 1 to 5.
     pub(crate) fn phase(&self, phase: u8) -> &[Placed] {
-        usize::from(phase)
-            .checked_sub(1)
-            .and_then(|index| self.phases.get(index))
-            .map_or(&[], Vec::as_slice)
+        of_phase(&self.phases, phase)
+    }
+
+    /// Returns where in a phase rules are that nobody wrote: they set what a policy says,
+    /// so that no jump and no `allow` goes past them.
+    pub(crate) fn setting_rules(&self, phase: u8) -> &[usize] {
+        of_phase(&self.setting_rules, phase)
     }
 
     /// Tells whether a rule behind phase 2 reads what came in the body of a request.
@@ -156,6 +161,13 @@ impl RuleSet {
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
+}
+
+fn of_phase<T>(phases: &[Vec<T>; PHASES], phase: u8) -> &[T] {
+    usize::from(phase)
+        .checked_sub(1)
+        .and_then(|index| phases.get(index))
+        .map_or(&[], Vec::as_slice)
 }
 
 /// Returns the rules that ModSecurity's recommended configuration has below a rule set,

@@ -39,6 +39,7 @@ impl Transaction {
         }
         self.report_refusal();
         let rules = self.rules.clone();
+        let settings = rules.setting_rules(phase);
         let (plan, rules) = (rules.plan(), rules.phase(phase));
         let mut at = 0;
         while let Some(rule) = rules.get(at) {
@@ -50,17 +51,24 @@ impl Transaction {
             if self.is_over(phase) {
                 return;
             }
-            at = match rule.continue_at {
+            let next = match rule.continue_at {
                 // A jump only goes forward, so the loop ends.
                 Some(next) if matched => next.max(at + 1),
                 _ => at + 1,
             };
             if matched {
                 self.conclude(rule);
+                let is_last = matches!(rule.decision, Decision::Allow(_));
+                let skipped = at + 1..if is_last { rules.len() } else { next };
+                // What a policy sets holds, whatever its rules leave out.
+                for setting in settings.iter().filter(|set| skipped.contains(set)) {
+                    let _ = self.chain_matches(plan, &rules[*setting]);
+                }
                 if matches!(rule.decision, Decision::Allow(Scope::Phase)) {
                     return;
                 }
             }
+            at = next;
         }
     }
 
