@@ -199,6 +199,7 @@ impl Ingress {
             &ctx.request_id,
             ctx.time,
         ));
+        transaction.server_name(ctx.view.host.as_bytes());
         ctx.waf_outcome = WafOutcome::Pass;
         let verdict = transaction.request_headers_end();
         let wants_body = transaction.wants_request_body();

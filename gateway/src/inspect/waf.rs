@@ -14,7 +14,7 @@ use portcullis_waf::{
 };
 
 use crate::{
-    ingress::{Refusal, Stage, is_grpc},
+    ingress::{Refusal, Stage, authority, is_grpc},
     listen::ConnectionFacts,
     snapshot::CompiledWaf,
 };
@@ -109,11 +109,12 @@ fn over_limit(wanted: BodyOverLimit) -> EngineOverLimit {
 }
 
 fn request_headers(transaction: &mut Transaction, request: &RequestHeader) {
-    // HTTP/2 has :authority where rules look for Host.
+    // Routes take the host of the target where there is no other, and the backend gets it as
+    // Host: so do rules.
     if !request.headers.contains_key(header::HOST)
-        && let Some(authority) = request.uri.authority()
+        && let Some(authority) = authority(request)
     {
-        transaction.request_header(b"host", authority.as_str().as_bytes());
+        transaction.request_header(b"host", authority.as_bytes());
     }
     let cookies = joined_cookies(&request.headers);
     let of_its_own = |name: &HeaderName| cookies.is_none() || name != header::COOKIE;
