@@ -1,7 +1,7 @@
 //! Exclusions that plugins bring along, and routes with rules of their own.
 
 use http::Request;
-use portcullis_tests::{Backend, Gateway, raw, status_of};
+use portcullis_tests::{Backend, Gateway, raw, status_of, wait_for};
 use serde_json::json;
 
 use super::{browser, config, crs, id_of, record, route, send};
@@ -151,4 +151,32 @@ async fn waf_42_a_switch_follows_the_route_that_is_taken() {
         let has_record = matches!(waf, Some("detected" | "blocked"));
         assert_eq!(records == 200, has_record, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waf_37_a_reload_of_malformed_rules_leaves_the_last_good_ones() {
+    let backend = Backend::start("one").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let rule = |actions: &str| format!("SecRule ARGS \"@contains marker7\" \"{actions}\"\n");
+    std::fs::write(folder.path().join("own.conf"), rule("id:1,phase:2,deny")).expect("written");
+    let profiles = "- {name: own, rules: [{file: own.conf}]}";
+    let routes = route("a.test", "{waf: {profile: own}}");
+    let gateway = Gateway::start_in(folder, &config(backend.address, profiles, &routes), &[]);
+    let asked = || browser(Request::get("/?q=marker7"), "a.test", "");
+    assert_eq!(send(&gateway, asked()).await.status(), 403);
+    // What is left open would make the decision a part of the message.
+    let broken = rule("id:1,phase:2,msg:'unterminated,deny,status:403");
+    std::fs::write(gateway.folder().join("own.conf"), broken).expect("written");
+    wait_for("the refused reload", || {
+        let (_, problems) = gateway.admin("/config/problems");
+        problems.contains("own.conf:1:52") && problems.contains("quote is not closed")
+    });
+    assert_eq!(send(&gateway, asked()).await.status(), 403);
+    assert_eq!(gateway.metric("portcullis_config_snapshot"), Some(1.0));
+    let mended = rule("id:1,phase:2,msg:'terminated',deny,status:409");
+    std::fs::write(gateway.folder().join("own.conf"), mended).expect("written");
+    wait_for("the reload", || {
+        gateway.metric("portcullis_config_snapshot") == Some(2.0)
+    });
+    assert_eq!(send(&gateway, asked()).await.status(), 409);
 }
