@@ -6,11 +6,10 @@ use std::sync::Arc;
 use sha2::Digest;
 
 use super::{
-    Exclusion, PHASES, Placed, RuleSet,
+    Exclusion, PHASES, Phase, Placed, RuleSet,
     change::Base,
     compiler::Compiler,
     draft::{Draft, Jump},
-    late,
 };
 use crate::{
     actions::Effect,
@@ -19,6 +18,9 @@ use crate::{
     prefilter::Plan,
     seclang::Place,
 };
+
+/// Phases that run before a response is there.
+const REQUEST_PHASES: usize = 2;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -55,7 +57,6 @@ impl Compiler<'_> {
             Arc::new(Plan::of(rules))
         });
         let mut phases: [Vec<Placed>; PHASES] = Default::default();
-        let mut setting_rules: [Vec<usize>; PHASES] = Default::default();
         for (draft, position) in self
             .drafts
             .iter_mut()
@@ -64,16 +65,9 @@ impl Compiler<'_> {
         {
             draft.look_alone();
             let phase = usize::from(draft.rule.description.phase).saturating_sub(1);
-            if let (Some(rules), Some(settings)) =
-                (phases.get_mut(phase), setting_rules.get_mut(phase))
-            {
-                if draft.inserted {
-                    settings.push(rules.len());
-                }
-                rules.push(Placed {
-                    rule: Arc::clone(&draft.rule),
-                    continue_at: position,
-                });
+            if let Some(rules) = phases.get_mut(phase) {
+                let rule = Arc::clone(&draft.rule);
+                rules.push(Placed::new(rule, position, draft.inserted));
             }
         }
         // An action of a rule that was taken out itself does nothing.
@@ -85,17 +79,16 @@ impl Compiler<'_> {
                     .any(|rule| rule.description.id == exclusion.rule)
         };
         self.exclusions.retain(kept);
-        phases.iter_mut().for_each(Vec::shrink_to_fit);
         let base = is_base.then(|| Base {
             drafts: self.drafts,
             markers: self.markers,
             defaults: self.defaults,
         });
+        let mut late = phases.iter().skip(REQUEST_PHASES).flatten();
         Ok(RuleSet {
-            reads_request_body_late: late::reads_request_body(&phases),
+            reads_request_body_late: late.any(Placed::needs_request_body),
             plan,
-            phases,
-            setting_rules,
+            phases: phases.map(Phase::new),
             settings: self.settings,
             warnings: self.warnings,
             base,

@@ -18,14 +18,16 @@ mod draft;
 mod exclusion;
 mod expressions;
 mod finish;
-mod late;
+mod gauge;
+mod placed;
 mod rule;
 mod selection;
 mod settings;
 
 pub use change::Change;
 pub use exclusion::Exclusion;
-pub(crate) use rule::{Condition, Decision, Description, Link, Placed, Rule};
+pub(crate) use placed::{Phase, Placed};
+pub(crate) use rule::{Condition, Decision, Description, Link, Rule};
 pub(crate) use selection::RuleSelection;
 pub(crate) use settings::Settings;
 
@@ -45,9 +47,7 @@ pub(crate) const PHASES: usize = 5;
 #[derive(Debug)]
 pub struct RuleSet {
     /// Rules by phase, in the order of the text.
-    phases: [Vec<Placed>; PHASES],
-    /// Where in a phase those are that a policy sets its variables with.
-    setting_rules: [Vec<usize>; PHASES],
+    phases: [Phase; PHASES],
     plan: Arc<Plan>,
     settings: Settings,
     warnings: Vec<RuleError>,
@@ -73,7 +73,7 @@ impl RuleSet {
 
     /// Counts the rules; a chain is one.
     pub fn len(&self) -> usize {
-        self.phases.iter().map(Vec::len).sum()
+        self.phases.iter().map(|phase| phase.rules.len()).sum()
     }
 
     /// Tells whether there is no rule.
@@ -124,14 +124,8 @@ impl RuleSet {
     }
 
     /// Returns the rules of a phase, 1 to 5.
-    pub(crate) fn phase(&self, phase: u8) -> &[Placed] {
-        of_phase(&self.phases, phase)
-    }
-
-    /// Returns where in a phase rules are that nobody wrote: they set what a policy says,
-    /// so that no jump and no `allow` goes past them.
-    pub(crate) fn setting_rules(&self, phase: u8) -> &[usize] {
-        of_phase(&self.setting_rules, phase)
+    pub(crate) fn phase(&self, phase: u8) -> &Phase {
+        &self.phases[usize::from(phase) - 1]
     }
 
     /// Tells whether a rule behind phase 2 reads what came in the body of a request.
@@ -147,27 +141,24 @@ impl RuleSet {
     /// Makes every rule look at every value for itself.
     #[cfg(test)]
     pub(crate) fn forget_plan(&mut self) {
-        let rules = self.phases.iter_mut().flatten();
-        let links = rules.flat_map(|placed| &mut Arc::make_mut(&mut placed.rule).links);
-        for link in links {
-            if let Some(condition) = &mut link.condition {
-                condition.number = None;
-                condition.group = None;
-                condition.units.iter_mut().for_each(|looked| *looked = None);
-            }
+        for phase in &mut self.phases {
+            let rules = std::mem::take(phase).rules.into_iter().map(|mut placed| {
+                for link in &mut Arc::make_mut(&mut placed.rule).links {
+                    if let Some(condition) = &mut link.condition {
+                        condition.number = None;
+                        condition.group = None;
+                        condition.units.iter_mut().for_each(|looked| *looked = None);
+                    }
+                }
+                Placed::new(placed.rule, placed.continue_at, placed.is_setting)
+            });
+            *phase = Phase::new(rules.collect());
         }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
-}
-
-fn of_phase<T>(phases: &[Vec<T>; PHASES], phase: u8) -> &[T] {
-    usize::from(phase)
-        .checked_sub(1)
-        .and_then(|index| phases.get(index))
-        .map_or(&[], Vec::as_slice)
 }
 
 /// Returns the rules that ModSecurity's recommended configuration has below a rule set,

@@ -166,29 +166,6 @@ impl Operator {
         Rx::compile(pattern).map(Self::Rx)
     }
 
-    /// Returns its argument, where that is a text that may have variables in it.
-    pub(crate) fn text(&self) -> Option<&Expansion> {
-        match self {
-            Self::BeginsWith(text)
-            | Self::Compare(_, text)
-            | Self::Contains(text)
-            | Self::ContainsWord(text)
-            | Self::EndsWith(text)
-            | Self::StrEq(text)
-            | Self::Within(text) => Some(text),
-            Self::DetectSqli
-            | Self::DetectXss
-            | Self::IpMatch(_)
-            | Self::NoMatch
-            | Self::Pm(_)
-            | Self::Rx(_)
-            | Self::UnconditionalMatch
-            | Self::ValidateByteRange(_)
-            | Self::ValidateUrlEncoding
-            | Self::ValidateUtf8Encoding => None,
-        }
-    }
-
     /// Literals of which every value that matches has one, without regard to case;
     /// `None` where it has to be asked.
     pub(crate) fn literals(&self) -> Option<Vec<Vec<u8>>> {
@@ -215,6 +192,29 @@ impl Operator {
             | Self::ValidateUrlEncoding
             | Self::ValidateUtf8Encoding
             | Self::Within(_) => None,
+        }
+    }
+
+    /// The argument, where it is a text.
+    pub(crate) fn argument(&self) -> Option<&Expansion> {
+        match self {
+            Self::BeginsWith(text)
+            | Self::Compare(_, text)
+            | Self::Contains(text)
+            | Self::ContainsWord(text)
+            | Self::EndsWith(text)
+            | Self::StrEq(text)
+            | Self::Within(text) => Some(text),
+            Self::DetectSqli
+            | Self::DetectXss
+            | Self::IpMatch(_)
+            | Self::NoMatch
+            | Self::Pm(_)
+            | Self::Rx(_)
+            | Self::UnconditionalMatch
+            | Self::ValidateByteRange(_)
+            | Self::ValidateUrlEncoding
+            | Self::ValidateUtf8Encoding => None,
         }
     }
 
