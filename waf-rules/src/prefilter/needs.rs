@@ -134,10 +134,17 @@ impl Need {
     }
 }
 
-/// The needs of all conditions, as many at once as there are bits in a word.
+/// The needs of all conditions.
 #[derive(Debug, Default)]
-pub(super) struct Needs(Vec<Block>);
+pub(super) struct Needs {
+    /// By byte, the conditions that need no more than it.
+    by_byte: Vec<u64>,
+    /// Words of a set of conditions.
+    stride: usize,
+    longer: Vec<Block>,
+}
 
+/// Needs of more than one byte, as many at once as there are bits in a word.
 #[derive(Debug)]
 struct Block {
     /// How long a value must be, and the conditions that have the need.
@@ -165,25 +172,55 @@ impl Block {
 }
 
 impl Needs {
-    /// Takes needs, and the conditions that have each.
-    pub(super) fn new(needs: impl IntoIterator<Item = (Need, Vec<u32>)>) -> Self {
-        let needs: Vec<_> = needs.into_iter().collect();
-        Self(needs.chunks(128).map(Block::new).collect())
+    /// Takes needs and the conditions that have each, of so many conditions.
+    pub(super) fn new(
+        needs: impl IntoIterator<Item = (Need, Vec<u32>)>,
+        conditions: usize,
+    ) -> Self {
+        let needs = needs.into_iter();
+        let (short, longer): (Vec<_>, Vec<_>) = needs.partition(|(need, _)| need.length <= 1);
+        let stride = conditions.div_ceil(64);
+        let mut by_byte = vec![0; 256 * stride];
+        for (need, owners) in short {
+            need.bytes.for_each(|byte| {
+                let start = usize::from(byte) * stride;
+                insert(&mut by_byte[start..start + stride], &owners);
+            });
+        }
+        Self {
+            by_byte,
+            stride,
+            longer: longer.chunks(128).map(Block::new).collect(),
+        }
     }
 
-    /// Tells of each condition whose need a value of so many bytes, and with these, meets.
-    pub(super) fn met(&self, length: usize, bytes: ByteSet, mut told: impl FnMut(u32)) {
-        for block in &self.0 {
+    /// Adds each condition whose need a value of so many bytes, and with these, meets.
+    pub(super) fn met(&self, length: usize, bytes: ByteSet, conditions: &mut [u64]) {
+        bytes.for_each(|byte| {
+            let start = usize::from(byte) * self.stride;
+            let enough = &self.by_byte[start..start + self.stride];
+            for (word, more) in conditions.iter_mut().zip(enough) {
+                *word |= more;
+            }
+        });
+        for block in &self.longer {
             let mut met = 0_u128;
             bytes.for_each(|byte| met |= block.by_byte[usize::from(byte)]);
             while met != 0 {
                 let (needed, owners) = &block.needs[met.trailing_zeros() as usize];
                 met &= met - 1;
                 if length >= *needed {
-                    owners.iter().for_each(|&condition| told(condition));
+                    insert(conditions, owners);
                 }
             }
         }
+    }
+}
+
+/// Adds conditions to a set.
+pub(super) fn insert(set: &mut [u64], conditions: &[u32]) {
+    for condition in conditions {
+        set[*condition as usize / 64] |= 1 << (condition % 64);
     }
 }
 
@@ -256,13 +293,11 @@ mod tests {
             // Behind others, so that both words of a block are looked at.
             let other = Need::text(b"a text that is in no value");
             let needs = vec![(other, vec![0]); 100].into_iter();
-            let needs = Needs::new(needs.chain([(need, vec![7])]));
+            let needs = Needs::new(needs.chain([(need, vec![70])]), 71);
             let met = move |value: &[u8]| {
-                let mut met = false;
-                needs.met(value.len(), ByteSet::of(value), |condition| {
-                    met |= condition == 7
-                });
-                met
+                let mut met = [0; 2];
+                needs.met(value.len(), ByteSet::of(value), &mut met);
+                met[1] >> 6 & 1 == 1
             };
             need.is_useful().then_some(met)
         });

@@ -240,7 +240,6 @@ impl Outputs {
 /// The set of what is found in an output. Literals are found in any case.
 fn find(bits: &mut Bits, output: &[u8], bytes: ByteSet, room: &mut Room<'_>) -> u32 {
     let set = bits.push();
-    let insert = |condition| bits.insert(condition);
-    room.plan.find(output, bytes, insert);
+    room.plan.find(output, bytes, bits.last());
     set
 }
