@@ -115,6 +115,7 @@ fn policies_that_differ_little_share_what_is_large() {
 
 #[test]
 fn the_baseline_and_the_crs_keep_no_large_body_behind_phase_2() {
+    let _alone = alone();
     let base = RuleSet::compile(&baseline(), &NoFiles).expect("the rules compile");
     let crs = crs().map(|crs| compile(&crs));
     for rules in [Some(Arc::new(base)), crs].into_iter().flatten() {
