@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Bits, ByteSet, Looked, Outputs, Plan, outputs::Room};
+use super::{Bits, Looked, Outputs, Plan, outputs::Room};
 use crate::{
     transaction::State,
     transformations::Classes,
@@ -172,9 +172,9 @@ impl Candidates {
                 return plain.classes.push(Classes::default());
             }
             *work += value.len() as u64 + COST_OF_A_VALUE;
-            let bytes = ByteSet::of(&value);
-            let classes = Classes::of(bytes);
-            plan.find(&value, bytes, bits.last());
+            let kinds = plan.kinds(&value);
+            let classes = kinds.classes();
+            plan.find(&value, kinds, bits.last());
             plain.classes.push(classes);
             plain.all_classes = plain.all_classes.and(classes);
         });

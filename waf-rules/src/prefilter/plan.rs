@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{
-    ByteSet, Need,
+    ByteSet, Kinds, Need,
     needs::{Needs, insert},
     scanner::Scanner,
 };
@@ -192,10 +192,15 @@ impl Plan {
         &self.units
     }
 
+    /// The kinds of the bytes of a value.
+    pub(crate) fn kinds(&self, value: &[u8]) -> Kinds {
+        self.needs.kinds(value)
+    }
+
     /// Adds each condition that has a literal in the value, or whose needs it meets, to a
-    /// set; `bytes` are those of the value.
-    pub(crate) fn find(&self, value: &[u8], bytes: ByteSet, conditions: &mut [u64]) {
-        self.needs.met(value.len(), bytes, conditions);
+    /// set; `kinds` are those of the value.
+    pub(crate) fn find(&self, value: &[u8], kinds: Kinds, conditions: &mut [u64]) {
+        self.needs.met(value.len(), kinds, conditions);
         self.scanner
             .find(value, |literal| insert(conditions, &self.owners[literal]));
     }
