@@ -7,16 +7,15 @@ mod byte_range;
 pub(crate) mod compare;
 mod contains_word;
 mod dialect;
-mod find;
 mod injection;
 mod ip_match;
 mod pm;
 mod rx;
 mod url_encoding;
 
-use self::{
-    byte_range::ByteRange, compare::Comparison, find::find, ip_match::IpMatch, pm::Pm, rx::Rx,
-};
+use memchr::memmem;
+
+use self::{byte_range::ByteRange, compare::Comparison, ip_match::IpMatch, pm::Pm, rx::Rx};
 use crate::{
     error::Complaint,
     inject::is_html_injection,
@@ -253,7 +252,7 @@ impl Operator {
             Self::DetectSqli => return injection::sql(value, capture),
             Self::DetectXss => is_html_injection(value),
             Self::BeginsWith(text) => value.starts_with(&text.expand(state)),
-            Self::Contains(text) => find(value, &text.expand(state)).is_some(),
+            Self::Contains(text) => memmem::find(value, &text.expand(state)).is_some(),
             Self::ContainsWord(text) => contains_word::contains_word(value, &text.expand(state)),
             Self::EndsWith(text) => value.ends_with(&text.expand(state)),
             Self::Compare(comparison, text) => comparison.holds(value, &text.expand(state)),
@@ -264,7 +263,7 @@ impl Operator {
             Self::ValidateByteRange(range) => !range.allows(value),
             Self::ValidateUrlEncoding => !url_encoding::is_valid(value),
             Self::ValidateUtf8Encoding => std::str::from_utf8(value).is_err(),
-            Self::Within(text) => find(&text.expand(state), value).is_some(),
+            Self::Within(text) => memmem::find(&text.expand(state), value).is_some(),
         };
         let found = || {
             if capture {

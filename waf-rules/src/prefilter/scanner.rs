@@ -9,7 +9,7 @@
 //! whatever came before it, and the bits stay in the nearest cache. An automaton of as many
 //! literals is either slow, since its states are lists, or takes a hundred megabytes.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::HashMap};
 
 /// Bytes that stand for a literal.
 const WINDOW: usize = 4;
@@ -103,7 +103,11 @@ impl Seen {
 
 impl Scanner {
     /// Takes literals in lower case, each of two bytes or more.
-    pub(super) fn new<'l>(literals: impl Iterator<Item = &'l [u8]>) -> Self {
+    pub(super) fn new<'l>(literals: impl Iterator<Item = &'l [u8]> + Clone) -> Self {
+        let mut shared: HashMap<u32, u32> = HashMap::new();
+        for window in literals.clone().flat_map(|literal| literal.windows(WINDOW)) {
+            *shared.entry(number(window)).or_default() += 1;
+        }
         let mut scanner = Self {
             starts: vec![0],
             ..Self::default()
@@ -111,7 +115,7 @@ impl Scanner {
         for (literal, number) in literals.zip(0..) {
             scanner.text.extend_from_slice(literal);
             scanner.starts.push(scanner.text.len() as u32);
-            match rarest(literal) {
+            match rarest(literal, &shared) {
                 Some((offset, window)) => {
                     scanner.hashes.insert(hash(window));
                     scanner.anchors.push(Anchor {
@@ -224,9 +228,13 @@ fn bucket_of(hash: u32) -> u32 {
 
 /// The window of a literal that text has least often, and where it is; `None` of literals
 /// that are shorter.
-fn rarest(literal: &[u8]) -> Option<(u32, u32)> {
+fn rarest(literal: &[u8], shared: &HashMap<u32, u32>) -> Option<(u32, u32)> {
     let windows = literal.windows(WINDOW).zip(0..);
-    let rarest = windows.min_by_key(|(window, _)| window.iter().map(commonness).sum::<u32>());
+    let rarest = windows.min_by_key(|(window, _)| {
+        // What many literals have is compared with all of them.
+        let shared = shared.get(&number(window)).copied().unwrap_or(1);
+        window.iter().map(commonness).sum::<u32>() + 3 * shared.ilog2()
+    });
     rarest.map(|(window, offset)| (offset, number(window)))
 }
 

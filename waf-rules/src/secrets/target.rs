@@ -1,5 +1,7 @@
 //! Secrets in a request target, a form, or another text with a query in it.
 
+use memchr::memchr2;
+
 use super::MASK;
 use crate::transformations::url_decode;
 
@@ -22,6 +24,10 @@ pub(crate) fn mask_target(target: &[u8], is_named: &dyn Fn(&[u8]) -> bool) -> Ve
 
 /// Tells whether [`mask_target`] would mask anything.
 pub(crate) fn target_has_secret(target: &[u8], is_named: &dyn Fn(&[u8]) -> bool) -> bool {
+    // No value without the one, and no user information without the other.
+    if memchr2(b'=', b'@', target).is_none() {
+        return false;
+    }
     pieces(target).any(|piece| match piece {
         Piece::Secret => true,
         Piece::Value { name, value } => holds_secret(name, value, is_named),
