@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use portcullis_tests::{Backend, Client, Gateway, raw, status_of, wait_for};
+use serde_json::{Value, json};
 
 fn config(backend: &Backend) -> String {
     format!(
@@ -71,6 +72,45 @@ async fn metrics_count_what_happened_with_bounded_labels() {
     }
     assert!(!text.contains("made-up"), "{text}");
     assert!(text.contains("# HELP portcullis_requests_total"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_log_tells_no_value_of_a_secret() {
+    let backend = Backend::start("one").await;
+    let logs = "logs: {access: access.log, audit: audit.log, secrets: [card-number]}\n";
+    let gateway = Gateway::start(&(config(&backend) + logs));
+    for (target, path, query) in [
+        (
+            "/a?q=1&Password=hunter2&cardNumber=hunter2&x=y",
+            "/a",
+            json!("q=1&Password=***&cardNumber=***&x=y"),
+        ),
+        ("/a?p%61ss=hunter2", "/a", json!("p%61ss=***")),
+        ("/a?next=%2Fcb%3Ftoken%3Dhunter2", "/a", json!("next=***")),
+        ("/a;jsessionid=hunter2/b", "/a;jsessionid=***", Value::Null),
+        ("/a=b?c=d@e", "/a=b", json!("c=d@e")),
+        // What is behind the end of a line is not half told either.
+        (
+            &format!("/a?x={}&token=hunter2", "x".repeat(500)),
+            "/a",
+            json!(format!("x={}&token=***", "x".repeat(500))),
+        ),
+    ] {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n");
+        let answer = raw(gateway.http(), request.as_bytes()).to_ascii_lowercase();
+        let id = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("x-request-id: "));
+        let line = gateway.access_line(id.expect("an id").trim());
+        let query = match &query {
+            Value::String(text) => json!(&text[..text.len().min(512)]),
+            none => none.clone(),
+        };
+        assert_eq!((&line["path"], &line["query"]), (&json!(path), &query));
+        assert!(!line.to_string().contains("hunter2"), "{line}");
+        assert_eq!(backend.last().target, target, "the backend gets all");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

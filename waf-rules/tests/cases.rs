@@ -2,11 +2,9 @@
 
 mod support;
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use portcullis_waf::{EngineMode, NoFiles, RuleSet, RuleText};
-
-use support::{Request, run};
+use support::{Request, status};
 
 /// What the recommended configuration of ModSecurity says about bodies.
 const RECOMMENDED: &str = r#"
@@ -26,15 +24,6 @@ const RECOMMENDED: &str = r#"
 
 const MARKER: &str =
     "SecRule REQUEST_BODY|ARGS|ARGS_NAMES \"@contains marker7\" \"id:1,phase:2,deny\"";
-
-fn status(rules: &str, request: &Request) -> Option<u16> {
-    let text = RuleText {
-        name: "t.conf".into(),
-        text: rules.into(),
-    };
-    let rules = RuleSet::compile(&[text], &NoFiles).expect("the rules compile");
-    run(&Arc::new(rules), EngineMode::On, request).0
-}
 
 fn json(rules: &str, body: &str) -> Option<u16> {
     status(rules, &Request::post("application/json", body))

@@ -73,6 +73,43 @@ fn a_setting_counts_more_than_what_the_rules_say_before() {
 }
 
 #[test]
+fn no_jump_goes_past_a_setting() {
+    let rules = r#"
+SecRule ARGS:jump "@streq skip" "id:1,phase:1,pass,nolog,skip:1"
+SecRule ARGS:jump "@streq after" "id:2,phase:1,pass,nolog,skipAfter:END"
+SecRule ARGS:jump "@streq phase" "id:3,phase:1,allow:phase,nolog"
+SecRule &TX:level "@eq 0" "id:10,phase:1,pass,nolog,setvar:tx.level=1"
+SecRule ARGS:jump "@streq other" "id:11,phase:1,pass,nolog,skip:1"
+SecRule &TX:more "@eq 0" "id:12,phase:1,pass,nolog,setvar:tx.more=1"
+SecMarker END
+SecRule TX:level|TX:more "@ge 2" "id:20,phase:2,deny,status:403"
+"#;
+    let base = RuleSet::compile(&[text("base", rules)], &NoFiles).expect("the rules compile");
+    let base = Arc::new(base);
+    for jump in ["skip", "after", "phase", "other", "none"] {
+        let query = format!("jump={jump}");
+        assert_eq!(status(&base, &query), 200, "{jump}");
+        for setting in ["level", "more"] {
+            let strict = changed(&base, "", &[(setting, 2)], "");
+            assert_eq!(status(&strict, &query), 403, "{jump}: {setting}");
+        }
+        // A text before the rules is not past them either.
+        for action in [
+            "skip:1",
+            "skip:9",
+            "skipAfter:END",
+            "skipAfter:11",
+            "allow:phase",
+        ] {
+            let before = format!("SecAction \"id:30,phase:1,nolog,pass,{action}\"")
+                .replace("pass,allow", "allow");
+            let strict = changed(&base, &before, &[("level", 2), ("more", 2)], "");
+            assert_eq!(status(&strict, &query), 403, "{jump}: {action}");
+        }
+    }
+}
+
+#[test]
 fn exclusions_are_of_the_changed_set_alone() {
     let base = base();
     let without = changed(&base, "", &[], "SecRuleRemoveById 30");

@@ -113,6 +113,27 @@ fn policies_that_differ_little_share_what_is_large() {
     assert!(further <= FURTHER, "{further} bytes");
 }
 
+#[test]
+fn the_baseline_and_the_crs_keep_no_large_body_behind_phase_2() {
+    let _alone = alone();
+    let base = RuleSet::compile(&baseline(), &NoFiles).expect("the rules compile");
+    let crs = crs().map(|crs| compile(&crs));
+    for rules in [Some(Arc::new(base)), crs].into_iter().flatten() {
+        let mode = EngineMode::DetectionOnly;
+        let options = TransactionOptions::new(mode, "1".into(), SystemTime::UNIX_EPOCH);
+        let mut tx = Transaction::begin(rules, options);
+        tx.request_line(b"POST", b"/", "HTTP/1.1");
+        tx.request_header(b"Content-Type", b"application/x-www-form-urlencoded");
+        let _ = tx.request_headers_end();
+        tx.request_body(format!("text={}", "word+".repeat(20_000)).as_bytes());
+        let _ = tx.request_body_end();
+        assert!(tx.body_memory() > 200_000);
+        tx.forget_found();
+        tx.release_request_body();
+        assert!(tx.body_memory() < 10_000, "{}", tx.body_memory());
+    }
+}
+
 /// Bytes that an allocator may move about.
 const MOST: usize = 4 << 20;
 

@@ -5,8 +5,8 @@ mod support;
 use std::{sync::Arc, time::SystemTime};
 
 use portcullis_waf::{
-    AuditRecord, EngineMode, Exclusion, InterruptionAction, NoFiles, Part, Reason, RuleSet,
-    RuleText, SecretNames, Transaction, TransactionOptions, Verdict, baseline,
+    AuditRecord, EngineMode, Exclusion, InterruptionAction, NoFiles, NotInspected, Part, Reason,
+    RuleSet, RuleText, SecretNames, Transaction, TransactionOptions, Verdict, baseline,
 };
 use support::{Request, run};
 
@@ -197,6 +197,33 @@ fn what_is_no_secret_is_told() {
     };
     assert_eq!(found("ARGS:q"), Some("hunter3"));
     assert_eq!(found("REQUEST_URI"), Some("/a/b?q=hunter3&password=***"));
+}
+
+#[test]
+fn a_request_with_hundreds_of_cookies_is_told_without_their_values() {
+    let rules = compile(
+        "SecRule ARGS:q \"@contains attack\" \"id:1,phase:2,deny,msg:'Attack in %{MATCHED_VAR_NAME}',logdata:'%{MATCHED_VAR}'\"",
+    );
+    for count in [1, 257, 500, 600] {
+        let cookies: Vec<String> = (0..count).map(|n| format!("c{n}=Hunter{n:04}")).collect();
+        let request = Request::get("/?q=attack+with+hunter0000")
+            .header("Cookie", &cookies.join("; "))
+            .header("X-Seen", "plain words");
+        let (_, record) = run(&rules, EngineMode::DetectionOnly, &request);
+        let found = &record.matches[0];
+        assert_eq!(found.message, "Attack in ARGS:q", "{count}");
+        assert_eq!(found.data, "attack with ***", "{count}");
+        assert_eq!(record.uri, "/?q=attack+with+***", "{count}");
+        let said = said(&record);
+        assert!(said.contains("plain words"), "{said}");
+        assert!(!said.to_lowercase().contains("hunter0"), "{said}");
+        // More than the limit is no more of the rules' business, and only that is said.
+        let over = NotInspected {
+            part: Part::Request,
+            reason: Reason::LimitExceeded,
+        };
+        assert_eq!(record.not_inspected.contains(&over), count > 500, "{count}");
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod tcp_route;
 mod tls;
 mod udp_route;
 mod waf;
+mod waf_limits;
 mod waf_tuning;
 
 pub use access::*;
@@ -50,6 +51,7 @@ pub use tcp_route::*;
 pub use tls::*;
 pub use udp_route::*;
 pub use waf::*;
+pub use waf_limits::WafLimits;
 pub use waf_tuning::*;
 
 use schemars::JsonSchema;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, CrsFiles, WafExclusion};
+use super::{ByteSize, CrsFiles, WafExclusion, WafLimits};
 
 /// A named set of WAF rules and how to apply it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +61,9 @@ pub struct WafProfile {
     /// is in use. Default `refuse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffers_spent: Option<BuffersSpent>,
+    /// What one transaction may hold and compute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<WafLimits>,
 }
 
 /// What happens to a body for which there is no memory left.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::{
     document::{
-        BuiltinRules, ByteSize, CrsFiles, RouteWaf, WafExclusion, WafMode, WafProfile, WafRules,
+        BuiltinRules, ByteSize, CrsFiles, RouteWaf, WafExclusion, WafLimits, WafMode, WafProfile,
+        WafRules,
     },
     model,
 };
@@ -31,6 +32,26 @@ pub(super) fn fill_waf_profile(profile: &mut WafProfile, meant: &model::WafProfi
         .get_or_insert(meant.max_decoding_ratio);
     profile.undecodable.get_or_insert(meant.undecodable);
     profile.buffers_spent.get_or_insert(meant.buffers_spent);
+    profile.limits = Some(limits(&meant.limits));
+}
+
+fn limits(meant: &model::WafLimits) -> WafLimits {
+    WafLimits {
+        max_arguments: Some(meant.max_arguments),
+        max_headers: Some(meant.max_headers),
+        max_cookies: Some(meant.max_cookies),
+        max_json_depth: Some(meant.max_json_depth),
+        max_json_names: Some(ByteSize(meant.max_json_names)),
+        max_xml_depth: Some(meant.max_xml_depth),
+        max_xml_attributes: Some(meant.max_xml_attributes),
+        max_parts: Some(meant.max_parts),
+        max_files: Some(meant.max_files),
+        max_matches: Some(meant.max_matches),
+        max_tx_variables: Some(meant.max_tx_variables),
+        max_work: Some(ByteSize(meant.max_work)),
+        max_audit_matches: Some(meant.max_audit_matches),
+        max_audit_text: Some(ByteSize(meant.max_audit_text)),
+    }
 }
 
 /// What a rule sets; the profile is said by itself.

@@ -16,6 +16,7 @@ mod tcp_route;
 mod tls;
 mod udp_route;
 mod waf;
+mod waf_limits;
 
 pub use access::*;
 pub use authentication::*;
@@ -29,6 +30,7 @@ pub use tcp_route::*;
 pub use tls::*;
 pub use udp_route::*;
 pub use waf::*;
+pub use waf_limits::WafLimits;
 
 use std::sync::Arc;
 

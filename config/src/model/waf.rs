@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::WafLimits;
+
 pub use crate::document::{
     BodyOverLimit, BuffersSpent, BuiltinRules, RuleIds, UndecodableBody, WafMode,
 };
@@ -31,6 +33,8 @@ pub struct WafProfile {
     pub undecodable: UndecodableBody,
     /// What happens to a body for which there is no memory left.
     pub buffers_spent: BuffersSpent,
+    /// What one transaction may hold and compute.
+    pub limits: WafLimits,
 }
 
 /// The WAF on a rule of a route.

@@ -39,6 +39,7 @@ mod tls;
 mod udp_route;
 mod upstream_tls;
 mod waf;
+mod waf_limits;
 mod waf_tuning;
 
 use std::{

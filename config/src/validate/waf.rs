@@ -1,6 +1,6 @@
 //! WAF profiles.
 
-use super::{report::Report, waf_tuning::tuning};
+use super::{report::Report, waf_limits::limits, waf_tuning::tuning};
 use crate::{
     document,
     model::{BodyOverLimit, BuiltinRules, CrsFiles, WafProfile, WafRules},
@@ -61,6 +61,7 @@ pub(super) fn profile(
         max_decoding_ratio: profile.max_decoding_ratio.unwrap_or(DEFAULT_DECODING_RATIO),
         undecodable: profile.undecodable.unwrap_or_default(),
         buffers_spent: profile.buffers_spent.unwrap_or_default(),
+        limits: limits(path, profile.limits.as_ref(), report),
     }
 }
 

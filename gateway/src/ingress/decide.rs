@@ -199,6 +199,7 @@ impl Ingress {
             &ctx.request_id,
             ctx.time,
         ));
+        transaction.server_name(ctx.view.host.as_bytes());
         ctx.waf_outcome = WafOutcome::Pass;
         let verdict = transaction.request_headers_end();
         let wants_body = transaction.wants_request_body();
@@ -237,6 +238,7 @@ impl Ingress {
         stop_on(transaction.request_body_end())?;
         if has_body {
             transaction.forget_found();
+            transaction.release_request_body();
             let (memory, budget) = (&mut ctx.waf_memory, &self.services().budget);
             inspect::count_kept(transaction, memory, budget, waf.profile.buffers_spent)?;
         }

@@ -1,9 +1,10 @@
 //! The end of a request: WAF phase 5 and audit record, metrics, access log.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::header;
 use pingora::http::RequestHeader;
+use portcullis_waf::SecretNames;
 
 use super::{Ingress, RequestContext, Session};
 use crate::{
@@ -76,6 +77,12 @@ impl Ingress {
             Some((path, query)) => (path, Some(query)),
             None => (&*raw, None),
         };
+        let path = match &*ctx.view.path {
+            "" => path,
+            canonical => canonical,
+        };
+        let secrets = &ctx.snapshot.secrets;
+        let (path, query) = (told(path, secrets), query.map(|query| told(query, secrets)));
         let facts = &ctx.facts;
         let peer = facts.peer.ip().to_canonical();
         let client = ctx.view.client.unwrap_or(peer);
@@ -98,12 +105,8 @@ impl Ingress {
             } else {
                 &ctx.view.host
             },
-            path: if ctx.view.path.is_empty() {
-                path
-            } else {
-                &ctx.view.path
-            },
-            query,
+            path: &path,
+            query: query.as_deref(),
             status: answer.status,
             bytes_in: ctx.body_bytes,
             bytes_out: answer.bytes,
@@ -174,5 +177,18 @@ impl Ingress {
             let record = waf_record(&facts, &record);
             services.audit_log.write("waf", &ctx.request_id, record);
         }
+    }
+}
+
+/// Bytes of a path or a query that are looked at for secrets; a line has fewer.
+const MOST_TOLD: usize = 4096;
+
+/// A path or a query as the log has it: without the values of secrets.
+fn told<'a>(text: &'a str, secrets: &SecretNames) -> Cow<'a, str> {
+    let text = &text[..text.floor_char_boundary(MOST_TOLD)];
+    // Most paths have no values at all.
+    match text.contains(['=', '@']) {
+        true => secrets.masked(text).map_or(Cow::Borrowed(text), Cow::Owned),
+        false => Cow::Borrowed(text),
     }
 }

@@ -53,6 +53,7 @@ mod view;
 pub(crate) use grpc::is_grpc;
 pub use refusal::{Refusal, Stage};
 pub use serve::{Ingress, Services};
+pub(crate) use view::authority;
 
 use context::RequestContext;
 use pingora::protocols::http::ServerSession as Session;

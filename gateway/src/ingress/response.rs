@@ -68,6 +68,9 @@ impl Ingress {
             error_page::instead_of(session, ctx, &head).map_or(Ok(()), Err)?;
         }
         if let (Some(transaction), Some(waf)) = (&mut ctx.waf, &rule.waf) {
+            if !end && transaction.response_body_is_endless() {
+                transaction.not_inspected(Part::ResponseBody, Reason::Stream);
+            }
             if !end && transaction.wants_response_body() {
                 match transaction.mode() {
                     EngineMode::On if may_hold(&head, waf)? => {

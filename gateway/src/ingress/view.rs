@@ -199,6 +199,15 @@ fn has_bare_line_feed(head: &[u8]) -> bool {
     memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
+/// The host that the target of a request names: `:authority` in HTTP/2, and what an
+/// HTTP/1 target in absolute form has.
+pub(crate) fn authority(request: &RequestHeader) -> Option<&str> {
+    let absolute = split_target(request)
+        .ok()
+        .and_then(|(_, _, absolute)| absolute);
+    absolute.or_else(|| request.uri.authority().map(|authority| authority.as_str()))
+}
+
 type Target<'a> = (&'a [u8], Option<&'a [u8]>, Option<&'a str>);
 
 /// Splits the request target into path, query and, for absolute-form, authority.

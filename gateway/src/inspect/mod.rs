@@ -10,6 +10,7 @@
 mod body;
 mod budget;
 mod kept;
+mod limits;
 mod pace;
 mod waf;
 

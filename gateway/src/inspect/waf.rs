@@ -7,14 +7,11 @@ use pingora::{
     http::{RequestHeader, ResponseHeader},
     protocols::http::ServerSession as Session,
 };
-use portcullis_config::model::{BodyOverLimit, UndecodableBody};
-use portcullis_waf::{
-    BodyOverLimit as EngineOverLimit, Connection, InterruptionAction, Limits, Transaction,
-    TransactionOptions, UndecodableBody as EngineUndecodable, Verdict,
-};
+use portcullis_waf::{Connection, InterruptionAction, Transaction, TransactionOptions, Verdict};
 
+use super::limits::limits;
 use crate::{
-    ingress::{Refusal, Stage, is_grpc},
+    ingress::{Refusal, Stage, authority, is_grpc},
     listen::ConnectionFacts,
     snapshot::CompiledWaf,
 };
@@ -80,40 +77,19 @@ pub(crate) fn begin(
 /// How a transaction runs under a profile.
 pub(crate) fn options(waf: &CompiledWaf, request_id: &str, time: SystemTime) -> TransactionOptions {
     let mut options = TransactionOptions::new(waf.mode, request_id.to_owned(), time);
-    let body_limit = usize::try_from(waf.profile.body_limit).unwrap_or(usize::MAX);
     options.secrets = Arc::clone(&waf.secrets);
     options.collections = Some(Arc::clone(&waf.collections));
-    options.limits = Limits {
-        max_request_body_bytes: body_limit,
-        max_request_text_bytes: body_limit,
-        request_over_limit: over_limit(waf.profile.over_limit),
-        max_response_body_bytes: usize::try_from(waf.profile.response_body_limit)
-            .unwrap_or(usize::MAX),
-        response_over_limit: over_limit(waf.profile.response_over_limit),
-        max_decoding_ratio: waf.profile.max_decoding_ratio as usize,
-        request_undecodable: match waf.profile.undecodable {
-            UndecodableBody::Refuse => EngineUndecodable::Reject,
-            UndecodableBody::InspectEncoded => EngineUndecodable::InspectEncoded,
-        },
-        ..Limits::default()
-    };
+    options.limits = limits(&waf.profile);
     options
 }
 
-fn over_limit(wanted: BodyOverLimit) -> EngineOverLimit {
-    match wanted {
-        BodyOverLimit::Refuse => EngineOverLimit::Reject,
-        BodyOverLimit::InspectPrefix => EngineOverLimit::InspectPrefix,
-        BodyOverLimit::Skip => EngineOverLimit::Skip,
-    }
-}
-
 fn request_headers(transaction: &mut Transaction, request: &RequestHeader) {
-    // HTTP/2 has :authority where rules look for Host.
+    // Routes take the host of the target where there is no other, and the backend gets it as
+    // Host: so do rules.
     if !request.headers.contains_key(header::HOST)
-        && let Some(authority) = request.uri.authority()
+        && let Some(authority) = authority(request)
     {
-        transaction.request_header(b"host", authority.as_str().as_bytes());
+        transaction.request_header(b"host", authority.as_bytes());
     }
     let cookies = joined_cookies(&request.headers);
     let of_its_own = |name: &HeaderName| cookies.is_none() || name != header::COOKIE;

@@ -193,6 +193,7 @@ pub fn compile(
 
     let snapshot = Snapshot {
         version: 1,
+        secrets,
         hash: String::new(),
         built: SystemTime::now(),
         document,

@@ -73,6 +73,8 @@ use crate::{identity::Authenticator, telemetry::RuleMetrics};
 pub struct Snapshot {
     /// Number of this snapshot, from 1.
     pub version: u64,
+    /// Names whose values no log tells.
+    pub secrets: Arc<SecretNames>,
     /// SHA-256 of the configuration and of the files it names, as they were read, in hex.
     pub hash: String,
     /// When it was built.
@@ -257,6 +259,6 @@ pub struct CompiledWaf {
     pub collections: Arc<Collections>,
     /// Block or detect, on this rule.
     pub mode: EngineMode,
-    /// Names whose values no audit record tells.
+    /// Names whose values no log tells.
     pub secrets: Arc<SecretNames>,
 }

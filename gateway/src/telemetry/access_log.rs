@@ -35,9 +35,9 @@ pub struct RequestFacts<'a> {
     pub method: &'a str,
     /// Canonical host; as sent where there is none.
     pub host: &'a str,
-    /// Canonical path; the raw one where there is none.
+    /// Canonical path, the raw one where there is none; values of secrets are masked.
     pub path: &'a str,
-    /// Query, as sent.
+    /// Query as sent, with the values of secrets masked.
     pub query: Option<&'a str>,
     /// Status sent; 0 where none was.
     pub status: u16,

@@ -28,7 +28,7 @@ pub struct Change<'a> {
     /// Variables of `TX` that the rules give a default in phase 1, without `tx.`, and
     /// their values: `blocking_paranoia_level` of CRS, for one. They are set just before
     /// the first rule that looks whether they are set, so that they count more than
-    /// what the rules say before.
+    /// what the rules say before. `skip`, `skipAfter` and `allow` do not go past them.
     pub settings: &'a [(&'a str, u64)],
     /// Texts that come behind all rules; exclusions by `SecRuleRemoveById` and its kin
     /// are among them.

@@ -19,6 +19,9 @@ use crate::{
     seclang::Place,
 };
 
+/// Phases that run before a response is there.
+const REQUEST_PHASES: usize = 2;
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -63,7 +66,8 @@ impl Compiler<'_> {
             draft.look_alone();
             let phase = usize::from(draft.rule.description.phase).saturating_sub(1);
             if let Some(rules) = phases.get_mut(phase) {
-                rules.push(Placed::new(Arc::clone(&draft.rule), position));
+                let rule = Arc::clone(&draft.rule);
+                rules.push(Placed::new(rule, position, draft.inserted));
             }
         }
         // An action of a rule that was taken out itself does nothing.
@@ -80,7 +84,9 @@ impl Compiler<'_> {
             markers: self.markers,
             defaults: self.defaults,
         });
+        let mut late = phases.iter().skip(REQUEST_PHASES).flatten();
         Ok(RuleSet {
+            reads_request_body_late: late.any(Placed::needs_request_body),
             plan,
             phases: phases.map(Phase::new),
             settings: self.settings,

@@ -55,6 +55,8 @@ pub struct RuleSet {
     base: Option<change::Base>,
     exclusions: Vec<Exclusion>,
     hash: String,
+    /// Whether a rule behind phase 2 reads what came in the body of a request.
+    reads_request_body_late: bool,
 }
 
 impl RuleSet {
@@ -126,6 +128,11 @@ impl RuleSet {
         &self.phases[usize::from(phase) - 1]
     }
 
+    /// Tells whether a rule behind phase 2 reads what came in the body of a request.
+    pub(crate) fn reads_request_body_late(&self) -> bool {
+        self.reads_request_body_late
+    }
+
     /// What its rules have in common.
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
@@ -143,7 +150,7 @@ impl RuleSet {
                         condition.units.iter_mut().for_each(|looked| *looked = None);
                     }
                 }
-                Placed::new(placed.rule, placed.continue_at)
+                Placed::new(placed.rule, placed.continue_at, placed.is_setting)
             });
             *phase = Phase::new(rules.collect());
         }

@@ -21,11 +21,13 @@ pub(crate) struct Placed {
     pub(crate) tells_rule: bool,
     /// The group that its first link asks, and the number of the condition.
     pub(crate) asks: Option<(u32, u32)>,
+    /// Whether nobody wrote it, and it sets what a policy says.
+    pub(super) is_setting: bool,
 }
 
 impl Placed {
     /// Finds out what is known of a rule.
-    pub(super) fn new(rule: Arc<Rule>, continue_at: Option<usize>) -> Self {
+    pub(super) fn new(rule: Arc<Rule>, continue_at: Option<usize>, is_setting: bool) -> Self {
         let first = rule.links.first();
         let gauge = first.and_then(Gauge::of);
         let condition = first.and_then(|link| link.condition.as_ref());
@@ -43,9 +45,16 @@ impl Placed {
             tells_rule: mentions(&rule, |variable| variable == Variable::Rule),
             gauge,
             asks,
+            is_setting,
             continue_at,
             rule,
         }
+    }
+
+    /// Tells whether it reads what is given back with the body of a request, or hides values
+    /// by their names, for which they must be there.
+    pub(super) fn needs_request_body(&self) -> bool {
+        hides(&self.rule) || mentions(&self.rule, Variable::is_kept_of_request_body)
     }
 }
 
@@ -63,6 +72,8 @@ pub(crate) struct Phase {
     pub(crate) rules: Vec<Placed>,
     /// By group of the plan: the rules that ask it, by their place, and the condition.
     by_group: Vec<Vec<(u32, u32)>>,
+    /// Places of rules that set what a policy says: no jump and no `allow` goes past them.
+    pub(crate) settings: Vec<usize>,
 }
 
 impl Phase {
@@ -79,7 +90,13 @@ impl Phase {
                 by_group[group].push((at as u32, condition));
             }
         }
-        Self { rules, by_group }
+        let settings = rules.iter().enumerate();
+        let settings = settings.filter(|(_, placed)| placed.is_setting);
+        Self {
+            settings: settings.map(|(at, _)| at).collect(),
+            rules,
+            by_group,
+        }
     }
 
     /// The rules that ask a group, and their conditions.
@@ -106,8 +123,13 @@ fn hides(rule: &Rule) -> bool {
 
 /// Whether a variable, of those that are wanted, is looked at or is part of a text.
 fn mentions(rule: &Rule, wanted: impl Fn(Variable) -> bool + Copy) -> bool {
+    let location = match &rule.decision {
+        Decision::Redirect { location, .. } => Some(location),
+        Decision::Pass | Decision::Deny { .. } | Decision::Drop | Decision::Allow(_) => None,
+    };
     let texts = [&rule.message, &rule.log_data];
-    let mut texts = texts.into_iter().flatten().chain(&rule.tags);
+    let texts = texts.into_iter().flatten().chain(&rule.tags);
+    let mut texts = texts.chain(location);
     let mut targets = rule.links.iter().flat_map(|link| &link.targets);
     let conditions = rule.links.iter().filter_map(|link| link.condition.as_ref());
     let mut arguments = conditions.filter_map(|condition| condition.operator.argument());

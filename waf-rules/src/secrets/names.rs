@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 use memchr::memmem;
 
+use super::{mask_target, target_has_secret};
+
 /// A name that has one of these anywhere is of a secret; letters and digits count alone.
 const ANYWHERE: &[&str] = &[
     "accesskey",
@@ -115,6 +117,26 @@ impl SecretNames {
     /// Tells the same by the names alone that were added.
     pub(crate) fn has_more(&self, name: &[u8]) -> bool {
         !self.more.is_empty() && self.has(name)
+    }
+
+    /// Masks the values of secrets in a path, a query or a whole target, as records have
+    /// them; `None` where there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portcullis_waf::SecretNames;
+    ///
+    /// let names = SecretNames::default();
+    /// assert_eq!(names.masked("q=1&token=f00").as_deref(), Some("q=1&token=***"));
+    /// assert_eq!(names.masked("q=1"), None);
+    /// ```
+    pub fn masked(&self, text: &str) -> Option<String> {
+        let is_named = |name: &[u8]| self.has(name);
+        target_has_secret(text.as_bytes(), &is_named).then(|| {
+            let masked = mask_target(text.as_bytes(), &is_named);
+            String::from_utf8_lossy(&masked).into_owned()
+        })
     }
 
     /// Tells whether a text that nobody took apart may hold one of the names.

@@ -1,5 +1,7 @@
 //! The values of the secrets of one transaction.
 
+use std::ops::Range;
+
 use aho_corasick::AhoCorasick;
 
 use super::MASK;
@@ -7,11 +9,18 @@ use super::MASK;
 /// Shorter values are not looked for in texts: they stand in every word. Names alone hide them.
 const SHORTEST: usize = 4;
 
-/// Values that are looked for. A request with more has its texts left out whole.
-const MOST: usize = 256;
+/// Values that are looked for, far above the cookies, arguments and headers of any client.
+/// A request with more has its texts left out whole.
+const MOST: usize = 16 << 10;
 
-/// Bytes of a value that are looked for first: few texts have any of them.
+/// Bytes of a value that are looked for first.
 const BEGINNING: usize = 64;
+
+/// Bytes of all beginnings together: their automaton takes some 30 times as much.
+const BEGINNINGS: usize = 64 << 10;
+
+/// Values with one beginning that are told apart; where there are more, the longest hides all.
+const ALIKE: usize = 16;
 
 /// So many are looked for one by one: an automaton would cost more than it saves.
 const FEW: usize = 16;
@@ -19,45 +28,47 @@ const FEW: usize = 16;
 /// The values of the secrets of one transaction, to take out of texts that rules made.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
-    /// In lower case, the longest first.
+    /// In lower case, in order.
     values: Vec<Vec<u8>>,
-    /// Finds whether a text has the beginning of one; `None` where there are [`FEW`].
-    beginnings: Option<AhoCorasick>,
+    /// Finds where one may begin; `None` where there are [`FEW`].
+    beginnings: Option<Beginnings>,
     too_many: bool,
+}
+
+/// The beginnings of values, and which values have each.
+#[derive(Debug)]
+struct Beginnings {
+    automaton: AhoCorasick,
+    /// By pattern.
+    values: Vec<Range<usize>>,
 }
 
 impl Values {
     /// Takes values; short ones are left out.
     pub(crate) fn new<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut found: Vec<Vec<u8>> = Vec::new();
-        let mut too_many = false;
         for value in values.filter(|value| value.len() >= SHORTEST) {
             if found.len() == MOST {
-                too_many = true;
-                break;
+                return Self::unknown();
             }
             found.push(value.to_ascii_lowercase());
         }
-        found.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        found.sort_unstable();
         found.dedup();
         if found.len() <= FEW {
             return Self {
                 values: found,
-                beginnings: None,
-                too_many,
+                ..Self::default()
             };
         }
-        let beginnings = found
-            .iter()
-            .map(|value| &value[..value.len().min(BEGINNING)]);
-        let beginnings = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .build(beginnings);
-        Self {
-            // Some 16 KiB of patterns are no problem; if they were, nothing would be told.
-            too_many: too_many || beginnings.is_err(),
-            beginnings: beginnings.ok(),
-            values: found,
+        match Beginnings::of(&found) {
+            Some(beginnings) => Self {
+                values: found,
+                beginnings: Some(beginnings),
+                too_many: false,
+            },
+            // So few bytes are no problem; if they were, nothing would be told.
+            None => Self::unknown(),
         }
     }
 
@@ -74,33 +85,82 @@ impl Values {
         if self.too_many && !text.is_empty() {
             return MASK.as_bytes().to_vec();
         }
-        let is_free = |beginnings: &AhoCorasick| !beginnings.is_match(&text);
-        if self.values.is_empty() || self.beginnings.as_ref().is_some_and(is_free) {
+        if self.values.is_empty() {
             return text;
         }
-        let mut lower = text.to_ascii_lowercase();
-        let mut text = text;
-        for value in &self.values {
-            if value.len() > text.len() {
-                continue;
-            }
-            let finder = memchr::memmem::Finder::new(value);
-            let places: Vec<usize> = finder.find_iter(&lower).collect();
-            if places.is_empty() {
-                continue;
-            }
-            let mut output = Vec::with_capacity(text.len());
-            let mut at = 0;
-            for place in places {
-                output.extend_from_slice(&text[at..place]);
-                output.extend_from_slice(MASK.as_bytes());
-                at = place + value.len();
-            }
-            output.extend_from_slice(&text[at..]);
-            lower = output.to_ascii_lowercase();
-            text = output;
+        let lower = text.to_ascii_lowercase();
+        let mut places = match &self.beginnings {
+            Some(beginnings) => beginnings.places(&lower, &self.values),
+            None => places(&lower, &self.values),
+        };
+        if places.is_empty() {
+            return text;
         }
-        text
+        places.sort_unstable_by_key(|place| (place.start, std::cmp::Reverse(place.end)));
+        let mut output = Vec::with_capacity(text.len());
+        let mut at = 0;
+        for place in places {
+            // What overlaps is one secret for whoever reads it.
+            if place.start >= at {
+                output.extend_from_slice(&text[at..place.start]);
+                output.extend_from_slice(MASK.as_bytes());
+            }
+            at = at.max(place.end);
+        }
+        output.extend_from_slice(&text[at..]);
+        output
+    }
+}
+
+/// Where values stand in a text, each looked for by itself.
+fn places(text: &[u8], values: &[Vec<u8>]) -> Vec<Range<usize>> {
+    let mut places = Vec::new();
+    for value in values.iter().filter(|value| value.len() <= text.len()) {
+        let found = memchr::memmem::find_iter(text, value);
+        places.extend(found.map(|at| at..at + value.len()));
+    }
+    places
+}
+
+impl Beginnings {
+    /// Takes values in order; `None` where no automaton can be made.
+    fn of(values: &[Vec<u8>]) -> Option<Self> {
+        let length = (BEGINNINGS / values.len()).clamp(SHORTEST, BEGINNING);
+        let beginning = |value: &[u8]| value[..value.len().min(length)].to_vec();
+        let mut patterns: Vec<Vec<u8>> = Vec::new();
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for (at, value) in values.iter().enumerate() {
+            let beginning = beginning(value);
+            match ranges.last_mut() {
+                Some(range) if patterns.last() == Some(&beginning) => range.end = at + 1,
+                _ => {
+                    patterns.push(beginning);
+                    ranges.push(at..at + 1);
+                }
+            }
+        }
+        Some(Self {
+            automaton: AhoCorasick::new(patterns).ok()?,
+            values: ranges,
+        })
+    }
+
+    /// Where values stand in a text, in lower case.
+    fn places(&self, text: &[u8], values: &[Vec<u8>]) -> Vec<Range<usize>> {
+        let mut places = Vec::new();
+        for found in self.automaton.find_overlapping_iter(text) {
+            let alike = self.values.get(found.pattern().as_usize());
+            let Some(alike) = alike.and_then(|range| values.get(range.clone())) else {
+                continue;
+            };
+            let rest = &text[found.start()..];
+            let stands = |value: &&Vec<u8>| alike.len() > ALIKE || rest.starts_with(value);
+            let longest = alike.iter().filter(stands).map(Vec::len).max();
+            if let Some(longest) = longest {
+                places.push(found.start()..found.start() + longest.min(rest.len()));
+            }
+        }
+        places
     }
 }
 
@@ -126,8 +186,42 @@ mod tests {
     }
 
     #[test]
+    fn many_values_are_taken_out_and_the_rest_stays() {
+        let shared = "s".repeat(BEGINNING);
+        let mut many: Vec<String> = (0..1000).map(|n| format!("value-{n:04}")).collect();
+        many.extend(["a", "ab", "abcdef"].map(|end| format!("{shared}{end}")));
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(
+            masked(&many, "some text, VALUE-0007 value-0999 value-1000 valu"),
+            "some text, *** *** value-1000 valu"
+        );
+        assert_eq!(masked(&many, &format!("<{shared}abc>")), "<***c>");
+        assert_eq!(
+            masked(&many, &format!("<{shared}x>")),
+            format!("<{shared}x>")
+        );
+    }
+
+    #[test]
+    fn values_that_overlap_or_are_alike_leave_nothing_of_either() {
+        for more in [0, FEW] {
+            let more: Vec<String> = (0..more).map(|n| format!("other{n}")).collect();
+            let values = ["abcd1234", "1234efgh"];
+            let all: Vec<&str> = values
+                .into_iter()
+                .chain(more.iter().map(|v| &**v))
+                .collect();
+            assert_eq!(masked(&all, "<abcd1234efgh>"), "<***>");
+        }
+        let shared = "s".repeat(BEGINNING);
+        let alike: Vec<String> = (0..1000).map(|n| format!("{shared}{n:04}")).collect();
+        let alike: Vec<&str> = alike.iter().map(String::as_str).collect();
+        assert_eq!(masked(&alike, &format!("<{shared}0007>")), "<***>");
+    }
+
+    #[test]
     fn too_many_values_hide_the_whole_text() {
-        let many: Vec<String> = (0..300).map(|n| format!("value-{n}")).collect();
+        let many: Vec<String> = (0..=MOST).map(|n| format!("value-{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(masked(&many, "some text"), "***");
     }

@@ -7,6 +7,13 @@ use crate::{
     variables::Variable,
 };
 
+/// Bytes of a request body, and of what was taken out of it, below which nothing is given back
+/// before the end: finding the secrets in it costs more than so little is worth.
+const WORTH_GIVING_BACK: usize = 64 << 10;
+
+/// Bytes of secrets that are kept of a body. A request with more has its texts left out whole.
+const KEPT_SECRETS: usize = 64 << 10;
+
 impl Transaction {
     /// Bytes that are kept of bodies, as they came or were decoded, and of what was taken
     /// out of them, for rules of later phases. The caller may count them.
@@ -31,14 +38,32 @@ impl Transaction {
         self.forget(|_| true);
     }
 
+    /// Gives back what is kept of the request body, where no rule of a later phase reads it:
+    /// a response may take long. To be called after phase 2; a little is not worth it, and stays.
+    pub fn release_request_body(&mut self) {
+        if self.phase >= 2
+            && !self.rules.reads_request_body_late()
+            && self.body_memory() > WORTH_GIVING_BACK
+        {
+            self.forget_request_body();
+        }
+    }
+
     /// Gives that memory back. Rules of later phases see no body, and no argument of one.
     pub fn forget_bodies(&mut self) {
         if !self.state.response_body.is_empty() {
             self.not_inspected(Part::ResponseBody, Reason::NoMemory);
         }
-        // What rules have copied of them would not be known for a secret any more.
-        let mut arguments = self.state.args_post.iter();
-        self.secrets_forgotten |= arguments.any(|field| self.is_named(&field.name));
+        self.forget_request_body();
+        self.state.response_body = Vec::new();
+        self.state.response_body_visible = false;
+        self.forget(|variable| variable == Variable::ResponseBody);
+    }
+
+    fn forget_request_body(&mut self) {
+        self.keep_secrets();
+        // What is left of it in what rules have matched may be one.
+        self.secret_in_body.get_or_insert(true);
         let state = &mut self.state;
         state.request_body = Vec::new();
         state.request_body_visible = false;
@@ -48,12 +73,23 @@ impl Transaction {
         state.part_headers = Fields::default();
         state.part_names = Vec::new();
         state.xml = None;
-        state.response_body = Vec::new();
-        state.response_body_visible = false;
-        self.forget(|variable| {
-            variable.is_of_request_body()
-                || variable.is_of_arguments()
-                || variable == Variable::ResponseBody
-        });
+        self.forget(Variable::is_kept_of_request_body);
+    }
+
+    /// Keeps the values of secrets among the arguments: rules may have copied them.
+    fn keep_secrets(&mut self) {
+        let mut kept = std::mem::take(&mut self.kept_secrets);
+        let mut bytes: usize = kept.iter().map(Vec::len).sum();
+        for field in self.state.args_post.iter() {
+            if self.is_named(&field.name) {
+                bytes += field.value.len();
+                if bytes > KEPT_SECRETS {
+                    self.secrets_forgotten = true;
+                    break;
+                }
+                kept.push(field.value.clone());
+            }
+        }
+        self.kept_secrets = kept;
     }
 }

@@ -125,6 +125,8 @@ pub struct Transaction {
     secret_in_body: Option<bool>,
     /// The same of the body of the response.
     secret_in_response: OnceLock<bool>,
+    /// Values of secrets in a body that was given back.
+    kept_secrets: Vec<Vec<u8>>,
     /// Whether values of secrets are not known any more: then texts of rules are not told.
     secrets_forgotten: bool,
     not_inspected: Vec<NotInspected>,
@@ -219,6 +221,7 @@ impl Transaction {
             secret_values: Default::default(),
             secret_in_body: None,
             secret_in_response: OnceLock::new(),
+            kept_secrets: Vec::new(),
             secrets_forgotten: false,
             not_inspected: Vec::new(),
             body_is_coded: false,

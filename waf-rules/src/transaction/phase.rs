@@ -66,17 +66,26 @@ impl Transaction {
             if self.is_over(phase) {
                 return;
             }
-            at = match rule.continue_at {
+            let next = match rule.continue_at {
                 // A jump only goes forward, so the loop ends.
                 Some(next) if matched => next.max(at + 1),
                 _ => at + 1,
             };
-            if matched && !rule.is_gate {
-                self.conclude(rule);
+            if matched {
+                if !rule.is_gate {
+                    self.conclude(rule);
+                }
+                let is_last = matches!(rule.decision, Decision::Allow(_));
+                let skipped = at + 1..if is_last { of_phase.rules.len() } else { next };
+                // What a policy sets holds, whatever its rules leave out.
+                for setting in of_phase.settings.iter().filter(|set| skipped.contains(set)) {
+                    let _ = self.rule_matches(plan, &of_phase.rules[*setting]);
+                }
                 if matches!(rule.decision, Decision::Allow(Scope::Phase)) {
                     return;
                 }
             }
+            at = next;
         }
     }
 

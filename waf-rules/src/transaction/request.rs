@@ -51,6 +51,13 @@ impl Transaction {
         self.state.path = percent_decoded(split_query(target).0);
     }
 
+    /// Sets `SERVER_NAME`, where the caller knows better which host is asked than target and
+    /// `Host` tell: a rule about a host must not be got around by another spelling of it.
+    pub fn server_name(&mut self, host: &[u8]) {
+        self.forget(|_| true);
+        self.state.server_name = host.to_vec();
+    }
+
     /// Adds a header field of the request. For HTTP/2 and later the caller
     /// gives `:authority` as `Host`.
     pub fn request_header(&mut self, name: &[u8], value: &[u8]) {

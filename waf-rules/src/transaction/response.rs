@@ -48,27 +48,38 @@ impl Transaction {
     /// Never for 101, for an event stream, for gRPC, or for a type that
     /// `SecResponseBodyMimeType` does not name.
     pub fn wants_response_body(&self) -> bool {
-        if !self.inspects_response_body()
-            || self.interruption.is_some()
-            || self.state.response_status == Some(101)
-        {
-            return false;
+        self.may_look_at_response() && {
+            let essence = self.response_type();
+            self.looks_at(&essence) && !is_endless(&essence)
         }
-        let header = self
-            .state
-            .response_headers
-            .first(b"content-type")
-            .cloned()
-            .unwrap_or_default();
-        let essence = ContentType::parse(&header).essence;
+    }
+
+    /// Tells, after phase 3, whether rules would look at the body, and cannot: an event
+    /// stream or gRPC has no end that could be waited for.
+    pub fn response_body_is_endless(&self) -> bool {
+        self.may_look_at_response() && {
+            let essence = self.response_type();
+            is_endless(&essence) && self.looks_at(&essence)
+        }
+    }
+
+    fn may_look_at_response(&self) -> bool {
+        self.inspects_response_body()
+            && self.interruption.is_none()
+            && self.state.response_status != Some(101)
+    }
+
+    fn response_type(&self) -> Vec<u8> {
+        let header = self.state.response_headers.first(b"content-type");
+        header.map_or(Vec::new(), |header| ContentType::parse(header).essence)
+    }
+
+    fn looks_at(&self, essence: &[u8]) -> bool {
         let is = |known: &str| known.as_bytes() == essence;
-        // These have no end that could be waited for.
-        essence != b"text/event-stream"
-            && !essence.starts_with(b"application/grpc")
-            && match &self.rules.settings().response_types {
-                Some(types) => types.iter().any(|known| is(known)),
-                None => DEFAULT_TYPES.into_iter().any(is),
-            }
+        match &self.rules.settings().response_types {
+            Some(types) => types.iter().any(|known| is(known)),
+            None => DEFAULT_TYPES.into_iter().any(is),
+        }
     }
 
     /// Appends to the response body, up to the limit.
@@ -113,4 +124,9 @@ impl Transaction {
     pub fn response_body_end(&mut self) -> Verdict {
         self.run(4)
     }
+}
+
+/// Whether what is of this type has no end that could be waited for.
+fn is_endless(essence: &[u8]) -> bool {
+    essence == b"text/event-stream" || essence.starts_with(b"application/grpc")
 }

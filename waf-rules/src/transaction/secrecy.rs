@@ -237,7 +237,10 @@ impl Transaction {
         });
         let values = match self.secrets_forgotten {
             true => Values::unknown(),
-            false => Values::new(arguments.chain(cookies).chain(fields)),
+            false => {
+                let kept = self.kept_secrets.iter().map(Vec::as_slice);
+                Values::new(arguments.chain(kept).chain(cookies).chain(fields))
+            }
         };
         self.secret_values = (self.phase, values);
     }

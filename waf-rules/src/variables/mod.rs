@@ -173,6 +173,13 @@ impl Variable {
         )
     }
 
+    /// Whether its values are gone with a request body that a transaction gives back.
+    pub(crate) fn is_kept_of_request_body(self) -> bool {
+        self.is_of_request_body()
+            || self.is_of_arguments()
+            || matches!(self, Self::ArgsCombinedSize | Self::FilesSizes | Self::Xml)
+    }
+
     /// Whether its values are those of the query and of a body.
     pub(crate) fn is_of_arguments(self) -> bool {
         matches!(self, Self::Args | Self::ArgsNames)

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use portcullis_waf::{AuditRecord, EngineMode, RuleSet, Transaction, TransactionOptions, Verdict};
+use portcullis_waf::{
+    AuditRecord, EngineMode, NoFiles, RuleSet, RuleText, Transaction, TransactionOptions, Verdict,
+};
 use serde::Deserialize;
 
 /// One request.
@@ -80,6 +82,17 @@ pub(crate) fn run(
         Verdict::Interrupt(interruption) => Some(interruption.status),
     };
     (status, tx.finish())
+}
+
+/// Compiles rules from a text, and runs a request through them: its status, if it is stopped.
+#[allow(dead_code, reason = "not every test that shares this module needs it")]
+pub(crate) fn status(rules: &str, request: &Request) -> Option<u16> {
+    let text = RuleText {
+        name: "t.conf".into(),
+        text: rules.into(),
+    };
+    let rules = RuleSet::compile(&[text], &NoFiles).expect("the rules compile");
+    run(&Arc::new(rules), EngineMode::On, request).0
 }
 
 /// Percent-encodes everything but letters and digits.

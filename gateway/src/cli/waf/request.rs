@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, anyhow, bail};
-use portcullis_config::route::canonical_path;
+use portcullis_config::route::{canonical_host, canonical_path};
 use portcullis_waf::{
     AuditRecord, Connection, Part, Reason, RuleSet, Transaction, TransactionOptions, Verdict,
 };
@@ -58,6 +58,13 @@ impl Request {
         if target.is_empty() {
             bail!("the first line has no target; the path of a site's front page is /");
         }
+        // The gateway takes the host that an absolute target has.
+        if protocol == "HTTP/1.0"
+            && message.header("host").is_none()
+            && let Some(authority) = authority(&target)
+        {
+            message.headers.push(("host".to_owned(), authority.into()));
+        }
         if message.header("host").is_none() && protocol != "HTTP/1.0" {
             bail!(
                 "the request has no Host, and the gateway refuses it with 400 before any rule sees it; add a line such as \"Host: shop.example\" below the first"
@@ -80,6 +87,13 @@ impl Request {
         let host = self.message.header("host").unwrap_or_default();
         String::from_utf8_lossy(host).into_owned()
     }
+}
+
+/// The host in a target of the absolute form, with its port.
+fn authority(target: &str) -> Option<&str> {
+    let (_, rest) = target.split_once("://")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    Some(&rest[..end])
 }
 
 /// The canonical path of a target, and what a backend would get where that is another.
@@ -151,6 +165,9 @@ pub(super) fn run(
     for (name, value) in &request.message.headers {
         // As it comes from the gateway's own view of a request.
         transaction.request_header(name.to_ascii_lowercase().as_bytes(), value);
+    }
+    if let Ok((host, _)) = canonical_host(&request.host()) {
+        transaction.server_name(host.as_bytes());
     }
     let refused = |verdict| matches!(verdict, Verdict::Interrupt(_));
     if refused(transaction.request_headers_end()) {
