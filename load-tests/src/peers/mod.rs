@@ -144,18 +144,16 @@ fn fill(place: &Place<'_>, template: Template) -> String {
         true => (template.upstream_tls, "https"),
         false => ("", "http"),
     };
+    let (reuse, retry) = match place.upstream.kept {
+        true => ("always", ""),
+        false => ("never", "retry-on conn-failure empty-response"),
+    };
     template
         .text
         .replace("{upstream_tls}", upstream_tls)
         .replace("{scheme}", scheme)
-        .replace(
-            "{reuse}",
-            if place.upstream.kept {
-                "always"
-            } else {
-                "never"
-            },
-        )
+        .replace("{reuse}", reuse)
+        .replace("{retry}", retry)
         .replace(
             "{authority}",
             &place.certificate.authority.to_string_lossy(),
@@ -227,6 +225,7 @@ pub(crate) mod tests {
                     "{name",
                     "{scheme",
                     "{reuse",
+                    "{retry",
                 ] {
                     // The first comment of each names them.
                     let used = config.lines().filter(|line| !line.starts_with('#'));
