@@ -229,6 +229,11 @@ pub struct Found {
 /// control characters, backslashes and what is not UTF-8 as `\xHH`.
 pub(crate) fn escaped(bytes: &[u8], most: usize) -> String {
     let cut = &bytes[..bytes.len().min(most)];
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+    // Nearly all texts are, and stay as they are.
+    if cut.len() == bytes.len() && cut.iter().all(is_plain) {
+        return String::from_utf8_lossy(cut).into_owned();
+    }
     let mut output = String::with_capacity(cut.len() + 8);
     for chunk in cut.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -8,7 +8,7 @@ use crate::{
     error::Complaint,
     seclang::{Text, id_range, targets},
     transaction::State,
-    variables::TargetPattern,
+    variables::{TargetPattern, Variable},
     verdict::EngineMode,
 };
 
@@ -141,7 +141,10 @@ impl ControlAction {
             }
             // Once, however many values matched: a client must not make the lists long.
             Self::RemoveRules(selection) => add(&mut control.removed, selection),
-            Self::RemoveTarget(target) => add(&mut control.removed_targets, target),
+            Self::RemoveTarget(target) => {
+                control.removes_tx |= target.1.variable == Variable::Tx;
+                add(&mut control.removed_targets, target);
+            }
             Self::AuditEngine(audit) => control.audit = *audit,
             Self::AuditLogParts => {}
         }

@@ -1,6 +1,11 @@
 //! `initcol`, and `setsid`, `setuid` and `setrsc`, which name their collection.
 
-use crate::{collections::Collection, error::Complaint, transaction::State, variables::Expansion};
+use crate::{
+    collections::Collection,
+    error::Complaint,
+    transaction::State,
+    variables::{Expansion, Variable},
+};
 
 /// Opens a record of a collection.
 #[derive(Clone, Debug)]
@@ -30,6 +35,11 @@ impl OpenCollection {
 
     pub(crate) fn collection(&self) -> Collection {
         self.collection
+    }
+
+    /// Tells whether a value of a variable, of those that are wanted, is part of its key.
+    pub(crate) fn mentions(&self, wanted: impl Fn(Variable) -> bool) -> bool {
+        self.key.mentions(wanted)
     }
 
     /// Opens the record; `timeout` is for a new one, in seconds.

@@ -4,8 +4,8 @@ use crate::{
     collections::{Change, Collection},
     error::Complaint,
     operators::compare::number,
-    transaction::State,
-    variables::Expansion,
+    transaction::{State, TxName},
+    variables::{Expansion, Variable},
 };
 
 /// A change of a variable, of `TX` or of a collection that outlives the transaction.
@@ -13,8 +13,17 @@ use crate::{
 pub(crate) struct SetVariable {
     /// `None` is `TX`.
     collection: Option<Collection>,
-    name: Expansion,
+    name: Name,
     wish: Wish,
+}
+
+/// Which variable of the collection.
+#[derive(Clone, Debug)]
+enum Name {
+    /// Always the same.
+    Known(TxName),
+    /// It depends on the transaction.
+    Made(Expansion),
 }
 
 /// How the variable changes, as it is written.
@@ -87,9 +96,11 @@ impl SetVariable {
             tx if tx.eq_ignore_ascii_case("tx") => None,
             other => Some(Collection::find(other)?),
         };
+        let name = Expansion::parse(name)?;
+        let known = name.literal().map(TxName::new);
         Ok(Self {
             collection,
-            name: Expansion::parse(name)?,
+            name: known.map_or(Name::Made(name), Name::Known),
             wish,
         })
     }
@@ -109,9 +120,27 @@ impl SetVariable {
         self.collection
     }
 
+    /// Tells whether a value of a variable, of those that are wanted, is part of it.
+    pub(crate) fn mentions(&self, wanted: impl Fn(Variable) -> bool) -> bool {
+        let value = match &self.wish {
+            Wish::Set(value) | Wish::Add(value) | Wish::Subtract(value) | Wish::Expire(value) => {
+                value.mentions(&wanted)
+            }
+            Wish::Delete | Wish::Deprecate { .. } => false,
+        };
+        value || matches!(&self.name, Name::Made(name) if name.mentions(wanted))
+    }
+
     /// Makes the change; returns `false` when there are too many variables.
     pub(crate) fn apply(&self, state: &mut State) -> bool {
-        let name = self.name.expand(state).to_ascii_lowercase();
+        let made;
+        let name = match &self.name {
+            Name::Known(name) => name,
+            Name::Made(name) => {
+                made = TxName::new(&name.expand(state));
+                &made
+            }
+        };
         let change = match &self.wish {
             Wish::Set(value) => Change::Set(value.expand(state).into_owned()),
             Wish::Add(value) => Change::Add(number(&value.expand(state))),
@@ -129,29 +158,38 @@ impl SetVariable {
             None => change_tx(state, name, change),
             Some(collection) => {
                 let now = state.now();
-                state.collections.change(collection, &name, &change, now);
+                let collections = &mut state.collections;
+                collections.change(collection, name.bytes(), &change, now);
                 true
             }
         }
     }
 }
 
-fn change_tx(state: &mut State, name: Vec<u8>, change: Change) -> bool {
-    let old = || number(state.tx.get(&name).map_or(&b"0"[..], Vec::as_slice));
-    let value = match change {
-        Change::Delete => {
-            state.tx.remove(&name);
-            return true;
-        }
-        Change::Set(value) => value,
-        Change::Add(by) => old().saturating_add(by).to_string().into_bytes(),
-        Change::Subtract(by) => old().saturating_sub(by).to_string().into_bytes(),
-        // Refused when the rule was read.
-        Change::Expire(_) | Change::Deprecate { .. } => return true,
+fn change_tx(state: &mut State, name: &TxName, change: Change) -> bool {
+    let most = state.limits.max_tx_variables;
+    let mut calculate = |with: fn(i64, i64) -> i64, by| {
+        let Some(value) = state.tx.value_mut(name, most) else {
+            return false;
+        };
+        *value = with(number(value), by).to_string().into_bytes();
+        true
     };
-    if state.tx.len() >= state.limits.max_tx_variables && !state.tx.contains_key(&name) {
-        return false;
+    match change {
+        Change::Add(by) => calculate(i64::saturating_add, by),
+        Change::Subtract(by) => calculate(i64::saturating_sub, by),
+        Change::Set(new) => match state.tx.value_mut(name, most) {
+            Some(value) => {
+                *value = new;
+                true
+            }
+            None => false,
+        },
+        Change::Delete => {
+            state.tx.remove(name);
+            true
+        }
+        // Refused when the rule was read.
+        Change::Expire(_) | Change::Deprecate { .. } => true,
     }
-    state.tx.insert(name, value);
-    true
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::Digest;
 
 use super::{
-    Exclusion, PHASES, Placed, RuleSet,
+    Exclusion, PHASES, Phase, Placed, RuleSet,
     change::Base,
     compiler::Compiler,
     draft::{Draft, Jump},
@@ -63,10 +63,7 @@ impl Compiler<'_> {
             draft.look_alone();
             let phase = usize::from(draft.rule.description.phase).saturating_sub(1);
             if let Some(rules) = phases.get_mut(phase) {
-                rules.push(Placed {
-                    rule: Arc::clone(&draft.rule),
-                    continue_at: position,
-                });
+                rules.push(Placed::new(Arc::clone(&draft.rule), position));
             }
         }
         // An action of a rule that was taken out itself does nothing.
@@ -78,7 +75,6 @@ impl Compiler<'_> {
                     .any(|rule| rule.description.id == exclusion.rule)
         };
         self.exclusions.retain(kept);
-        phases.iter_mut().for_each(Vec::shrink_to_fit);
         let base = is_base.then(|| Base {
             drafts: self.drafts,
             markers: self.markers,
@@ -86,7 +82,7 @@ impl Compiler<'_> {
         });
         Ok(RuleSet {
             plan,
-            phases,
+            phases: phases.map(Phase::new),
             settings: self.settings,
             warnings: self.warnings,
             base,

@@ -18,13 +18,16 @@ mod draft;
 mod exclusion;
 mod expressions;
 mod finish;
+mod gauge;
+mod placed;
 mod rule;
 mod selection;
 mod settings;
 
 pub use change::Change;
 pub use exclusion::Exclusion;
-pub(crate) use rule::{Condition, Decision, Description, Link, Placed, Rule};
+pub(crate) use placed::{Phase, Placed};
+pub(crate) use rule::{Condition, Decision, Description, Link, Rule};
 pub(crate) use selection::RuleSelection;
 pub(crate) use settings::Settings;
 
@@ -44,7 +47,7 @@ pub(crate) const PHASES: usize = 5;
 #[derive(Debug)]
 pub struct RuleSet {
     /// Rules by phase, in the order of the text.
-    phases: [Vec<Placed>; PHASES],
+    phases: [Phase; PHASES],
     plan: Arc<Plan>,
     settings: Settings,
     warnings: Vec<RuleError>,
@@ -68,7 +71,7 @@ impl RuleSet {
 
     /// Counts the rules; a chain is one.
     pub fn len(&self) -> usize {
-        self.phases.iter().map(Vec::len).sum()
+        self.phases.iter().map(|phase| phase.rules.len()).sum()
     }
 
     /// Tells whether there is no rule.
@@ -119,11 +122,8 @@ impl RuleSet {
     }
 
     /// Returns the rules of a phase, 1 to 5.
-    pub(crate) fn phase(&self, phase: u8) -> &[Placed] {
-        usize::from(phase)
-            .checked_sub(1)
-            .and_then(|index| self.phases.get(index))
-            .map_or(&[], Vec::as_slice)
+    pub(crate) fn phase(&self, phase: u8) -> &Phase {
+        &self.phases[usize::from(phase) - 1]
     }
 
     /// What its rules have in common.
@@ -134,14 +134,18 @@ impl RuleSet {
     /// Makes every rule look at every value for itself.
     #[cfg(test)]
     pub(crate) fn forget_plan(&mut self) {
-        let rules = self.phases.iter_mut().flatten();
-        let links = rules.flat_map(|placed| &mut Arc::make_mut(&mut placed.rule).links);
-        for link in links {
-            if let Some(condition) = &mut link.condition {
-                condition.number = None;
-                condition.group = None;
-                condition.units.iter_mut().for_each(|looked| *looked = None);
-            }
+        for phase in &mut self.phases {
+            let rules = std::mem::take(phase).rules.into_iter().map(|mut placed| {
+                for link in &mut Arc::make_mut(&mut placed.rule).links {
+                    if let Some(condition) = &mut link.condition {
+                        condition.number = None;
+                        condition.group = None;
+                        condition.units.iter_mut().for_each(|looked| *looked = None);
+                    }
+                }
+                Placed::new(placed.rule, placed.continue_at)
+            });
+            *phase = Phase::new(rules.collect());
         }
     }
 

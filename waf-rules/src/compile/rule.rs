@@ -1,6 +1,6 @@
 //! One compiled rule. Data only.
 
-use std::{ops::Deref, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     actions::{Effect, Scope},
@@ -10,22 +10,6 @@ use crate::{
     transformations::Transformation,
     variables::{Expansion, Target, TargetPattern},
 };
-
-/// A rule at its place in a phase. Rule sets that differ little share the rule.
-#[derive(Debug)]
-pub(crate) struct Placed {
-    pub(crate) rule: Arc<Rule>,
-    /// Where in its phase to go on after a match, for `skip` and `skipAfter`.
-    pub(crate) continue_at: Option<usize>,
-}
-
-impl Deref for Placed {
-    type Target = Rule;
-
-    fn deref(&self) -> &Rule {
-        &self.rule
-    }
-}
 
 /// A rule: one link, or a chain of links that must all match.
 #[derive(Clone, Debug)]

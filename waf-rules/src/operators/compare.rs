@@ -13,7 +13,11 @@ pub(crate) enum Comparison {
 impl Comparison {
     /// Compares the numbers that two texts begin with.
     pub(super) fn holds(self, value: &[u8], other: &[u8]) -> bool {
-        let (value, other) = (number(value), number(other));
+        self.compares(number(value), number(other))
+    }
+
+    /// Compares two numbers.
+    pub(crate) fn compares(self, value: i64, other: i64) -> bool {
         match self {
             Self::Equal => value == other,
             Self::GreaterOrEqual => value >= other,

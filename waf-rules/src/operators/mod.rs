@@ -195,6 +195,29 @@ impl Operator {
         }
     }
 
+    /// The argument, where it is a text.
+    pub(crate) fn argument(&self) -> Option<&Expansion> {
+        match self {
+            Self::BeginsWith(text)
+            | Self::Compare(_, text)
+            | Self::Contains(text)
+            | Self::ContainsWord(text)
+            | Self::EndsWith(text)
+            | Self::StrEq(text)
+            | Self::Within(text) => Some(text),
+            Self::DetectSqli
+            | Self::DetectXss
+            | Self::IpMatch(_)
+            | Self::NoMatch
+            | Self::Pm(_)
+            | Self::Rx(_)
+            | Self::UnconditionalMatch
+            | Self::ValidateByteRange(_)
+            | Self::ValidateUrlEncoding
+            | Self::ValidateUtf8Encoding => None,
+        }
+    }
+
     /// What every value that matches has, for operators without literals.
     pub(crate) fn need(&self) -> Option<Need> {
         let need = match self {

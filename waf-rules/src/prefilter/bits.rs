@@ -1,7 +1,7 @@
 //! Sets of conditions, many of one size beside each other.
 
 /// As many sets as were pushed, each of `size` numbers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Bits {
     words: Vec<u64>,
     stride: usize,
@@ -19,6 +19,17 @@ impl Bits {
     /// Bytes that all sets take.
     pub(crate) fn memory(&self) -> usize {
         self.words.capacity() * size_of::<u64>()
+    }
+
+    /// Forgets every set.
+    pub(crate) fn clear(&mut self) {
+        self.words.clear();
+    }
+
+    /// Adds every number to the set that was pushed last.
+    pub(crate) fn insert_everything(&mut self) {
+        let start = self.words.len() - self.stride;
+        self.words[start..].fill(u64::MAX);
     }
 
     /// Adds an empty set, and returns its number.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Bits, ByteSet, Looked, Outputs, Plan, Seen};
+use super::{Bits, ByteSet, Looked, Outputs, Plan, outputs::Room};
 use crate::{
     transaction::State,
     transformations::Classes,
@@ -16,9 +16,10 @@ pub(crate) const COST_OF_A_VALUE: u64 = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     units: Vec<Slot>,
-    /// The conditions of all values of a group, where they are known.
-    groups: Vec<Option<Bits>>,
-    seen: Seen,
+    /// The conditions of all values of each group that is known.
+    of_groups: Bits,
+    /// By group, which set of those is its.
+    groups: Vec<Option<u32>>,
     /// Bytes of outputs that are kept.
     kept: usize,
 }
@@ -43,8 +44,15 @@ struct Plain {
     all_classes: Classes,
     /// Conditions of each value, and of all of them behind the last.
     bits: Bits,
-    /// What chains make of them.
-    outputs: Outputs,
+    /// What chains make of them, where any has been asked for.
+    outputs: Option<Outputs>,
+}
+
+impl Plain {
+    /// Bytes that are kept of what chains make of them.
+    fn kept(&self) -> usize {
+        self.outputs.as_ref().map_or(0, Outputs::kept)
+    }
 }
 
 /// The values that a chain changes; mostly these are few.
@@ -63,6 +71,20 @@ pub(crate) struct Values<'c> {
     changed: Option<&'c Changed>,
 }
 
+/// The conditions that values may match.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditions<'c> {
+    sets: &'c Bits,
+    set: usize,
+}
+
+impl Conditions<'_> {
+    /// Whether a condition is one of them.
+    pub(crate) fn has(self, condition: u32) -> bool {
+        self.sets.has(self.set, condition)
+    }
+}
+
 impl Candidates {
     /// Forgets the values of some variables, which are others now.
     pub(crate) fn forget(&mut self, plan: &Plan, variables: impl Fn(Variable) -> bool) {
@@ -70,10 +92,11 @@ impl Candidates {
             if variables(unit.variable)
                 && let Slot::Plain(plain) = std::mem::take(slot)
             {
-                self.kept -= plain.outputs.kept();
+                self.kept -= plain.kept();
             }
         }
         self.groups.clear();
+        self.of_groups.clear();
     }
 
     /// Bytes that all of it takes.
@@ -82,7 +105,7 @@ impl Candidates {
             Slot::Unknown | Slot::AsTheyAre => 0,
             Slot::Plain(plain) => {
                 let classes = plain.classes.capacity() * size_of::<Classes>();
-                classes + plain.bits.memory() + plain.outputs.memory()
+                classes + plain.bits.memory() + plain.outputs.as_ref().map_or(0, Outputs::memory)
             }
             Slot::Changed(changed) => {
                 changed.outputs.capacity() * size_of::<(u32, u32)>() + changed.all.memory()
@@ -99,7 +122,7 @@ impl Candidates {
         if !matches!(self.units[number as usize], Slot::Unknown) {
             return 0;
         }
-        let unit = plan.units()[number as usize];
+        let unit = &plan.units()[number as usize];
         let mut work = 0;
         let slot = if unit.base == number {
             Slot::Plain(Box::new(self.plain(plan, state, number, &mut work)))
@@ -116,18 +139,19 @@ impl Candidates {
             classes: Vec::new(),
             all_classes: Classes::default(),
             bits: Bits::new(plan.conditions()),
-            outputs: Outputs::new(plan),
+            outputs: None,
         };
-        let variable = plan.units()[number as usize].variable;
-        visit(state, variable, &mut |_, value| {
+        let unit = &plan.units()[number as usize];
+        visit(state, unit.variable, &mut |name, value| {
+            let bits = &mut plain.bits;
+            bits.push();
+            if !unit.wants(name) {
+                return plain.classes.push(Classes::default());
+            }
             *work += value.len() as u64 + COST_OF_A_VALUE;
             let bytes = ByteSet::of(&value);
             let classes = Classes::of(bytes);
-            let bits = &mut plain.bits;
-            bits.push();
-            plan.find(&value, bytes, &mut self.seen, |condition| {
-                bits.insert(condition)
-            });
+            plan.find(&value, bytes, |condition| bits.insert(condition));
             plain.classes.push(classes);
             plain.all_classes = plain.all_classes.and(classes);
         });
@@ -136,7 +160,7 @@ impl Candidates {
     }
 
     fn changed(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Slot {
-        let unit = plan.units()[number as usize];
+        let unit = &plan.units()[number as usize];
         let chain = plan.chain(unit.chain);
         let touches = chain.touches.without(Classes::CASE);
         let Slot::Plain(plain) = &mut self.units[unit.base as usize] else {
@@ -150,58 +174,75 @@ impl Candidates {
         all.push();
         // Too many rather than too few: also of those that are others now.
         all.insert_all(plain.bits.get(plain.classes.len()));
-        let (mut at, seen) = (0, &mut self.seen);
-        let others = self.kept - plain.outputs.kept();
-        visit(state, unit.variable, &mut |_, value| {
+        let mut at = 0;
+        let others = self.kept - plain.kept();
+        let classes = &plain.classes;
+        let made = plain
+            .outputs
+            .get_or_insert_with(|| Outputs::new(plan, classes));
+        visit(state, unit.variable, &mut |name, value| {
             let here = at;
             at += 1;
-            let classes = plain.classes[here];
-            if !classes.meets(touches) {
+            if !classes[here].meets(touches) || !unit.wants(name) {
                 return;
             }
             *work += (value.len() * (chain.len() + 1)) as u64 + COST_OF_A_VALUE;
-            let output = chain.apply(classes, Cow::Borrowed(&value));
-            if output.eq_ignore_ascii_case(&value) {
-                return;
-            }
-            let kept = others + plain.outputs.kept();
-            let room = state.limits.max_kept_bytes.saturating_sub(kept);
-            let number = plain.outputs.add(here, &output, room, plan, seen);
-            all.insert_all(plain.outputs.conditions(number));
+            let room = Room {
+                plan,
+                bytes: state.limits.max_kept_bytes.saturating_sub(others),
+            };
             // A transaction has fewer values than that.
-            outputs.push((here as u32, number));
+            let here = here as u32;
+            if let Some(number) = made.of(here, &value, chain, room) {
+                all.insert_all(made.conditions(number));
+                outputs.push((here, number));
+            }
         });
-        self.kept = others + plain.outputs.kept();
+        self.kept = others + made.kept();
         Slot::Changed(Box::new(Changed { outputs, all }))
     }
 
-    /// Whether any value of a group may match a condition; looks at all of them first.
-    pub(crate) fn group_may_match(
+    /// The conditions that any value of a group may match; looks at all of them first.
+    pub(crate) fn group(
         &mut self,
         plan: &Plan,
         state: &State,
         group: u32,
-        condition: u32,
         work: &mut u64,
-    ) -> bool {
+    ) -> Conditions<'_> {
         if self.groups.is_empty() {
-            self.groups.resize_with(plan.groups().len(), || None);
+            self.groups.resize(plan.groups().len(), None);
+            self.of_groups = Bits::new(plan.conditions());
         }
-        if let Some(known) = &self.groups[group as usize] {
-            return known.has(0, condition);
+        let set = match self.groups[group as usize] {
+            Some(known) => known,
+            None => {
+                let set = self.all_of_group(plan, state, group, work);
+                self.groups[group as usize] = Some(set);
+                set
+            }
+        };
+        Conditions {
+            sets: &self.of_groups,
+            set: set as usize,
         }
-        let mut all = Bits::new(plan.conditions());
-        all.push();
-        for &unit in &plan.groups()[group as usize] {
+    }
+
+    fn all_of_group(&mut self, plan: &Plan, state: &State, group: u32, work: &mut u64) -> u32 {
+        let units = &plan.groups()[group as usize];
+        for &unit in units {
             *work = work.saturating_add(self.look(plan, state, unit));
-            let Some(values) = self.values(plan, unit) else {
-                return true;
-            };
-            all.insert_all(values.conditions());
         }
-        let may_match = all.has(0, condition);
-        self.groups[group as usize] = Some(all);
-        may_match
+        let mut sets = std::mem::take(&mut self.of_groups);
+        let set = sets.push();
+        for &unit in units {
+            match self.values(plan, unit) {
+                Some(values) => sets.insert_all(values.conditions()),
+                None => sets.insert_everything(),
+            }
+        }
+        self.of_groups = sets;
+        set
     }
 
     /// Whether any value of a target may match a condition; looks at them first.
@@ -259,19 +300,33 @@ impl<'c> Values<'c> {
         }
     }
 
+    /// The places of the values that may match a condition.
+    pub(crate) fn candidates(self, condition: u32) -> impl Iterator<Item = usize> + 'c {
+        let changed = self.changed.map_or(&[][..], |changed| &changed.outputs);
+        let made = self.plain.outputs.as_ref();
+        let mut changed = changed.iter().copied().peekable();
+        (0..self.plain.classes.len()).filter(move |at| {
+            let output = changed.next_if(|(here, _)| *here as usize == *at);
+            match (made, output) {
+                (Some(made), Some((_, number))) => made.may_match(number, condition),
+                _ => self.plain.bits.has(*at, condition),
+            }
+        })
+    }
+
     /// Whether a value may match a condition.
     pub(crate) fn may_match(self, at: usize, condition: u32) -> bool {
         match self.output(at) {
             None => self.plain.bits.has(at, condition),
-            Some(number) => self.plain.outputs.may_match(number, condition),
+            Some((made, number)) => made.may_match(number, condition),
         }
     }
 
-    /// The number of the output that a value has become.
-    fn output(self, at: usize) -> Option<u32> {
+    /// The output that a value has become.
+    fn output(self, at: usize) -> Option<(&'c Outputs, u32)> {
         let outputs = &self.changed?.outputs;
         let index = outputs.binary_search_by_key(&(at as u32), |(at, _)| *at);
-        index.ok().map(|index| outputs[index].1)
+        Some((self.plain.outputs.as_ref()?, outputs[index.ok()?].1))
     }
 
     /// A value as a chain makes it, and how many bytes were read for that.
@@ -285,8 +340,8 @@ impl<'c> Values<'c> {
     where
         'c: 'a,
     {
-        if let Some(number) = self.output(at)
-            && let Some(output) = self.plain.outputs.get(number)
+        if let Some((made, number)) = self.output(at)
+            && let Some(output) = made.get(number)
         {
             return (Cow::Borrowed(output), 0);
         }

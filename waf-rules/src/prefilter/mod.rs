@@ -15,19 +15,21 @@
 //! said without regard to case, since most chains lower it. A condition without literals
 //! has needs, if it can: a length, and bytes of which a value must have one.
 
+mod agenda;
 mod bits;
 mod candidates;
 mod literals;
 mod needs;
 mod outputs;
 mod plan;
+mod scanner;
 
+pub(crate) use agenda::Agenda;
 use bits::Bits;
-pub(crate) use candidates::{COST_OF_A_VALUE, Candidates, Values};
+pub(crate) use candidates::{COST_OF_A_VALUE, Candidates, Conditions, Values};
 pub(crate) use literals::{is_rare, required};
 pub(crate) use needs::{ByteSet, Need};
 use outputs::Outputs;
-use plan::Seen;
 pub(crate) use plan::{Looked, Plan};
 
 #[cfg(test)]

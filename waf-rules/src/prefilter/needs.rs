@@ -18,13 +18,21 @@ impl ByteSet {
 
     /// The bytes of a value.
     pub(crate) fn of(value: &[u8]) -> Self {
-        const LONG: usize = 256;
+        const LONG: usize = 512;
         if value.len() < LONG {
-            let mut words = [0; 4];
-            for byte in value {
-                words[usize::from(byte / 64)] |= 1 << (byte % 64);
+            // Four sets, since one would wait for its own last store at each byte.
+            let mut sets = [[0_u64; 4]; 4];
+            let (chunks, rest) = value.as_chunks::<4>();
+            for chunk in chunks {
+                for (set, byte) in sets.iter_mut().zip(chunk) {
+                    set[usize::from(byte / 64)] |= 1 << (byte % 64);
+                }
             }
-            return Self(words);
+            for byte in rest {
+                sets[0][usize::from(byte / 64)] |= 1 << (byte % 64);
+            }
+            let [a, b, c, d] = sets.map(Self);
+            return a.or(b).or(c.or(d));
         }
         // A store for each byte, with nothing to wait for; then one look at the table.
         let mut has = [false; 256];
@@ -45,14 +53,19 @@ impl ByteSet {
         Self(words)
     }
 
-    /// Whether there is a byte that both have.
-    pub(crate) const fn meets(self, other: Self) -> bool {
-        let (Self([a, b, c, d]), Self([e, f, g, h])) = (self, other);
-        a & e | b & f | c & g | d & h != 0
-    }
-
     fn or(self, other: Self) -> Self {
         Self(std::array::from_fn(|index| self.0[index] | other.0[index]))
+    }
+
+    /// Gives each of its bytes.
+    pub(crate) fn for_each(self, mut given: impl FnMut(u8)) {
+        for (word, first) in self.0.into_iter().zip([0, 64, 128, 192]) {
+            let mut word = word;
+            while word != 0 {
+                given(first + word.trailing_zeros() as u8);
+                word &= word - 1;
+            }
+        }
     }
 
     fn has(self, byte: u8) -> bool {
@@ -119,10 +132,58 @@ impl Need {
     pub(crate) fn is_useful(&self) -> bool {
         self.length > 1 || self.bytes != ByteSet::ALL
     }
+}
 
-    /// Whether a value of so many bytes, and with these, has it.
-    pub(crate) fn is_met(&self, length: usize, bytes: ByteSet) -> bool {
-        length >= self.length && (self.bytes == ByteSet::ALL || self.bytes.meets(bytes))
+/// The needs of all conditions, as many at once as there are bits in a word.
+#[derive(Debug, Default)]
+pub(super) struct Needs(Vec<Block>);
+
+#[derive(Debug)]
+struct Block {
+    /// How long a value must be, and the conditions that have the need.
+    needs: Vec<(usize, Vec<u32>)>,
+    /// By byte, the needs that it is enough for.
+    by_byte: Box<[u128; 256]>,
+}
+
+impl Block {
+    fn new(needs: &[(Need, Vec<u32>)]) -> Self {
+        let mut by_byte = Box::new([0; 256]);
+        for (bits, byte) in by_byte.iter_mut().zip(0..=u8::MAX) {
+            for (index, (need, _)) in needs.iter().enumerate() {
+                *bits |= u128::from(need.bytes.has(byte)) << index;
+            }
+        }
+        let needs = needs.iter();
+        Self {
+            needs: needs
+                .map(|(need, owners)| (need.length, owners.clone()))
+                .collect(),
+            by_byte,
+        }
+    }
+}
+
+impl Needs {
+    /// Takes needs, and the conditions that have each.
+    pub(super) fn new(needs: impl IntoIterator<Item = (Need, Vec<u32>)>) -> Self {
+        let needs: Vec<_> = needs.into_iter().collect();
+        Self(needs.chunks(128).map(Block::new).collect())
+    }
+
+    /// Tells of each condition whose need a value of so many bytes, and with these, meets.
+    pub(super) fn met(&self, length: usize, bytes: ByteSet, mut told: impl FnMut(u32)) {
+        for block in &self.0 {
+            let mut met = 0_u128;
+            bytes.for_each(|byte| met |= block.by_byte[usize::from(byte)]);
+            while met != 0 {
+                let (needed, owners) = &block.needs[met.trailing_zeros() as usize];
+                met &= met - 1;
+                if length >= *needed {
+                    owners.iter().for_each(|&condition| told(condition));
+                }
+            }
+        }
     }
 }
 
@@ -192,7 +253,17 @@ mod tests {
     fn every_match_has_what_it_needs() {
         let judged = check_matches(|hir| {
             let need = Need::of(hir);
-            let met = move |value: &[u8]| need.is_met(value.len(), ByteSet::of(value));
+            // Behind others, so that both words of a block are looked at.
+            let other = Need::text(b"a text that is in no value");
+            let needs = vec![(other, vec![0]); 100].into_iter();
+            let needs = Needs::new(needs.chain([(need, vec![7])]));
+            let met = move |value: &[u8]| {
+                let mut met = false;
+                needs.met(value.len(), ByteSet::of(value), |condition| {
+                    met |= condition == 7
+                });
+                met
+            };
             need.is_useful().then_some(met)
         });
         assert!(judged > 500, "{judged}");

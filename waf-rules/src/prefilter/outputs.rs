@@ -1,40 +1,70 @@
-//! What chains make of the values of one variable, each output once.
+//! What chains make of the values of one variable, each step taken once.
 //!
-//! Most chains undo the same few escapes, so what they make of a value is mostly the same.
+//! ```text
+//! value --urlDecodeUni--> output --htmlEntityDecode--> itself --jsDecode--> output ...
+//!    \----lowercase-----> output
+//! ```
+//!
+//! Most chains begin alike, and undo the same few escapes: what they make of a value is
+//! mostly the same.
 
-use super::{Bits, ByteSet, Plan, Seen};
+use super::{Bits, ByteSet, Plan, plan::Chain};
+use crate::transformations::Classes;
 
 /// Bytes of one output that are kept for the next rule with its chain.
 const MAX_KEPT: usize = 8 << 10;
 
 const NONE: u32 = u32::MAX;
 
-/// The outputs so far.
+/// The outputs so far. Those with the numbers of values are the values themselves.
 #[derive(Debug)]
 pub(super) struct Outputs {
-    /// By value, the last of its outputs.
-    last: Vec<u32>,
+    values: u32,
     outputs: Vec<Output>,
+    /// By output and transformation, what the one becomes by the other.
+    steps: Vec<u32>,
+    stride: usize,
     bits: Bits,
     bytes: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Output {
     /// The part of `bytes` that it is, where it is kept.
     part: Option<(usize, usize)>,
-    /// Which set of `bits` is its.
+    bytes: ByteSet,
+    classes: Classes,
+    /// An output that differs in nothing but case.
+    alike: u32,
+    /// Which set of `bits` is its, where anybody has looked.
     bits: u32,
     /// Another output of the same value.
     next: u32,
 }
 
+/// Where the work on one value stands.
+pub(super) struct Room<'a> {
+    pub(super) plan: &'a Plan,
+    /// Bytes that may be kept.
+    pub(super) bytes: usize,
+}
+
 impl Outputs {
-    /// No output yet.
-    pub(super) fn new(plan: &Plan) -> Self {
+    /// None yet, of values of these classes.
+    pub(super) fn new(plan: &Plan, values: &[Classes]) -> Self {
+        let all = values.iter().zip(0..).map(|(classes, number)| Output {
+            part: None,
+            bytes: ByteSet::default(),
+            classes: *classes,
+            alike: number,
+            bits: NONE,
+            next: NONE,
+        });
         Self {
-            last: Vec::new(),
-            outputs: Vec::new(),
+            values: values.len() as u32,
+            outputs: all.collect(),
+            steps: vec![NONE; values.len() * plan.transformations()],
+            stride: plan.transformations(),
             bits: Bits::new(plan.conditions()),
             bytes: Vec::new(),
         }
@@ -42,67 +72,147 @@ impl Outputs {
 
     /// Bytes that all of them take.
     pub(super) fn memory(&self) -> usize {
-        self.last.capacity() * size_of::<u32>()
-            + self.outputs.capacity() * size_of::<Output>()
+        self.outputs.capacity() * size_of::<Output>()
+            + self.steps.capacity() * size_of::<u32>()
             + self.bits.memory()
             + self.bytes.capacity()
     }
 
-    /// Bytes that are kept.
+    /// Bytes that are kept for outputs.
     pub(super) fn kept(&self) -> usize {
-        self.bytes.len()
+        let made = self.outputs.len() - self.values as usize;
+        self.bytes.len() + made * self.overhead()
     }
 
-    /// Adds an output of the value `at`, and returns its number. It is kept where there is
-    /// `room`.
-    pub(super) fn add(
+    /// Bytes that an output takes besides its own.
+    fn overhead(&self) -> usize {
+        size_of::<Output>() + self.stride * size_of::<u32>()
+    }
+
+    /// What a chain makes of a value; `None` where that is the value itself, but for case.
+    pub(super) fn of(
         &mut self,
-        at: usize,
-        output: &[u8],
-        room: usize,
-        plan: &Plan,
-        seen: &mut Seen,
-    ) -> u32 {
-        if self.last.len() <= at {
-            self.last.resize(at + 1, NONE);
-        }
-        let first = self.last[at];
-        // Literals are found in any case.
-        let mut alike = None;
-        let mut number = first;
-        while let Some(known) = self.outputs.get(number as usize) {
-            if let Some((start, end)) = known.part {
-                let bytes = &self.bytes[start..end];
-                if bytes == output {
-                    return number;
-                }
-                if bytes.eq_ignore_ascii_case(output) {
-                    alike = Some(known.bits);
-                }
+        at: u32,
+        value: &[u8],
+        chain: &Chain,
+        mut room: Room<'_>,
+    ) -> Option<u32> {
+        let mut now = at;
+        for (index, transformation, touches) in chain.steps() {
+            let output = &self.outputs[now as usize];
+            if !output.classes.meets(touches) {
+                continue;
             }
-            number = known.next;
+            let step = now as usize * self.stride + index;
+            now = match self.steps[step] {
+                NONE => {
+                    let input = self.bytes_of(now, value);
+                    let next = match transformation.changed(input) {
+                        Some(output) => self.find_or_add(at, value, &output, &mut room),
+                        None => Some(now),
+                    };
+                    let Some(next) = next else {
+                        let classes = self.outputs[at as usize].classes;
+                        let output = chain.apply(classes, value.into());
+                        return self.unkept(value, &output, &mut room);
+                    };
+                    self.steps[step] = next;
+                    next
+                }
+                known => known,
+            };
         }
-        let bits = alike.unwrap_or_else(|| {
-            let bits = &mut self.bits;
-            let set = bits.push();
-            let bytes = ByteSet::of(output);
-            plan.find(output, bytes, seen, |condition| bits.insert(condition));
-            set
+        let alike = self.outputs[now as usize].alike;
+        if alike < self.values {
+            return None;
+        }
+        self.look(alike, &mut room);
+        Some(now)
+    }
+
+    /// Finds an output among those of a value, or adds it where there is room.
+    fn find_or_add(
+        &mut self,
+        at: u32,
+        value: &[u8],
+        output: &[u8],
+        room: &mut Room<'_>,
+    ) -> Option<u32> {
+        let mut alike = NONE;
+        let mut number = at;
+        while number != NONE {
+            let known = self.bytes_of(number, value);
+            if known == output {
+                return Some(number);
+            }
+            let next = self.outputs[number as usize].next;
+            if alike == NONE && known.eq_ignore_ascii_case(output) {
+                alike = self.outputs[number as usize].alike;
+            }
+            number = next;
+        }
+        let kept = self.kept() + self.overhead() + output.len();
+        if output.len() > MAX_KEPT || kept > room.bytes {
+            return None;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(output);
+        let part = Some((start, self.bytes.len()));
+        let number = self.add(at, part, ByteSet::of(output), alike);
+        self.steps.resize(self.outputs.len() * self.stride, NONE);
+        Some(number)
+    }
+
+    /// Adds what is too large to be kept: only what was found in it is.
+    fn unkept(&mut self, value: &[u8], output: &[u8], room: &mut Room<'_>) -> Option<u32> {
+        if output.eq_ignore_ascii_case(value) {
+            return None;
+        }
+        let number = self.outputs.len() as u32;
+        let bytes = ByteSet::of(output);
+        self.outputs.push(Output {
+            part: None,
+            bytes,
+            classes: Classes::ALL,
+            alike: number,
+            bits: find(&mut self.bits, output, bytes, room),
+            next: NONE,
         });
-        let part = (output.len() <= room.min(MAX_KEPT)).then(|| {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(output);
-            (start, self.bytes.len())
-        });
+        // It is in no list of its value, so nothing goes on from it; but numbers must fit.
+        self.steps.resize(self.outputs.len() * self.stride, NONE);
+        Some(number)
+    }
+
+    fn add(&mut self, at: u32, part: Option<(usize, usize)>, bytes: ByteSet, alike: u32) -> u32 {
         // Fewer than the bytes of a request.
         let number = self.outputs.len() as u32;
-        self.last[at] = number;
+        let first = &mut self.outputs[at as usize].next;
+        let next = std::mem::replace(first, number);
         self.outputs.push(Output {
             part,
-            bits,
-            next: first,
+            bytes,
+            classes: Classes::of(bytes),
+            alike: if alike == NONE { number } else { alike },
+            bits: NONE,
+            next,
         });
         number
+    }
+
+    /// Looks for literals in an output, once.
+    fn look(&mut self, number: u32, room: &mut Room<'_>) {
+        let output = &self.outputs[number as usize];
+        if output.bits == NONE
+            && let Some((start, end)) = output.part
+        {
+            let bytes = output.bytes;
+            let found = find(&mut self.bits, &self.bytes[start..end], bytes, room);
+            self.outputs[number as usize].bits = found;
+        }
+    }
+
+    fn bytes_of<'v>(&'v self, number: u32, value: &'v [u8]) -> &'v [u8] {
+        self.get(number).unwrap_or(value)
     }
 
     /// An output, where it is kept.
@@ -113,13 +223,24 @@ impl Outputs {
 
     /// Whether an output may match a condition.
     pub(super) fn may_match(&self, number: u32, condition: u32) -> bool {
-        let output = &self.outputs[number as usize];
-        self.bits.has(output.bits as usize, condition)
+        self.bits.has(self.set_of(number), condition)
     }
 
     /// The conditions that an output may match.
     pub(super) fn conditions(&self, number: u32) -> &[u64] {
-        let output = &self.outputs[number as usize];
-        self.bits.get(output.bits as usize)
+        self.bits.get(self.set_of(number))
     }
+
+    fn set_of(&self, number: u32) -> usize {
+        let alike = self.outputs[number as usize].alike;
+        self.outputs[alike as usize].bits as usize
+    }
+}
+
+/// The set of what is found in an output. Literals are found in any case.
+fn find(bits: &mut Bits, output: &[u8], bytes: ByteSet, room: &mut Room<'_>) -> u32 {
+    let set = bits.push();
+    let insert = |condition| bits.insert(condition);
+    room.plan.find(output, bytes, insert);
+    set
 }

@@ -2,33 +2,39 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
-use super::{ByteSet, Need};
+use super::{ByteSet, Need, needs::Needs, scanner::Scanner};
 use crate::{
     compile::{Condition, Rule},
     transformations::{Classes, Transformation},
-    variables::{Target, Variable},
+    variables::{Selector, Target, TargetPattern, Variable},
 };
 
 /// A chain of transformations, interned.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    /// Its transformations, and what a value must have to be changed by each.
-    steps: Vec<(Transformation, Classes)>,
+    /// Its transformations by their numbers, and what a value must have to be changed by each.
+    steps: Vec<(usize, Transformation, Classes)>,
     /// What a value must have to be changed by it.
     pub(crate) touches: Classes,
 }
 
 impl Chain {
-    fn new(transformations: &[Transformation]) -> Self {
-        let steps = transformations.iter().map(|each| (*each, each.touches()));
-        let steps: Vec<_> = steps.collect();
-        let touches = steps.iter().map(|(_, touches)| *touches);
+    fn new(steps: Vec<(usize, Transformation)>) -> Self {
+        let steps = steps.into_iter();
+        let steps: Vec<_> = steps
+            .map(|(number, each)| (number, each, each.touches()))
+            .collect();
+        let touches = steps.iter().map(|(_, _, touches)| *touches);
         Self {
             touches: touches.fold(Classes::default(), Classes::and),
             steps,
         }
+    }
+
+    /// Its transformations by their numbers in the plan, and what a value must have to be
+    /// changed by each.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (usize, Transformation, Classes)> {
+        self.steps.iter().copied()
     }
 
     /// How many transformations there are.
@@ -40,7 +46,7 @@ impl Chain {
     /// when one has, its classes are others.
     pub(crate) fn apply<'a>(&self, classes: Classes, mut value: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
         let mut is_other = false;
-        for (transformation, touches) in &self.steps {
+        for (_, transformation, touches) in &self.steps {
             if !is_other && !classes.meets(*touches) {
                 continue;
             }
@@ -54,12 +60,53 @@ impl Chain {
 }
 
 /// The values of one variable, as one chain makes them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub(crate) variable: Variable,
     pub(crate) chain: u32,
     /// The same values as they are.
     pub(crate) base: u32,
+    names: Names,
+}
+
+/// Which values of a unit anybody asks about.
+#[derive(Clone, Debug)]
+enum Names {
+    All,
+    /// Those of a few names, in lower case.
+    Few(Vec<Box<[u8]>>),
+}
+
+/// Most names that are told apart; more are all.
+const MAX_NAMES: usize = 8;
+
+impl Names {
+    fn add(&mut self, selector: &Selector) {
+        let Self::Few(names) = self else {
+            return;
+        };
+        match selector {
+            Selector::Name(name) if names.len() < MAX_NAMES => {
+                if !names.iter().any(|known| **known == *name.bytes()) {
+                    names.push(name.bytes().into());
+                }
+            }
+            _ => *self = Self::All,
+        }
+    }
+}
+
+impl Unit {
+    /// Whether anybody asks about the values of a name.
+    pub(crate) fn wants(&self, name: Option<&[u8]>) -> bool {
+        match (&self.names, name) {
+            (Names::Few(names), Some(name)) => {
+                let mut names = names.iter();
+                names.any(|wanted| wanted.eq_ignore_ascii_case(name))
+            }
+            _ => true,
+        }
+    }
 }
 
 /// The units of one target of a condition.
@@ -74,43 +121,19 @@ pub(crate) struct Looked {
 /// All literals of a rule set, its chains, and the values they are applied to.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    automaton: Option<AhoCorasick>,
+    scanner: Scanner,
     /// The conditions of each literal.
     owners: Vec<Vec<u32>>,
     /// What conditions without literals need.
-    needs: Vec<(Need, Vec<u32>)>,
+    needs: Needs,
     /// Conditions with literals or needs.
     conditions: u32,
     chains: Vec<Chain>,
+    /// How many transformations the chains have, each counted once.
+    transformations: usize,
     units: Vec<Unit>,
     /// Units that are asked about together.
     groups: Vec<Vec<u32>>,
-}
-
-/// The literals that a value was found to have. A value that repeats one a million times
-/// costs no more than its length.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// By literal, the number of the last value that had it.
-    last: Vec<u32>,
-    value: u32,
-}
-
-impl Seen {
-    /// Begins the next value.
-    fn next(&mut self, literals: usize) {
-        self.last.resize(literals, 0);
-        self.value = self.value.checked_add(1).unwrap_or_else(|| {
-            self.last.fill(0);
-            1
-        });
-    }
-
-    /// Notes a literal, and tells whether this value had it not before.
-    fn is_new(&mut self, literal: usize) -> bool {
-        let value = self.value;
-        std::mem::replace(&mut self.last[literal], value) != value
-    }
 }
 
 /// A plan while rules are added to it.
@@ -118,6 +141,7 @@ impl Seen {
 struct Draft {
     plan: Plan,
     chains: HashMap<Vec<Transformation>, u32>,
+    transformations: HashMap<Transformation, usize>,
     units: HashMap<(Variable, u32), u32>,
     groups: HashMap<Vec<u32>, u32>,
     literals: HashMap<Vec<u8>, Vec<u32>>,
@@ -149,6 +173,11 @@ impl Plan {
         &self.chains[number as usize]
     }
 
+    /// How many transformations there are in all chains.
+    pub(super) fn transformations(&self) -> usize {
+        self.transformations
+    }
+
     /// The groups of units.
     pub(crate) fn groups(&self) -> &[Vec<u32>] {
         &self.groups
@@ -161,29 +190,12 @@ impl Plan {
 
     /// Tells of each condition that has a literal in the value, perhaps more than once, or
     /// whose needs it meets; `bytes` are those of the value.
-    pub(crate) fn find(
-        &self,
-        value: &[u8],
-        bytes: ByteSet,
-        seen: &mut Seen,
-        mut told: impl FnMut(u32),
-    ) {
-        for (need, owners) in &self.needs {
-            if need.is_met(value.len(), bytes) {
-                owners.iter().for_each(|&condition| told(condition));
-            }
-        }
-        let Some(automaton) = &self.automaton else {
-            return;
-        };
-        seen.next(self.owners.len());
-        for found in automaton.find_overlapping_iter(value) {
-            if seen.is_new(found.pattern().as_usize()) {
-                self.owners[found.pattern()]
-                    .iter()
-                    .for_each(|&condition| told(condition));
-            }
-        }
+    pub(crate) fn find(&self, value: &[u8], bytes: ByteSet, mut told: impl FnMut(u32)) {
+        self.needs.met(value.len(), bytes, &mut told);
+        self.scanner.find(value, |literal| {
+            let owners = self.owners[literal].iter();
+            owners.for_each(|&condition| told(condition));
+        });
     }
 }
 
@@ -191,10 +203,20 @@ impl Draft {
     fn add(&mut self, condition: &mut Condition, targets: &[Target]) {
         if !condition.negated {
             let number = self.plan.conditions;
-            if let Some(literals) = condition.operator.literals() {
+            let literals = condition.operator.literals();
+            // An empty one is in every value.
+            let literals = literals.filter(|literals| !literals.iter().any(Vec::is_empty));
+            if let Some(literals) = literals {
                 condition.number = Some(number);
                 for literal in literals {
-                    self.literals.entry(literal).or_default().push(number);
+                    match literal.len() {
+                        // A byte that has to be there is a need.
+                        1 => {
+                            let need = Need::one_of(ByteSet::of(&literal));
+                            self.needs.entry(need).or_default().push(number);
+                        }
+                        _ => self.literals.entry(literal).or_default().push(number),
+                    }
                 }
             } else if let Some(need) = condition.operator.need() {
                 condition.number = Some(number);
@@ -211,15 +233,12 @@ impl Draft {
                 .collect(),
             false => Vec::new(),
         };
-        let variables = targets.iter().map(|target| target.pattern.variable);
-        condition.units = variables
-            .map(|variable| {
-                variable.is_settled().then(|| Looked {
-                    last: self.unit(variable, chain),
-                    steps: steps
-                        .iter()
-                        .map(|step| self.unit(variable, *step))
-                        .collect(),
+        let patterns = targets.iter().map(|target| &target.pattern);
+        condition.units = patterns
+            .map(|pattern| {
+                pattern.variable.is_settled().then(|| Looked {
+                    last: self.unit(pattern, chain),
+                    steps: steps.iter().map(|step| self.unit(pattern, *step)).collect(),
                 })
             })
             .collect();
@@ -253,41 +272,41 @@ impl Draft {
         }
         let number = self.plan.chains.len() as u32;
         self.chains.insert(transformations.to_vec(), number);
-        self.plan.chains.push(Chain::new(transformations));
+        let steps = transformations.iter().map(|each| {
+            let next = self.transformations.len();
+            (*self.transformations.entry(*each).or_insert(next), *each)
+        });
+        let chain = Chain::new(steps.collect());
+        self.plan.chains.push(chain);
+        self.plan.transformations = self.transformations.len();
         number
     }
 
-    fn unit(&mut self, variable: Variable, chain: u32) -> u32 {
-        if let Some(known) = self.units.get(&(variable, chain)) {
-            return *known;
+    fn unit(&mut self, pattern: &TargetPattern, chain: u32) -> u32 {
+        // What a chain is applied to is looked at as it is as well.
+        let base = (chain != 0).then(|| self.unit(pattern, 0));
+        let next = self.plan.units.len() as u32;
+        let variable = pattern.variable;
+        let number = *self.units.entry((variable, chain)).or_insert(next);
+        if number == next {
+            self.plan.units.push(Unit {
+                variable,
+                chain,
+                base: base.unwrap_or(number),
+                names: Names::Few(Vec::new()),
+            });
         }
-        let base = (chain != 0).then(|| self.unit(variable, 0));
-        let number = self.plan.units.len() as u32;
-        self.units.insert((variable, chain), number);
-        self.plan.units.push(Unit {
-            variable,
-            chain,
-            base: base.unwrap_or(number),
-        });
+        self.plan.units[number as usize]
+            .names
+            .add(&pattern.selector);
         number
     }
 
     fn finish(mut self) -> Plan {
         let (literals, owners): (Vec<_>, Vec<_>) = self.literals.into_iter().unzip();
-        // It fails only for more literals than any rule set has; then all rules look.
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(literals);
-        match automaton {
-            Ok(automaton) => {
-                self.plan.automaton = Some(automaton);
-                self.plan.owners = owners;
-                self.plan.needs = self.needs.into_iter().collect();
-            }
-            Err(_) => self.plan.conditions = 0,
-        }
+        self.plan.scanner = Scanner::new(literals.iter().map(Vec::as_slice));
+        self.plan.owners = owners;
+        self.plan.needs = Needs::new(self.needs);
         self.plan
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
+use memchr::memmem;
 
 /// A name that has one of these anywhere is of a secret; letters and digits count alone.
 const ANYWHERE: &[&str] = &[
@@ -94,17 +95,26 @@ impl SecretNames {
     pub fn has(&self, name: &[u8]) -> bool {
         static NAMES: LazyLock<AhoCorasick> =
             LazyLock::new(|| AhoCorasick::new(ANYWHERE).expect("a few short words are no problem"));
-        let letters = letters(name);
-        let is_known = |word: &[u8]| {
-            WORDS
-                .iter()
-                .any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+        // Every name of a request is asked about, and nearly all are short.
+        let mut buffer = [0; 64];
+        let long;
+        let letters = match short_letters(name, &mut buffer) {
+            Some(letters) => letters,
+            None => {
+                long = letters(name);
+                long.as_bytes()
+            }
         };
-        NAMES.is_match(&letters)
-            || self.more.iter().any(|part| letters.contains(part))
-            || words(name).any(is_known)
+        NAMES.is_match(letters)
+            || self.more.iter().any(|part| memmem::find(letters, part.as_bytes()).is_some())
+            || has_word(name)
             // As a part of other names it is common: `session.gc_maxlifetime`.
-            || letters == "session"
+            || letters == b"session"
+    }
+
+    /// Tells the same by the names alone that were added.
+    pub(crate) fn has_more(&self, name: &[u8]) -> bool {
+        !self.more.is_empty() && self.has(name)
     }
 
     /// Tells whether a text that nobody took apart may hold one of the names.
@@ -135,12 +145,38 @@ fn letters(name: &[u8]) -> String {
         .collect()
 }
 
-/// The words of a name: between separators, digits, and at `aB`.
-fn words(name: &[u8]) -> impl Iterator<Item = &[u8]> {
-    name.split(|byte| !byte.is_ascii_alphabetic())
-        .flat_map(|part| {
-            part.chunk_by(|left, right| !(left.is_ascii_lowercase() && right.is_ascii_uppercase()))
-        })
+/// As [`letters`], of a name that fits.
+fn short_letters<'b>(name: &[u8], buffer: &'b mut [u8; 64]) -> Option<&'b [u8]> {
+    if name.len() > buffer.len() {
+        return None;
+    }
+    let mut length = 0;
+    for byte in name.iter().filter(|byte| byte.is_ascii_alphanumeric()) {
+        buffer[length] = byte.to_ascii_lowercase();
+        length += 1;
+    }
+    Some(&buffer[..length])
+}
+
+/// Tells whether one of [`WORDS`] is a word of a name. Words end at separators, at digits,
+/// and at `aB`.
+fn has_word(name: &[u8]) -> bool {
+    let is_known = |word: &[u8]| {
+        let mut known = WORDS.iter();
+        known.any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    let mut start = 0;
+    for (at, byte) in name.iter().enumerate() {
+        let is_letter = byte.is_ascii_alphabetic();
+        let is_hump = byte.is_ascii_uppercase() && at > start && name[at - 1].is_ascii_lowercase();
+        if !is_letter || is_hump {
+            if is_known(&name[start..at]) {
+                return true;
+            }
+            start = at + usize::from(!is_letter);
+        }
+    }
+    is_known(&name[start..])
 }
 
 #[cfg(test)]

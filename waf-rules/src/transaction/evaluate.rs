@@ -13,10 +13,10 @@ use std::{borrow::Cow, sync::Arc};
 use super::{State, Transaction};
 use crate::{
     actions::Effect,
-    compile::{Condition, Description, Link, Rule},
+    compile::{Condition, Description, Link, Placed},
     operators::Captures,
     prefilter::{COST_OF_A_VALUE, Candidates, Looked, Plan, Values},
-    variables::{Target, TargetPattern, Variable, visit_target},
+    variables::{Target, TargetPattern, Variable, nth, visit_target},
 };
 
 const TOO_MUCH_WORK: &str = "the request asks for too much work";
@@ -31,17 +31,41 @@ struct Found {
 impl Transaction {
     /// Tells whether every link of a rule matches. The effects of a link happen
     /// when it matches, even if a later one does not.
-    pub(super) fn chain_matches(&mut self, plan: &Plan, rule: &Rule) -> bool {
+    pub(super) fn rule_matches(&mut self, plan: &Plan, rule: &Placed) -> bool {
+        let mut links = &rule.links[..];
+        // What `ctl` took away is not looked at, by a gauge either.
+        if let Some(gauge) = &rule.gauge
+            && !self.state.control.removes_tx
+        {
+            if !gauge.holds(&self.state) {
+                return false;
+            }
+            if rule.is_gate {
+                return true;
+            }
+            if !rule.tells_matches {
+                links = &rule.links[1..];
+                self.tell_rule(rule);
+                self.effects(&rule.links[0]);
+            }
+        }
+        self.tell_rule(rule);
         self.state.matched_vars.clear();
         self.state.link_ends.clear();
-        rule.links
+        links
             .iter()
             .all(|link| self.link_matches(plan, &rule.description, link))
     }
 
-    fn link_matches(&mut self, plan: &Plan, description: &Arc<Description>, link: &Link) -> bool {
+    /// What `RULE` is. Counted only where somebody asks: threads share the counter.
+    fn tell_rule(&mut self, rule: &Placed) {
+        if rule.tells_rule {
+            self.state.current = Arc::clone(&rule.description);
+        }
+    }
+
+    fn link_matches(&mut self, plan: &Plan, description: &Description, link: &Link) -> bool {
         let Some(condition) = &link.condition else {
-            self.state.current = Arc::clone(description);
             self.effects(link);
             self.state.link_ends.push(self.state.matched_vars.len());
             return true;
@@ -50,7 +74,8 @@ impl Transaction {
         let candidates = &mut self.candidates;
         let asked = match (condition.group, condition.number) {
             (Some(group), Some(number)) => {
-                candidates.group_may_match(plan, &self.state, group, number, &mut work)
+                let conditions = candidates.group(plan, &self.state, group, &mut work);
+                conditions.has(number)
             }
             (None, Some(number)) => {
                 let mut asked = false;
@@ -69,14 +94,12 @@ impl Transaction {
         };
         self.work = work;
         // What is looked at counts, also where nobody is asked.
-        if self.work > self.state.limits.max_work {
-            self.refuse(400, TOO_MUCH_WORK);
+        if self.has_worked_too_much() {
             return false;
         }
         if !asked && !link.targets.is_empty() {
             return false;
         }
-        self.state.current = Arc::clone(description);
         let mut search = Search {
             state: &self.state,
             plan,
@@ -92,8 +115,7 @@ impl Transaction {
         }
         let (found, work) = (search.found, search.work);
         self.work = work;
-        if self.work > self.state.limits.max_work {
-            self.refuse(400, TOO_MUCH_WORK);
+        if self.has_worked_too_much() {
             return false;
         }
         if self.state.matched_vars.len() + found.len() > self.state.limits.max_matches {
@@ -114,6 +136,15 @@ impl Transaction {
         matched
     }
 
+    /// Tells whether the request asks for more work than it may, and refuses it then.
+    pub(super) fn has_worked_too_much(&mut self) -> bool {
+        let is_over = self.work > self.state.limits.max_work;
+        if is_over {
+            self.refuse(400, TOO_MUCH_WORK);
+        }
+        is_over
+    }
+
     /// Sets `TX:0` to `TX:9`.
     fn capture(&mut self, captures: Captures) {
         let State {
@@ -124,13 +155,7 @@ impl Transaction {
         if let Some(field) = matched_vars.last() {
             captured_from.clone_from(&field.name);
         }
-        let mut captures = captures.into_iter();
-        for digit in b'0'..=b'9' {
-            match captures.next() {
-                Some(text) => drop(self.state.tx.insert(vec![digit], text)),
-                None => drop(self.state.tx.remove(&[digit][..])),
-            }
-        }
+        self.state.tx.capture(captures);
     }
 
     fn effects(&mut self, link: &Link) {
@@ -165,7 +190,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn target(&mut self, target: &Target, looked: Option<&'a Looked>) {
+    fn target(&mut self, target: &'a Target, looked: Option<&'a Looked>) {
         let variable = target.pattern.variable;
         let values = |unit: u32| self.candidates.values(self.plan, unit);
         let known = looked.and_then(|looked| values(looked.last));
@@ -179,6 +204,25 @@ impl<'a> Search<'a> {
             (Some(known), Some(before), Some(number)) => Some((known, before, number)),
             _ => None,
         };
+        if let Some((known, before, number)) = &asked
+            && !known.any_may_match(*number)
+            && !before.iter().any(|values| values.any_may_match(*number))
+        {
+            return;
+        }
+        let state = self.state;
+        // Of many values few may match: these are taken by their places.
+        if let Some((known, before, number)) = &asked
+            && before.is_empty()
+            && nth(state, variable, 0).is_some()
+        {
+            for at in known.candidates(*number) {
+                if let Some((name, value)) = nth(state, variable, at) {
+                    self.named(target, Some(name), value.into(), looked, Some((*known, at)));
+                }
+            }
+            return;
+        }
         let may_match = |at: usize| match &asked {
             Some((known, before, number)) => {
                 known.may_match(at, *number)
@@ -186,37 +230,37 @@ impl<'a> Search<'a> {
             }
             None => true,
         };
-        if let Some((known, before, number)) = &asked
-            && !known.any_may_match(*number)
-            && !before.iter().any(|values| values.any_may_match(*number))
-        {
-            return;
-        }
         let (mut at, mut count) = (0_usize, 0_usize);
-        let state = self.state;
         visit_target(state, &target.pattern, &mut |name, value| {
             let here = at;
             at += 1;
-            if !may_match(here) {
-                return;
-            }
-            self.work = self.work.saturating_add(1);
-            if !self.is_meant(target, variable, name) {
-                return;
-            }
-            count += 1;
-            if !target.counted {
-                self.value(
-                    || full_name(variable, name),
-                    value,
-                    known.map(|known| (known, here)),
-                );
+            if may_match(here) {
+                let known = known.map(|known| (known, here));
+                count += usize::from(self.named(target, name, value, looked, known));
             }
         });
         if target.counted && !self.is_left_out(variable, None) {
             let name = || [b"&", variable.name().as_bytes()].concat();
-            self.value(name, Cow::Owned(count.to_string().into_bytes()), None);
+            self.value(name, Cow::Owned(count.to_string().into_bytes()), None, None);
         }
+    }
+
+    /// Asks about a value, or counts it, where the target means it.
+    fn named(
+        &mut self,
+        target: &Target,
+        name: Option<&[u8]>,
+        value: Cow<'a, [u8]>,
+        looked: Option<&Looked>,
+        known: Option<(Values<'a>, usize)>,
+    ) -> bool {
+        let variable = target.pattern.variable;
+        self.work = self.work.saturating_add(1);
+        let is_meant = self.is_meant(target, variable, name);
+        if is_meant && !target.counted {
+            self.value(|| full_name(variable, name), value, looked, known);
+        }
+        is_meant
     }
 
     fn is_meant(&self, target: &Target, variable: Variable, name: Option<&[u8]>) -> bool {
@@ -238,10 +282,12 @@ impl<'a> Search<'a> {
         &mut self,
         name: impl FnOnce() -> Vec<u8>,
         value: Cow<'a, [u8]>,
+        looked: Option<&Looked>,
         known: Option<(Values<'a>, usize)>,
     ) {
         let matched = match known {
-            _ if self.condition.multi_match => self.every_step(value),
+            Some((_, at)) if self.condition.multi_match => self.every_known_step(value, looked, at),
+            None if self.condition.multi_match => self.every_step(value),
             Some((values, at)) => {
                 let chain = self.condition.chain;
                 let (value, cost) = values.transformed(at, self.plan, chain, value);
@@ -264,6 +310,36 @@ impl<'a> Search<'a> {
                 captures,
             });
         }
+    }
+
+    /// As [`Self::every_step`], of a value that was looked at.
+    fn every_known_step(
+        &mut self,
+        value: Cow<'a, [u8]>,
+        looked: Option<&Looked>,
+        at: usize,
+    ) -> Option<(Cow<'a, [u8]>, Captures)> {
+        let (Some(looked), Some(number)) = (looked, self.condition.number) else {
+            return self.every_step(value);
+        };
+        let mut asked: Option<Cow<'a, [u8]>> = None;
+        for unit in looked.steps.iter().chain([&looked.last]) {
+            let values = self.candidates.values(self.plan, *unit)?;
+            if !values.may_match(at, number) {
+                continue;
+            }
+            let chain = self.plan.units()[*unit as usize].chain;
+            let (now, cost) = values.transformed(at, self.plan, chain, value.clone());
+            self.work = self.work.saturating_add(cost);
+            if asked.as_ref() == Some(&now) {
+                continue;
+            }
+            if let Some(captures) = self.ask(&now) {
+                return Some((now, captures));
+            }
+            asked = Some(now);
+        }
+        None
     }
 
     /// Asks before the first transformation and after each that changes the value.

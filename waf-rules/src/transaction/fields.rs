@@ -33,6 +33,11 @@ impl Fields {
             .map(|field| &field.value)
     }
 
+    /// Returns the field at a place.
+    pub(crate) fn get(&self, at: usize) -> Option<&Field> {
+        self.fields.get(at)
+    }
+
     /// Returns the field that was added last.
     pub(crate) fn last(&self) -> Option<&Field> {
         self.fields.last()

@@ -21,6 +21,7 @@ mod request;
 mod response;
 mod secrecy;
 mod state;
+mod tx;
 
 use std::{
     net::IpAddr,
@@ -28,10 +29,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub(crate) use fields::Fields;
+pub(crate) use fields::{Field, Fields};
 pub(crate) use state::{Control, State};
-
-use ahash::AHashMap;
+pub(crate) use tx::{Tx, TxName};
 
 use crate::{
     actions::Scope,
@@ -45,9 +45,6 @@ use crate::{
     variables::Variable,
     verdict::{EngineMode, Interruption},
 };
-
-/// Room for the variables of `TX`: as many as the CRS sets.
-const TX_VARIABLES: usize = 96;
 
 /// How a transaction runs.
 #[derive(Clone, Debug)]
@@ -153,6 +150,7 @@ impl Transaction {
             processor: None,
             removed: Vec::new(),
             removed_targets: Vec::new(),
+            removes_tx: false,
             sanitised: Default::default(),
         };
         let state = State {
@@ -194,7 +192,7 @@ impl Transaction {
             response_body: Vec::new(),
             response_body_truncated: false,
             response_body_visible: false,
-            tx: AHashMap::with_capacity(TX_VARIABLES),
+            tx: Tx::new(),
             collections: OpenCollections::new(options.collections),
             matched_vars: Fields::default(),
             link_ends: Vec::new(),

@@ -5,6 +5,7 @@ use crate::{
     actions::Scope,
     audit::escaped,
     compile::{Decision, Rule},
+    prefilter::Agenda,
     verdict::{EngineMode, Interruption, InterruptionAction, Verdict},
 };
 
@@ -39,13 +40,28 @@ impl Transaction {
         }
         self.report_refusal();
         let rules = self.rules.clone();
-        let (plan, rules) = (rules.plan(), rules.phase(phase));
+        let plan = rules.plan();
+        let of_phase = rules.phase(phase);
+        let mut agenda = Agenda::new(of_phase, plan.groups().len());
         let mut at = 0;
-        while let Some(rule) = rules.get(at) {
+        while let Some(next) = agenda.next(at) {
+            at = next;
             if self.is_over(phase) {
                 return;
             }
-            let matched = !self.is_removed(rule) && self.chain_matches(plan, rule);
+            let rule = &of_phase.rules[at];
+            if let Some((group, _)) = rule.asks
+                && !agenda.knows(group)
+            {
+                let (candidates, work) = (&mut self.candidates, &mut self.work);
+                let conditions = candidates.group(plan, &self.state, group, work);
+                agenda.cross_out(of_phase, group, conditions);
+                // It may be one of those itself.
+                if !self.has_worked_too_much() {
+                    continue;
+                }
+            }
+            let matched = !self.is_removed(rule) && self.rule_matches(plan, rule);
             self.report_refusal();
             if self.is_over(phase) {
                 return;
@@ -55,7 +71,7 @@ impl Transaction {
                 Some(next) if matched => next.max(at + 1),
                 _ => at + 1,
             };
-            if matched {
+            if matched && !rule.is_gate {
                 self.conclude(rule);
                 if matches!(rule.decision, Decision::Allow(Scope::Phase)) {
                     return;
@@ -116,9 +132,10 @@ impl Transaction {
 
     /// Records a match and carries out what the rule decides.
     fn conclude(&mut self, rule: &Rule) {
+        let is_told = rule.log || !matches!(rule.decision, Decision::Pass | Decision::Allow(_));
         let message = match &rule.message {
-            Some(text) => self.told(text),
-            None => String::new(),
+            Some(text) if is_told => self.told(text),
+            _ => String::new(),
         };
         if rule.log {
             self.relevant |= rule.audit_log;

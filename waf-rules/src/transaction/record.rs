@@ -3,7 +3,9 @@
 //! Every text from a client comes through `secrecy`, and is escaped, cut, and without the
 //! values of secrets.
 
-use super::Transaction;
+use std::sync::LazyLock;
+
+use super::{Transaction, TxName};
 use crate::{
     audit::{AuditRecord, Found, Level, Match, NotInspected, Part, Reason, escaped},
     compile::Rule,
@@ -22,6 +24,19 @@ const MAX_FOUND_BYTES: usize = 64 << 10;
 
 /// Bytes of the path that a record has; an exclusion is written for it.
 const MAX_PATH: usize = 1024;
+
+/// Variables that hold a score.
+struct ScoreNames {
+    whole: TxName,
+    by_level: [TxName; 4],
+}
+
+static SCORES: LazyLock<[ScoreNames; 2]> = LazyLock::new(|| {
+    ["inbound_anomaly_score", "outbound_anomaly_score"].map(|whole| ScoreNames {
+        whole: TxName::new(whole.as_bytes()),
+        by_level: [1, 2, 3, 4].map(|level| TxName::new(format!("{whole}_pl{level}").as_bytes())),
+    })
+});
 
 impl Transaction {
     /// Notes a match.
@@ -180,31 +195,27 @@ impl Transaction {
 
     /// The anomaly scores so far, inbound and outbound.
     fn score(&self) -> i64 {
-        let of = |level: &str, whole: &[u8]| {
+        let tx = &self.state.tx;
+        let of = |names: &ScoreNames| {
             // The CRS adds up by paranoia level first.
-            let levels = (1..=4).filter_map(|at| {
-                let key = format!("{level}_pl{at}").into_bytes();
-                self.state.tx.get(&key).map(|score| number(score))
-            });
-            let levels: Vec<i64> = levels.collect();
-            match levels.is_empty() {
-                true => self.state.tx.get(whole).map_or(0, |score| number(score)),
-                false => levels
-                    .iter()
-                    .fold(0_i64, |sum, score| sum.saturating_add(*score)),
-            }
+            let levels = names.by_level.iter().filter_map(|name| tx.get(name));
+            let levels = levels.map(number).reduce(i64::saturating_add);
+            let whole = || tx.get(&names.whole).map(number);
+            levels.or_else(whole).unwrap_or(0)
         };
-        of("inbound_anomaly_score", b"inbound_anomaly_score")
-            .saturating_add(of("outbound_anomaly_score", b"outbound_anomaly_score"))
+        let [inbound, outbound] = &*SCORES;
+        of(inbound).saturating_add(of(outbound))
     }
 
     fn highest(&self, names: [&[u8]; 2]) -> i64 {
-        let scores = names.iter().filter_map(|name| self.state.tx.get(*name));
-        scores.map(|score| number(score)).max().unwrap_or(0)
+        let scores = names
+            .iter()
+            .filter_map(|name| self.state.tx.get_by_text(name));
+        scores.map(number).max().unwrap_or(0)
     }
 
     fn level(&self) -> Level {
-        let said = |name: &[u8]| self.state.tx.get(name).map(|value| number(value));
+        let said = |name: &[u8]| self.state.tx.get_by_text(name).map(number);
         Level {
             paranoia: said(b"blocking_paranoia_level"),
             detection: said(b"detection_paranoia_level"),

@@ -6,7 +6,7 @@
 
 use std::cell::OnceCell;
 
-use super::{Transaction, record::MAX_FOUND};
+use super::{Transaction, TxName, record::MAX_FOUND};
 use crate::{
     audit::{AuditRecord, escaped},
     secrets::{MASK, Values, mask_target, target_has_secret},
@@ -86,16 +86,20 @@ impl Transaction {
     fn told_value(
         &self,
         variable: Variable,
-        key: Option<&[u8]>,
+        name: Option<&TxName>,
         value: &[u8],
         captures_are_secret: &OnceCell<bool>,
     ) -> Vec<u8> {
+        let key = name.map(TxName::bytes);
+        let is_score = || value.iter().all(u8::is_ascii_digit) && self.is_of_rules(name);
         let secrecy = match (variable, key) {
             (Variable::Tx, Some([b'0'..=b'9']))
                 if *captures_are_secret.get_or_init(|| self.captures_are_secret()) =>
             {
                 Secrecy::Secret
             }
+            // Scores, which every rule of the CRS tells.
+            (Variable::Tx, Some(_)) if is_score() => Secrecy::Open,
             (Variable::MatchedVarName | Variable::MatchedVarsNames, _) => {
                 return self.told_name(value);
             }
@@ -113,6 +117,13 @@ impl Transaction {
             Secrecy::Parts => mask_target(beginning(value), &|name| self.is_named(name)),
             Secrecy::Secret => MASK.as_bytes().to_vec(),
         }
+    }
+
+    /// Tells whether a name of `TX` is not one of a secret.
+    fn is_of_rules(&self, name: Option<&TxName>) -> bool {
+        let secrets = &self.state.secrets;
+        self.state.control.sanitised.is_empty()
+            && name.is_some_and(|name| !name.is_secret() && !secrets.has_more(name.bytes()))
     }
 
     /// Tells whether `TX:0` to `TX:9` may be pieces of a secret. Where they are left from an

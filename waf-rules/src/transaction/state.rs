@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ahash::AHashMap;
-
-use super::{Connection, Fields};
+use super::{Connection, Fields, Tx};
 use crate::{
     actions::Sanitised,
     body::{MultipartFlags, Processor, Xml},
@@ -67,8 +65,7 @@ pub(crate) struct State {
     pub(crate) response_body_truncated: bool,
     pub(crate) response_body_visible: bool,
 
-    /// Names in lower case.
-    pub(crate) tx: AHashMap<Vec<u8>, Vec<u8>>,
+    pub(crate) tx: Tx,
     pub(crate) collections: OpenCollections,
     /// What matched in the chain that runs.
     pub(crate) matched_vars: Fields,
@@ -101,6 +98,8 @@ pub(crate) struct Control {
     pub(crate) processor: Option<Processor>,
     pub(crate) removed: Vec<Arc<RuleSelection>>,
     pub(crate) removed_targets: Vec<Arc<(RuleSelection, TargetPattern)>>,
+    /// Whether variables of `TX` are among them.
+    pub(crate) removes_tx: bool,
     /// What rules want hidden in the record.
     pub(crate) sanitised: Sanitised,
 }

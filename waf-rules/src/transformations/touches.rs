@@ -3,8 +3,6 @@
 //! Nearly every value has none of them, and then no chain needs to be applied to it: one
 //! look at its bytes tells.
 
-use std::sync::LazyLock;
-
 use super::Transformation;
 use crate::prefilter::ByteSet;
 
@@ -41,8 +39,8 @@ impl Classes {
 
     /// The classes of a value with these bytes.
     pub(crate) fn of(bytes: ByteSet) -> Self {
-        let found = (0..16).filter(|class| SETS[*class].meets(bytes));
-        let mut classes = Self(found.fold(Self::ALWAYS.0, |bits, class| bits | 1 << class));
+        let mut classes = Self::ALWAYS;
+        bytes.for_each(|byte| classes.0 |= TABLE[usize::from(byte)]);
         if bytes == ByteSet::of(b".") {
             classes = classes.and(Self::ONLY_DOTS);
         }
@@ -89,11 +87,6 @@ static TABLE: [u16; 256] = {
     }
     table
 };
-
-/// The bytes of each class.
-static SETS: LazyLock<[ByteSet; 16]> = LazyLock::new(|| {
-    std::array::from_fn(|class| ByteSet::from_fn(|byte| TABLE[usize::from(byte)] >> class & 1 == 1))
-});
 
 impl Transformation {
     /// The classes of which a value must have a byte to be changed.

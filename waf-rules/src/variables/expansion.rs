@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::{Variable, XML_ATTRIBUTES, XML_TEXT, values::visit};
-use crate::{error::Complaint, transaction::State};
+use crate::{
+    error::Complaint,
+    transaction::{State, TxName},
+};
 
 /// A text whose `%{…}` are replaced when it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +20,7 @@ enum Part {
     /// The first value, whose name is `key` where there is one.
     Value {
         variable: Variable,
-        key: Option<Vec<u8>>,
+        key: Option<TxName>,
     },
 }
 
@@ -56,6 +59,12 @@ impl Expansion {
         }
     }
 
+    /// Tells whether it has a value of a variable, of those that are wanted.
+    pub(crate) fn mentions(&self, wanted: impl Fn(Variable) -> bool) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|part| matches!(part, Part::Value { variable, .. } if wanted(*variable)))
+    }
+
     /// Replaces what has to be replaced; a value that does not exist is empty.
     ///
     /// The result is cut at [`crate::Limits::max_expansion_bytes`].
@@ -63,16 +72,25 @@ impl Expansion {
         if let Some(literal) = self.literal() {
             return Cow::Borrowed(literal);
         }
+        let most = state.limits.max_expansion_bytes;
+        // Most are one variable and nothing else.
+        if let [Part::Value { variable, key }] = &self.parts[..] {
+            return match first(state, *variable, key.as_ref()) {
+                Some(Cow::Borrowed(value)) => Cow::Borrowed(&value[..value.len().min(most)]),
+                Some(Cow::Owned(mut value)) => {
+                    value.truncate(most);
+                    Cow::Owned(value)
+                }
+                None => Cow::Borrowed(&[]),
+            };
+        }
         let mut output = Vec::new();
         for part in &self.parts {
             match part {
                 Part::Literal(text) => output.extend_from_slice(text),
                 Part::Value { variable, key } => {
-                    let room = state
-                        .limits
-                        .max_expansion_bytes
-                        .saturating_sub(output.len());
-                    if let Some(value) = first(state, *variable, key.as_deref()) {
+                    let room = most.saturating_sub(output.len());
+                    if let Some(value) = first(state, *variable, key.as_ref()) {
                         output.extend_from_slice(&value[..value.len().min(room)]);
                     }
                 }
@@ -83,7 +101,7 @@ impl Expansion {
 }
 
 /// Changes a value, or hides it, before it becomes part of a text.
-type Telling<'a> = &'a dyn Fn(Variable, Option<&[u8]>, &[u8]) -> Vec<u8>;
+type Telling<'a> = &'a dyn Fn(Variable, Option<&TxName>, &[u8]) -> Vec<u8>;
 
 impl Expansion {
     /// Replaces as [`Self::expand`] does, with what `telling` makes of each value.
@@ -97,8 +115,8 @@ impl Expansion {
             match part {
                 Part::Literal(text) => output.extend_from_slice(text),
                 Part::Value { variable, key } => {
-                    if let Some(value) = first(state, *variable, key.as_deref()) {
-                        let value = telling(*variable, key.as_deref(), &value);
+                    if let Some(value) = first(state, *variable, key.as_ref()) {
+                        let value = telling(*variable, key.as_ref(), &value);
                         output.extend_from_slice(&value[..value.len().min(room)]);
                     }
                 }
@@ -110,11 +128,11 @@ impl Expansion {
 
 fn part(inside: &str) -> Result<Part, Complaint> {
     let (name, key) = match inside.split_once(['.', ':']) {
-        Some((name, key)) => (name, Some(key.to_ascii_lowercase().into_bytes())),
+        Some((name, key)) => (name, Some(TxName::new(key.as_bytes()))),
         None => (inside, None),
     };
     let variable = Variable::find(name.trim())?;
-    let is_xml_path = |key: &Vec<u8>| [XML_TEXT, XML_ATTRIBUTES].contains(&key.as_slice());
+    let is_xml_path = |key: &TxName| [XML_TEXT, XML_ATTRIBUTES].contains(&key.bytes());
     if variable == Variable::Xml && !key.as_ref().is_some_and(is_xml_path) {
         return Err(Complaint::new(format!(
             "XML path in %{{{inside}}} is not supported"
@@ -129,14 +147,14 @@ fn part(inside: &str) -> Result<Part, Complaint> {
     Ok(Part::Value { variable, key })
 }
 
-fn first<'a>(state: &'a State, variable: Variable, key: Option<&[u8]>) -> Option<Cow<'a, [u8]>> {
+fn first<'a>(state: &'a State, variable: Variable, key: Option<&TxName>) -> Option<Cow<'a, [u8]>> {
     if let (Variable::Tx, Some(key)) = (variable, key) {
-        return state.tx.get(key).map(|value| Cow::Borrowed(&value[..]));
+        return state.tx.get(key).map(Cow::Borrowed);
     }
     let mut found = None;
     visit(state, variable, &mut |name, value| {
         let picked = match (key, name) {
-            (Some(key), Some(name)) => key.eq_ignore_ascii_case(name),
+            (Some(key), Some(name)) => key.bytes().eq_ignore_ascii_case(name),
             (Some(_), None) => false,
             (None, _) => true,
         };

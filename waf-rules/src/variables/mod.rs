@@ -9,9 +9,8 @@ mod selector;
 mod values;
 
 pub(crate) use expansion::Expansion;
-use selector::Selector;
-pub(crate) use selector::{Target, TargetPattern, reason};
-pub(crate) use values::{visit, visit_target};
+pub(crate) use selector::{Selector, Target, TargetPattern, reason};
+pub(crate) use values::{nth, visit, visit_target};
 
 use crate::error::Complaint;
 
@@ -170,6 +169,7 @@ impl Variable {
                 | Self::MultipartName
                 | Self::MultipartPartHeaders
                 | Self::RequestBody
+                | Self::Xml
         )
     }
 

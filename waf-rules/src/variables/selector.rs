@@ -1,21 +1,19 @@
 //! Which values of a variable are meant.
 
-use std::sync::Arc;
-
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::{Variable, XML_ATTRIBUTES, XML_TEXT};
 use crate::{
     error::Complaint,
     seclang::{SelectorText, TargetText},
+    transaction::TxName,
 };
 
 /// Picks values of a collection by name. Names compare without regard to case.
 #[derive(Clone, Debug)]
 pub(crate) enum Selector {
     All,
-    /// In lower case.
-    Name(Arc<[u8]>),
+    Name(TxName),
     Regex(Regex),
 }
 
@@ -23,9 +21,7 @@ impl Selector {
     fn resolve(text: Option<&SelectorText>) -> Result<Self, Complaint> {
         match text {
             None => Ok(Self::All),
-            Some(SelectorText::Name(name)) => {
-                Ok(Self::Name(name.to_ascii_lowercase().as_bytes().into()))
-            }
+            Some(SelectorText::Name(name)) => Ok(Self::Name(TxName::new(name.as_bytes()))),
             Some(SelectorText::Regex(pattern)) => RegexBuilder::new(pattern)
                 .unicode(false)
                 .case_insensitive(true)
@@ -41,19 +37,19 @@ impl Selector {
     }
 
     fn is_xml_path(&self) -> bool {
-        matches!(self, Self::Name(path) if [XML_TEXT, XML_ATTRIBUTES].contains(&&**path))
+        matches!(self, Self::Name(path) if [XML_TEXT, XML_ATTRIBUTES].contains(&path.bytes()))
     }
 
     /// Tells whether it is one name, and this one, in lower case.
     pub(crate) fn is_name(&self, name: &[u8]) -> bool {
-        matches!(self, Self::Name(wanted) if **wanted == *name)
+        matches!(self, Self::Name(wanted) if wanted.bytes() == name)
     }
 
     /// Tells whether a name is picked.
     pub(crate) fn picks(&self, name: &[u8]) -> bool {
         match self {
             Self::All => true,
-            Self::Name(wanted) => wanted.eq_ignore_ascii_case(name),
+            Self::Name(wanted) => wanted.bytes().eq_ignore_ascii_case(name),
             Self::Regex(regex) => regex.is_match(name),
         }
     }

@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use super::{Selector, TargetPattern, Variable, XML_ATTRIBUTES, XML_TEXT};
 use crate::{
     collections::Collection,
-    transaction::{Fields, State},
+    transaction::{Field, Fields, State},
 };
 
 /// Receives the values of a variable: the name, for a collection, and the value.
 type Visitor<'v, 'a> = &'v mut dyn FnMut(Option<&'a [u8]>, Cow<'a, [u8]>);
+
+/// A name and a value.
+type Named<'a> = (&'a [u8], &'a [u8]);
 
 /// Gives every value of a variable to `visitor`, in the order of the request.
 ///
@@ -147,10 +150,7 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::SessionId => scalar(visitor, state.collections.key(Collection::Session)),
         Variable::TimeEpoch => number(visitor, state.time_unix_ms / 1000),
         Variable::Tx => {
-            // In an order that does not depend on chance.
-            let mut all: Vec<_> = state.tx.iter().collect();
-            all.sort_unstable();
-            for (name, value) in all {
+            for (name, value) in state.tx.sorted(|_| true) {
                 visitor(Some(name), Cow::Borrowed(value));
             }
         }
@@ -169,13 +169,53 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
     }
 }
 
+fn value(field: &Field) -> Named<'_> {
+    (&field.name, &field.value)
+}
+
+fn name(field: &Field) -> Named<'_> {
+    (&field.name, &field.name)
+}
+
+/// The value of a collection at a place of the order in which [`visit`] gives them, for
+/// those that clients make long; `None` of the others.
+pub(crate) fn nth(state: &State, variable: Variable, at: usize) -> Option<Named<'_>> {
+    let argument = || match state.args_get.len() {
+        query if at < query => state.args_get.get(at),
+        query => state.args_post.get(at - query),
+    };
+    match variable {
+        Variable::Args => argument().map(value),
+        Variable::ArgsNames => argument().map(name),
+        Variable::ArgsGet => state.args_get.get(at).map(value),
+        Variable::ArgsGetNames => state.args_get.get(at).map(name),
+        Variable::ArgsPost => state.args_post.get(at).map(value),
+        Variable::ArgsPostNames => state.args_post.get(at).map(name),
+        Variable::RequestCookies => state.cookies.get(at).map(value),
+        Variable::RequestCookiesNames => state.cookies.get(at).map(name),
+        Variable::RequestHeaders => state.request_headers.get(at).map(value),
+        Variable::RequestHeadersNames => state.request_headers.get(at).map(name),
+        _ => None,
+    }
+}
+
 /// Gives the values that a target means, and perhaps others of its variable: who cares
 /// about names asks the selector.
-pub(crate) fn visit_target<'a>(state: &'a State, target: &TargetPattern, visitor: Visitor<'_, 'a>) {
+pub(crate) fn visit_target<'a>(
+    state: &'a State,
+    target: &'a TargetPattern,
+    visitor: Visitor<'_, 'a>,
+) {
     match (target.variable, &target.selector) {
         // Rules ask for one of a hundred at every step.
         (Variable::Tx, Selector::Name(name)) => {
-            if let Some((name, value)) = state.tx.get_key_value(&**name) {
+            if let Some(value) = state.tx.get(name) {
+                visitor(Some(name.bytes()), Cow::Borrowed(value));
+            }
+        }
+        // Most of them are not meant, and need not be in order.
+        (Variable::Tx, Selector::Regex(_)) => {
+            for (name, value) in state.tx.sorted(|name| target.selector.picks(name)) {
                 visitor(Some(name), Cow::Borrowed(value));
             }
         }
