@@ -137,7 +137,7 @@ impl SetVariable {
         let name = match &self.name {
             Name::Known(name) => name,
             Name::Made(name) => {
-                made = TxName::new(&name.expand(state));
+                made = TxName::made(&name.expand(state));
                 &made
             }
         };

@@ -16,6 +16,15 @@ impl Bits {
         }
     }
 
+    /// No set yet, with room for some.
+    pub(crate) fn with_capacity(size: usize, sets: usize) -> Self {
+        let stride = size.div_ceil(64);
+        Self {
+            words: Vec::with_capacity(stride * sets),
+            stride,
+        }
+    }
+
     /// Bytes that all sets take.
     pub(crate) fn memory(&self) -> usize {
         self.words.capacity() * size_of::<u64>()
@@ -28,8 +37,7 @@ impl Bits {
 
     /// Adds every number to the set that was pushed last.
     pub(crate) fn insert_everything(&mut self) {
-        let start = self.words.len() - self.stride;
-        self.words[start..].fill(u64::MAX);
+        self.last().fill(u64::MAX);
     }
 
     /// Adds an empty set, and returns its number.
@@ -39,29 +47,29 @@ impl Bits {
         number as u32
     }
 
-    /// Adds a number to the set that was pushed last.
-    pub(crate) fn insert(&mut self, number: u32) {
+    /// The set that was pushed last.
+    pub(crate) fn last(&mut self) -> &mut [u64] {
         let start = self.words.len() - self.stride;
-        self.words[start + number as usize / 64] |= 1 << (number % 64);
+        &mut self.words[start..]
     }
 
     /// Adds all of a set to the set that was pushed last.
     pub(crate) fn insert_all(&mut self, set: &[u64]) {
-        let start = self.words.len() - self.stride;
-        for (word, more) in self.words[start..].iter_mut().zip(set) {
+        for (word, more) in self.last().iter_mut().zip(set) {
             *word |= more;
         }
     }
 
     /// Adds the set of all numbers that are in any of the sets before it.
     pub(crate) fn push_union(&mut self) {
-        let mut all = vec![0; self.stride];
-        for set in self.words.chunks_exact(self.stride.max(1)) {
+        let before = self.words.len();
+        self.push();
+        let (sets, all) = self.words.split_at_mut(before);
+        for set in sets.chunks_exact(self.stride.max(1)) {
             for (word, more) in all.iter_mut().zip(set) {
                 *word |= more;
             }
         }
-        self.words.extend(all);
     }
 
     /// A set by its number.
@@ -91,10 +99,10 @@ mod tests {
     fn sets_are_kept_apart() {
         let mut bits = Bits::new(130);
         bits.push();
-        bits.insert(0);
-        bits.insert(129);
+        bits.last()[0] = 1;
+        bits.last()[2] = 2;
         bits.push();
-        bits.insert(64);
+        bits.last()[1] = 1;
         let first = bits.get(0).to_vec();
         bits.push();
         bits.insert_all(&first);

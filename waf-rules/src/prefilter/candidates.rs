@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Bits, ByteSet, Looked, Outputs, Plan, outputs::Room};
+use super::{Bits, Looked, Outputs, Plan, outputs::Room};
 use crate::{
     transaction::State,
     transformations::Classes,
@@ -12,10 +12,18 @@ use crate::{
 /// What reading one value costs besides its length.
 pub(crate) const COST_OF_A_VALUE: u64 = 16;
 
+/// Room for as many values as most variables have.
+const USUAL: usize = 8;
+
 /// What was found so far, by unit.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     units: Vec<Slot>,
+    /// Where each value that a chain changes stands among all of its variable, and the number
+    /// of its output; those of a unit are together.
+    changed: Vec<(u32, u32)>,
+    /// The conditions of all values of each unit with such values.
+    of_changed: Bits,
     /// The conditions of all values of each group that is known.
     of_groups: Bits,
     /// By group, which set of those is its.
@@ -33,7 +41,7 @@ enum Slot {
     Plain(Box<Plain>),
     /// The chain changes none of the values, but for letters.
     AsTheyAre,
-    Changed(Box<Changed>),
+    Changed(Changed),
 }
 
 /// The values of a variable as they are.
@@ -56,19 +64,27 @@ impl Plain {
 }
 
 /// The values that a chain changes; mostly these are few.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Changed {
-    /// Where each of them stands among all values, and the number of its output.
-    outputs: Vec<(u32, u32)>,
-    /// Conditions of all values of the unit, as one set.
-    all: Bits,
+    /// Which part of [`Candidates::changed`] they are.
+    part: (usize, usize),
+    /// Which of [`Candidates::of_changed`] are the conditions of all values of the unit.
+    all: u32,
 }
 
 /// The values of a unit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Values<'c> {
     plain: &'c Plain,
-    changed: Option<&'c Changed>,
+    changed: Option<ChangedValues<'c>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ChangedValues<'c> {
+    /// Where each stands among all values, and the number of its output.
+    outputs: &'c [(u32, u32)],
+    /// The conditions of all values.
+    all: Conditions<'c>,
 }
 
 /// The conditions that values may match.
@@ -88,36 +104,43 @@ impl Conditions<'_> {
 impl Candidates {
     /// Forgets the values of some variables, which are others now.
     pub(crate) fn forget(&mut self, plan: &Plan, variables: impl Fn(Variable) -> bool) {
+        let mut is_known = false;
         for (slot, unit) in self.units.iter_mut().zip(plan.units()) {
-            if variables(unit.variable)
-                && let Slot::Plain(plain) = std::mem::take(slot)
-            {
+            if matches!(slot, Slot::Unknown) || !variables(unit.variable) {
+                continue;
+            }
+            is_known = true;
+            if let Slot::Plain(plain) = std::mem::take(slot) {
                 self.kept -= plain.kept();
             }
         }
-        self.groups.clear();
-        self.of_groups.clear();
+        // Of what nobody has looked at no group knows anything.
+        if is_known {
+            self.groups.clear();
+            self.of_groups.clear();
+        }
     }
 
     /// Bytes that all of it takes.
     pub(crate) fn memory(&self) -> usize {
         let slots = self.units.iter().map(|slot| match slot {
-            Slot::Unknown | Slot::AsTheyAre => 0,
+            Slot::Unknown | Slot::AsTheyAre | Slot::Changed(_) => 0,
             Slot::Plain(plain) => {
                 let classes = plain.classes.capacity() * size_of::<Classes>();
                 classes + plain.bits.memory() + plain.outputs.as_ref().map_or(0, Outputs::memory)
             }
-            Slot::Changed(changed) => {
-                changed.outputs.capacity() * size_of::<(u32, u32)>() + changed.all.memory()
-            }
         });
-        slots.sum()
+        slots.sum::<usize>()
+            + self.changed.capacity() * size_of::<(u32, u32)>()
+            + self.of_changed.memory()
+            + self.of_groups.memory()
     }
 
     /// Looks at the values of a unit, and tells how much work that took.
     pub(crate) fn look(&mut self, plan: &Plan, state: &State, number: u32) -> u64 {
         if self.units.is_empty() {
             self.units.resize_with(plan.units().len(), Slot::default);
+            self.of_changed = Bits::new(plan.conditions());
         }
         if !matches!(self.units[number as usize], Slot::Unknown) {
             return 0;
@@ -136,9 +159,9 @@ impl Candidates {
 
     fn plain(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Plain {
         let mut plain = Plain {
-            classes: Vec::new(),
+            classes: Vec::with_capacity(USUAL),
             all_classes: Classes::default(),
-            bits: Bits::new(plan.conditions()),
+            bits: Bits::with_capacity(plan.conditions(), USUAL + 1),
             outputs: None,
         };
         let unit = &plan.units()[number as usize];
@@ -149,9 +172,9 @@ impl Candidates {
                 return plain.classes.push(Classes::default());
             }
             *work += value.len() as u64 + COST_OF_A_VALUE;
-            let bytes = ByteSet::of(&value);
-            let classes = Classes::of(bytes);
-            plan.find(&value, bytes, |condition| bits.insert(condition));
+            let kinds = plan.kinds(&value);
+            let classes = kinds.classes();
+            plan.find(&value, kinds, bits.last());
             plain.classes.push(classes);
             plain.all_classes = plain.all_classes.and(classes);
         });
@@ -169,9 +192,9 @@ impl Candidates {
         if !plain.all_classes.meets(touches) {
             return Slot::AsTheyAre;
         }
-        let mut outputs = Vec::new();
-        let mut all = Bits::new(plan.conditions());
-        all.push();
+        let (outputs, all) = (&mut self.changed, &mut self.of_changed);
+        let first = outputs.len();
+        let set = all.push();
         // Too many rather than too few: also of those that are others now.
         all.insert_all(plain.bits.get(plain.classes.len()));
         let mut at = 0;
@@ -199,7 +222,8 @@ impl Candidates {
             }
         });
         self.kept = others + made.kept();
-        Slot::Changed(Box::new(Changed { outputs, all }))
+        let part = (first, outputs.len());
+        Slot::Changed(Changed { part, all: set })
     }
 
     /// The conditions that any value of a group may match; looks at all of them first.
@@ -273,7 +297,13 @@ impl Candidates {
                 });
             }
             Slot::AsTheyAre => None,
-            Slot::Changed(changed) => Some(&**changed),
+            Slot::Changed(changed) => Some(ChangedValues {
+                outputs: &self.changed[changed.part.0..changed.part.1],
+                all: Conditions {
+                    sets: &self.of_changed,
+                    set: changed.all as usize,
+                },
+            }),
         };
         let base = plan.units()[number as usize].base;
         match self.units.get(base as usize)? {
@@ -288,7 +318,7 @@ impl<'c> Values<'c> {
     fn conditions(self) -> &'c [u64] {
         match self.changed {
             None => self.plain.bits.get(self.plain.classes.len()),
-            Some(changed) => changed.all.get(0),
+            Some(changed) => changed.all.sets.get(changed.all.set),
         }
     }
 
@@ -296,13 +326,13 @@ impl<'c> Values<'c> {
     pub(crate) fn any_may_match(self, condition: u32) -> bool {
         match self.changed {
             None => self.plain.bits.has(self.plain.classes.len(), condition),
-            Some(changed) => changed.all.has(0, condition),
+            Some(changed) => changed.all.has(condition),
         }
     }
 
     /// The places of the values that may match a condition.
     pub(crate) fn candidates(self, condition: u32) -> impl Iterator<Item = usize> + 'c {
-        let changed = self.changed.map_or(&[][..], |changed| &changed.outputs);
+        let changed = self.changed.map_or(&[][..], |changed| changed.outputs);
         let made = self.plain.outputs.as_ref();
         let mut changed = changed.iter().copied().peekable();
         (0..self.plain.classes.len()).filter(move |at| {
@@ -324,7 +354,7 @@ impl<'c> Values<'c> {
 
     /// The output that a value has become.
     fn output(self, at: usize) -> Option<(&'c Outputs, u32)> {
-        let outputs = &self.changed?.outputs;
+        let outputs = self.changed?.outputs;
         let index = outputs.binary_search_by_key(&(at as u32), |(at, _)| *at);
         Some((self.plain.outputs.as_ref()?, outputs[index.ok()?].1))
     }

@@ -28,6 +28,7 @@ pub(crate) use agenda::Agenda;
 use bits::Bits;
 pub(crate) use candidates::{COST_OF_A_VALUE, Candidates, Conditions, Values};
 pub(crate) use literals::{is_rare, required};
+use needs::Kinds;
 pub(crate) use needs::{ByteSet, Need};
 use outputs::Outputs;
 pub(crate) use plan::{Looked, Plan};

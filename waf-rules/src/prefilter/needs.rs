@@ -6,7 +6,11 @@
 //!
 //! Words and numbers, which most values are, have no such byte.
 
+use std::collections::HashMap;
+
 use regex_syntax::hir::{Class, Hir, HirKind};
+
+use crate::transformations::Classes;
 
 /// A set of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,28 +22,11 @@ impl ByteSet {
 
     /// The bytes of a value.
     pub(crate) fn of(value: &[u8]) -> Self {
-        const LONG: usize = 512;
-        if value.len() < LONG {
-            // Four sets, since one would wait for its own last store at each byte.
-            let mut sets = [[0_u64; 4]; 4];
-            let (chunks, rest) = value.as_chunks::<4>();
-            for chunk in chunks {
-                for (set, byte) in sets.iter_mut().zip(chunk) {
-                    set[usize::from(byte / 64)] |= 1 << (byte % 64);
-                }
-            }
-            for byte in rest {
-                sets[0][usize::from(byte / 64)] |= 1 << (byte % 64);
-            }
-            let [a, b, c, d] = sets.map(Self);
-            return a.or(b).or(c.or(d));
-        }
-        // A store for each byte, with nothing to wait for; then one look at the table.
-        let mut has = [false; 256];
+        let mut words = [0; 4];
         for byte in value {
-            has[usize::from(*byte)] = true;
+            words[usize::from(byte / 64)] |= 1 << (byte % 64);
         }
-        Self::from_fn(|byte| has[usize::from(byte)])
+        Self(words)
     }
 
     /// The bytes that a test picks.
@@ -55,17 +42,6 @@ impl ByteSet {
 
     fn or(self, other: Self) -> Self {
         Self(std::array::from_fn(|index| self.0[index] | other.0[index]))
-    }
-
-    /// Gives each of its bytes.
-    pub(crate) fn for_each(self, mut given: impl FnMut(u8)) {
-        for (word, first) in self.0.into_iter().zip([0, 64, 128, 192]) {
-            let mut word = word;
-            while word != 0 {
-                given(first + word.trailing_zeros() as u8);
-                word &= word - 1;
-            }
-        }
     }
 
     fn has(self, byte: u8) -> bool {
@@ -134,56 +110,136 @@ impl Need {
     }
 }
 
-/// The needs of all conditions, as many at once as there are bits in a word.
-#[derive(Debug, Default)]
-pub(super) struct Needs(Vec<Block>);
+/// The kinds of bytes of a value: those that transformations may change, in the lower bits,
+/// and above them those that make a difference to needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kinds(u128);
 
-#[derive(Debug)]
-struct Block {
-    /// How long a value must be, and the conditions that have the need.
-    needs: Vec<(usize, Vec<u32>)>,
-    /// By byte, the needs that it is enough for.
-    by_byte: Box<[u128; 256]>,
+/// The first bit of a kind of needs.
+const FIRST: usize = 16;
+
+/// How many kinds of needs there are room for; more share their bits.
+const MOST: usize = 128 - FIRST;
+
+impl Kinds {
+    /// The classes of bytes that transformations may change.
+    pub(crate) fn classes(self) -> Classes {
+        Classes::from_bits(self.0 as u16)
+    }
+
+    /// Each kind of needs.
+    fn for_each(self, mut given: impl FnMut(usize)) {
+        let mut rest = self.0 >> FIRST;
+        while rest != 0 {
+            given(rest.trailing_zeros() as usize);
+            rest &= rest - 1;
+        }
+    }
 }
 
-impl Block {
-    fn new(needs: &[(Need, Vec<u32>)]) -> Self {
-        let mut by_byte = Box::new([0; 256]);
-        for (bits, byte) in by_byte.iter_mut().zip(0..=u8::MAX) {
-            for (index, (need, _)) in needs.iter().enumerate() {
-                *bits |= u128::from(need.bytes.has(byte)) << index;
-            }
-        }
-        let needs = needs.iter();
-        Self {
-            needs: needs
-                .map(|(need, owners)| (need.length, owners.clone()))
-                .collect(),
-            by_byte,
-        }
+/// The needs of all conditions.
+///
+/// Bytes that are in the same needs are of one kind; there are some forty.
+#[derive(Debug)]
+pub(super) struct Needs {
+    /// The kind of each byte.
+    kinds: Box<[Kinds; 256]>,
+    /// By kind, the conditions that need no more than one of it.
+    short: Vec<u64>,
+    /// Words of a set of conditions.
+    stride: usize,
+    /// Needs of more than one byte: how many, and the conditions.
+    longer: Vec<(usize, Vec<u32>)>,
+    /// By kind, which of those it is enough for.
+    enough: Vec<u64>,
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self::new([], 0)
     }
 }
 
 impl Needs {
-    /// Takes needs, and the conditions that have each.
-    pub(super) fn new(needs: impl IntoIterator<Item = (Need, Vec<u32>)>) -> Self {
-        let needs: Vec<_> = needs.into_iter().collect();
-        Self(needs.chunks(128).map(Block::new).collect())
+    /// Takes needs and the conditions that have each, of so many conditions.
+    pub(super) fn new(
+        needs: impl IntoIterator<Item = (Need, Vec<u32>)>,
+        conditions: usize,
+    ) -> Self {
+        let needs = needs.into_iter();
+        let (short, longer): (Vec<_>, Vec<_>) = needs.partition(|(need, _)| need.length <= 1);
+        let stride = conditions.div_ceil(64);
+        let words = longer.len().div_ceil(64);
+        let mut known: HashMap<Vec<bool>, usize> = HashMap::new();
+        let mut made = Self {
+            kinds: Box::new([Kinds::default(); 256]),
+            short: vec![0; MOST * stride],
+            stride,
+            longer: Vec::new(),
+            enough: vec![0; MOST * words],
+        };
+        for byte in 0..=u8::MAX {
+            let all = short.iter().chain(&longer);
+            let having = all.map(|(need, _)| need.bytes.has(byte)).collect();
+            let next = known.len();
+            let kind = *known.entry(having).or_insert(next) % MOST;
+            let bits = 1 << (FIRST + kind) | u128::from(Classes::of_byte(byte).bits());
+            made.kinds[usize::from(byte)] = Kinds(bits);
+            let row = &mut made.short[kind * stride..][..stride];
+            let meeting = short.iter().filter(|(need, _)| need.bytes.has(byte));
+            meeting.for_each(|(_, owners)| insert(row, owners));
+            let row = &mut made.enough[kind * words..][..words];
+            for (index, _) in longer
+                .iter()
+                .enumerate()
+                .filter(|(_, (need, _))| need.bytes.has(byte))
+            {
+                row[index / 64] |= 1 << (index % 64);
+            }
+        }
+        let longer = longer.into_iter();
+        made.longer = longer.map(|(need, owners)| (need.length, owners)).collect();
+        made
     }
 
-    /// Tells of each condition whose need a value of so many bytes, and with these, meets.
-    pub(super) fn met(&self, length: usize, bytes: ByteSet, mut told: impl FnMut(u32)) {
-        for block in &self.0 {
-            let mut met = 0_u128;
-            bytes.for_each(|byte| met |= block.by_byte[usize::from(byte)]);
+    /// The kinds of the bytes of a value.
+    pub(super) fn kinds(&self, value: &[u8]) -> Kinds {
+        let mut kinds = u128::from(Classes::of_all(value).bits());
+        for byte in value {
+            kinds |= self.kinds[usize::from(*byte)].0;
+        }
+        Kinds(kinds)
+    }
+
+    /// Adds each condition whose need a value of so many bytes, of these kinds, meets.
+    pub(super) fn met(&self, length: usize, kinds: Kinds, conditions: &mut [u64]) {
+        kinds.for_each(|kind| add(conditions, &self.short[kind * self.stride..][..self.stride]));
+        let words = self.longer.len().div_ceil(64);
+        for word in 0..words {
+            let mut met = 0;
+            kinds.for_each(|kind| met |= self.enough[kind * words + word]);
             while met != 0 {
-                let (needed, owners) = &block.needs[met.trailing_zeros() as usize];
+                let (needed, owners) = &self.longer[word * 64 + met.trailing_zeros() as usize];
                 met &= met - 1;
                 if length >= *needed {
-                    owners.iter().for_each(|&condition| told(condition));
+                    insert(conditions, owners);
                 }
             }
         }
+    }
+}
+
+/// Adds all of a set to another.
+fn add(set: &mut [u64], more: &[u64]) {
+    for (word, more) in set.iter_mut().zip(more) {
+        *word |= more;
+    }
+}
+
+/// Adds conditions to a set.
+pub(super) fn insert(set: &mut [u64], conditions: &[u32]) {
+    for condition in conditions {
+        set[*condition as usize / 64] |= 1 << (condition % 64);
     }
 }
 
@@ -256,13 +312,11 @@ mod tests {
             // Behind others, so that both words of a block are looked at.
             let other = Need::text(b"a text that is in no value");
             let needs = vec![(other, vec![0]); 100].into_iter();
-            let needs = Needs::new(needs.chain([(need, vec![7])]));
+            let needs = Needs::new(needs.chain([(need, vec![70])]), 71);
             let met = move |value: &[u8]| {
-                let mut met = false;
-                needs.met(value.len(), ByteSet::of(value), |condition| {
-                    met |= condition == 7
-                });
-                met
+                let mut met = [0; 2];
+                needs.met(value.len(), needs.kinds(value), &mut met);
+                met[1] >> 6 & 1 == 1
             };
             need.is_useful().then_some(met)
         });

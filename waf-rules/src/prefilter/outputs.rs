@@ -8,7 +8,7 @@
 //! Most chains begin alike, and undo the same few escapes: what they make of a value is
 //! mostly the same.
 
-use super::{Bits, ByteSet, Plan, plan::Chain};
+use super::{Bits, Kinds, Plan, plan::Chain};
 use crate::transformations::Classes;
 
 /// Bytes of one output that are kept for the next rule with its chain.
@@ -32,7 +32,7 @@ pub(super) struct Outputs {
 struct Output {
     /// The part of `bytes` that it is, where it is kept.
     part: Option<(usize, usize)>,
-    bytes: ByteSet,
+    kinds: Kinds,
     classes: Classes,
     /// An output that differs in nothing but case.
     alike: u32,
@@ -54,7 +54,7 @@ impl Outputs {
     pub(super) fn new(plan: &Plan, values: &[Classes]) -> Self {
         let all = values.iter().zip(0..).map(|(classes, number)| Output {
             part: None,
-            bytes: ByteSet::default(),
+            kinds: Kinds::default(),
             classes: *classes,
             alike: number,
             bits: NONE,
@@ -158,7 +158,7 @@ impl Outputs {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(output);
         let part = Some((start, self.bytes.len()));
-        let number = self.add(at, part, ByteSet::of(output), alike);
+        let number = self.add(at, part, room.plan.kinds(output), alike);
         self.steps.resize(self.outputs.len() * self.stride, NONE);
         Some(number)
     }
@@ -169,13 +169,13 @@ impl Outputs {
             return None;
         }
         let number = self.outputs.len() as u32;
-        let bytes = ByteSet::of(output);
+        let kinds = room.plan.kinds(output);
         self.outputs.push(Output {
             part: None,
-            bytes,
+            kinds,
             classes: Classes::ALL,
             alike: number,
-            bits: find(&mut self.bits, output, bytes, room),
+            bits: find(&mut self.bits, output, kinds, room),
             next: NONE,
         });
         // It is in no list of its value, so nothing goes on from it; but numbers must fit.
@@ -183,15 +183,15 @@ impl Outputs {
         Some(number)
     }
 
-    fn add(&mut self, at: u32, part: Option<(usize, usize)>, bytes: ByteSet, alike: u32) -> u32 {
+    fn add(&mut self, at: u32, part: Option<(usize, usize)>, kinds: Kinds, alike: u32) -> u32 {
         // Fewer than the bytes of a request.
         let number = self.outputs.len() as u32;
         let first = &mut self.outputs[at as usize].next;
         let next = std::mem::replace(first, number);
         self.outputs.push(Output {
             part,
-            bytes,
-            classes: Classes::of(bytes),
+            kinds,
+            classes: kinds.classes(),
             alike: if alike == NONE { number } else { alike },
             bits: NONE,
             next,
@@ -205,8 +205,8 @@ impl Outputs {
         if output.bits == NONE
             && let Some((start, end)) = output.part
         {
-            let bytes = output.bytes;
-            let found = find(&mut self.bits, &self.bytes[start..end], bytes, room);
+            let kinds = output.kinds;
+            let found = find(&mut self.bits, &self.bytes[start..end], kinds, room);
             self.outputs[number as usize].bits = found;
         }
     }
@@ -238,9 +238,8 @@ impl Outputs {
 }
 
 /// The set of what is found in an output. Literals are found in any case.
-fn find(bits: &mut Bits, output: &[u8], bytes: ByteSet, room: &mut Room<'_>) -> u32 {
+fn find(bits: &mut Bits, output: &[u8], kinds: Kinds, room: &mut Room<'_>) -> u32 {
     let set = bits.push();
-    let insert = |condition| bits.insert(condition);
-    room.plan.find(output, bytes, insert);
+    room.plan.find(output, kinds, bits.last());
     set
 }

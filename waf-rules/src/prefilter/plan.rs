@@ -2,7 +2,11 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::{ByteSet, Need, needs::Needs, scanner::Scanner};
+use super::{
+    ByteSet, Kinds, Need,
+    needs::{Needs, insert},
+    scanner::Scanner,
+};
 use crate::{
     compile::{Condition, Rule},
     transformations::{Classes, Transformation},
@@ -188,14 +192,17 @@ impl Plan {
         &self.units
     }
 
-    /// Tells of each condition that has a literal in the value, perhaps more than once, or
-    /// whose needs it meets; `bytes` are those of the value.
-    pub(crate) fn find(&self, value: &[u8], bytes: ByteSet, mut told: impl FnMut(u32)) {
-        self.needs.met(value.len(), bytes, &mut told);
-        self.scanner.find(value, |literal| {
-            let owners = self.owners[literal].iter();
-            owners.for_each(|&condition| told(condition));
-        });
+    /// The kinds of the bytes of a value.
+    pub(crate) fn kinds(&self, value: &[u8]) -> Kinds {
+        self.needs.kinds(value)
+    }
+
+    /// Adds each condition that has a literal in the value, or whose needs it meets, to a
+    /// set; `kinds` are those of the value.
+    pub(crate) fn find(&self, value: &[u8], kinds: Kinds, conditions: &mut [u64]) {
+        self.needs.met(value.len(), kinds, conditions);
+        self.scanner
+            .find(value, |literal| insert(conditions, &self.owners[literal]));
     }
 }
 
@@ -306,7 +313,7 @@ impl Draft {
         let (literals, owners): (Vec<_>, Vec<_>) = self.literals.into_iter().unzip();
         self.plan.scanner = Scanner::new(literals.iter().map(Vec::as_slice));
         self.plan.owners = owners;
-        self.plan.needs = Needs::new(self.needs);
+        self.plan.needs = Needs::new(self.needs, self.plan.conditions());
         self.plan
     }
 }

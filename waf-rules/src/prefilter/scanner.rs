@@ -1,7 +1,7 @@
 //! Finds which of thousands of literals are in a value.
 //!
 //! ```text
-//! value --lower case--> each 4 bytes --hash, bit set--> few --table--> literals --compare--> found
+//! value --lower case--> its last 4 bytes --hash, bit set--> few --table--> literals --compare--> found
 //! ```
 //!
 //! Of each literal the four bytes that text has least often stand for it, and what they are
@@ -13,9 +13,6 @@ use std::cell::RefCell;
 
 /// Bytes that stand for a literal.
 const WINDOW: usize = 4;
-
-/// Bytes that are put in lower case at once.
-const CHUNK: usize = 1024;
 
 /// Bits of the hash of a window: a set of them is 32 KiB, of which the CRS has one in forty.
 const HASH_BITS: u32 = 18;
@@ -157,47 +154,45 @@ impl Scanner {
                     told(literal as usize);
                 }
             };
-            // One window more than the bytes of a chunk, with nothing behind the last.
-            let mut lower = [0; CHUNK + WINDOW - 1];
-            for (chunk, start) in value.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-                let end = value.len().min(start + lower.len());
-                let part = &mut lower[..end - start];
-                part.copy_from_slice(&value[start..end]);
-                part.make_ascii_lowercase();
-                lower[end - start..].fill(0);
-                let windows = lower.windows(WINDOW).take(chunk.len());
-                for (bytes, at) in windows.zip(start..) {
-                    let window = number(bytes);
-                    if self.pairs.has(window & 0xffff) {
-                        self.short(value, at, window as u16, &mut told);
-                    }
-                    let hash = hash(window);
-                    if self.hashes.has(hash) {
-                        self.long(value, at, window, hash, &mut told);
-                    }
+            let mut window = 0_u32;
+            for (at, byte) in value.iter().enumerate() {
+                window = window >> 8 | u32::from(byte.to_ascii_lowercase()) << 24;
+                if self.pairs.has(window >> 16) {
+                    self.short(value, at, window >> 16, &mut told);
+                }
+                let hash = hash(window);
+                if self.hashes.has(hash) {
+                    self.long(value, at, window, hash, &mut told);
                 }
             }
         });
     }
 
+    /// Looks for literals that begin with a pair; `last` is the place of its second byte.
     #[inline(never)]
-    fn short(&self, value: &[u8], at: usize, pair: u16, told: &mut impl FnMut(u32)) {
-        let first = self.short.partition_point(|(known, _)| *known < pair);
+    fn short(&self, value: &[u8], last: usize, pair: u32, told: &mut impl FnMut(u32)) {
+        let Some(at) = last.checked_sub(1) else {
+            return;
+        };
+        let first = self
+            .short
+            .partition_point(|(known, _)| u32::from(*known) < pair);
         let same = self.short[first..].iter();
-        for (_, literal) in same.take_while(|(known, _)| *known == pair) {
+        for (_, literal) in same.take_while(|(known, _)| u32::from(*known) == pair) {
             if self.is_at(value, at, *literal) {
                 told(*literal);
             }
         }
     }
 
+    /// Looks for literals that a window stands for; `last` is the place of its last byte.
     #[inline(never)]
-    fn long(&self, value: &[u8], at: usize, window: u32, hash: u32, told: &mut impl FnMut(u32)) {
+    fn long(&self, value: &[u8], last: usize, window: u32, hash: u32, told: &mut impl FnMut(u32)) {
         let bucket = bucket_of(hash) as usize;
         let (start, end) = (self.buckets[bucket], self.buckets[bucket + 1]);
         for anchor in &self.anchors[start as usize..end as usize] {
             if anchor.window == window
-                && let Some(at) = at.checked_sub(anchor.offset as usize)
+                && let Some(at) = last.checked_sub(anchor.offset as usize + WINDOW - 1)
                 && self.is_at(value, at, anchor.literal)
             {
                 told(anchor.literal);

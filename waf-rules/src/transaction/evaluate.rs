@@ -16,7 +16,7 @@ use crate::{
     compile::{Condition, Description, Link, Placed},
     operators::Captures,
     prefilter::{COST_OF_A_VALUE, Candidates, Looked, Plan, Values},
-    variables::{Target, TargetPattern, Variable, nth, visit_target},
+    variables::{Selector, Target, TargetPattern, Variable, fields, nth, visit_target},
 };
 
 const TOO_MUCH_WORK: &str = "the request asks for too much work";
@@ -231,14 +231,26 @@ impl<'a> Search<'a> {
             None => true,
         };
         let (mut at, mut count) = (0_usize, 0_usize);
-        visit_target(state, &target.pattern, &mut |name, value| {
-            let here = at;
-            at += 1;
-            if may_match(here) {
-                let known = known.map(|known| (known, here));
+        let mut consider = |at, name, value| {
+            if may_match(at) {
+                let known = known.map(|known| (known, at));
                 count += usize::from(self.named(target, name, value, looked, known));
             }
-        });
+        };
+        if let Selector::Name(wanted) = &target.pattern.selector
+            && let Some(fields) = fields(state, variable)
+        {
+            for (at, field) in fields.iter().enumerate() {
+                if wanted.bytes().eq_ignore_ascii_case(&field.name) {
+                    consider(at, Some(&field.name[..]), Cow::Borrowed(&field.value[..]));
+                }
+            }
+        } else {
+            visit_target(state, &target.pattern, &mut |name, value| {
+                consider(at, name, value);
+                at += 1;
+            });
+        }
         if target.counted && !self.is_left_out(variable, None) {
             let name = || [b"&", variable.name().as_bytes()].concat();
             self.value(name, Cow::Owned(count.to_string().into_bytes()), None, None);

@@ -24,12 +24,20 @@ pub(crate) struct TxName {
 }
 
 impl TxName {
-    /// Takes a name, in any case.
+    /// Takes the name of a rule, in any case.
     pub(crate) fn new(name: &[u8]) -> Self {
+        Self {
+            is_secret: SecretNames::default().has(name),
+            ..Self::made(name)
+        }
+    }
+
+    /// Takes a name that was made for one transaction. Nothing is told by it.
+    pub(crate) fn made(name: &[u8]) -> Self {
         let name = name.to_ascii_lowercase();
         Self {
             hash: HASHER.hash_one(&name[..]),
-            is_secret: SecretNames::default().has(&name),
+            is_secret: true,
             name: name.into(),
         }
     }

@@ -6,22 +6,23 @@
 pub(super) fn decode(input: &[u8]) -> Option<Vec<u8>> {
     let end = input
         .iter()
-        .position(|byte| sextet(*byte).is_none())
-        .unwrap_or(input.len());
-    Some(decoded(input[..end].iter().copied()))
+        .position(|byte| SEXTETS[usize::from(*byte)] == NONE);
+    Some(decoded(&input[..end.unwrap_or(input.len())]))
 }
 
 /// Decodes and passes over bytes that are not of the alphabet.
 pub(super) fn decode_ext(input: &[u8]) -> Option<Vec<u8>> {
-    Some(decoded(
-        input.iter().copied().filter(|byte| sextet(*byte).is_some()),
-    ))
+    Some(decoded(input))
 }
 
-fn decoded(input: impl Iterator<Item = u8>) -> Vec<u8> {
-    let mut output = Vec::new();
+fn decoded(input: &[u8]) -> Vec<u8> {
+    let mut output = Vec::with_capacity(input.len().div_ceil(4) * 3);
     let (mut bits, mut count) = (0_u32, 0);
-    for value in input.filter_map(sextet) {
+    for byte in input {
+        let value = SEXTETS[usize::from(*byte)];
+        if value == NONE {
+            continue;
+        }
         bits = bits << 6 | u32::from(value);
         count += 6;
         if count >= 8 {
@@ -32,7 +33,23 @@ fn decoded(input: impl Iterator<Item = u8>) -> Vec<u8> {
     output
 }
 
-fn sextet(byte: u8) -> Option<u8> {
+/// What stands for a byte that is not of the alphabet.
+const NONE: u8 = u8::MAX;
+
+/// By byte, the six bits that it is.
+static SEXTETS: [u8; 256] = {
+    let mut table = [NONE; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if let Some(sextet) = sextet(byte as u8) {
+            table[byte] = sextet;
+        }
+        byte += 1;
+    }
+    table
+};
+
+const fn sextet(byte: u8) -> Option<u8> {
     match byte {
         b'A'..=b'Z' => Some(byte - b'A'),
         b'a'..=b'z' => Some(byte - b'a' + 26),

@@ -4,7 +4,6 @@
 //! look at its bytes tells.
 
 use super::Transformation;
-use crate::prefilter::ByteSet;
 
 /// A set of classes of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,14 +36,28 @@ impl Classes {
     /// Letters, which comparisons without regard to case do not tell apart.
     pub(crate) const CASE: Self = Self(Self::UPPER.0 | Self::LOWER.0);
 
-    /// The classes of a value with these bytes.
-    pub(crate) fn of(bytes: ByteSet) -> Self {
-        let mut classes = Self::ALWAYS;
-        bytes.for_each(|byte| classes.0 |= TABLE[usize::from(byte)]);
-        if bytes == ByteSet::of(b".") {
-            classes = classes.and(Self::ONLY_DOTS);
+    /// The classes of a byte.
+    pub(crate) const fn of_byte(byte: u8) -> Self {
+        Self(TABLE[byte as usize])
+    }
+
+    /// The classes of a value that no byte of it has alone.
+    pub(crate) fn of_all(value: &[u8]) -> Self {
+        let is_dots = value.first() == Some(&b'.') && value.iter().all(|byte| *byte == b'.');
+        match is_dots {
+            true => Self::ALWAYS.and(Self::ONLY_DOTS),
+            false => Self::ALWAYS,
         }
-        classes
+    }
+
+    /// The set as a number.
+    pub(crate) const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The set that a number is.
+    pub(crate) const fn from_bits(bits: u16) -> Self {
+        Self(bits)
     }
 
     /// All of one and of another.

@@ -14,7 +14,45 @@ use crate::{
 pub(crate) enum Selector {
     All,
     Name(TxName),
-    Regex(Regex),
+    Regex(Names),
+}
+
+/// Names that an expression matches.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    regex: Regex,
+    /// What they begin with, where it is known: most names are told apart by that.
+    beginning: Box<[u8]>,
+}
+
+impl Names {
+    fn new(pattern: &str, regex: Regex) -> Self {
+        Self {
+            beginning: beginning(pattern).as_bytes().into(),
+            regex,
+        }
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        let start = name.get(..self.beginning.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(&self.beginning))
+            && self.regex.is_match(name)
+    }
+}
+
+/// The letters, digits and `_` that each match of an expression begins with.
+fn beginning(pattern: &str) -> &str {
+    let Some(rest) = pattern.strip_prefix('^').filter(|rest| !rest.contains('|')) else {
+        return "";
+    };
+    let is_itself = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let end = rest.bytes().position(|byte| !is_itself(byte));
+    let (text, next) = rest.split_at(end.unwrap_or(rest.len()));
+    match next.bytes().next() {
+        // There may be none of the last.
+        Some(b'?' | b'*' | b'{') => &text[..text.len().saturating_sub(1)],
+        _ => text,
+    }
 }
 
 impl Selector {
@@ -26,7 +64,7 @@ impl Selector {
                 .unicode(false)
                 .case_insensitive(true)
                 .build()
-                .map(Self::Regex)
+                .map(|regex| Self::Regex(Names::new(pattern, regex)))
                 .map_err(|error| {
                     Complaint::new(format!(
                         "regular expression /{pattern}/: {}",
@@ -50,7 +88,7 @@ impl Selector {
         match self {
             Self::All => true,
             Self::Name(wanted) => wanted.bytes().eq_ignore_ascii_case(name),
-            Self::Regex(regex) => regex.is_match(name),
+            Self::Regex(names) => names.has(name),
         }
     }
 }
@@ -109,4 +147,34 @@ impl TargetPattern {
 pub(crate) struct Target {
     pub(crate) pattern: TargetPattern,
     pub(crate) counted: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart_by_what_they_begin_with() {
+        let beginnings = [
+            ("^header_name_1_", "header_name_1_"),
+            ("^json\\.\\d+\\.name$", "json"),
+            ("^ab?c", "a"),
+            ("^ab*", "a"),
+            ("^ab{0}", "a"),
+            ("^a+b", "a"),
+            ("^a|b", ""),
+            ("^(?:a|b)", ""),
+            ("abc", ""),
+            ("^", ""),
+            ("^\\w", ""),
+            ("^a\u{e9}?", "a"),
+        ];
+        for (pattern, wanted) in beginnings {
+            assert_eq!(beginning(pattern), wanted, "{pattern}");
+        }
+        let text = SelectorText::Regex("^Item_\\d+$".into());
+        let selector = Selector::resolve(Some(&text)).unwrap();
+        assert!(selector.picks(b"item_1") && selector.picks(b"ITEM_22"));
+        assert!(!selector.picks(b"item_x") && !selector.picks(b"item") && !selector.picks(b""));
+    }
 }

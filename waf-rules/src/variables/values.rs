@@ -169,6 +169,18 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
     }
 }
 
+/// The fields that a collection has its values from, for those that rules often want one of.
+pub(crate) fn fields(state: &State, variable: Variable) -> Option<&Fields> {
+    match variable {
+        Variable::ArgsGet => Some(&state.args_get),
+        Variable::ArgsPost => Some(&state.args_post),
+        Variable::RequestCookies => Some(&state.cookies),
+        Variable::RequestHeaders => Some(&state.request_headers),
+        Variable::ResponseHeaders => Some(&state.response_headers),
+        _ => None,
+    }
+}
+
 fn value(field: &Field) -> Named<'_> {
     (&field.name, &field.value)
 }
