@@ -1,4 +1,5 @@
-//! The certificate of the peers: ECDSA with P-256, signed by itself.
+//! The certificate of the peers and of backends over TLS: ECDSA with P-256, issued by an
+//! authority of its own, which peers trust.
 
 use std::{
     fs,
@@ -6,6 +7,10 @@ use std::{
 };
 
 use anyhow::Context;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+/// The name in the certificate.
+pub const NAME: &str = "load.example.com";
 
 /// A certificate as files.
 #[derive(Clone, Debug)]
@@ -16,6 +21,8 @@ pub struct CertificateFiles {
     pub key: PathBuf,
     /// Both in one file.
     pub pair: PathBuf,
+    /// The certificate of its authority.
+    pub authority: PathBuf,
 }
 
 impl CertificateFiles {
@@ -25,6 +32,7 @@ impl CertificateFiles {
             chain: folder.join("tls.crt"),
             key: folder.join("tls.key"),
             pair: folder.join("tls.pem"),
+            authority: folder.join("ca.crt"),
         }
     }
 
@@ -35,16 +43,31 @@ impl CertificateFiles {
     /// When it cannot be made or written.
     pub fn make(folder: &Path) -> anyhow::Result<Self> {
         let files = Self::of(folder);
-        let made = rcgen::generate_simple_self_signed(["load.example.com".to_owned()])
-            .context("making a certificate")?;
-        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let (chain, key, authority) = issue().context("making a certificate")?;
         for (file, text) in [
             (&files.chain, &chain),
             (&files.key, &key),
             (&files.pair, &format!("{chain}{key}")),
+            (&files.authority, &authority),
         ] {
             fs::write(file, text).with_context(|| format!("writing {file:?}"))?;
         }
         Ok(files)
     }
+}
+
+/// A certificate, its key, and the certificate of its authority.
+fn issue() -> Result<(String, String, String), rcgen::Error> {
+    let mut params = CertificateParams::new([])?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Two certificates without a name of their own look as if they had issued themselves.
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "load test authority");
+    let key = KeyPair::generate()?;
+    let authority = params.self_signed(&key)?;
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new([NAME.to_owned()])?.signed_by(&key, &issuer)?;
+    Ok((certificate.pem(), key.serialize_pem(), authority.pem()))
 }

@@ -15,6 +15,8 @@
 //! are medians over rounds, and ratios are taken within a round, so that a
 //! machine that slows down for a while slows down every peer alike.
 
+pub mod backend;
+pub mod bench;
 pub mod certificate;
 pub mod compare;
 pub mod cpu;

@@ -28,7 +28,7 @@ use tokio::{
 };
 
 use crate::{
-    compare::Bench,
+    bench::Bench,
     machine::Machine,
     peers::portcullis,
     process::{Running, free_address},

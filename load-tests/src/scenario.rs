@@ -3,6 +3,8 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::backend::Connect;
+
 /// Bytes of the request body in [`Scenario::Post`].
 pub const POST_BODY_BYTES: usize = 8192;
 
@@ -30,6 +32,13 @@ pub enum Scenario {
     Handshake,
     /// `GET /` over HTTP/2 and TLS, with many streams on each connection.
     H2,
+    /// `GET /` to a backend over TLS, connections kept on both sides.
+    BackendTls,
+    /// `GET /` to a backend over TLS that closes each connection: a handshake each,
+    /// which may take up the session of another.
+    BackendHandshake,
+    /// The same, where the backend takes up no session.
+    BackendWholeHandshake,
 }
 
 /// What connections a scenario opens.
@@ -43,7 +52,7 @@ pub struct Connections {
 
 impl Scenario {
     /// Every scenario, in the order they run.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Get,
         Self::BrowserGet,
         Self::Form,
@@ -51,6 +60,9 @@ impl Scenario {
         Self::Upload,
         Self::Handshake,
         Self::H2,
+        Self::BackendTls,
+        Self::BackendHandshake,
+        Self::BackendWholeHandshake,
     ];
 
     /// Returns the title used in tables.
@@ -63,6 +75,9 @@ impl Scenario {
             Self::Upload => "POST of 1 MiB, keepalive, small response",
             Self::Handshake => "TLS handshake and GET, a connection each",
             Self::H2 => "GET over HTTP/2 and TLS, small response",
+            Self::BackendTls => "GET to a backend over TLS, keepalive, small response",
+            Self::BackendHandshake => "GET to a backend over TLS, a connection to it each",
+            Self::BackendWholeHandshake => "the same, no session taken up",
         }
     }
 
@@ -76,16 +91,19 @@ impl Scenario {
             Self::Upload => "upload",
             Self::Handshake => "handshake",
             Self::H2 => "h2",
+            Self::BackendTls => "backend-tls",
+            Self::BackendHandshake => "backend-handshake",
+            Self::BackendWholeHandshake => "backend-whole-handshake",
         }
     }
 
     /// Returns the size of the request body in bytes.
     pub fn body_bytes(self) -> usize {
         match self {
-            Self::Get | Self::BrowserGet | Self::Handshake | Self::H2 => 0,
             Self::Form => FORM_BODY_BYTES,
             Self::Post => POST_BODY_BYTES,
             Self::Upload => UPLOAD_BODY_BYTES,
+            _ => 0,
         }
     }
 
@@ -97,9 +115,20 @@ impl Scenario {
         }
     }
 
-    /// Tells whether it goes over TLS.
+    /// Tells whether it comes over TLS.
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Handshake | Self::H2)
+    }
+
+    /// Returns what its backend does with connections, where that is over TLS. The same
+    /// request to the same backend in clear is measured beside it.
+    pub fn backend_tls(self) -> Option<Connect> {
+        match self {
+            Self::BackendTls => Some(Connect::Kept),
+            Self::BackendHandshake => Some(Connect::Each),
+            Self::BackendWholeHandshake => Some(Connect::EachUnresumed),
+            _ => None,
+        }
     }
 
     /// Returns the connections that it opens.

@@ -40,6 +40,11 @@ fn ask(gateway: &Gateway) -> (u16, String) {
     (status_of(&response), reason.to_owned())
 }
 
+/// Of each handshake of a backend, whether it took up a session.
+fn resumed(backend: &Backend) -> Vec<bool> {
+    backend.handshakes().iter().map(|h| h.resumed).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_must_have_one_of_the_names() {
     let authority = Authority::new();
@@ -165,8 +170,73 @@ async fn connections_of_a_backend_resume_their_sessions() {
     for _ in 0..4 {
         assert_eq!(ask(&gateway).0, 200);
     }
-    let resumed: Vec<_> = backend.handshakes().iter().map(|h| h.resumed).collect();
-    assert_eq!(resumed, [false, true, true, true]);
+    assert_eq!(resumed(&backend), [false, true, true, true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_endpoint_has_sessions_of_its_own() {
+    let authority = Authority::new();
+    // They do not know each other's tickets.
+    let first = Backend::start_tls("one", authority.server(&["a.internal"], &[])).await;
+    let second = Backend::start_tls("two", authority.server(&["a.internal"], &[])).await;
+    let config = config(&first, "serverName: a.internal", "\n    keepalive: 0s").replace(
+        &format!("{{address: {}}}", first.address),
+        &format!(
+            "{{address: {}}}, {{address: {}}}",
+            first.address, second.address
+        ),
+    );
+    let gateway = Gateway::start_in(folder(&authority), &config, &[]);
+    for _ in 0..6 {
+        assert_eq!(ask(&gateway).0, 200);
+    }
+    for backend in [first, second] {
+        assert_eq!(resumed(&backend), [false, true, true]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_burst_each_connection_takes_up_a_session() {
+    const BURST: usize = 24;
+    let authority = Authority::new();
+    let backend = Backend::start_tls("one", authority.server(&["a.internal"], &[])).await;
+    let config = config(&backend, "serverName: a.internal", "\n    keepalive: 0s");
+    let gateway = Gateway::start_in(folder(&authority), &config, &[]);
+    let burst = || async {
+        let asked = (0..BURST).map(|_| {
+            let url = format!("http://{}/sleep/500", gateway.http());
+            tokio::spawn(async move { reqwest::get(url).await })
+        });
+        for asked in asked.collect::<Vec<_>>() {
+            let response = asked.await.expect("no panic").expect("an answer");
+            assert_eq!(response.status(), 200);
+        }
+    };
+    burst().await;
+    burst().await;
+    let second = resumed(&backend).split_off(BURST);
+    assert_eq!(second, [true; BURST]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_outlive_a_reload_and_end_with_what_is_trusted() {
+    let authority = Authority::new();
+    let backend = Backend::start_tls("one", authority.server(&["a.internal"], &[])).await;
+    let config = config(&backend, "serverName: a.internal", "\n    keepalive: 0s");
+    let gateway = Gateway::start_in(folder(&authority), &config, &[]);
+    let loads = || gateway.metric(r#"portcullis_reloads_total{outcome="accepted"}"#);
+    assert_eq!(ask(&gateway).0, 200);
+    gateway.reload(&config.replace("name: any", "name: every"));
+    assert_eq!(ask(&gateway).0, 200);
+    assert_eq!(resumed(&backend), [false, true]);
+
+    let both = authority.pem() + &Authority::new().pem();
+    let before = loads();
+    fs::write(gateway.folder().join("ca.crt"), both).expect("writable");
+    wait_for("the other authorities", || loads() > before);
+    assert_eq!(ask(&gateway).0, 200);
+    assert_eq!(ask(&gateway).0, 200);
+    assert_eq!(resumed(&backend), [false, true, false, true]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,8 +11,9 @@ use std::{
 
 use portcullis_config::model::Ejection;
 use prometheus::Gauge;
+use rustls::ClientConfig;
 
-use super::peak_ewma::PeakEwma;
+use super::{peak_ewma::PeakEwma, upstream_sessions::EndpointTls};
 
 /// Times an ejection is doubled at most, as a factor.
 const MAX_FACTOR: u32 = 10;
@@ -41,6 +42,7 @@ pub struct EndpointState {
     /// Milliseconds since [`Self::start`] at which it was taken in, or back.
     taken_in: AtomicU64,
     latency: PeakEwma,
+    tls: EndpointTls,
     start: Instant,
     /// Its metric, once a snapshot with it serves.
     up: OnceLock<Gauge>,
@@ -77,6 +79,7 @@ impl EndpointState {
             gone: AtomicBool::new(false),
             taken_in: AtomicU64::new(0),
             latency: PeakEwma::default(),
+            tls: EndpointTls::default(),
             start: Instant::now(),
             up: OnceLock::new(),
         }
@@ -124,6 +127,12 @@ impl EndpointState {
             .now()
             .saturating_sub(self.taken_in.load(Ordering::Relaxed));
         (since as f64 / slow_start.as_millis() as f64).max(FIRST_PART)
+    }
+
+    /// TLS settings of its connections: those of its backend, with sessions of its own,
+    /// which stay as long as `identity` does.
+    pub(crate) fn tls(&self, identity: u64, settings: &ClientConfig) -> Arc<ClientConfig> {
+        self.tls.config(identity, settings, Instant::now())
     }
 
     /// Notes that its backend has it.

@@ -29,6 +29,7 @@ mod rule_sets;
 mod sticky;
 mod tcp;
 mod udp;
+mod upstream_sessions;
 mod upstream_tls;
 mod waf;
 mod waf_change;

@@ -1,7 +1,7 @@
 //! TLS towards the endpoints of a backend, made ready once for each snapshot.
 //!
-//! The settings are shared by all connections of a backend, so that they resume each
-//! other's sessions.
+//! Each endpoint takes a copy of the settings, with sessions of its own
+//! (`upstream_sessions.rs`).
 
 use std::{
     hash::{Hash, Hasher},
@@ -13,6 +13,7 @@ use portcullis_config::model::{BackendProtocol, BackendTls, SubjectAltName};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
+        Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
@@ -27,7 +28,7 @@ use super::Reads;
 /// TLS towards the endpoints of a backend.
 #[derive(Clone, Debug)]
 pub struct UpstreamTls {
-    /// Settings of its connections.
+    /// Settings of its connections, without sessions.
     pub config: Arc<ClientConfig>,
     /// Name that is sent as SNI.
     pub server_name: String,
@@ -87,6 +88,7 @@ pub(super) fn compile(
                 .map_err(|error| ("tls.key", format!("{place}: {error}")))?
         }
     };
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = match protocol {
         BackendProtocol::Http1 => vec![b"http/1.1".to_vec()],
         BackendProtocol::Http2 => vec![b"h2".to_vec()],

@@ -241,7 +241,8 @@ async fn connect(target: &Target<'_>) -> Result<Stream, Fault> {
     let Some(tls) = &target.backend.tls else {
         return Ok(Box::new(stream));
     };
-    let connector = TlsConnector::from(Arc::clone(&tls.config));
+    let config = target.endpoint.tls(target.backend.pool_key, &tls.config);
+    let connector = TlsConnector::from(config);
     let stream = client::handshake(&connector, &tls.server_name, stream)
         .await
         .map_err(|error| Fault::connecting(&error))?;

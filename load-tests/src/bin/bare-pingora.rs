@@ -37,10 +37,20 @@ struct Arguments {
     /// Address and port of the upstream.
     #[arg(long)]
     upstream: SocketAddr,
+    /// Authority of the upstream, in PEM, where it speaks TLS. It is that of the whole
+    /// process: with one for each peer pingora makes its settings anew for each
+    /// connection, which takes up no session.
+    #[arg(long, requires = "upstream_name")]
+    upstream_authority: Option<String>,
+    /// Name that the certificate of the upstream must have.
+    #[arg(long, requires = "upstream_authority")]
+    upstream_name: Option<String>,
 }
 
 struct Forward {
     upstream: SocketAddr,
+    /// Its name, where it speaks TLS.
+    name: Option<String>,
 }
 
 #[async_trait]
@@ -50,7 +60,9 @@ impl ProxyHttp for Forward {
     fn new_ctx(&self) -> Self::CTX {}
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut ()) -> Result<Box<HttpPeer>> {
-        Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
+        let name = self.name.clone().unwrap_or_default();
+        let tls = self.name.is_some();
+        Ok(Box::new(HttpPeer::new(self.upstream, tls, name)))
     }
 }
 
@@ -61,17 +73,24 @@ fn main() -> Result<()> {
         certificate,
         key,
         upstream,
+        upstream_authority,
+        upstream_name,
     } = Arguments::parse();
     let settings = ServerConf {
         threads: 1,
         // Nothing is in flight when a comparison stops its peers.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),
+        ca_file: upstream_authority,
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, settings);
     server.bootstrap();
-    let mut service = http_proxy_service(&server.configuration, Forward { upstream });
+    let forward = Forward {
+        upstream,
+        name: upstream_name,
+    };
+    let mut service = http_proxy_service(&server.configuration, forward);
     service.add_tcp(&listen.to_string());
     let mut tls = TlsSettings::intermediate(&certificate, &key)?;
     tls.enable_h2();

@@ -13,7 +13,8 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Parser;
 use portcullis_load_tests::{
-    compare::{Bench, Settings, check_writable},
+    bench::Bench,
+    compare::{Settings, check_writable},
     machine::Machine,
     peers::Peer,
     profile::Profiler,

@@ -47,7 +47,11 @@ pub(super) fn write_scripts(folder: &Path) -> anyhow::Result<()> {
 
 fn script_text(scenario: Scenario) -> String {
     let parts: &[&str] = match scenario {
-        Scenario::Get | Scenario::H2 => &[GET],
+        Scenario::Get
+        | Scenario::H2
+        | Scenario::BackendTls
+        | Scenario::BackendHandshake
+        | Scenario::BackendWholeHandshake => &[GET],
         Scenario::BrowserGet => &[GET, BROWSER],
         Scenario::Form => &[BROWSER, FORM],
         Scenario::Post => &[POST],

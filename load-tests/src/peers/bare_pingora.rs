@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use super::Place;
-use crate::programs;
+use crate::{certificate, programs};
 
 /// The version that the workspace pins; pingora has no constant for it.
 const PINGORA: &str = "0.9.1";
@@ -33,7 +33,13 @@ pub fn command(place: &Place<'_>) -> anyhow::Result<Command> {
     command.args(["--listen-tls", &place.listen_tls.to_string()]);
     command.arg("--certificate").arg(&place.certificate.chain);
     command.arg("--key").arg(&place.certificate.key);
-    command.args(["--upstream", &place.upstream.to_string()]);
+    command.args(["--upstream", &place.upstream.address.to_string()]);
+    if place.upstream.tls {
+        command
+            .arg("--upstream-authority")
+            .arg(&place.certificate.authority);
+        command.args(["--upstream-name", certificate::NAME]);
+    }
     Ok(command)
 }
 

@@ -6,11 +6,14 @@
 
 use std::{path::PathBuf, process::Command};
 
-use super::{Place, version_of, write_config};
+use super::{Place, Template, version_of, write_config};
 use crate::programs;
 
 /// The configuration, with placeholders.
-pub const TEMPLATE: &str = include_str!("../../configs/haproxy.cfg");
+pub(super) const TEMPLATE: Template = Template {
+    text: include_str!("../../configs/haproxy.cfg"),
+    upstream_tls: " ssl verify required ca-file {authority} sni str({name}) verifyhost {name}",
+};
 
 /// Finds HAProxy.
 ///

@@ -18,7 +18,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::certificate::CertificateFiles;
+use crate::certificate::{self, CertificateFiles};
 
 /// A reverse proxy to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -41,12 +41,23 @@ pub struct Place<'a> {
     pub listen: SocketAddr,
     /// Address to listen on with TLS, HTTP/2 and HTTP/1.1.
     pub listen_tls: SocketAddr,
-    /// The certificate for that.
+    /// The certificate for that, which an upstream over TLS has too.
     pub certificate: &'a CertificateFiles,
-    /// Address of the upstream.
-    pub upstream: SocketAddr,
+    /// The upstream.
+    pub upstream: Upstream,
     /// Folder for configuration and logs, empty at the start.
     pub folder: &'a Path,
+}
+
+/// What a peer forwards to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS. Then a peer trusts its authority alone, and looks for its name.
+    pub tls: bool,
+    /// Whether it keeps connections.
+    pub kept: bool,
 }
 
 impl Peer {
@@ -112,21 +123,48 @@ impl Peer {
     }
 }
 
+/// A configuration of a peer.
+#[derive(Clone, Copy, Debug)]
+struct Template {
+    /// The configuration, with placeholders.
+    text: &'static str,
+    /// What stands for `{upstream_tls}` where the upstream speaks TLS; nothing else does.
+    upstream_tls: &'static str,
+}
+
 /// Writes a template with its placeholders filled in.
-fn write_config(place: &Place<'_>, name: &str, template: &str) -> anyhow::Result<PathBuf> {
+fn write_config(place: &Place<'_>, name: &str, template: Template) -> anyhow::Result<PathBuf> {
     let file = place.folder.join(name);
     fs::write(&file, fill(place, template)).with_context(|| format!("writing {file:?}"))?;
     Ok(file)
 }
 
-fn fill(place: &Place<'_>, template: &str) -> String {
+fn fill(place: &Place<'_>, template: Template) -> String {
+    let (upstream_tls, scheme) = match place.upstream.tls {
+        true => (template.upstream_tls, "https"),
+        false => ("", "http"),
+    };
+    let (reuse, retry) = match place.upstream.kept {
+        true => ("always", ""),
+        false => ("never", "retry-on conn-failure empty-response"),
+    };
     template
+        .text
+        .replace("{upstream_tls}", upstream_tls)
+        .replace("{scheme}", scheme)
+        .replace("{reuse}", reuse)
+        .replace("{retry}", retry)
+        .replace(
+            "{authority}",
+            &place.certificate.authority.to_string_lossy(),
+        )
+        .replace("{name}", certificate::NAME)
         .replace("{listen}", &place.listen.to_string())
         .replace("{listen_tls}", &place.listen_tls.to_string())
         .replace("{certificate}", &place.certificate.chain.to_string_lossy())
         .replace("{key}", &place.certificate.key.to_string_lossy())
         .replace("{pair}", &place.certificate.pair.to_string_lossy())
-        .replace("{upstream}", &place.upstream.to_string())
+        .replace("{upstream}", &place.upstream.address.to_string())
         .replace("{folder}", &place.folder.to_string_lossy())
 }
 
@@ -152,7 +190,11 @@ pub(crate) mod tests {
             listen: "127.0.0.1:1001".parse().unwrap(),
             listen_tls: "127.0.0.1:1003".parse().unwrap(),
             certificate,
-            upstream: "127.0.0.1:1002".parse().unwrap(),
+            upstream: Upstream {
+                address: "127.0.0.1:1002".parse().unwrap(),
+                tls: false,
+                kept: true,
+            },
             folder: Path::new("/folder"),
         }
     }
@@ -160,22 +202,36 @@ pub(crate) mod tests {
     #[test]
     fn every_placeholder_of_the_templates_is_filled() {
         let certificate = CertificateFiles::of(Path::new("/certificates"));
-        let place = example(&certificate);
+        let mut place = example(&certificate);
         for template in [nginx::TEMPLATE, haproxy::TEMPLATE, portcullis::TEMPLATE] {
-            let config = fill(&place, template);
-            for expected in ["127.0.0.1:1001", "127.0.0.1:1002", "127.0.0.1:1003"] {
-                assert!(config.contains(expected), "{expected} in {config}");
-            }
-            assert!(config.contains("/certificates/"), "{config}");
-            for placeholder in [
-                "{listen",
-                "{upstream",
-                "{folder",
-                "{certificate",
-                "{key",
-                "{pair",
-            ] {
-                assert!(!config.contains(placeholder), "{placeholder} in {config}");
+            for tls in [false, true] {
+                place.upstream.tls = tls;
+                let config = fill(&place, template);
+                for expected in ["127.0.0.1:1001", "127.0.0.1:1002", "127.0.0.1:1003"] {
+                    assert!(config.contains(expected), "{expected} in {config}");
+                }
+                assert!(config.contains("/certificates/"), "{config}");
+                for verified in ["/certificates/ca.crt", certificate::NAME] {
+                    assert_eq!(config.contains(verified), tls, "{verified} in {config}");
+                }
+                for placeholder in [
+                    "{listen",
+                    "{upstream",
+                    "{folder",
+                    "{certificate",
+                    "{key",
+                    "{pair",
+                    "{authority",
+                    "{name",
+                    "{scheme",
+                    "{reuse",
+                    "{retry",
+                ] {
+                    // The first comment of each names them.
+                    let used = config.lines().filter(|line| !line.starts_with('#'));
+                    let left = used.filter(|line| line.contains(placeholder)).count();
+                    assert_eq!(left, 0, "{placeholder} in {config}");
+                }
             }
         }
     }

@@ -6,11 +6,18 @@
 
 use std::{path::PathBuf, process::Command};
 
-use super::{Place, write_config};
+use super::{Place, Template, write_config};
 use crate::programs;
 
 /// The configuration, with placeholders.
-pub const TEMPLATE: &str = include_str!("../../configs/nginx.conf");
+pub(super) const TEMPLATE: Template = Template {
+    text: include_str!("../../configs/nginx.conf"),
+    // Without a name of its own the address of the endpoint would be looked for, and by
+    // default 1.3 is not spoken. In one line, since the first comment has the placeholder too.
+    upstream_tls: "proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority}; \
+                   proxy_ssl_server_name on; proxy_ssl_name {name}; \
+                   proxy_ssl_protocols TLSv1.2 TLSv1.3;",
+};
 
 /// Finds nginx.
 ///

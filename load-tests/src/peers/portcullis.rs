@@ -3,11 +3,14 @@
 
 use std::{path::PathBuf, process::Command};
 
-use super::{Place, write_config};
+use super::{Place, Template, write_config};
 use crate::programs;
 
 /// The configuration, with placeholders.
-pub const TEMPLATE: &str = include_str!("../../configs/portcullis.yaml");
+pub(super) const TEMPLATE: Template = Template {
+    text: include_str!("../../configs/portcullis.yaml"),
+    upstream_tls: r#"tls: {ca: "{authority}", serverName: {name}}"#,
+};
 
 /// Finds the portcullis binary beside this one.
 ///
@@ -47,14 +50,19 @@ mod tests {
     #[test]
     fn the_configuration_has_no_problems() {
         let certificate = CertificateFiles::of("/certificates".as_ref());
-        let read = read(&[SourceFile {
-            name: "portcullis.yaml".into(),
-            text: fill(&example(&certificate), TEMPLATE),
-        }]);
-        assert!(read.problems.is_empty(), "{:#?}", read.problems);
-        let validated = validate(&read.document, &read.origins);
-        assert!(validated.problems.is_empty(), "{:#?}", validated.problems);
-        assert_eq!(read.document.listeners.len(), 2);
-        assert_eq!(read.document.routes.len(), 1);
+        let mut place = example(&certificate);
+        for tls in [false, true] {
+            place.upstream.tls = tls;
+            let read = read(&[SourceFile {
+                name: "portcullis.yaml".into(),
+                text: fill(&place, TEMPLATE),
+            }]);
+            assert!(read.problems.is_empty(), "{:#?}", read.problems);
+            let validated = validate(&read.document, &read.origins);
+            assert!(validated.problems.is_empty(), "{:#?}", validated.problems);
+            assert_eq!(read.document.listeners.len(), 2);
+            assert_eq!(read.document.routes.len(), 1);
+            assert_eq!(read.document.backends[0].tls.is_some(), tls);
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! In: samples. Out: a [`Report`], which prints as Markdown and serialises as
 //! JSON with every sample in it. No number is left out for being odd.
 
-use std::fmt;
+mod tables;
 
 use serde::Serialize;
 
@@ -83,6 +83,23 @@ pub struct PeerReport {
     /// CPU time by wall-clock time. Well below 1, the peer was waiting, for the
     /// driver, the upstream or the machine, and its rate is theirs.
     pub busy: Spread,
+    /// Part of the connections to the backend that took up a TLS session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Spread>,
+    /// One for each round.
+    pub samples: Vec<Sample>,
+    /// The same in front of the same backend in clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plain: Option<PlainReport>,
+}
+
+/// The numbers of one peer in front of a backend in clear, where the scenario has TLS.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlainReport {
+    /// CPU time for each request, in microseconds.
+    pub cpu_us_per_request: Spread,
+    /// CPU time with TLS in parts of that in clear: what TLS towards the backend costs.
+    pub tls_to_plain: Spread,
     /// One for each round.
     pub samples: Vec<Sample>,
 }
@@ -126,15 +143,19 @@ impl Report {
 impl ScenarioReport {
     /// Sums up samples; peers without any are left out.
     pub fn new(peers: &[(Peer, String)], samples: ScenarioSamples) -> Self {
+        let mut plain = samples.plain.into_iter();
         let with_samples = peers.iter().zip(samples.samples);
         let peers: Vec<PeerReport> = with_samples
             .filter_map(|((peer, version), samples)| {
+                let plain = plain.next().unwrap_or_default();
                 Some(PeerReport {
                     peer: *peer,
                     version: version.clone(),
                     cpu_us_per_request: Spread::of(&cpu(&samples))?,
                     requests_per_second: Spread::of(&rate(&samples))?,
                     busy: Spread::of(&busy(&samples))?,
+                    resumed: Spread::of(&resumed(&samples)),
+                    plain: PlainReport::new(&samples, plain),
                     samples,
                 })
             })
@@ -157,6 +178,17 @@ impl ScenarioReport {
     }
 }
 
+impl PlainReport {
+    /// Sums up samples of a backend in clear; `None` where there is none.
+    fn new(tls: &[Sample], plain: Vec<Sample>) -> Option<Self> {
+        Some(Self {
+            cpu_us_per_request: Spread::of(&cpu(&plain))?,
+            tls_to_plain: Spread::of_ratios(&cpu(tls), &cpu(&plain))?,
+            samples: plain,
+        })
+    }
+}
+
 fn ratio(peers: &[PeerReport], of: Peer, to: Peer) -> Option<RatioReport> {
     let of_peer = peers.iter().find(|report| report.peer == of)?;
     let to_peer = peers.iter().find(|report| report.peer == to)?;
@@ -172,165 +204,13 @@ fn rate(samples: &[Sample]) -> Vec<f64> {
     samples.iter().map(|s| s.requests_per_second).collect()
 }
 
+fn resumed(samples: &[Sample]) -> Vec<f64> {
+    samples.iter().filter_map(|s| s.resumed).collect()
+}
+
 fn busy(samples: &[Sample]) -> Vec<f64> {
     samples.iter().map(|s| s.busy).collect()
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine {
-            processor,
-            processors,
-            kernel,
-            load_average,
-        } = &self.machine;
-        writeln!(
-            f,
-            "{}: {processors} x {processor}, Linux {kernel}, load average {load_average} at the start.",
-            self.recorded_at
-        )?;
-        writeln!(
-            f,
-            "One worker each, {} rounds of {} s after {} s of warm-up; median (min-max).",
-            self.rounds, self.seconds, self.warm_up_seconds
-        )?;
-        if !self.optimised {
-            writeln!(f, "Built without optimisation: these numbers mean nothing.")?;
-        }
-        for scenario in &self.scenarios {
-            write!(f, "\n{scenario}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for ScenarioReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Connections { count, streams } = self.connections;
-        let streams = match streams {
-            1 => String::new(),
-            streams => format!(" of {streams} streams"),
-        };
-        writeln!(f, "### {}\n", self.scenario.title())?;
-        writeln!(f, "{count} connections{streams}.\n")?;
-        writeln!(
-            f,
-            "| peer | CPU us per request | requests per second | busy |"
-        )?;
-        writeln!(f, "| --- | --- | --- | --- |")?;
-        for peer in &self.peers {
-            let cpu = numbers(peer.cpu_us_per_request, 1);
-            let rate = numbers(peer.requests_per_second, 0);
-            let busy = numbers(peer.busy, 2);
-            let (name, version) = (peer.peer.name(), &peer.version);
-            writeln!(f, "| {name} {version} | {cpu} | {rate} | {busy} |")?;
-        }
-        if !self.ratios.is_empty() {
-            writeln!(f, "\n| ratio of CPU per request | median (min-max) |")?;
-            writeln!(f, "| --- | --- |")?;
-        }
-        for RatioReport { of, to, ratio } in &self.ratios {
-            let ratio = numbers(*ratio, 3);
-            let target = target(self.scenario, *of, *to)
-                .map_or_else(String::new, |most| format!(", target at most {most}"));
-            writeln!(f, "| {} / {}{target} | {ratio} |", of.name(), to.name())?;
-        }
-        if !self.profile.is_empty() {
-            writeln!(f, "\nMost samples in Portcullis, of their own:\n")?;
-        }
-        for entry in &self.profile {
-            writeln!(f, "    {entry}")?;
-        }
-        Ok(())
-    }
-}
-
-fn numbers(spread: Spread, digits: usize) -> String {
-    let Spread { median, min, max } = spread;
-    format!("{median:.digits$} ({min:.digits$}-{max:.digits$})")
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn samples(cpu: &[f64]) -> Vec<Sample> {
-        let sample = |cpu: &f64| Sample {
-            cpu_us_per_request: *cpu,
-            requests_per_second: 1e6 / cpu,
-            requests: 1000,
-            busy: 1.0,
-        };
-        cpu.iter().map(sample).collect()
-    }
-
-    fn report(peers: &[(Peer, &[f64])]) -> Report {
-        let settings = Settings {
-            rounds: 3,
-            duration: std::time::Duration::from_secs(5),
-            scenarios: vec![Scenario::Get],
-            peers: peers.iter().map(|(peer, _)| *peer).collect(),
-        };
-        let machine = Machine {
-            processor: "Fast CPU".into(),
-            processors: 2,
-            kernel: "6.1".into(),
-            load_average: 0.0,
-        };
-        let versions: Vec<(Peer, String)> = peers
-            .iter()
-            .map(|(peer, _)| (*peer, "1.0".into()))
-            .collect();
-        let scenario_samples = ScenarioSamples {
-            scenario: Scenario::Get,
-            samples: peers.iter().map(|(_, cpu)| samples(cpu)).collect(),
-        };
-        let mut report = Report::new(&settings, machine);
-        let scenario = ScenarioReport::new(&versions, scenario_samples);
-        report.scenarios.push(scenario);
-        report
-    }
-
-    #[test]
-    fn the_table_has_a_row_for_each_peer_and_ratio() {
-        let report = report(&[
-            (Peer::Nginx, &[16.0, 17.0, 15.0]),
-            (Peer::BarePingora, &[20.0, 25.0, 30.0]),
-            (Peer::Portcullis, &[22.0, 27.5, 33.0]),
-        ]);
-        let text = report.to_string();
-        for row in [
-            "| nginx 1.0 | 16.0 (15.0-17.0) | 62500 (58824-66667) | 1.00 (1.00-1.00) |",
-            "| portcullis / bare-pingora, target at most 1.1 | 1.100 (1.100-1.100) |",
-            "| bare-pingora / nginx | 1.471 (1.250-2.000) |",
-        ] {
-            assert!(text.contains(row), "{row} in\n{text}");
-        }
-    }
-
-    #[test]
-    fn a_scenario_above_the_limit_is_named() {
-        let report = report(&[
-            (Peer::BarePingora, &[20.0, 20.0, 20.0]),
-            (Peer::Portcullis, &[22.0, 24.0, 30.0]),
-        ]);
-        assert_eq!(report.scenarios_above(1.15), [(Scenario::Get, 1.2)]);
-        assert!(report.scenarios_above(1.2).is_empty());
-    }
-
-    #[test]
-    fn a_peer_that_did_not_run_has_no_ratio() {
-        let report = report(&[(Peer::Portcullis, &[22.0, 24.0, 30.0])]);
-        assert!(report.scenarios[0].ratios.is_empty());
-        assert!(report.scenarios_above(0.0).is_empty());
-    }
-
-    #[test]
-    fn the_json_keeps_every_sample() {
-        let report = report(&[(Peer::Portcullis, &[22.0, 24.0, 30.0])]);
-        let json = serde_json::to_value(&report).unwrap();
-        let samples = &json["scenarios"][0]["peers"][0]["samples"];
-        assert_eq!(samples.as_array().map(Vec::len), Some(3));
-        assert_eq!(json["scenarios"][0]["peers"][0]["peer"], "portcullis");
-    }
-}
+mod tests;
