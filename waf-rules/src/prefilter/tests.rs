@@ -1,9 +1,10 @@
 //! With and without the prefilter, everything is found alike.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
 use crate::{
-    AuditRecord, EngineMode, NoFiles, RuleSet, RuleText, Transaction, TransactionOptions, baseline,
+    AuditRecord, EngineMode, NoFiles, RuleSet, RuleSource, RuleText, Transaction,
+    TransactionOptions, baseline,
 };
 
 /// Rules whose chains, selectors and operators the baseline does not have.
@@ -85,4 +86,85 @@ fn most_conditions_have_literals() {
     let rules = rules();
     let all: usize = (1..=5).map(|phase| rules.phase(phase).rules.len()).sum();
     assert!(rules.plan().conditions() * 2 > all, "{all}");
+}
+
+/// The word lists of the CRS.
+struct Beside<'p>(&'p Path);
+
+impl RuleSource for Beside<'_> {
+    fn read(&self, path: &str) -> Result<String, String> {
+        fs::read_to_string(self.0.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+fn crs(folder: &Path) -> RuleSet {
+    let rules = folder.join("rules");
+    let entries = fs::read_dir(&rules).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "conf")
+    });
+    files.sort();
+    let read = |path: &Path| RuleText {
+        name: path.display().to_string(),
+        text: fs::read_to_string(path).unwrap(),
+    };
+    let level = RuleText {
+        name: "level".into(),
+        text: "SecAction \"id:1,phase:1,pass,nolog,setvar:tx.blocking_paranoia_level=4\"".into(),
+    };
+    let setup = read(&folder.join("crs-setup.conf.example"));
+    let mut texts = vec![level, setup];
+    texts.extend(files.iter().map(|path| read(path)));
+    RuleSet::compile(&texts, &Beside(&rules)).unwrap()
+}
+
+/// What the regression tests of the CRS send, roughly: the text behind `uri:` and `data:`.
+fn payloads(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            payloads(&path, found);
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().filter_map(|line| {
+            let (key, value) = line.trim().split_once(": ")?;
+            ["uri", "data", "Cookie", "User-Agent"]
+                .contains(&key)
+                .then_some(value)
+        });
+        found.extend(lines.map(|value| value.trim_matches('"').to_owned()));
+    }
+}
+
+#[test]
+fn what_the_crs_finds_in_its_own_payloads_is_the_same() {
+    /// One of so many payloads; without the prefilter each takes its time.
+    const EACH: usize = 7;
+    let Ok(folder) = std::env::var("PORTCULLIS_CRS") else {
+        println!("skipped: PORTCULLIS_CRS names no CRS");
+        return;
+    };
+    let folder = Path::new(&folder);
+    let with = Arc::new(crs(folder));
+    let mut without = crs(folder);
+    without.forget_plan();
+    let without = Arc::new(without);
+    let mut all = Vec::new();
+    payloads(&folder.join("tests"), &mut all);
+    all.sort();
+    all.dedup();
+    assert!(all.len() > 2000, "{}", all.len());
+    let mut matched = 0;
+    for payload in all.iter().step_by(EACH) {
+        let query = payload.strip_prefix('/').unwrap_or(payload);
+        let query = query.split_once('?').map_or(query, |(_, query)| query);
+        let one = record(&with, query, payload, payload);
+        let other = record(&without, query, payload, payload);
+        matched += one.matches.len();
+        assert_eq!(one, other, "{payload}");
+    }
+    assert!(matched > 500, "{matched}");
 }
