@@ -68,6 +68,11 @@ impl Sanitised {
         self.names.is_empty()
     }
 
+    /// How many names there are, and one more where everything is hidden.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len() + usize::from(self.everything)
+    }
+
     /// Tells whether a variable is hidden, such as `REQUEST_HEADERS` with `x-card`.
     pub(crate) fn hides(&self, variable: &str, name: Option<&[u8]>) -> bool {
         if self.is_empty() {

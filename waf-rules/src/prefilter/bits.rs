@@ -1,7 +1,7 @@
 //! Sets of conditions, many of one size beside each other.
 
 /// As many sets as were pushed, each of `size` numbers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Bits {
     words: Vec<u64>,
     stride: usize,

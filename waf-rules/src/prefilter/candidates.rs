@@ -6,7 +6,7 @@ use super::{Bits, Looked, Outputs, Plan, outputs::Room};
 use crate::{
     transaction::State,
     transformations::Classes,
-    variables::{Variable, visit},
+    variables::{Variable, same_values, visit},
 };
 
 /// What reading one value costs besides its length.
@@ -158,6 +158,9 @@ impl Candidates {
     }
 
     fn plain(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Plain {
+        if let Some(same) = self.twin(plan, state, number) {
+            return same;
+        }
         let mut plain = Plain {
             classes: Vec::with_capacity(USUAL),
             all_classes: Classes::default(),
@@ -180,6 +183,22 @@ impl Candidates {
         });
         plain.bits.push_union();
         plain
+    }
+
+    /// What is known of another variable with the same values.
+    fn twin(&self, plan: &Plan, state: &State, number: u32) -> Option<Plain> {
+        let variable = plan.units()[number as usize].variable;
+        let other = plan.plain_unit(same_values(state, variable)?)?;
+        // Not of all names, perhaps, and then not of those that are wanted here.
+        let Slot::Plain(plain) = self.units.get(other as usize)? else {
+            return None;
+        };
+        plan.units()[other as usize].wants_all().then(|| Plain {
+            classes: plain.classes.clone(),
+            all_classes: plain.all_classes,
+            bits: plain.bits.clone(),
+            outputs: None,
+        })
     }
 
     fn changed(&mut self, plan: &Plan, state: &State, number: u32, work: &mut u64) -> Slot {
@@ -255,20 +274,30 @@ impl Candidates {
     fn all_of_group(&mut self, plan: &Plan, state: &State, group: u32, work: &mut u64) -> u32 {
         let units = &plan.groups()[group as usize];
         for &unit in units {
-            *work = work.saturating_add(self.look(plan, state, unit));
+            if !self.is_empty(plan.units()[unit as usize].base) {
+                *work = work.saturating_add(self.look(plan, state, unit));
+            }
         }
         let mut sets = std::mem::take(&mut self.of_groups);
         let set = sets.push();
         for &unit in units {
+            if self.is_empty(plan.units()[unit as usize].base) {
+                continue;
+            }
             match self.values(plan, unit) {
-                // Half of what rules look at no request has: of other bodies than its own.
-                Some(values) if values.plain.classes.is_empty() => {}
                 Some(values) => sets.insert_all(values.conditions()),
                 None => sets.insert_everything(),
             }
         }
         self.of_groups = sets;
         set
+    }
+
+    /// Whether a unit was looked at as it is and has no value. Half of what rules look at no
+    /// request has: what is in other bodies than its own.
+    fn is_empty(&self, base: u32) -> bool {
+        let slot = self.units.get(base as usize);
+        matches!(slot, Some(Slot::Plain(plain)) if plain.classes.is_empty())
     }
 
     /// Whether any value of a target may match a condition; looks at them first.

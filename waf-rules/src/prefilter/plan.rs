@@ -101,6 +101,11 @@ impl Names {
 }
 
 impl Unit {
+    /// Whether the values of all names are asked about.
+    pub(crate) fn wants_all(&self) -> bool {
+        matches!(self.names, Names::All)
+    }
+
     /// Whether anybody asks about the values of a name.
     pub(crate) fn wants(&self, name: Option<&[u8]>) -> bool {
         match (&self.names, name) {
@@ -136,6 +141,8 @@ pub(crate) struct Plan {
     /// How many transformations the chains have, each counted once.
     transformations: usize,
     units: Vec<Unit>,
+    /// By variable, the unit of its values as they are.
+    plain: HashMap<Variable, u32>,
     /// Units that are asked about together.
     groups: Vec<Vec<u32>>,
 }
@@ -175,6 +182,11 @@ impl Plan {
     /// A chain by its number.
     pub(crate) fn chain(&self, number: u32) -> &Chain {
         &self.chains[number as usize]
+    }
+
+    /// The unit of the values of a variable as they are, where anybody asks about them.
+    pub(crate) fn plain_unit(&self, variable: Variable) -> Option<u32> {
+        self.plain.get(&variable).copied()
     }
 
     /// How many transformations there are in all chains.
@@ -296,6 +308,9 @@ impl Draft {
         let variable = pattern.variable;
         let number = *self.units.entry((variable, chain)).or_insert(next);
         if number == next {
+            if chain == 0 {
+                self.plan.plain.insert(variable, number);
+            }
             self.plan.units.push(Unit {
                 variable,
                 chain,

@@ -30,6 +30,7 @@ use std::{
 };
 
 pub(crate) use fields::{Field, Fields};
+use secrecy::SecretSources;
 pub(crate) use state::{Control, State};
 pub(crate) use tx::{Tx, TxName};
 
@@ -119,8 +120,8 @@ pub struct Transaction {
     found_bytes: usize,
     /// Anomaly scores up to the match that was recorded last.
     recorded_score: i64,
-    /// The values of secrets, and the phase in which they were looked up.
-    secret_values: (u8, Values),
+    /// The values of secrets, and what they were looked up in.
+    secret_values: (Option<SecretSources>, Values),
     /// Whether the body of the request mentions a secret, once somebody has asked.
     secret_in_body: Option<bool>,
     /// The same of the body of the response.

@@ -53,12 +53,15 @@ impl Transaction {
         self.found_bytes += sizes.sum::<usize>();
         let found_dropped = self.state.matched_vars.len().saturating_sub(found.len());
         let last = self.state.matched_vars.last();
-        let (variable, value) = match last {
-            Some(field) => (
+        let (variable, value) = match (last, found.last()) {
+            (Some(_), Some(told)) if found_dropped == 0 => {
+                (told.variable.clone(), told.value.clone())
+            }
+            (Some(field), _) => (
                 self.shown_name(&field.name),
                 self.shown(&field.name, &field.value),
             ),
-            None => (String::new(), String::new()),
+            (None, _) => (String::new(), String::new()),
         };
         let data = match &rule.log_data {
             Some(text) => self.told(text),
@@ -143,7 +146,6 @@ impl Transaction {
             return record;
         }
         // A rule may have hidden something after it was noted.
-        self.secret_values.0 = 0;
         self.look_up_secrets();
         if !self.state.control.sanitised.is_empty() {
             self.hide_again(&mut record);

@@ -26,6 +26,19 @@ enum Secrecy {
     Secret,
 }
 
+/// What secrets are looked up in; all of it only grows, or goes as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SecretSources {
+    /// Of the query, and of the body.
+    arguments: (usize, usize),
+    cookies: usize,
+    /// Of the request, and of the response.
+    headers: (usize, usize),
+    sanitised: usize,
+    kept: usize,
+    forgotten: bool,
+}
+
 impl Transaction {
     /// Expands a text of a rule that has just matched.
     pub(super) fn told(&mut self, text: &Expansion) -> String {
@@ -207,12 +220,20 @@ impl Transaction {
             .get_or_init(|| self.state.secrets.may_stand_in(&self.state.response_body))
     }
 
-    /// Looks up the values of secrets, once a phase.
+    /// Looks up the values of secrets, where there may be others than before.
     pub(super) fn look_up_secrets(&mut self) {
-        if self.secret_values.0 == self.phase {
+        let state = &self.state;
+        let sources = SecretSources {
+            arguments: (state.args_get.len(), state.args_post.len()),
+            cookies: state.cookies.len(),
+            headers: (state.request_headers.len(), state.response_headers.len()),
+            sanitised: state.control.sanitised.len(),
+            kept: self.kept_secrets.len(),
+            forgotten: self.secrets_forgotten,
+        };
+        if self.secret_values.0 == Some(sources) {
             return;
         }
-        let state = &self.state;
         let hidden = |variable: &str, name: &[u8]| {
             state.secrets.has(name) || state.control.sanitised.hides(variable, Some(name))
         };
@@ -242,7 +263,7 @@ impl Transaction {
                 Values::new(arguments.chain(kept).chain(cookies).chain(fields))
             }
         };
-        self.secret_values = (self.phase, values);
+        self.secret_values = (Some(sources), values);
     }
 
     /// Hides what a rule wanted hidden after it had been noted.

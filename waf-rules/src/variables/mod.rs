@@ -10,7 +10,7 @@ mod values;
 
 pub(crate) use expansion::Expansion;
 pub(crate) use selector::{Selector, Target, TargetPattern, reason};
-pub(crate) use values::{fields, nth, visit, visit_target};
+pub(crate) use values::{fields, nth, same_values, visit, visit_target};
 
 use crate::error::Complaint;
 

@@ -11,6 +11,20 @@ use crate::{
 /// Receives the values of a variable: the name, for a collection, and the value.
 type Visitor<'v, 'a> = &'v mut dyn FnMut(Option<&'a [u8]>, Cow<'a, [u8]>);
 
+/// Another variable that has the same values, in the same order, in this request.
+pub(crate) fn same_values(state: &State, variable: Variable) -> Option<Variable> {
+    let is_of_query = state.args_post.len() == 0;
+    match variable {
+        Variable::Args if is_of_query => Some(Variable::ArgsGet),
+        Variable::ArgsGet if is_of_query => Some(Variable::Args),
+        Variable::ArgsNames if is_of_query => Some(Variable::ArgsGetNames),
+        Variable::ArgsGetNames if is_of_query => Some(Variable::ArgsNames),
+        Variable::RequestUri if state.uri == state.uri_raw => Some(Variable::RequestUriRaw),
+        Variable::RequestUriRaw if state.uri == state.uri_raw => Some(Variable::RequestUri),
+        _ => None,
+    }
+}
+
 /// A name and a value.
 type Named<'a> = (&'a [u8], &'a [u8]);
 
