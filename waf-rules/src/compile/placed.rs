@@ -38,7 +38,9 @@ impl Placed {
             || mentions(&rule, is_of_matches);
         let is_gate = matches!((&gauge, &rule.links[..]), (Some(_), [link]) if link.effects.is_empty())
             && !tells_matches
-            && matches!(rule.decision, Decision::Pass);
+            && matches!(rule.decision, Decision::Pass)
+            // `HIGHEST_SEVERITY` counts it.
+            && rule.description.severity.is_none();
         Self {
             is_gate,
             tells_matches,

@@ -200,6 +200,7 @@ impl Transaction {
             matched_vars: Fields::default(),
             link_ends: Vec::new(),
             captured_from: Vec::new(),
+            highest_severity: None,
             current: Arc::default(),
             control,
         };

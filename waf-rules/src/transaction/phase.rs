@@ -141,6 +141,10 @@ impl Transaction {
 
     /// Records a match and carries out what the rule decides.
     fn conclude(&mut self, rule: &Rule) {
+        if let Some(severity) = rule.description.severity {
+            let highest = self.state.highest_severity.get_or_insert(severity);
+            *highest = severity.min(*highest);
+        }
         let is_told = rule.log || !matches!(rule.decision, Decision::Pass | Decision::Allow(_));
         let message = match &rule.message {
             Some(text) if is_told => self.told(text),

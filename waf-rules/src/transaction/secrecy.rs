@@ -170,7 +170,7 @@ impl Transaction {
         }
         let of_target = || target_has_secret(&self.state.uri_raw, &|name| self.is_named(name));
         match variable {
-            "REQUEST_COOKIES" | "SESSIONID" => return Secrecy::Secret,
+            "REQUEST_COOKIES" | "SESSIONID" | "FULL_REQUEST" => return Secrecy::Secret,
             "REQUEST_BODY" | "XML" if self.secret_in_body.unwrap_or(true) => {
                 return Secrecy::Secret;
             }
@@ -316,6 +316,7 @@ fn is_whole(name: &[u8]) -> bool {
             b"REQUEST_URI_RAW",
             b"REQUEST_LINE",
             b"QUERY_STRING",
+            b"FULL_REQUEST",
             b"REQUEST_BODY",
             b"RESPONSE_BODY",
         ]

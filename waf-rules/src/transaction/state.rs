@@ -73,6 +73,8 @@ pub(crate) struct State {
     pub(crate) link_ends: Vec<usize>,
     /// The variable that `TX:0` to `TX:9` are from.
     pub(crate) captured_from: Vec<u8>,
+    /// The lowest number among those of the rules that matched.
+    pub(crate) highest_severity: Option<u8>,
     /// The rule that runs.
     pub(crate) current: Arc<Description>,
     pub(crate) control: Control,

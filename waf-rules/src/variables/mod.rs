@@ -4,6 +4,7 @@
 //! `values` reads one out of the [`State`] of a transaction. Reading borrows
 //! where it can. Source: "Variables", ModSecurity v3 reference manual.
 
+mod clock;
 mod expansion;
 mod selector;
 mod values;
@@ -46,12 +47,16 @@ variables! {
     ArgsPost "ARGS_POST" many,
     ArgsPostNames "ARGS_POST_NAMES" many,
     ArgsCombinedSize "ARGS_COMBINED_SIZE" one,
+    AuthType "AUTH_TYPE" one,
     Duration "DURATION" one,
     Files "FILES" many,
     FilesNames "FILES_NAMES" many,
     FilesSizes "FILES_SIZES" many,
     FilesCombinedSize "FILES_COMBINED_SIZE" one,
+    FullRequest "FULL_REQUEST" one,
+    FullRequestLength "FULL_REQUEST_LENGTH" one,
     Global "GLOBAL" many,
+    HighestSeverity "HIGHEST_SEVERITY" one,
     Ip "IP" many,
     InboundDataError "INBOUND_DATA_ERROR" one,
     MatchedVar "MATCHED_VAR" one,
@@ -77,9 +82,12 @@ variables! {
     MultipartStrictError "MULTIPART_STRICT_ERROR" one,
     MultipartUnmatchedBoundary "MULTIPART_UNMATCHED_BOUNDARY" one,
     OutboundDataError "OUTBOUND_DATA_ERROR" one,
+    PathInfo "PATH_INFO" one,
     QueryString "QUERY_STRING" one,
     RemoteAddr "REMOTE_ADDR" one,
+    RemoteHost "REMOTE_HOST" one,
     RemotePort "REMOTE_PORT" one,
+    RemoteUser "REMOTE_USER" one,
     ReqbodyError "REQBODY_ERROR" one,
     ReqbodyErrorMsg "REQBODY_ERROR_MSG" one,
     ReqbodyProcessor "REQBODY_PROCESSOR" one,
@@ -112,7 +120,15 @@ variables! {
     ServerPort "SERVER_PORT" one,
     Session "SESSION" many,
     SessionId "SESSIONID" one,
+    Time "TIME" one,
+    TimeDay "TIME_DAY" one,
     TimeEpoch "TIME_EPOCH" one,
+    TimeHour "TIME_HOUR" one,
+    TimeMin "TIME_MIN" one,
+    TimeMon "TIME_MON" one,
+    TimeSec "TIME_SEC" one,
+    TimeWday "TIME_WDAY" one,
+    TimeYear "TIME_YEAR" one,
     Tx "TX" many,
     UniqueId "UNIQUE_ID" one,
     User "USER" many,
@@ -128,31 +144,16 @@ pub(crate) const XML_ATTRIBUTES: &[u8] = b"//@*";
 
 /// Variables of ModSecurity that are not here.
 const REFUSED: &[&str] = &[
-    "AUTH_TYPE",
     "ENV",
     "FILES_TMPNAMES",
     "FILES_TMP_CONTENT",
-    "FULL_REQUEST",
-    "FULL_REQUEST_LENGTH",
     "GEO",
-    "HIGHEST_SEVERITY",
     "MODSEC_BUILD",
-    "PATH_INFO",
-    "REMOTE_HOST",
-    "REMOTE_USER",
     "SCRIPT_BASENAME",
     "SCRIPT_FILENAME",
     "STATUS_LINE",
     "STREAM_INPUT_BODY",
     "STREAM_OUTPUT_BODY",
-    "TIME",
-    "TIME_DAY",
-    "TIME_HOUR",
-    "TIME_MIN",
-    "TIME_MON",
-    "TIME_SEC",
-    "TIME_WDAY",
-    "TIME_YEAR",
     "WEBAPPID",
 ];
 
@@ -177,7 +178,13 @@ impl Variable {
     pub(crate) fn is_kept_of_request_body(self) -> bool {
         self.is_of_request_body()
             || self.is_of_arguments()
-            || matches!(self, Self::ArgsCombinedSize | Self::FilesSizes | Self::Xml)
+            || matches!(
+                self,
+                Self::ArgsCombinedSize
+                    | Self::FilesSizes
+                    | Self::FullRequest
+                    | Self::FullRequestLength
+            )
     }
 
     /// Whether its values are those of the query and of a body.

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::{Selector, TargetPattern, Variable, XML_ATTRIBUTES, XML_TEXT};
+use super::{Selector, TargetPattern, Variable, XML_ATTRIBUTES, XML_TEXT, clock::Moment};
 use crate::{
     collections::Collection,
     transaction::{Field, Fields, State},
+    transformations::Transformation,
 };
 
 /// Receives the values of a variable: the name, for a collection, and the value.
@@ -48,6 +49,41 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::ArgsPostNames => names(&state.args_post, visitor),
         Variable::ArgsCombinedSize => {
             number(visitor, state.args_get.bytes() + state.args_post.bytes())
+        }
+        Variable::AuthType => {
+            let scheme = |value: &'a Vec<u8>| value.split(|byte| *byte == b' ').next();
+            if let Some(scheme) = state
+                .request_headers
+                .first(b"authorization")
+                .and_then(scheme)
+            {
+                visitor(None, Cow::Borrowed(scheme));
+            }
+        }
+        Variable::FullRequest => visitor(None, Cow::Owned(full_request(state))),
+        Variable::FullRequestLength => number(visitor, full_request(state).len()),
+        Variable::HighestSeverity => number(visitor, state.highest_severity.unwrap_or(NO_SEVERITY)),
+        Variable::Time => {
+            let now = moment(state);
+            text(
+                visitor,
+                Some(format!(
+                    "{:02}:{:02}:{:02}",
+                    now.hour, now.minute, now.second
+                )),
+            );
+        }
+        Variable::TimeDay => number(visitor, moment(state).day),
+        Variable::TimeHour => number(visitor, moment(state).hour),
+        Variable::TimeMin => number(visitor, moment(state).minute),
+        Variable::TimeMon => number(visitor, moment(state).month),
+        Variable::TimeSec => number(visitor, moment(state).second),
+        Variable::TimeWday => number(visitor, moment(state).weekday),
+        Variable::TimeYear => number(visitor, moment(state).year),
+        Variable::RemoteUser => {
+            if let Some(user) = user(state) {
+                visitor(None, Cow::Owned(user));
+            }
         }
         Variable::Duration => number(visitor, state.elapsed.as_micros()),
         Variable::Files => values(&state.files, visitor),
@@ -96,7 +132,8 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::MultipartUnmatchedBoundary => flag(visitor, state.multipart.unmatched_boundary),
         Variable::OutboundDataError => flag(visitor, state.response_body_truncated),
         Variable::QueryString => scalar(visitor, Some(&state.query)),
-        Variable::RemoteAddr => text(
+        // Names are not looked up: it is the address, as in ModSecurity v3.
+        Variable::RemoteAddr | Variable::RemoteHost => text(
             visitor,
             state.connection.map(|connection| connection.client),
         ),
@@ -126,7 +163,7 @@ pub(crate) fn visit<'a>(state: &'a State, variable: Variable, visitor: Visitor<'
         Variable::RequestBodyLength => number(visitor, state.request_body_length),
         Variable::RequestCookies => values(&state.cookies, visitor),
         Variable::RequestCookiesNames => names(&state.cookies, visitor),
-        Variable::RequestFilename => scalar(visitor, Some(&state.path)),
+        Variable::PathInfo | Variable::RequestFilename => scalar(visitor, Some(&state.path)),
         Variable::RequestHeaders => values(&state.request_headers, visitor),
         Variable::RequestHeadersNames => names(&state.request_headers, visitor),
         Variable::RequestLine => scalar(visitor, Some(&state.request_line)),
@@ -289,6 +326,36 @@ fn flag(visitor: Visitor<'_, '_>, value: bool) {
 
 fn owned(value: impl ToString) -> Cow<'static, [u8]> {
     Cow::Owned(value.to_string().into_bytes())
+}
+
+/// `HIGHEST_SEVERITY` before any rule with a severity has matched.
+const NO_SEVERITY: u8 = 255;
+
+fn moment(state: &State) -> Moment {
+    Moment::of(state.time_unix_ms / 1000)
+}
+
+/// The header fields and the body, as ModSecurity v3 puts them together.
+fn full_request(state: &State) -> Vec<u8> {
+    let mut output = Vec::new();
+    for field in state.request_headers.iter() {
+        output.extend_from_slice(&[&field.name[..], b": ", &field.value, b"\n"].concat());
+    }
+    output.extend_from_slice(b"\n\n");
+    output.extend_from_slice(&state.request_body);
+    output
+}
+
+/// The name that a client gives with `Authorization: Basic`.
+fn user(state: &State) -> Option<Vec<u8>> {
+    let value = state.request_headers.first(b"authorization")?;
+    let (scheme, rest) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = Transformation::Base64Decode.apply(Cow::Borrowed(rest.trim_ascii()));
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some(decoded[..colon].to_vec())
 }
 
 fn basename(path: &[u8]) -> &[u8] {
