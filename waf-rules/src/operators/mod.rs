@@ -72,6 +72,7 @@ const KNOWN: &[&str] = &[
     "pmFromFile",
     "pmf",
     "rx",
+    "rxGlobal",
     "streq",
     "strmatch",
     "unconditionalMatch",
@@ -89,7 +90,6 @@ const REFUSED: &[&str] = &[
     "inspectFile",
     "rbl",
     "rsub",
-    "rxGlobal",
     "validateDTD",
     "validateHash",
     "validateSchema",
@@ -140,6 +140,7 @@ impl Operator {
             "pm" => Self::Pm(Pm::words(argument)?),
             "pmfromfile" | "pmf" => Self::Pm(Pm::files(argument, source)?),
             "rx" => Self::expression(argument)?,
+            "rxglobal" => Self::Rx(Rx::compile(argument)?.global()),
             // An empty argument is meaningful here.
             "streq" => Self::StrEq(Expansion::parse(argument)?),
             "unconditionalmatch" => Self::UnconditionalMatch,

@@ -1,4 +1,4 @@
-//! `@rx`: regular expressions over bytes.
+//! `@rx` and `@rxGlobal`: regular expressions over bytes.
 
 use regex_automata::{
     Span,
@@ -31,6 +31,8 @@ pub(crate) struct Rx {
     regex: Regex,
     literals: Option<Vec<Vec<u8>>>,
     need: Need,
+    /// `@rxGlobal`: the groups of every match are captured, one behind the other.
+    global: bool,
 }
 
 impl Rx {
@@ -55,8 +57,17 @@ impl Rx {
                 regex,
                 literals: required(&hir),
                 need: Need::of(&hir),
+                global: false,
             })
             .map_err(|error| complaint(reason(&error)))
+    }
+
+    /// The same for every match, and not for the first alone.
+    pub(super) fn global(self) -> Self {
+        Self {
+            global: true,
+            ..self
+        }
     }
 
     /// Literals of which every match has one.
@@ -77,11 +88,15 @@ impl Rx {
         if !capture {
             return Some(Vec::new());
         }
-        let mut groups = self.regex.create_captures();
-        self.regex.captures(value, &mut groups);
         let text =
             |group: Option<Span>| group.map_or(Vec::new(), |group| value[group.range()].to_vec());
-        Some(groups.iter().take(MAX_GROUPS).map(text).collect())
+        let matches = self.regex.captures_iter(value);
+        let mut captures = Captures::new();
+        for groups in matches.take(if self.global { MAX_GROUPS } else { 1 }) {
+            captures.extend(groups.iter().map(text));
+        }
+        captures.truncate(MAX_GROUPS);
+        Some(captures)
     }
 }
 
