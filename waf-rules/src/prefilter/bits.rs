@@ -12,13 +12,13 @@ impl Bits {
     pub(crate) fn new(size: usize) -> Self {
         Self {
             words: Vec::new(),
-            stride: size.div_ceil(64),
+            stride: words(size),
         }
     }
 
     /// No set yet, with room for some.
     pub(crate) fn with_capacity(size: usize, sets: usize) -> Self {
-        let stride = size.div_ceil(64);
+        let stride = words(size);
         Self {
             words: Vec::with_capacity(stride * sets),
             stride,
@@ -55,9 +55,7 @@ impl Bits {
 
     /// Adds all of a set to the set that was pushed last.
     pub(crate) fn insert_all(&mut self, set: &[u64]) {
-        for (word, more) in self.last().iter_mut().zip(set) {
-            *word |= more;
-        }
+        add(self.last(), set);
     }
 
     /// Adds the set of all numbers that are in any of the sets before it.
@@ -66,9 +64,7 @@ impl Bits {
         self.push();
         let (sets, all) = self.words.split_at_mut(before);
         for set in sets.chunks_exact(self.stride.max(1)) {
-            for (word, more) in all.iter_mut().zip(set) {
-                *word |= more;
-            }
+            add(all, set);
         }
     }
 
@@ -88,6 +84,24 @@ impl Bits {
         self.words
             .get(word)
             .is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+}
+
+/// Words that are added at once.
+const LANES: usize = 4;
+
+/// Words of a set of so many numbers.
+pub(super) fn words(size: usize) -> usize {
+    size.div_ceil(64).next_multiple_of(LANES)
+}
+
+/// Adds all of a set to another of the same [`words`].
+pub(super) fn add(set: &mut [u64], more: &[u64]) {
+    let (set, more) = (set.as_chunks_mut::<LANES>().0, more.as_chunks::<LANES>().0);
+    for (lanes, more) in set.iter_mut().zip(more) {
+        for (word, more) in lanes.iter_mut().zip(more) {
+            *word |= more;
+        }
     }
 }
 

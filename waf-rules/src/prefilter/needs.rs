@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use super::bits;
 use crate::transformations::Classes;
 
 /// A set of bytes.
@@ -168,7 +169,7 @@ impl Needs {
     ) -> Self {
         let needs = needs.into_iter();
         let (short, longer): (Vec<_>, Vec<_>) = needs.partition(|(need, _)| need.length <= 1);
-        let stride = conditions.div_ceil(64);
+        let stride = bits::words(conditions);
         let words = longer.len().div_ceil(64);
         let mut known: HashMap<Vec<bool>, usize> = HashMap::new();
         let mut made = Self {
@@ -213,7 +214,9 @@ impl Needs {
 
     /// Adds each condition whose need a value of so many bytes, of these kinds, meets.
     pub(super) fn met(&self, length: usize, kinds: Kinds, conditions: &mut [u64]) {
-        kinds.for_each(|kind| add(conditions, &self.short[kind * self.stride..][..self.stride]));
+        kinds.for_each(|kind| {
+            bits::add(conditions, &self.short[kind * self.stride..][..self.stride])
+        });
         let words = self.longer.len().div_ceil(64);
         for word in 0..words {
             let mut met = 0;
@@ -226,13 +229,6 @@ impl Needs {
                 }
             }
         }
-    }
-}
-
-/// Adds all of a set to another.
-fn add(set: &mut [u64], more: &[u64]) {
-    for (word, more) in set.iter_mut().zip(more) {
-        *word |= more;
     }
 }
 
@@ -314,7 +310,7 @@ mod tests {
             let needs = vec![(other, vec![0]); 100].into_iter();
             let needs = Needs::new(needs.chain([(need, vec![70])]), 71);
             let met = move |value: &[u8]| {
-                let mut met = [0; 2];
+                let mut met = [0; 4];
                 needs.met(value.len(), needs.kinds(value), &mut met);
                 met[1] >> 6 & 1 == 1
             };
