@@ -101,6 +101,15 @@ struct LoadState {
     named_files: Vec<PathBuf>,
 }
 
+impl LoadState {
+    /// Watches more files.
+    fn watch_more(&mut self, files: Vec<PathBuf>) {
+        self.named_files.extend(files);
+        self.named_files.sort();
+        self.named_files.dedup();
+    }
+}
+
 impl Gateway {
     /// Starts a gateway; to be called on a multi-thread runtime.
     ///
@@ -266,6 +275,7 @@ impl Gateway {
             Ok(Ok(loaded)) => self.accept(loaded),
             Ok(Err(refused)) if self.known_as_refused(change, &refused) => {
                 self.keep_series(&inner.snapshot.load());
+                lock(&inner.state).watch_more(refused.named_files);
             }
             Ok(Err(refused)) => self.refuse(refused),
             Err(error) => tracing::error!(%error, "loading the configuration failed"),
@@ -385,10 +395,8 @@ impl Gateway {
         self.keep_series(&inner.snapshot.load());
         let mut state = lock(&inner.state);
         // What the refused one names is watched too, so that mending a file it names is noticed.
-        let mut named_files = std::mem::take(&mut state.named_files);
-        named_files.extend(refused.named_files);
-        named_files.sort();
-        named_files.dedup();
+        state.watch_more(refused.named_files);
+        let named_files = std::mem::take(&mut state.named_files);
         *state = LoadState {
             at: Some(SystemTime::now()),
             refused: true,

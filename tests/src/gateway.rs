@@ -140,9 +140,15 @@ impl Gateway {
 
     /// Writes another configuration, without waiting for it.
     pub fn write_config(&self, yaml: &str) {
+        let name = self.config.file_name().and_then(|name| name.to_str());
+        self.write_beside(name.expect("a name"), &complete(yaml));
+    }
+
+    /// Puts a file in the place of one beside the configuration, whole at any time.
+    pub fn write_beside(&self, name: &str, text: &str) {
         let part = self.folder.path().join(".part");
-        fs::write(&part, complete(yaml)).expect("the folder is writable");
-        fs::rename(&part, &self.config).expect("the folder is writable");
+        fs::write(&part, text).expect("the folder is writable");
+        fs::rename(&part, self.folder.path().join(name)).expect("the folder is writable");
     }
 
     /// Writes another configuration and waits until it serves.

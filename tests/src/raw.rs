@@ -9,7 +9,7 @@ use std::{
 use socket2::{Domain, Socket, Type};
 
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An open connection.
 pub struct Raw {

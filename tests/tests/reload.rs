@@ -263,8 +263,9 @@ async fn a_bad_file_under_load_is_refused_and_told_and_the_last_good_one_serves(
         let before = refused();
         gateway.write_config(&bad);
         wait_for(told, || refused() > before);
-        let (_, problems) = gateway.admin("/config/problems");
-        assert!(problems.contains(told), "{told}: {problems}");
+        let problems = || gateway.admin("/config/problems").1;
+        wait_for(told, || problems().contains(told));
+        let problems = problems();
         assert!(problems.contains("\"refused\": true"), "{problems}");
         wait_for(told, || gateway.log().contains(told));
         assert!(gateway.metric("portcullis_config_stale_since_timestamp_seconds") > Some(0.0));

@@ -137,7 +137,7 @@ async fn endpoints_are_shown_our_certificate_and_its_successor() {
 
         // A key that is not the certificate's is refused, and the last good pair serves on.
         let (_, stray) = authority.sign(&["gateway.internal"]);
-        fs::write(gateway.folder().join("client.key"), stray).expect("writable");
+        gateway.write_beside("client.key", &stray);
         wait_for("the refusal", || {
             gateway.metric(r#"portcullis_reloads_total{outcome="refused"}"#) > Some(0.0)
         });
@@ -202,10 +202,12 @@ async fn in_a_burst_each_connection_takes_up_a_session() {
     let backend = Backend::start_tls("one", authority.server(&["a.internal"], &[])).await;
     let config = config(&backend, "serverName: a.internal", "\n    keepalive: 0s");
     let gateway = Gateway::start_in(folder(&authority), &config, &[]);
+    let client = reqwest::Client::builder().no_proxy().build();
+    let client = client.expect("a client");
     let burst = || async {
         let asked = (0..BURST).map(|_| {
             let url = format!("http://{}/sleep/500", gateway.http());
-            tokio::spawn(async move { reqwest::get(url).await })
+            tokio::spawn(client.get(url).send())
         });
         for asked in asked.collect::<Vec<_>>() {
             let response = asked.await.expect("no panic").expect("an answer");
@@ -232,7 +234,7 @@ async fn sessions_outlive_a_reload_and_end_with_what_is_trusted() {
 
     let both = authority.pem() + &Authority::new().pem();
     let before = loads();
-    fs::write(gateway.folder().join("ca.crt"), both).expect("writable");
+    gateway.write_beside("ca.crt", &both);
     wait_for("the other authorities", || loads() > before);
     assert_eq!(ask(&gateway).0, 200);
     assert_eq!(ask(&gateway).0, 200);
@@ -288,7 +290,8 @@ routes: [{{name: any, rules: [{{backends: [{{name: one}}]}}]}}]
 ",
         backend.address
     ));
-    let client = reqwest::Client::new();
+    let client = reqwest::Client::builder().no_proxy().build();
+    let client = client.expect("a client");
     let burst = |requests: usize| {
         let (client, address) = (client.clone(), gateway.http());
         async move {

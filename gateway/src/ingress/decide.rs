@@ -236,8 +236,8 @@ impl Ingress {
         let has_body = !matches!(held, HeldBody::None);
         ctx.held = held;
         stop_on(transaction.request_body_end())?;
+        transaction.forget_found();
         if has_body {
-            transaction.forget_found();
             transaction.release_request_body();
             let (memory, budget) = (&mut ctx.waf_memory, &self.services().budget);
             inspect::count_kept(transaction, memory, budget, waf.profile.buffers_spent)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::header;
 use pingora::ErrorType;
-use portcullis_config::model::{Action, Timeouts};
+use portcullis_config::model::{Action, BuffersSpent, Timeouts};
 use tokio::sync::watch;
 
 use super::{
@@ -266,6 +266,7 @@ impl Ingress {
             // Who gives the page, or reads it, may be slow: others need what this request
             // does not need any more.
             (ctx.place, ctx.at_work, ctx.held) = (None, None, HeldBody::None);
+            self.give_back(ctx);
             let page = self.page_for(session, ctx, &refusal).await;
             match refusal.write(session, ctx, page).await {
                 Ok(()) => Ended::Whole,
@@ -277,6 +278,17 @@ impl Ingress {
         };
         self.note(ctx, refusal);
         ended
+    }
+
+    /// Gives back what the engine keeps of a request, and counts what stays.
+    fn give_back(&self, ctx: &mut RequestContext) {
+        if let Some(transaction) = &mut ctx.waf {
+            transaction.forget_found();
+            transaction.release_request_body();
+            let (memory, budget) = (&mut ctx.waf_memory, &self.services().budget);
+            // It is refused already: what is left is only for the record.
+            let _ = inspect::count_kept(transaction, memory, budget, BuffersSpent::Skip);
+        }
     }
 
     /// Counts a refusal and keeps it for the log.

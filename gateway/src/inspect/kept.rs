@@ -27,7 +27,11 @@ pub(crate) fn count_kept(
         return Ok(());
     }
     match spent {
-        BuffersSpent::Refuse => Err(Refusal::new(503, Stage::Body, "buffers-spent")),
+        BuffersSpent::Refuse => {
+            // Whoever reads the refusal may be slow, and memory is what there is none of.
+            transaction.forget_bodies();
+            Err(Refusal::new(503, Stage::Body, "buffers-spent"))
+        }
         BuffersSpent::Skip => {
             transaction.forget_bodies();
             Ok(())

@@ -125,8 +125,13 @@ async fn waf_40_under_load_every_record_is_one_whole_line() {
     }
     let file = gateway.folder().join("audit.log");
     let read = || std::fs::read_to_string(&file).unwrap_or_default();
-    wait_for("all records", || read().lines().count() == ids.len());
-    let mut told: Vec<String> = read()
+    let mut text = String::new();
+    // Records are written many at once, and the last may be there in part.
+    wait_for("all records", || {
+        text = read();
+        text.ends_with('\n') && text.lines().count() == ids.len()
+    });
+    let mut told: Vec<String> = text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("one JSON object a line"))
         .map(|line| {

@@ -166,7 +166,7 @@ async fn waf_37_a_reload_of_malformed_rules_leaves_the_last_good_ones() {
     assert_eq!(send(&gateway, asked()).await.status(), 403);
     // What is left open would make the decision a part of the message.
     let broken = rule("id:1,phase:2,msg:'unterminated,deny,status:403");
-    std::fs::write(gateway.folder().join("own.conf"), broken).expect("written");
+    gateway.write_beside("own.conf", &broken);
     wait_for("the refused reload", || {
         let (_, problems) = gateway.admin("/config/problems");
         problems.contains("own.conf:1:52") && problems.contains("quote is not closed")
@@ -174,7 +174,7 @@ async fn waf_37_a_reload_of_malformed_rules_leaves_the_last_good_ones() {
     assert_eq!(send(&gateway, asked()).await.status(), 403);
     assert_eq!(gateway.metric("portcullis_config_snapshot"), Some(1.0));
     let mended = rule("id:1,phase:2,msg:'terminated',deny,status:409");
-    std::fs::write(gateway.folder().join("own.conf"), mended).expect("written");
+    gateway.write_beside("own.conf", &mended);
     wait_for("the reload", || {
         gateway.metric("portcullis_config_snapshot") == Some(2.0)
     });

@@ -67,7 +67,7 @@ async fn answer(
         let value = head.headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
     };
-    let mut command = Command::new("git");
+    let mut command = clean_git();
     command
         .arg("http-backend")
         .env("GIT_PROJECT_ROOT", &root)
@@ -105,6 +105,17 @@ async fn answer(
     Ok(response)
 }
 
+/// git without what a hook or a shell around the test has told it.
+fn clean_git() -> Command {
+    let mut command = Command::new("git");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GIT_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Runs a program to its end with this input.
 fn piped(mut command: Command, input: &[u8]) -> Output {
     let mut child = command
@@ -129,7 +140,7 @@ fn piped(mut command: Command, input: &[u8]) -> Output {
 
 /// Runs git in a folder.
 fn git(folder: &Path, arguments: &[&str]) -> Result<(), String> {
-    let mut command = Command::new("git");
+    let mut command = clean_git();
     command
         .args([
             "-c",

@@ -43,7 +43,9 @@ impl Gauge {
         let is_plain = target.pattern.variable == Variable::Tx
             && condition.transformations.is_empty()
             && link.exclusions.is_empty()
-            && !link.capture;
+            && !link.capture
+            // These are of the rule that runs, and a gauge is asked before it does.
+            && !text.mentions(|variable| variable == Variable::Rule || variable.is_of_matches());
         is_plain.then(|| Self {
             name: name.clone(),
             counted: target.counted,

@@ -150,7 +150,9 @@ impl RuleSet {
                         condition.units.iter_mut().for_each(|looked| *looked = None);
                     }
                 }
-                Placed::new(placed.rule, placed.continue_at, placed.is_setting)
+                let mut placed = Placed::new(placed.rule, placed.continue_at, placed.is_setting);
+                (placed.gauge, placed.is_gate) = (None, false);
+                placed
             });
             *phase = Phase::new(rules.collect());
         }

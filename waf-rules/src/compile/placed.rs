@@ -35,7 +35,7 @@ impl Placed {
         let tells_matches = rule.log
             || !matches!(rule.decision, Decision::Pass | Decision::Allow(_))
             || hides(&rule)
-            || mentions(&rule, is_of_matches);
+            || mentions(&rule, Variable::is_of_matches);
         let is_gate = matches!((&gauge, &rule.links[..]), (Some(_), [link]) if link.effects.is_empty())
             && !tells_matches
             && matches!(rule.decision, Decision::Pass)
@@ -105,16 +105,6 @@ impl Phase {
     pub(crate) fn asking(&self, group: u32) -> &[(u32, u32)] {
         self.by_group.get(group as usize).map_or(&[], Vec::as_slice)
     }
-}
-
-fn is_of_matches(variable: Variable) -> bool {
-    matches!(
-        variable,
-        Variable::MatchedVar
-            | Variable::MatchedVarName
-            | Variable::MatchedVars
-            | Variable::MatchedVarsNames
-    )
 }
 
 /// Whether an action hides what matched.

@@ -30,6 +30,11 @@ impl Bits {
         self.words.capacity() * size_of::<u64>()
     }
 
+    /// Bytes that one set takes.
+    pub(crate) fn bytes_of_one(&self) -> usize {
+        self.stride * size_of::<u64>()
+    }
+
     /// Forgets every set.
     pub(crate) fn clear(&mut self) {
         self.words.clear();

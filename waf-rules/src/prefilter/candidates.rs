@@ -119,6 +119,11 @@ impl Candidates {
             self.groups.clear();
             self.of_groups.clear();
         }
+        let mut slots = self.units.iter();
+        if slots.all(|slot| matches!(slot, Slot::Unknown)) {
+            self.changed.clear();
+            self.of_changed.clear();
+        }
     }
 
     /// Bytes that all of it takes.
@@ -131,6 +136,7 @@ impl Candidates {
             }
         });
         slots.sum::<usize>()
+            + self.units.capacity() * size_of::<Slot>()
             + self.changed.capacity() * size_of::<(u32, u32)>()
             + self.of_changed.memory()
             + self.of_groups.memory()
@@ -309,12 +315,14 @@ impl Candidates {
         condition: u32,
         work: &mut u64,
     ) -> bool {
-        let mut units = std::iter::once(&target.last).chain(&target.steps);
-        units.any(|unit| {
+        let mut may_match = false;
+        // At all of them, whatever the first says: who asks looks at each step.
+        for unit in std::iter::once(&target.last).chain(&target.steps) {
             *work = work.saturating_add(self.look(plan, state, *unit));
             let values = self.values(plan, *unit);
-            values.is_none_or(|values| values.any_may_match(condition))
-        })
+            may_match |= values.is_none_or(|values| values.any_may_match(condition));
+        }
+        may_match
     }
 
     /// The values of a unit that was looked at.

@@ -24,6 +24,8 @@ pub(super) struct Outputs {
     /// By output and transformation, what the one becomes by the other.
     steps: Vec<u32>,
     stride: usize,
+    /// What stands for all outputs that there was no room for: it may match every condition.
+    any: Option<u32>,
     bits: Bits,
     bytes: Vec<u8>,
 }
@@ -65,6 +67,7 @@ impl Outputs {
             outputs: all.collect(),
             steps: vec![NONE; values.len() * plan.transformations()],
             stride: plan.transformations(),
+            any: None,
             bits: Bits::new(plan.conditions()),
             bytes: Vec::new(),
         }
@@ -86,7 +89,7 @@ impl Outputs {
 
     /// Bytes that an output takes besides its own.
     fn overhead(&self) -> usize {
-        size_of::<Output>() + self.stride * size_of::<u32>()
+        size_of::<Output>() + self.stride * size_of::<u32>() + self.bits.bytes_of_one()
     }
 
     /// What a chain makes of a value; `None` where that is the value itself, but for case.
@@ -112,6 +115,9 @@ impl Outputs {
                         None => Some(now),
                     };
                     let Some(next) = next else {
+                        if self.kept() + self.overhead() > room.bytes {
+                            return Some(self.any());
+                        }
                         let classes = self.outputs[at as usize].classes;
                         let output = chain.apply(classes, value.into());
                         return self.unkept(value, &output, &mut room);
@@ -161,6 +167,27 @@ impl Outputs {
         let number = self.add(at, part, room.plan.kinds(output), alike);
         self.steps.resize(self.outputs.len() * self.stride, NONE);
         Some(number)
+    }
+
+    /// What may match everything: a rule that asks for it finds out for itself.
+    fn any(&mut self) -> u32 {
+        if let Some(known) = self.any {
+            return known;
+        }
+        let number = self.outputs.len() as u32;
+        let bits = self.bits.push();
+        self.bits.insert_everything();
+        self.outputs.push(Output {
+            part: None,
+            kinds: Kinds::default(),
+            classes: Classes::ALL,
+            alike: number,
+            bits,
+            next: NONE,
+        });
+        self.steps.resize(self.outputs.len() * self.stride, NONE);
+        self.any = Some(number);
+        number
     }
 
     /// Adds what is too large to be kept: only what was found in it is.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
 use crate::{
-    AuditRecord, EngineMode, NoFiles, RuleSet, RuleSource, RuleText, Transaction,
+    AuditRecord, Change, EngineMode, NoFiles, RuleSet, RuleSource, RuleText, Transaction,
     TransactionOptions, baseline,
 };
 
@@ -26,6 +26,10 @@ SecRule ARGS_NAMES|ARGS|REQUEST_HEADERS:X-Test "@rx [;<\\(][a-z]+" "id:13,phase:
 SecRule ARGS "@validateUrlEncoding" "id:14,phase:2,pass,t:none,t:base64Decode,multiMatch"
 SecRule ARGS "@gt 3" "id:15,phase:2,pass,t:none,t:length"
 SecRule RESPONSE_HEADERS|REQUEST_HEADERS "@contains select" "id:16,phase:3,pass,t:none,t:compressWhitespace"
+SecRule ARGS|TX:foo "@rx <script" "id:17,phase:2,pass,t:none,t:urlDecodeUni,t:lowercase,multiMatch"
+SecRule ARGS_NAMES|ARGS|&REQUEST_HEADERS "@pm union alert shadow" "id:18,phase:2,pass,t:none,t:htmlEntityDecode,t:replaceComments,t:removeWhitespace,multiMatch"
+SecRule TX:a "@ge %{rule.severity}" "id:19,phase:2,pass,severity:3,t:none"
+SecRule TX:a "!@eq %{matched_var}" "id:20,phase:2,pass,t:none"
 "#;
 
 fn rules() -> RuleSet {
@@ -34,6 +38,22 @@ fn rules() -> RuleSet {
         text: MORE.into(),
     };
     RuleSet::compile(&[baseline(), vec![more]].concat(), &NoFiles).unwrap()
+}
+
+/// The same with targets that no plan knows.
+fn changed() -> RuleSet {
+    let more = RuleText {
+        name: "change".into(),
+        text: "SecRuleUpdateTargetById 2 \"REQUEST_HEADERS_NAMES\"\n\
+               SecRuleUpdateTargetById 6 \"ARGS_NAMES\"\n\
+               SecRuleUpdateTargetById 18 \"REQUEST_HEADERS:X-Test\"\n"
+            .into(),
+    };
+    let change = Change {
+        after: &[more],
+        ..Change::default()
+    };
+    rules().change(&change, &NoFiles).unwrap()
 }
 
 fn record(rules: &Arc<RuleSet>, query: &str, header: &str, body: &str) -> AuditRecord {
@@ -63,21 +83,25 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
     #[test]
     fn what_matches_is_the_same(
-        query in "(a|free|x)=((UNION|union|/\\*x\\*/|%20|\\+|select|<script|&lt;script|\\\\u003cscript|javascript:|harmless|p'asswd|PASSWD|etc/\\./|./etc/|shadow|' or 1=1|%00|\\.\\./|[a-z0-9%])){0,5}(&(b|union select)=((alert\\(1\\)|<svg onload|[a-z ;'\"])){0,4}){0,2}",
+        query in "(a|free|x)=((UNION|union|/\\*x\\*/|%20|\\+|select|<script|&lt;script|\\\\u003cscript|javascript:|%253Cscript|%253cSCRIPT|harmless|p'asswd|PASSWD|etc/\\./|./etc/|shadow|' or 1=1|%00|\\.\\./|[a-z0-9%])){0,5}(&(b|union select)=((alert\\(1\\)|<svg onload|[a-z ;'\"])){0,4}){0,2}",
         header in "((union|unite|select| |/\\*\\*/|;ls|[a-z])){0,5}",
         body in "(|(a|c)=((UNION|\\+|select|%3Cscript|\\\\x3b|harmless|%ff|JTI3|[a-z0-9;()'])){0,6})",
     ) {
         thread_local! {
-            static BOTH: (Arc<RuleSet>, Arc<RuleSet>) = {
-                let mut without = rules();
+            static PAIRS: [[Arc<RuleSet>; 2]; 2] = [rules, changed].map(|make| {
+                let mut without = make();
                 without.forget_plan();
-                (Arc::new(rules()), Arc::new(without))
-            };
+                [Arc::new(make()), Arc::new(without)]
+            });
         }
-        let (with, without) = BOTH.with(|(with, without)| {
-            (record(with, &query, &header, &body), record(without, &query, &header, &body))
+        let records = PAIRS.with(|pairs| {
+            pairs.each_ref().map(|pair| {
+                pair.each_ref().map(|rules| record(rules, &query, &header, &body))
+            })
         });
-        proptest::prop_assert_eq!(with, without);
+        for [with, without] in records {
+            proptest::prop_assert_eq!(with, without);
+        }
     }
 }
 

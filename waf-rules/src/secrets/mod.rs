@@ -15,7 +15,7 @@ mod values;
 
 pub use names::SecretNames;
 pub(crate) use target::{mask_target, target_has_secret};
-pub(crate) use values::Values;
+pub(crate) use values::{SHORTEST, Values};
 
 /// What stands for a secret.
 pub(crate) const MASK: &str = "***";

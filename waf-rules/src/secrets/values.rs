@@ -7,7 +7,7 @@ use aho_corasick::AhoCorasick;
 use super::MASK;
 
 /// Shorter values are not looked for in texts: they stand in every word. Names alone hide them.
-const SHORTEST: usize = 4;
+pub(crate) const SHORTEST: usize = 4;
 
 /// Values that are looked for, far above the cookies, arguments and headers of any client.
 /// A request with more has its texts left out whole.
@@ -39,8 +39,8 @@ pub(crate) struct Values {
 #[derive(Debug)]
 struct Beginnings {
     automaton: AhoCorasick,
-    /// By pattern.
-    values: Vec<Range<usize>>,
+    /// By pattern, and how long the longest of them is.
+    values: Vec<(Range<usize>, usize)>,
 }
 
 impl Values {
@@ -128,14 +128,17 @@ impl Beginnings {
         let length = (BEGINNINGS / values.len()).clamp(SHORTEST, BEGINNING);
         let beginning = |value: &[u8]| value[..value.len().min(length)].to_vec();
         let mut patterns: Vec<Vec<u8>> = Vec::new();
-        let mut ranges: Vec<Range<usize>> = Vec::new();
+        let mut ranges: Vec<(Range<usize>, usize)> = Vec::new();
         for (at, value) in values.iter().enumerate() {
             let beginning = beginning(value);
             match ranges.last_mut() {
-                Some(range) if patterns.last() == Some(&beginning) => range.end = at + 1,
+                Some((range, longest)) if patterns.last() == Some(&beginning) => {
+                    range.end = at + 1;
+                    *longest = value.len().max(*longest);
+                }
                 _ => {
                     patterns.push(beginning);
-                    ranges.push(at..at + 1);
+                    ranges.push((at..at + 1, value.len()));
                 }
             }
         }
@@ -147,17 +150,28 @@ impl Beginnings {
 
     /// Where values stand in a text, in lower case.
     fn places(&self, text: &[u8], values: &[Vec<u8>]) -> Vec<Range<usize>> {
-        let mut places = Vec::new();
+        let mut places: Vec<Range<usize>> = Vec::new();
         for found in self.automaton.find_overlapping_iter(text) {
-            let alike = self.values.get(found.pattern().as_usize());
-            let Some(alike) = alike.and_then(|range| values.get(range.clone())) else {
+            let Some((range, longest)) = self.values.get(found.pattern().as_usize()) else {
                 continue;
             };
             let rest = &text[found.start()..];
-            let stands = |value: &&Vec<u8>| alike.len() > ALIKE || rest.starts_with(value);
-            let longest = alike.iter().filter(stands).map(Vec::len).max();
+            let longest = match values.get(range.clone()) {
+                Some(alike) if alike.len() <= ALIKE => {
+                    let standing = alike.iter().filter(|value| rest.starts_with(value));
+                    standing.map(Vec::len).max()
+                }
+                _ => Some(*longest),
+            };
             if let Some(longest) = longest {
-                places.push(found.start()..found.start() + longest.min(rest.len()));
+                let end = found.start() + longest.min(rest.len());
+                match places.last_mut() {
+                    // One for all that overlap, as they come.
+                    Some(last) if (last.start..=last.end).contains(&found.start()) => {
+                        last.end = end.max(last.end);
+                    }
+                    _ => places.push(found.start()..end),
+                }
             }
         }
         places

@@ -336,7 +336,9 @@ impl<'a> Search<'a> {
         };
         let mut asked: Option<Cow<'a, [u8]>> = None;
         for unit in looked.steps.iter().chain([&looked.last]) {
-            let values = self.candidates.values(self.plan, *unit)?;
+            let Some(values) = self.candidates.values(self.plan, *unit) else {
+                return self.every_step(value);
+            };
             if !values.may_match(at, number) {
                 continue;
             }

@@ -4,6 +4,8 @@ use super::{Fields, Transaction};
 use crate::{
     audit::{Part, Reason},
     body::Xml,
+    prefilter::Candidates,
+    secrets::SHORTEST,
     variables::Variable,
 };
 
@@ -30,20 +32,26 @@ impl Transaction {
             + state.xml.as_ref().map_or(0, Xml::memory)
             + state.response_body.capacity()
             + self.candidates.memory()
+            + self.kept_secrets.iter().map(taken_by).sum::<usize>()
     }
 
-    /// Forgets what was found in the values of the request: later phases look again, which
-    /// few of their rules do.
+    /// Forgets what was found in the values of the request, where that is much: later phases
+    /// look again, which few of their rules do. To be called after phase 2, also of a request
+    /// without a body: its answer may take long.
     pub fn forget_found(&mut self) {
-        self.forget(|_| true);
+        if self.candidates.memory() > WORTH_GIVING_BACK {
+            self.candidates = Candidates::default();
+        }
     }
 
     /// Gives back what is kept of the request body, where no rule of a later phase reads it:
-    /// a response may take long. To be called after phase 2; a little is not worth it, and stays.
+    /// a response may take long. To be called after phase 2; a little is not worth it, and
+    /// stays, and so does what has too many secrets to keep these alone.
     pub fn release_request_body(&mut self) {
         if self.phase >= 2
             && !self.rules.reads_request_body_late()
             && self.body_memory() > WORTH_GIVING_BACK
+            && self.secrets_of_body().map(taken_by).sum::<usize>() <= KEPT_SECRETS
         {
             self.forget_request_body();
         }
@@ -73,23 +81,40 @@ impl Transaction {
         state.part_headers = Fields::default();
         state.part_names = Vec::new();
         state.xml = None;
+        // Whole values, and the next rule has others.
+        state.matched_vars.clear();
+        state.link_ends.clear();
         self.forget(Variable::is_kept_of_request_body);
+    }
+
+    /// The values of secrets among the arguments of the body, without those that are too
+    /// short to be looked for, or too long for any text to have them whole.
+    fn secrets_of_body(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let named = self.state.args_post.iter();
+        let named = named.filter(|field| {
+            (SHORTEST..=KEPT_SECRETS).contains(&field.value.len()) && self.is_named(&field.name)
+        });
+        named.map(|field| &field.value)
     }
 
     /// Keeps the values of secrets among the arguments: rules may have copied them.
     fn keep_secrets(&mut self) {
         let mut kept = std::mem::take(&mut self.kept_secrets);
-        let mut bytes: usize = kept.iter().map(Vec::len).sum();
-        for field in self.state.args_post.iter() {
-            if self.is_named(&field.name) {
-                bytes += field.value.len();
-                if bytes > KEPT_SECRETS {
-                    self.secrets_forgotten = true;
-                    break;
-                }
-                kept.push(field.value.clone());
+        let mut bytes: usize = kept.iter().map(taken_by).sum();
+        let mut fits = true;
+        for value in self.secrets_of_body() {
+            bytes += taken_by(value);
+            if bytes > KEPT_SECRETS {
+                fits = false;
+                break;
             }
+            kept.push(value.clone());
         }
+        self.secrets_forgotten |= !fits;
         self.kept_secrets = kept;
     }
+}
+
+fn taken_by(value: &Vec<u8>) -> usize {
+    value.len() + size_of_val(value)
 }

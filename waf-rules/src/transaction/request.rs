@@ -16,6 +16,7 @@ impl Transaction {
     /// what rules see as `REQUEST_PROTOCOL`, such as `HTTP/1.1` or `HTTP/2.0`.
     pub fn request_line(&mut self, method: &[u8], uri: &[u8], protocol: &str) {
         self.forget(|_| true);
+        self.secret_values.0 = None;
         let state = &mut self.state;
         state.method = method.to_vec();
         state.uri_raw = uri.to_vec();

@@ -192,6 +192,14 @@ impl Variable {
         matches!(self, Self::Args | Self::ArgsNames)
     }
 
+    /// Whether it tells what the rule that runs has matched.
+    pub(crate) fn is_of_matches(self) -> bool {
+        matches!(
+            self,
+            Self::MatchedVar | Self::MatchedVarName | Self::MatchedVars | Self::MatchedVarsNames
+        )
+    }
+
     /// Whether its values come with a response.
     pub(crate) fn is_of_response(self) -> bool {
         matches!(
