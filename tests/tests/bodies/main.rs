@@ -106,13 +106,14 @@ async fn spent_memory_for_bodies_refuses_and_comes_back() {
     let backend = Backend::start("one").await;
     let authority = Authority::new();
     let yaml = format!(
-        r"
+        r#"
 listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
 process: {{maxBufferedBytes: 400kB}}
-wafProfiles: [{{name: baseline}}]
+# What a late rule reads stays until the end.
+wafProfiles: [{{name: late, rules: [{{inline: 'SecRule REQUEST_BODY "@contains zzz" "id:1,phase:5,pass,nolog"'}}]}}]
 backends: [{{name: one, endpoints: [{{address: {}}}]}}]
-routes: [{{name: any, policies: {{waf: {{profile: baseline}}}}, rules: [{{backends: [{{name: one}}]}}]}}]
-",
+routes: [{{name: any, policies: {{waf: {{profile: late}}}}, rules: [{{backends: [{{name: one}}]}}]}}]
+"#,
         backend.address
     );
     let site = Site {
@@ -146,7 +147,7 @@ routes: [{{name: any, policies: {{waf: {{profile: baseline}}}}, rules: [{{backen
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(status, 200);
-    // It could be held, but the rules have a copy of it, and its arguments.
+    // It could be held, but the rules have a copy of it.
     let cell = Cell {
         len: 210_000,
         ..cell
