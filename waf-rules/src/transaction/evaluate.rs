@@ -195,6 +195,12 @@ impl<'a> Search<'a> {
         let values = |unit: u32| self.candidates.values(self.plan, unit);
         let known = looked.and_then(|looked| values(looked.last));
         let number = self.condition.number.filter(|_| !target.counted);
+        let has_steps = looked.is_some_and(|looked| !looked.steps.is_empty());
+        if let (Some(known), Some(number), false) = (known, number, has_steps)
+            && !known.any_may_match(number)
+        {
+            return;
+        }
         // What is known of the values at each step that the condition looks at.
         let before: Option<Vec<Values<'_>>> = match looked {
             Some(looked) => looked.steps.iter().map(|unit| values(*unit)).collect(),
