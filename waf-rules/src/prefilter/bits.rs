@@ -52,6 +52,12 @@ impl Bits {
         number as u32
     }
 
+    /// Takes back the set that was pushed last.
+    pub(crate) fn pop(&mut self) {
+        let start = self.words.len() - self.stride;
+        self.words.truncate(start);
+    }
+
     /// The set that was pushed last.
     pub(crate) fn last(&mut self) -> &mut [u64] {
         let start = self.words.len() - self.stride;

@@ -8,6 +8,8 @@
 //! Most chains begin alike, and undo the same few escapes: what they make of a value is
 //! mostly the same.
 
+use ahash::AHashMap;
+
 use super::{Bits, Kinds, Plan, plan::Chain};
 use crate::transformations::Classes;
 
@@ -15,6 +17,12 @@ use crate::transformations::Classes;
 const MAX_KEPT: usize = 8 << 10;
 
 const NONE: u32 = u32::MAX;
+
+/// Of a number with this bit the rest is a set: what was found in an output that is not kept.
+const SET: u32 = 1 << 31;
+
+/// Sets that are told apart. What is found in values is mostly the same.
+const MOST_SETS: usize = 1024;
 
 /// The outputs so far. Those with the numbers of values are the values themselves.
 #[derive(Debug)]
@@ -24,7 +32,9 @@ pub(super) struct Outputs {
     /// By output and transformation, what the one becomes by the other.
     steps: Vec<u32>,
     stride: usize,
-    /// What stands for all outputs that there was no room for: it may match every condition.
+    /// What was found in outputs that are not kept, and the set that says it.
+    sets: AHashMap<Box<[u64]>, u32>,
+    /// The set of all conditions, which stands for what there is no room to tell apart.
     any: Option<u32>,
     bits: Bits,
     bytes: Vec<u8>,
@@ -67,6 +77,7 @@ impl Outputs {
             outputs: all.collect(),
             steps: vec![NONE; values.len() * plan.transformations()],
             stride: plan.transformations(),
+            sets: AHashMap::new(),
             any: None,
             bits: Bits::new(plan.conditions()),
             bytes: Vec::new(),
@@ -78,6 +89,7 @@ impl Outputs {
         self.outputs.capacity() * size_of::<Output>()
             + self.steps.capacity() * size_of::<u32>()
             + self.bits.memory()
+            + self.sets.len() * (size_of::<(Box<[u64]>, u32)>() + self.bits.bytes_of_one())
             + self.bytes.capacity()
     }
 
@@ -101,7 +113,8 @@ impl Outputs {
         mut room: Room<'_>,
     ) -> Option<u32> {
         let mut now = at;
-        for (index, transformation, touches) in chain.steps() {
+        let mut steps = chain.steps();
+        while let Some((index, transformation, touches)) = steps.next() {
             let output = &self.outputs[now as usize];
             if !output.classes.meets(touches) {
                 continue;
@@ -111,16 +124,17 @@ impl Outputs {
                 NONE => {
                     let input = self.bytes_of(now, value);
                     let next = match transformation.changed(input) {
-                        Some(output) => self.find_or_add(at, value, &output, &mut room),
-                        None => Some(now),
-                    };
-                    let Some(next) = next else {
-                        if self.kept() + self.overhead() > room.bytes {
-                            return Some(self.any());
-                        }
-                        let classes = self.outputs[at as usize].classes;
-                        let output = chain.apply(classes, value.into());
-                        return self.unkept(value, &output, &mut room);
+                        None => now,
+                        Some(mut output) => match self.find_or_add(at, value, &output, &mut room) {
+                            Some(next) => next,
+                            None => {
+                                for (_, transformation, _) in steps {
+                                    let next = transformation.changed(&output);
+                                    output = next.unwrap_or(output);
+                                }
+                                return self.unkept(value, &output, &mut room);
+                            }
+                        },
                     };
                     self.steps[step] = next;
                     next
@@ -144,6 +158,9 @@ impl Outputs {
         output: &[u8],
         room: &mut Room<'_>,
     ) -> Option<u32> {
+        if output.len() > MAX_KEPT {
+            return None;
+        }
         let mut alike = NONE;
         let mut number = at;
         while number != NONE {
@@ -158,7 +175,7 @@ impl Outputs {
             number = next;
         }
         let kept = self.kept() + self.overhead() + output.len();
-        if output.len() > MAX_KEPT || kept > room.bytes {
+        if kept > room.bytes {
             return None;
         }
         let start = self.bytes.len();
@@ -169,45 +186,35 @@ impl Outputs {
         Some(number)
     }
 
-    /// What may match everything: a rule that asks for it finds out for itself.
-    fn any(&mut self) -> u32 {
-        if let Some(known) = self.any {
-            return known;
-        }
-        let number = self.outputs.len() as u32;
-        let bits = self.bits.push();
-        self.bits.insert_everything();
-        self.outputs.push(Output {
-            part: None,
-            kinds: Kinds::default(),
-            classes: Classes::ALL,
-            alike: number,
-            bits,
-            next: NONE,
-        });
-        self.steps.resize(self.outputs.len() * self.stride, NONE);
-        self.any = Some(number);
-        number
-    }
-
-    /// Adds what is too large to be kept: only what was found in it is.
+    /// Looks for literals in what is too large to be kept, or for which there is no room.
     fn unkept(&mut self, value: &[u8], output: &[u8], room: &mut Room<'_>) -> Option<u32> {
         if output.eq_ignore_ascii_case(value) {
             return None;
         }
-        let number = self.outputs.len() as u32;
         let kinds = room.plan.kinds(output);
-        self.outputs.push(Output {
-            part: None,
-            kinds,
-            classes: Classes::ALL,
-            alike: number,
-            bits: find(&mut self.bits, output, kinds, room),
-            next: NONE,
-        });
-        // It is in no list of its value, so nothing goes on from it; but numbers must fit.
-        self.steps.resize(self.outputs.len() * self.stride, NONE);
-        Some(number)
+        let set = find(&mut self.bits, output, kinds, room);
+        let found = self.bits.get(set as usize);
+        let set = match self.sets.get(found) {
+            Some(known) => {
+                let known = *known;
+                self.bits.pop();
+                known
+            }
+            None if self.sets.len() < MOST_SETS => {
+                self.sets.insert(found.into(), set);
+                set
+            }
+            // A rule that asks for it finds out for itself.
+            None => {
+                self.bits.last().fill(u64::MAX);
+                let any = *self.any.get_or_insert(set);
+                if any != set {
+                    self.bits.pop();
+                }
+                any
+            }
+        };
+        Some(SET | set)
     }
 
     fn add(&mut self, at: u32, part: Option<(usize, usize)>, kinds: Kinds, alike: u32) -> u32 {
@@ -244,7 +251,7 @@ impl Outputs {
 
     /// An output, where it is kept.
     pub(super) fn get(&self, number: u32) -> Option<&[u8]> {
-        let (start, end) = self.outputs[number as usize].part?;
+        let (start, end) = self.outputs.get(number as usize)?.part?;
         Some(&self.bytes[start..end])
     }
 
@@ -259,6 +266,9 @@ impl Outputs {
     }
 
     fn set_of(&self, number: u32) -> usize {
+        if number & SET != 0 {
+            return (number & !SET) as usize;
+        }
         let alike = self.outputs[number as usize].alike;
         self.outputs[alike as usize].bits as usize
     }
