@@ -3,9 +3,9 @@
 //! Text from the client is truncated, escaped and without its secrets before it gets
 //! here: what is in a record can be written to a log as it is.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::verdict::{EngineMode, Interruption};
 
@@ -183,8 +183,9 @@ pub struct Match {
     pub data: String,
     /// `severity`, 0 (emergency) to 7 (debug).
     pub severity: Option<u8>,
-    /// `tag`s, expanded.
-    pub tags: Vec<String>,
+    /// `tag`s, expanded. Those that are the same for every request are shared.
+    #[serde(serialize_with = "as_list")]
+    pub tags: Arc<[String]>,
     /// Name of the variable that matched, such as `ARGS:id`; the last one of a chain.
     pub variable: String,
     /// Its value as the operator read it, transformed.
@@ -223,6 +224,10 @@ pub struct Found {
     pub variable: String,
     /// Its value, transformed.
     pub value: String,
+}
+
+fn as_list<S: Serializer>(tags: &Arc<[String]>, serializer: S) -> Result<S::Ok, S::Error> {
+    tags[..].serialize(serializer)
 }
 
 /// Makes text of bytes from a client: at most `most` bytes of them, with

@@ -113,7 +113,7 @@ fn detection_only_says_what_would_have_happened() {
         (Some(7), 1, Some(2), 1, "t.conf")
     );
     assert_eq!(
-        (m.variable.as_str(), m.data.as_str(), m.tags.as_slice()),
+        (m.variable.as_str(), m.data.as_str(), &m.tags[..]),
         ("ARGS:q", "bad\\x0a", &["a".to_owned()][..])
     );
     serde_json::to_string(&run(&rules, EngineMode::Off, &Request::get("/?q=bad")).1).unwrap();

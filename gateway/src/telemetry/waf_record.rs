@@ -110,7 +110,7 @@ fn message(found: &Match) -> Value {
             "severity": found.severity.unwrap_or_default().to_string(),
             "ver": found.version.as_deref().unwrap_or_default(),
             "rev": found.revision.as_deref().unwrap_or_default(),
-            "tags": found.tags,
+            "tags": found.tags[..],
             "maturity": found.maturity.to_string(),
             "accuracy": found.accuracy.to_string(),
         },

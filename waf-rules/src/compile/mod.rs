@@ -26,7 +26,7 @@ mod settings;
 
 pub use change::Change;
 pub use exclusion::Exclusion;
-pub(crate) use placed::{Phase, Placed};
+pub(crate) use placed::{Phase, Placed, SHORT};
 pub(crate) use rule::{Condition, Decision, Description, Link, Rule};
 pub(crate) use selection::RuleSelection;
 pub(crate) use settings::Settings;

@@ -3,7 +3,11 @@
 use std::{ops::Deref, sync::Arc};
 
 use super::{Decision, Rule, gauge::Gauge};
-use crate::{actions::Effect, variables::Variable};
+use crate::{
+    actions::Effect,
+    audit::escaped,
+    variables::{Expansion, Variable},
+};
 
 /// A rule at its place. Rule sets that differ little share the rule.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(crate) struct Placed {
     pub(crate) tells_rule: bool,
     /// The group that its first link asks, and the number of the condition.
     pub(crate) asks: Option<(u32, u32)>,
+    /// Its tags as a record tells them, where these are always the same.
+    pub(crate) tags: Option<Arc<[String]>>,
     /// Whether nobody wrote it, and it sets what a policy says.
     pub(super) is_setting: bool,
 }
@@ -47,6 +53,7 @@ impl Placed {
             tells_rule: mentions(&rule, |variable| variable == Variable::Rule),
             gauge,
             asks,
+            tags: told_tags(&rule),
             is_setting,
             continue_at,
             rule,
@@ -66,6 +73,20 @@ impl Deref for Placed {
     fn deref(&self) -> &Rule {
         &self.rule
     }
+}
+
+/// Bytes of a tag that may be told whatever the limits are.
+pub(crate) const SHORT: usize = 128;
+
+/// The tags of a rule that logs, where nothing in them depends on the request.
+fn told_tags(rule: &Rule) -> Option<Arc<[String]>> {
+    let mut tags = rule.tags.iter().map(Expansion::literal);
+    let is_short = |tag: Option<&[u8]>| tag.is_some_and(|tag| tag.len() <= SHORT);
+    if !rule.log || !tags.all(is_short) {
+        return None;
+    }
+    let literals = rule.tags.iter().filter_map(Expansion::literal);
+    Some(literals.map(|tag| escaped(tag, SHORT)).collect())
 }
 
 /// The rules of a phase, in their order.

@@ -280,7 +280,8 @@ impl Candidates {
     fn all_of_group(&mut self, plan: &Plan, state: &State, group: u32, work: &mut u64) -> u32 {
         let units = &plan.groups()[group as usize];
         for &unit in units {
-            if !self.is_empty(plan.units()[unit as usize].base) {
+            let is_known = !matches!(self.units.get(unit as usize), None | Some(Slot::Unknown));
+            if !is_known && !self.is_empty(plan.units()[unit as usize].base) {
                 *work = work.saturating_add(self.look(plan, state, unit));
             }
         }

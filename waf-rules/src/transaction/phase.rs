@@ -4,7 +4,7 @@ use super::Transaction;
 use crate::{
     actions::Scope,
     audit::escaped,
-    compile::{Decision, Rule},
+    compile::{Decision, Placed, Rule},
     prefilter::Agenda,
     verdict::{EngineMode, Interruption, InterruptionAction, Verdict},
 };
@@ -140,7 +140,7 @@ impl Transaction {
     }
 
     /// Records a match and carries out what the rule decides.
-    fn conclude(&mut self, rule: &Rule) {
+    fn conclude(&mut self, rule: &Placed) {
         if let Some(severity) = rule.description.severity {
             let highest = self.state.highest_severity.get_or_insert(severity);
             *highest = severity.min(*highest);

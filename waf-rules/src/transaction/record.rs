@@ -3,12 +3,12 @@
 //! Every text from a client comes through `secrecy`, and is escaped, cut, and without the
 //! values of secrets.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::{Transaction, TxName};
 use crate::{
     audit::{AuditRecord, Found, Level, Match, NotInspected, Part, Reason, escaped},
-    compile::Rule,
+    compile::{Placed, SHORT},
     limits::BodyOverLimit,
     operators::compare::number,
     secrets::mask_target,
@@ -40,7 +40,7 @@ static SCORES: LazyLock<[ScoreNames; 2]> = LazyLock::new(|| {
 
 impl Transaction {
     /// Notes a match.
-    pub(super) fn record(&mut self, rule: &Rule, message: &str) {
+    pub(super) fn record(&mut self, rule: &Placed, message: &str) {
         self.look_up_secrets();
         self.body_secrecy();
         let found = match self.found_bytes < MAX_FOUND_BYTES {
@@ -67,7 +67,13 @@ impl Transaction {
             Some(text) => self.told(text),
             None => value.clone(),
         };
-        let tags = rule.tags.iter().map(|tag| self.told(tag)).collect();
+        let tags = match &rule.tags {
+            Some(tags) if self.state.limits.max_audit_value_bytes >= SHORT => Arc::clone(tags),
+            _ => {
+                let tags = rule.rule.tags.iter();
+                tags.map(|tag| self.told(tag)).collect()
+            }
+        };
         let score = self.score();
         let condition = rule
             .links

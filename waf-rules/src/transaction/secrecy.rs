@@ -293,9 +293,10 @@ impl Transaction {
                     .for_each(|found| MASK.clone_into(&mut found.value));
             }
             let texts = [&mut found.data, &mut found.value, &mut found.message];
-            for text in texts.into_iter().chain(&mut found.tags) {
+            for text in texts {
                 *text = masked(text);
             }
+            found.tags = found.tags.iter().map(|tag| masked(tag)).collect();
             found
                 .found
                 .iter_mut()

@@ -214,7 +214,7 @@ fn found(found: Match) -> Found {
         rule: found.rule.unwrap_or_default(),
         phase: found.phase.into(),
         severity: found.severity.map(u64::from),
-        tags: found.tags,
+        tags: found.tags.to_vec(),
         message: found.message,
         data: found.data,
         file: found.file,
