@@ -130,7 +130,8 @@ fn the_baseline_and_the_crs_keep_no_large_body_behind_phase_2() {
         assert!(tx.body_memory() > 200_000);
         tx.forget_found();
         tx.release_request_body();
-        assert!(tx.body_memory() < 10_000, "{}", tx.body_memory());
+        // What is not worth giving back may stay.
+        assert!(tx.body_memory() < 64 << 10, "{}", tx.body_memory());
     }
 }
 

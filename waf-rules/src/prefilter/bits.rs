@@ -8,14 +8,6 @@ pub(crate) struct Bits {
 }
 
 impl Bits {
-    /// No set yet.
-    pub(crate) fn new(size: usize) -> Self {
-        Self {
-            words: Vec::new(),
-            stride: words(size),
-        }
-    }
-
     /// No set yet, with room for some.
     pub(crate) fn with_capacity(size: usize, sets: usize) -> Self {
         let stride = words(size);
@@ -122,7 +114,7 @@ mod tests {
 
     #[test]
     fn sets_are_kept_apart() {
-        let mut bits = Bits::new(130);
+        let mut bits = Bits::with_capacity(130, 1);
         bits.push();
         bits.last()[0] = 1;
         bits.last()[2] = 2;
@@ -139,6 +131,6 @@ mod tests {
         bits.push_union();
         let has = |set, number| bits.has(set, number);
         assert!(has(3, 0) && has(3, 64) && has(3, 129) && !has(3, 1));
-        assert!(Bits::new(0).has(0, 7));
+        assert!(Bits::with_capacity(0, 1).has(0, 7));
     }
 }

@@ -15,6 +15,9 @@ pub(crate) const COST_OF_A_VALUE: u64 = 16;
 /// Room for as many values as most variables have.
 const USUAL: usize = 8;
 
+/// Room for as many units as have values that a chain changes, in most requests.
+const USUAL_CHANGED: usize = 64;
+
 /// What was found so far, by unit.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
@@ -146,7 +149,8 @@ impl Candidates {
     pub(crate) fn look(&mut self, plan: &Plan, state: &State, number: u32) -> u64 {
         if self.units.is_empty() {
             self.units.resize_with(plan.units().len(), Slot::default);
-            self.of_changed = Bits::new(plan.conditions());
+            self.of_changed = Bits::with_capacity(plan.conditions(), USUAL_CHANGED);
+            self.changed = Vec::with_capacity(USUAL_CHANGED);
         }
         if !matches!(self.units[number as usize], Slot::Unknown) {
             return 0;
@@ -261,7 +265,7 @@ impl Candidates {
     ) -> Conditions<'_> {
         if self.groups.is_empty() {
             self.groups.resize(plan.groups().len(), None);
-            self.of_groups = Bits::new(plan.conditions());
+            self.of_groups = Bits::with_capacity(plan.conditions(), plan.groups().len());
         }
         let set = match self.groups[group as usize] {
             Some(known) => known,

@@ -16,6 +16,11 @@ use crate::transformations::Classes;
 /// Bytes of one output that are kept for the next rule with its chain.
 const MAX_KEPT: usize = 8 << 10;
 
+/// Room for as many outputs as most variables have besides two for each value, and for bytes of
+/// each.
+const USUAL: usize = 4;
+const USUAL_BYTES: usize = 16;
+
 const NONE: u32 = u32::MAX;
 
 /// Of a number with this bit the rest is a set: what was found in an output that is not kept.
@@ -72,15 +77,20 @@ impl Outputs {
             bits: NONE,
             next: NONE,
         });
+        let (room, stride) = (values.len() * 2 + USUAL, plan.transformations());
+        let mut outputs = Vec::with_capacity(room);
+        outputs.extend(all);
+        let mut steps = Vec::with_capacity(room * stride);
+        steps.resize(values.len() * stride, NONE);
         Self {
             values: values.len() as u32,
-            outputs: all.collect(),
-            steps: vec![NONE; values.len() * plan.transformations()],
-            stride: plan.transformations(),
+            outputs,
+            steps,
+            stride,
             sets: AHashMap::new(),
             any: None,
-            bits: Bits::new(plan.conditions()),
-            bytes: Vec::new(),
+            bits: Bits::with_capacity(plan.conditions(), room),
+            bytes: Vec::with_capacity(room * USUAL_BYTES),
         }
     }
 

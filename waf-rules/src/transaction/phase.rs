@@ -50,6 +50,19 @@ impl Transaction {
                 return;
             }
             let rule = &of_phase.rules[at];
+            // Behind a gate nothing is another than before. What a policy sets must not be
+            // passed over, so where there is any, each jump is looked at.
+            if rule.is_gate && of_phase.settings.is_empty() && self.state.control.is_untouched() {
+                let holds = rule
+                    .gauge
+                    .as_ref()
+                    .is_some_and(|gauge| gauge.holds(&self.state));
+                at = match rule.continue_at {
+                    Some(next) if holds => next.max(at + 1),
+                    _ => at + 1,
+                };
+                continue;
+            }
             if let Some((group, _)) = rule.asks
                 && !agenda.knows(group)
             {

@@ -88,6 +88,13 @@ impl State {
     }
 }
 
+impl Control {
+    /// Whether no rule and no variable of `TX` was taken away.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.removed.is_empty() && !self.removes_tx
+    }
+}
+
 /// What `ctl` changed for the rest of the transaction.
 #[derive(Debug)]
 pub(crate) struct Control {
