@@ -8,19 +8,7 @@ use portcullis_waf::{
     EngineMode, NoFiles, RuleSet, RuleText, Transaction, TransactionOptions, Verdict, recommended,
 };
 
-use support::{Request, encoded, run, status};
-
-const FORM: &str = "application/x-www-form-urlencoded";
-
-fn form(name: &str, value: &str) -> Request {
-    Request::post(FORM, &format!("{name}={}", encoded(value)))
-}
-
-fn json(body: &str) -> Request {
-    let mut request = Request::post("application/json", body);
-    request.uri = "/api/jobs".into();
-    request
-}
+use support::{FORM, Request, form, json, run, status};
 
 /// Compiles texts behind each other; the problems, each with its place.
 fn compile(texts: Vec<RuleText>) -> Result<Arc<RuleSet>, Vec<String>> {

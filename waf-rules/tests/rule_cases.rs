@@ -6,19 +6,7 @@ use std::sync::Arc;
 
 use portcullis_waf::{EngineMode, RuleSet, RuleSource, RuleText};
 
-use support::{Request, encoded, run, status};
-
-const FORM: &str = "application/x-www-form-urlencoded";
-
-fn form(name: &str, value: &str) -> Request {
-    Request::post(FORM, &format!("{name}={}", encoded(value)))
-}
-
-fn json(body: &str) -> Request {
-    let mut request = Request::post("application/json", body);
-    request.uri = "/api/jobs".into();
-    request
-}
+use support::{FORM, Request, form, json, run, status};
 
 /// Files by name, of which `Include *.conf` means all, in order.
 struct Files<'a>(&'a [(&'a str, &'a str)]);

@@ -123,6 +123,11 @@ const FIRST: usize = 16;
 const MOST: usize = 128 - FIRST;
 
 impl Kinds {
+    /// Classes alone.
+    pub(crate) fn of(classes: Classes) -> Self {
+        Self(classes.bits().into())
+    }
+
     /// The classes of bytes that transformations may change.
     pub(crate) fn classes(self) -> Classes {
         Classes::from_bits(self.0 as u16)

@@ -50,7 +50,6 @@ struct Output {
     /// The part of `bytes` that it is, where it is kept.
     part: Option<(usize, usize)>,
     kinds: Kinds,
-    classes: Classes,
     /// An output that differs in nothing but case.
     alike: u32,
     /// Which set of `bits` is its, where anybody has looked.
@@ -71,8 +70,8 @@ impl Outputs {
     pub(super) fn new(plan: &Plan, values: &[Classes]) -> Self {
         let all = values.iter().zip(0..).map(|(classes, number)| Output {
             part: None,
-            kinds: Kinds::default(),
-            classes: *classes,
+            // What a literal could be in is looked for in the values themselves.
+            kinds: Kinds::of(*classes),
             alike: number,
             bits: NONE,
             next: NONE,
@@ -126,7 +125,7 @@ impl Outputs {
         let mut steps = chain.steps();
         while let Some((index, transformation, touches)) = steps.next() {
             let output = &self.outputs[now as usize];
-            if !output.classes.meets(touches) {
+            if !output.kinds.classes().meets(touches) {
                 continue;
             }
             let step = now as usize * self.stride + index;
@@ -235,7 +234,6 @@ impl Outputs {
         self.outputs.push(Output {
             part,
             kinds,
-            classes: kinds.classes(),
             alike: if alike == NONE { number } else { alike },
             bits: NONE,
             next,

@@ -21,6 +21,7 @@ pub(crate) fn mask_target(target: &[u8], is_named: &dyn Fn(&[u8]) -> bool) -> Ve
 
 /// Tells whether [`mask_target`] would mask anything.
 pub(crate) fn target_has_secret(target: &[u8], is_named: &dyn Fn(&[u8]) -> bool) -> bool {
+    // Most paths and values have nothing that one could be hidden in.
     if !may_hold_secret(target) {
         return false;
     }
@@ -34,7 +35,7 @@ pub(crate) fn target_has_secret(target: &[u8], is_named: &dyn Fn(&[u8]) -> bool)
 
 /// Tells whether a text has any of the bytes without which it holds no value, no user
 /// information, no document, and nothing that is escaped.
-pub(super) fn may_hold_secret(text: &[u8]) -> bool {
+fn may_hold_secret(text: &[u8]) -> bool {
     let mut bytes = text.iter();
     bytes.any(|byte| matches!(byte, b'=' | b'@' | b'%' | b'{' | b'['))
 }

@@ -95,6 +95,25 @@ pub(crate) fn status(rules: &str, request: &Request) -> Option<u16> {
     run(&Arc::new(rules), EngineMode::On, request).0
 }
 
+/// The type of a form.
+#[allow(dead_code, reason = "not every test that shares this module needs it")]
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A form of one field.
+#[allow(dead_code, reason = "not every test that shares this module needs it")]
+pub(crate) fn form(name: &str, value: &str) -> Request {
+    let body = format!("{name}={}", encoded(value));
+    Request::post(FORM, &body)
+}
+
+/// A document for `/api/jobs`.
+#[allow(dead_code, reason = "not every test that shares this module needs it")]
+pub(crate) fn json(body: &str) -> Request {
+    let mut request = Request::post("application/json", body);
+    request.uri = "/api/jobs".into();
+    request
+}
+
 /// Percent-encodes everything but letters and digits.
 #[allow(dead_code, reason = "not every test that shares this module needs it")]
 pub(crate) fn encoded(text: &str) -> String {
