@@ -97,7 +97,10 @@ impl SetVariable {
             other => Some(Collection::find(other)?),
         };
         let name = Expansion::parse(name)?;
-        let known = name.literal().map(TxName::new);
+        let known = name.literal().map(match collection {
+            None => TxName::of_tx,
+            Some(_) => TxName::new,
+        });
         Ok(Self {
             collection,
             name: known.map_or(Name::Made(name), Name::Known),
@@ -141,55 +144,59 @@ impl SetVariable {
                 &made
             }
         };
-        let change = match &self.wish {
-            Wish::Set(value) => Change::Set(value.expand(state).into_owned()),
-            Wish::Add(value) => Change::Add(number(&value.expand(state))),
-            Wish::Subtract(value) => Change::Subtract(number(&value.expand(state))),
-            Wish::Delete => Change::Delete,
-            Wish::Expire(value) => {
-                Change::Expire(u64::try_from(number(&value.expand(state))).unwrap_or(0))
-            }
-            Wish::Deprecate { by, seconds } => Change::Deprecate {
-                by: *by,
-                seconds: *seconds,
-            },
-        };
         match self.collection {
-            None => change_tx(state, name, change),
+            None => self.change_tx(state, name),
             Some(collection) => {
-                let now = state.now();
+                let (change, now) = (self.change(state), state.now());
                 let collections = &mut state.collections;
                 collections.change(collection, name.bytes(), &change, now);
                 true
             }
         }
     }
-}
 
-fn change_tx(state: &mut State, name: &TxName, change: Change) -> bool {
-    let most = state.limits.max_tx_variables;
-    let mut calculate = |with: fn(i64, i64) -> i64, by| {
-        let Some(value) = state.tx.value_mut(name, most) else {
-            return false;
-        };
-        *value = with(number(value), by).to_string().into_bytes();
-        true
-    };
-    match change {
-        Change::Add(by) => calculate(i64::saturating_add, by),
-        Change::Subtract(by) => calculate(i64::saturating_sub, by),
-        Change::Set(new) => match state.tx.value_mut(name, most) {
-            Some(value) => {
-                *value = new;
-                true
-            }
-            None => false,
-        },
-        Change::Delete => {
-            state.tx.remove(name);
-            true
+    /// The change of a collection.
+    fn change(&self, state: &State) -> Change {
+        let calculated = |value: &Expansion| number(&value.expand(state));
+        match &self.wish {
+            Wish::Set(value) => Change::Set(value.expand(state).into_owned()),
+            Wish::Add(value) => Change::Add(calculated(value)),
+            Wish::Subtract(value) => Change::Subtract(calculated(value)),
+            Wish::Delete => Change::Delete,
+            Wish::Expire(value) => Change::Expire(u64::try_from(calculated(value)).unwrap_or(0)),
+            Wish::Deprecate { by, seconds } => Change::Deprecate {
+                by: *by,
+                seconds: *seconds,
+            },
         }
-        // Refused when the rule was read.
-        Change::Expire(_) | Change::Deprecate { .. } => true,
+    }
+
+    fn change_tx(&self, state: &mut State, name: &TxName) -> bool {
+        let most = state.limits.max_tx_variables;
+        let (by, calculate): (_, fn(i64, i64) -> i64) = match &self.wish {
+            Wish::Set(value) => {
+                return match value.literal() {
+                    // Nearly all.
+                    Some(value) => state.tx.set(name, value, most),
+                    None => {
+                        let value = value.expand(state).into_owned();
+                        state.tx.set(name, &value, most)
+                    }
+                };
+            }
+            Wish::Delete => {
+                state.tx.remove(name);
+                return true;
+            }
+            // Refused when the rule was read.
+            Wish::Expire(_) | Wish::Deprecate { .. } => return true,
+            Wish::Add(value) => (value, i64::saturating_add),
+            Wish::Subtract(value) => (value, i64::saturating_sub),
+        };
+        let by = number(&by.expand(state));
+        let known = number(state.tx.get(name).unwrap_or_default());
+        let text = &mut itoa::Buffer::new();
+        let text = text.format(calculate(known, by));
+        state.tx.set(name, text.as_bytes(), most)
     }
 }

@@ -97,7 +97,12 @@ pub(crate) struct Conditions<'c> {
     set: usize,
 }
 
-impl Conditions<'_> {
+impl<'c> Conditions<'c> {
+    /// As a set of bits; of nothing where every condition is one of them.
+    pub(crate) fn words(self) -> &'c [u64] {
+        self.sets.get(self.set)
+    }
+
     /// Whether a condition is one of them.
     pub(crate) fn has(self, condition: u32) -> bool {
         self.sets.has(self.set, condition)

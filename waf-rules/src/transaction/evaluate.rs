@@ -155,7 +155,7 @@ impl Transaction {
         if let Some(field) = matched_vars.last() {
             captured_from.clone_from(&field.name);
         }
-        self.state.tx.capture(captures);
+        self.state.tx.capture(&captures);
     }
 
     fn effects(&mut self, link: &Link) {

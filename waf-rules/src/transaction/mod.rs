@@ -22,6 +22,7 @@ mod response;
 mod secrecy;
 mod state;
 mod tx;
+mod tx_name;
 
 use std::{
     net::IpAddr,
@@ -32,7 +33,8 @@ use std::{
 pub(crate) use fields::{Field, Fields};
 use secrecy::SecretSources;
 pub(crate) use state::{Control, State};
-pub(crate) use tx::{Tx, TxName};
+pub(crate) use tx::Tx;
+pub(crate) use tx_name::TxName;
 
 use crate::{
     actions::Scope,

@@ -33,8 +33,8 @@ struct ScoreNames {
 
 static SCORES: LazyLock<[ScoreNames; 2]> = LazyLock::new(|| {
     ["inbound_anomaly_score", "outbound_anomaly_score"].map(|whole| ScoreNames {
-        whole: TxName::new(whole.as_bytes()),
-        by_level: [1, 2, 3, 4].map(|level| TxName::new(format!("{whole}_pl{level}").as_bytes())),
+        whole: TxName::of_tx(whole.as_bytes()),
+        by_level: [1, 2, 3, 4].map(|level| TxName::of_tx(format!("{whole}_pl{level}").as_bytes())),
     })
 });
 

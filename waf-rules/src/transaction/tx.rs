@@ -1,133 +1,144 @@
 //! `TX`: the variables that rules set for one transaction.
 
-use std::sync::{Arc, LazyLock};
+use std::{ops::Range, sync::LazyLock};
 
-use ahash::RandomState;
 use hashbrown::HashTable;
 
-use crate::secrets::SecretNames;
+use super::tx_name::{self, TxName};
 
 /// Room for as many variables as the CRS sets.
 const CAPACITY: usize = 96;
 
-/// One for the process, so that names of rules are hashed when they are compiled. Its
-/// seeds are random: clients may choose names, where a rule makes them of what they sent.
-static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+/// Bytes of their names and values.
+const TEXT: usize = 6 << 10;
 
-/// A name that a rule asks for, in lower case.
-#[derive(Clone, Debug)]
-pub(crate) struct TxName {
-    name: Arc<[u8]>,
-    hash: u64,
-    /// Whether it is one of those that are known for secrets.
-    is_secret: bool,
-}
-
-impl TxName {
-    /// Takes the name of a rule, in any case.
-    pub(crate) fn new(name: &[u8]) -> Self {
-        Self {
-            is_secret: SecretNames::default().has(name),
-            ..Self::made(name)
-        }
-    }
-
-    /// Takes a name that was made for one transaction. Nothing is told by it.
-    pub(crate) fn made(name: &[u8]) -> Self {
-        let name = name.to_ascii_lowercase();
-        Self {
-            hash: HASHER.hash_one(&name[..]),
-            is_secret: true,
-            name: name.into(),
-        }
-    }
-
-    /// Whether its value is a secret, by names that are always known.
-    pub(crate) fn is_secret(&self) -> bool {
-        self.is_secret
-    }
-
-    /// The name, in lower case.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.name
-    }
-}
-
-impl PartialEq for TxName {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for TxName {}
+/// The least room of a value: a score grows by digits.
+const SCORE: usize = 4;
 
 /// `TX:0` to `TX:9`.
 static CAPTURES: LazyLock<[TxName; 10]> =
-    LazyLock::new(|| std::array::from_fn(|digit| TxName::new(&[b'0' + digit as u8])));
+    LazyLock::new(|| std::array::from_fn(|digit| TxName::of_tx(&[b'0' + digit as u8])));
 
 /// The variables of one transaction.
+///
+/// Names and values stand one behind the other in one text: a request sets some seventy,
+/// and memory of its own for each would cost more than what is done with them.
 #[derive(Debug)]
-pub(crate) struct Tx(HashTable<Entry>);
+pub(crate) struct Tx {
+    entries: Vec<Entry>,
+    /// By the number of a name, which entry is its, counted from 1.
+    by_number: Vec<u32>,
+    /// Those whose names have no number, or one that is newer than the transaction.
+    by_hash: HashTable<u32>,
+    text: Vec<u8>,
+    /// Bytes of the text that belong to no value any more.
+    waste: usize,
+}
 
 #[derive(Debug)]
 struct Entry {
     hash: u64,
-    name: Vec<u8>,
-    value: Vec<u8>,
+    name: Range<usize>,
+    /// `None` of one that was removed.
+    value: Option<Range<usize>>,
+    /// Bytes that the value may have where it stands.
+    room: usize,
 }
 
 impl Tx {
     /// No variable yet.
     pub(crate) fn new() -> Self {
-        Self(HashTable::with_capacity(CAPACITY))
+        Self {
+            entries: Vec::with_capacity(CAPACITY),
+            by_number: vec![0; tx_name::numbered()],
+            by_hash: HashTable::new(),
+            text: Vec::with_capacity(TEXT),
+            waste: 0,
+        }
     }
 
     /// Returns a value.
     pub(crate) fn get(&self, name: &TxName) -> Option<&[u8]> {
-        self.find(name.hash, &name.name)
+        self.value(self.find(name.number(), name.hash(), name.bytes())?)
     }
 
     /// Returns the value of a name that no rule was compiled with, in lower case.
     pub(crate) fn get_by_text(&self, name: &[u8]) -> Option<&[u8]> {
-        self.find(HASHER.hash_one(name), name)
+        let hash = tx_name::hash_of(name);
+        self.value(self.find(tx_name::number_of(hash, name), hash, name)?)
     }
 
-    fn find(&self, hash: u64, name: &[u8]) -> Option<&[u8]> {
-        let found = self.0.find(hash, is(hash, name));
-        found.map(|entry| &entry.value[..])
+    fn value(&self, entry: usize) -> Option<&[u8]> {
+        Some(&self.text[self.entries[entry].value.clone()?])
     }
 
-    /// The value to be changed; a variable that does not exist is made, empty, where there
-    /// are fewer than `most`.
-    pub(crate) fn value_mut(&mut self, name: &TxName, most: usize) -> Option<&mut Vec<u8>> {
-        let (hash, bytes) = (name.hash, &*name.name);
-        let is_full = self.0.len() >= most;
-        let known = self.0.entry(hash, is(hash, bytes), |entry| entry.hash);
-        let entry = match known {
-            hashbrown::hash_table::Entry::Occupied(known) => known.into_mut(),
-            hashbrown::hash_table::Entry::Vacant(_) if is_full => return None,
-            hashbrown::hash_table::Entry::Vacant(free) => {
-                let entry = Entry {
-                    hash,
-                    name: bytes.to_vec(),
-                    value: Vec::new(),
-                };
-                free.insert(entry).into_mut()
-            }
+    fn find(&self, number: Option<usize>, hash: u64, name: &[u8]) -> Option<usize> {
+        if let Some(known) = number.and_then(|number| self.by_number.get(number)) {
+            return (*known as usize).checked_sub(1);
+        }
+        let is_it = |at: &u32| {
+            let entry = &self.entries[*at as usize];
+            entry.hash == hash && self.text[entry.name.clone()] == *name
         };
-        Some(&mut entry.value)
+        self.by_hash.find(hash, is_it).map(|at| *at as usize)
+    }
+
+    /// Sets a value. A variable that does not exist is made, where there are fewer than
+    /// `most`, counting those that were removed; tells whether there was room.
+    pub(crate) fn set(&mut self, name: &TxName, value: &[u8], most: usize) -> bool {
+        match self.find(name.number(), name.hash(), name.bytes()) {
+            Some(known) => self.overwrite(known, value),
+            None if self.entries.len() >= most => return false,
+            None => self.insert(name, value),
+        }
+        true
+    }
+
+    fn overwrite(&mut self, known: usize, value: &[u8]) {
+        let Self { entries, text, .. } = self;
+        let entry = &mut entries[known];
+        let start = entry.value.as_ref().map_or(usize::MAX, |old| old.start);
+        if start == usize::MAX || value.len() > entry.room {
+            // Of a removed one the room is 0.
+            self.waste += entry.room;
+            let (place, room) = place(text, value);
+            (entry.value, entry.room) = (Some(place), room);
+            self.tidy();
+        } else {
+            let place = start..start + value.len();
+            text[place.clone()].copy_from_slice(value);
+            entry.value = Some(place);
+        }
+    }
+
+    fn insert(&mut self, name: &TxName, value: &[u8]) {
+        let Self { entries, text, .. } = self;
+        let start = text.len();
+        text.extend_from_slice(name.bytes());
+        let at = entries.len() as u32;
+        let name_place = start..text.len();
+        let (value, room) = place(text, value);
+        entries.push(Entry {
+            hash: name.hash(),
+            name: name_place,
+            value: Some(value),
+            room,
+        });
+        let number = name.number();
+        match number.and_then(|number| self.by_number.get_mut(number)) {
+            Some(known) => *known = at + 1,
+            None => {
+                let hash_of = |at: &u32| entries[*at as usize].hash;
+                self.by_hash.insert_unique(name.hash(), at, hash_of);
+            }
+        }
     }
 
     /// Sets `TX:0` to `TX:9`, which no limit holds back, and forgets those without a text.
-    pub(crate) fn capture(&mut self, texts: Vec<Vec<u8>>) {
-        let mut texts = texts.into_iter();
-        for name in CAPTURES.iter() {
-            match texts.next() {
-                Some(text) => {
-                    if let Some(value) = self.value_mut(name, usize::MAX) {
-                        *value = text;
-                    }
-                }
+    pub(crate) fn capture(&mut self, texts: &[Vec<u8>]) {
+        for (at, name) in CAPTURES.iter().enumerate() {
+            match texts.get(at) {
+                Some(text) => drop(self.set(name, text, usize::MAX)),
                 None => self.remove(name),
             }
         }
@@ -135,24 +146,54 @@ impl Tx {
 
     /// Forgets a variable.
     pub(crate) fn remove(&mut self, name: &TxName) {
-        if let Ok(known) = self.0.find_entry(name.hash, is(name.hash, &name.name)) {
-            known.remove();
+        if let Some(known) = self.find(name.number(), name.hash(), name.bytes()) {
+            let entry = &mut self.entries[known];
+            self.waste += std::mem::take(&mut entry.room);
+            entry.value = None;
         }
     }
 
     /// Names that are picked and their values, in an order that does not depend on chance.
     pub(crate) fn sorted(&self, picks: impl Fn(&[u8]) -> bool) -> Vec<(&[u8], &[u8])> {
-        let all = self.0.iter().filter(|entry| picks(&entry.name));
-        let mut all: Vec<_> = all
-            .map(|entry| (&entry.name[..], &entry.value[..]))
-            .collect();
+        let mut all = Vec::new();
+        for entry in &self.entries {
+            let name = &self.text[entry.name.clone()];
+            if let Some(value) = &entry.value
+                && picks(name)
+            {
+                all.push((name, &self.text[value.clone()]));
+            }
+        }
         all.sort_unstable();
         all
     }
+
+    /// Gives back what belongs to no value, where that is more than what does.
+    fn tidy(&mut self) {
+        if self.waste <= TEXT.max(self.text.len() / 2) {
+            return;
+        }
+        let mut text = Vec::with_capacity(self.text.len() - self.waste);
+        for entry in &mut self.entries {
+            let start = text.len();
+            text.extend_from_slice(&self.text[entry.name.clone()]);
+            entry.name = start..text.len();
+            if let Some(value) = entry.value.take() {
+                let (value, room) = place(&mut text, &self.text[value]);
+                (entry.value, entry.room) = (Some(value), room);
+            }
+        }
+        (self.text, self.waste) = (text, 0);
+    }
 }
 
-fn is<'n>(hash: u64, name: &'n [u8]) -> impl Fn(&Entry) -> bool + 'n {
-    move |entry| entry.hash == hash && entry.name == name
+/// Appends a value, and returns where it is and the room that it has.
+fn place(text: &mut Vec<u8>, value: &[u8]) -> (Range<usize>, usize) {
+    let start = text.len();
+    let room = value.len().max(SCORE);
+    text.extend_from_slice(value);
+    text.resize(start + room, 0);
+    (start..start + value.len(), room)
 }
 
 #[cfg(test)]
@@ -164,18 +205,51 @@ mod tests {
         let mut tx = Tx::new();
         let score = TxName::new(b"Score");
         assert_eq!(tx.get(&score), None);
-        tx.value_mut(&score, 1).unwrap().push(b'5');
+        assert!(tx.set(&score, b"5", 1));
         assert_eq!(tx.get(&TxName::new(b"sCORE")), Some(&b"5"[..]));
         assert_eq!(tx.get_by_text(b"score"), Some(&b"5"[..]));
         let other = TxName::new(b"other");
-        assert!(tx.value_mut(&other, 1).is_none());
-        assert!(tx.value_mut(&score, 1).is_some(), "it is not a new one");
-        assert!(tx.value_mut(&other, 2).is_some());
+        assert!(!tx.set(&other, b"", 1));
+        assert!(tx.set(&score, b"10", 1), "it is not a new one");
+        assert!(tx.set(&other, b"", 2));
         assert_eq!(
             tx.sorted(|_| true),
-            [(&b"other"[..], &b""[..]), (&b"score"[..], &b"5"[..])]
+            [(&b"other"[..], &b""[..]), (&b"score"[..], &b"10"[..])]
         );
         tx.remove(&score);
         assert_eq!((tx.get(&score), tx.sorted(|_| true).len()), (None, 1));
+        assert!(
+            tx.set(&score, b"7", 2),
+            "there is room for what was removed"
+        );
+        assert_eq!(tx.get(&score), Some(&b"7"[..]));
+    }
+    #[test]
+    fn names_with_and_without_a_number_are_one_variable_each() {
+        let older = Tx::new();
+        let numbered = TxName::of_tx(b"numbered_in_a_test");
+        for mut tx in [older, Tx::new()] {
+            assert!(tx.set(&TxName::made(b"NUMBERED_in_a_test"), b"1", 9));
+            assert!(tx.set(&numbered, b"2", 9));
+            assert!(tx.set(&TxName::made(b"made_in_a_test"), b"3", 9));
+            assert_eq!(tx.get_by_text(b"numbered_in_a_test"), Some(&b"2"[..]));
+            assert_eq!(tx.get_by_text(b"made_in_a_test"), Some(&b"3"[..]));
+            assert_eq!(tx.sorted(|_| true).len(), 2);
+        }
+    }
+
+    #[test]
+    fn what_was_overwritten_does_not_pile_up() {
+        let mut tx = Tx::new();
+        let (grows, stays) = (TxName::new(b"grows"), TxName::new(b"stays"));
+        assert!(tx.set(&stays, b"7", 9));
+        for length in 0..3000 {
+            assert!(tx.set(&grows, &vec![b'a'; length], 9));
+            tx.capture(&vec![vec![b'b'; 50]; length % 11]);
+            assert_eq!(tx.get(&grows).map(<[u8]>::len), Some(length));
+            assert_eq!(tx.get_by_text(b"9").is_some(), length % 11 == 10);
+        }
+        assert_eq!(tx.get(&stays), Some(&b"7"[..]));
+        assert!(tx.text.capacity() < 5 * TEXT, "{}", tx.text.capacity());
     }
 }

@@ -128,10 +128,14 @@ impl Expansion {
 
 fn part(inside: &str) -> Result<Part, Complaint> {
     let (name, key) = match inside.split_once(['.', ':']) {
-        Some((name, key)) => (name, Some(TxName::new(key.as_bytes()))),
+        Some((name, key)) => (name, Some(key.as_bytes())),
         None => (inside, None),
     };
     let variable = Variable::find(name.trim())?;
+    let key = key.map(match variable {
+        Variable::Tx => TxName::of_tx,
+        _ => TxName::new,
+    });
     let is_xml_path = |key: &TxName| [XML_TEXT, XML_ATTRIBUTES].contains(&key.bytes());
     if variable == Variable::Xml && !key.as_ref().is_some_and(is_xml_path) {
         return Err(Complaint::new(format!(

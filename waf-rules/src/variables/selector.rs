@@ -56,9 +56,12 @@ fn beginning(pattern: &str) -> &str {
 }
 
 impl Selector {
-    fn resolve(text: Option<&SelectorText>) -> Result<Self, Complaint> {
+    fn resolve(variable: Variable, text: Option<&SelectorText>) -> Result<Self, Complaint> {
         match text {
             None => Ok(Self::All),
+            Some(SelectorText::Name(name)) if variable == Variable::Tx => {
+                Ok(Self::Name(TxName::of_tx(name.as_bytes())))
+            }
             Some(SelectorText::Name(name)) => Ok(Self::Name(TxName::new(name.as_bytes()))),
             Some(SelectorText::Regex(pattern)) => RegexBuilder::new(pattern)
                 .unicode(false)
@@ -120,7 +123,7 @@ impl TargetPattern {
                 variable.name()
             )));
         }
-        let selector = Selector::resolve(text.selector.as_ref())?;
+        let selector = Selector::resolve(variable, text.selector.as_ref())?;
         if variable == Variable::Xml && !selector.is_xml_path() {
             let said = match &text.selector {
                 Some(SelectorText::Name(path) | SelectorText::Regex(path)) => path,
@@ -173,7 +176,7 @@ mod tests {
             assert_eq!(beginning(pattern), wanted, "{pattern}");
         }
         let text = SelectorText::Regex("^Item_\\d+$".into());
-        let selector = Selector::resolve(Some(&text)).unwrap();
+        let selector = Selector::resolve(Variable::Tx, Some(&text)).unwrap();
         assert!(selector.picks(b"item_1") && selector.picks(b"ITEM_22"));
         assert!(!selector.picks(b"item_x") && !selector.picks(b"item") && !selector.picks(b""));
     }
