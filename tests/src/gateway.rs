@@ -89,6 +89,18 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Bytes of its memory that are resident.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the gateway runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok());
+        kilobytes.map_or(0, |kilobytes: usize| kilobytes << 10)
+    }
+
     /// Where something is bound: `listeners/http`, `egress/egress`, `management`, `admin`.
     ///
     /// # Panics

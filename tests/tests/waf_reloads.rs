@@ -29,14 +29,6 @@ backends: [{{name: one, endpoints: [{{address: '127.0.0.1:9'}}]}}]
     )
 }
 
-fn resident(gateway: &Gateway) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid()));
-    let status = status.expect("the gateway runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok());
-    kilobytes.map_or(0, |kilobytes: usize| kilobytes << 10)
-}
-
 #[test]
 fn reloads_of_rules_leave_no_growth() {
     let gateway = Gateway::start(&config(0));
@@ -48,10 +40,10 @@ fn reloads_of_rules_leave_no_growth() {
         let answer = raw(gateway.http(), request.as_bytes());
         assert_eq!(status_of(&answer), 409, "{answer}");
         if number == WARM_UP {
-            before = resident(&gateway);
+            before = gateway.resident();
         }
     }
-    let grown = resident(&gateway).saturating_sub(before);
+    let grown = gateway.resident().saturating_sub(before);
     println!(
         "{RELOADS} reloads: {} KiB more, of {} KiB",
         grown >> 10,
