@@ -27,6 +27,9 @@ pub enum Origin {
         namespace: String,
         /// Name.
         name: String,
+        /// The field, as `spec.rules[0].http.paths[1]`; empty for the whole object.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        field: String,
     },
     /// Built by the program itself.
     Internal,
@@ -41,12 +44,19 @@ impl fmt::Display for Origin {
                 kind,
                 namespace,
                 name,
-            } if namespace.is_empty() => write!(f, "{kind}/{name}"),
-            Self::Object {
-                kind,
-                namespace,
-                name,
-            } => write!(f, "{kind}/{namespace}/{name}"),
+                field,
+            } => {
+                f.write_str(kind)?;
+                for part in [namespace, name] {
+                    if !part.is_empty() {
+                        write!(f, "/{part}")?;
+                    }
+                }
+                if !field.is_empty() {
+                    write!(f, " {field}")?;
+                }
+                Ok(())
+            }
             Self::Internal => f.write_str("built-in"),
         }
     }
@@ -86,7 +96,8 @@ impl fmt::Display for Problem {
             Severity::Warning => "warning",
         };
         write!(f, "{}: {severity}: ", self.origin)?;
-        if !self.path.is_empty() {
+        // The document that was made of an object is not what its author has before them.
+        if !self.path.is_empty() && !matches!(self.origin, Origin::Object { .. }) {
             write!(f, "{}: ", self.path)?;
         }
         f.write_str(&self.reason)?;

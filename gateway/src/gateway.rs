@@ -15,7 +15,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -38,17 +38,23 @@ use crate::{
     places::Places,
     slots::Slots,
     snapshot::{Live, Snapshot},
+    source::{Objects, Source},
     tcp::{TcpRelay, TcpServices},
     telemetry::{AccessLog, AuditLog, Decisions, LogWriter, Metrics},
     tls::Tls,
     udp::UdpServices,
 };
 
+/// How long changes of objects are waited for that come together, at least.
+const SETTLE: Duration = Duration::from_millis(5);
+
 /// How to start a gateway.
 #[derive(Clone, Debug, Default)]
 pub struct GatewayOptions {
     /// Configuration files and folders.
     pub config: Vec<PathBuf>,
+    /// Objects that it serves besides.
+    pub objects: Option<Arc<dyn Objects>>,
     /// Where to write the bound addresses.
     pub bound_file: Option<PathBuf>,
     /// Answers of the egress proxy for tests.
@@ -62,7 +68,7 @@ pub struct Gateway {
 }
 
 struct Inner {
-    files: ConfigFiles,
+    source: Source,
     bound_file: Option<PathBuf>,
     live: Live,
     metrics: Arc<Metrics>,
@@ -83,6 +89,8 @@ struct Inner {
     /// Loads run one at a time.
     loading: tokio::sync::Mutex<()>,
     draining: AtomicBool,
+    /// Whether a configuration with all objects has been put in force.
+    serves_objects: AtomicBool,
 }
 
 #[derive(Default)]
@@ -118,16 +126,19 @@ impl Gateway {
     pub fn start(options: GatewayOptions) -> Result<Self, Refused> {
         let began = Instant::now();
         descriptors::raise();
-        let files = ConfigFiles::new(options.config);
+        let source = Source::new(ConfigFiles::new(options.config), options.objects);
         let live = Live::default();
         let metrics = Arc::new(Metrics::new());
+        // Asked before: what comes in between is not served yet.
+        let are_known = source.objects().is_some_and(|objects| objects.are_known());
         let Loaded {
             snapshot,
             tls_files,
             problems,
             origins,
             named_files,
-        } = load(&files, &live, &metrics, None)?;
+            settings_refused,
+        } = load(&source, &live, &metrics, None)?;
         let counts = severities(&problems);
         let process = snapshot.model.process.clone();
         let decisions = Decisions::default();
@@ -192,7 +203,7 @@ impl Gateway {
         });
         let gateway = Self {
             inner: Arc::new(Inner {
-                files,
+                source,
                 bound_file: options.bound_file,
                 live,
                 metrics,
@@ -211,12 +222,13 @@ impl Gateway {
                 servers: Mutex::default(),
                 state: Mutex::new(LoadState {
                     at: Some(SystemTime::now()),
-                    refused: false,
+                    refused: settings_refused,
                     problems,
                     named_files,
                 }),
                 loading: tokio::sync::Mutex::default(),
                 draining: AtomicBool::new(false),
+                serves_objects: AtomicBool::new(are_known),
             }),
         };
         let inner = &gateway.inner;
@@ -263,16 +275,23 @@ impl Gateway {
             return;
         }
         let began = Instant::now();
+        let are_known = inner
+            .source
+            .objects()
+            .is_some_and(|known| known.are_known());
         let before = inner.tls.files();
         let this = self.clone();
         // Rules may take long to compile; requests must not wait for that.
         let loaded = tokio::task::spawn_blocking(move || {
             let inner = &this.inner;
-            load(&inner.files, &inner.live, &inner.metrics, Some(&before))
+            load(&inner.source, &inner.live, &inner.metrics, Some(&before))
         })
         .await;
         match loaded {
-            Ok(Ok(loaded)) => self.accept(loaded),
+            Ok(Ok(loaded)) => {
+                self.accept(loaded);
+                inner.serves_objects.store(are_known, Ordering::Relaxed);
+            }
             Ok(Err(refused)) if self.known_as_refused(change, &refused) => {
                 self.keep_series(&inner.snapshot.load());
                 lock(&inner.state).watch_more(refused.named_files);
@@ -291,6 +310,7 @@ impl Gateway {
             problems,
             origins,
             named_files,
+            settings_refused,
         } = loaded;
         let counts = severities(&problems);
         let unchanged = inner.snapshot.load().hash == snapshot.hash;
@@ -358,11 +378,11 @@ impl Gateway {
             }
         }
         let mut state = lock(&inner.state);
-        let good_again = unchanged && state.refused;
+        let good_again = unchanged && state.refused && !settings_refused;
         let news = !unchanged || state.problems != problems;
         *state = LoadState {
             at: Some(SystemTime::now()),
-            refused: false,
+            refused: settings_refused,
             problems,
             named_files,
         };
@@ -372,6 +392,10 @@ impl Gateway {
         match unchanged {
             true => inner.metrics.load_unchanged(counts),
             false => inner.metrics.load_accepted(version, counts),
+        }
+        if settings_refused && news {
+            inner.metrics.load_refused(counts);
+            tracing::error!("settings refused; the last good ones serve");
         }
         if good_again {
             tracing::info!("configuration good again, as it was before");
@@ -467,7 +491,11 @@ impl Gateway {
     }
 
     fn tell_problems(&self) {
-        for problem in &lock(&self.inner.state).problems {
+        let problems = lock(&self.inner.state).problems.clone();
+        if let Some(objects) = self.inner.source.objects() {
+            objects.tell(&problems);
+        }
+        for problem in &problems {
             match problem.severity {
                 Severity::Error => tracing::error!("{problem}"),
                 Severity::Warning => tracing::warn!("{problem}"),
@@ -587,10 +615,19 @@ impl Gateway {
 
 impl AdminView for Gateway {
     fn unready(&self) -> Vec<String> {
-        match self.inner.draining.load(Ordering::Relaxed) {
-            true => vec!["draining".into()],
-            false => Vec::new(),
+        let mut reasons = match self.inner.source.objects() {
+            Some(objects) if !self.inner.serves_objects.load(Ordering::Relaxed) => {
+                let mut reasons = objects.unready();
+                reasons.push("the objects of the cluster are not known yet".into());
+                reasons
+            }
+            Some(objects) => objects.unready(),
+            None => Vec::new(),
+        };
+        if self.inner.draining.load(Ordering::Relaxed) {
+            reasons.push("draining".into());
         }
+        reasons
     }
 
     fn metrics(&self) -> String {
@@ -651,13 +688,30 @@ impl AdminView for Gateway {
 
 async fn watch(gateway: Gateway) {
     let named = lock(&gateway.inner.state).named_files.clone();
-    let mut watcher = Watcher::start(gateway.inner.files.clone(), named);
+    let mut watcher = Watcher::start(gateway.inner.source.files().clone(), named);
+    let objects = gateway.inner.source.objects().cloned();
     // The first time for what changed while the process started.
     let mut change = Change::Content;
     loop {
+        let began = Instant::now();
         gateway.load_for(change).await;
+        // One that comes alone is served at once; of many, half of a core is left to others.
+        let rested = Instant::now() + began.elapsed();
         watcher.set_others(lock(&gateway.inner.state).named_files.clone());
-        change = watcher.changed().await;
+        let objects_changed = async {
+            match &objects {
+                Some(objects) => objects.changes().notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        change = tokio::select! {
+            change = watcher.changed() => change,
+            () = objects_changed => {
+                let rest = rested.saturating_duration_since(Instant::now());
+                tokio::time::sleep(rest.max(SETTLE)).await;
+                Change::Content
+            }
+        };
     }
 }
 

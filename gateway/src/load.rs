@@ -22,8 +22,9 @@ use portcullis_config::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    files::{ConfigFiles, own_mounts},
+    files::{ConfigFiles, Contents, is_in_secret, own_mounts},
     snapshot::{ContentHash, Live, Reads, Snapshot, compile},
+    source::Source,
     telemetry::Metrics,
     tls::{self, TlsFiles},
 };
@@ -41,6 +42,8 @@ pub struct Loaded {
     pub origins: Origins,
     /// Files that the configuration names, to be watched with it.
     pub named_files: Vec<PathBuf>,
+    /// Whether the settings of now are refused, and those of before serve with the objects of now.
+    pub settings_refused: bool,
 }
 
 /// A configuration that may not.
@@ -54,88 +57,144 @@ pub struct Refused {
 
 /// Reads, validates and compiles a configuration.
 ///
+/// Files are refused whole. With objects, one that is wrong is left out; and where the
+/// settings beside them are wrong, those that served last go on, so that endpoints and
+/// certificates change all the same.
+///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(
-    files: &ConfigFiles,
+    source: &Source,
     live: &Live,
     metrics: &Metrics,
     previous: Option<&TlsFiles>,
 ) -> Result<Loaded, Refused> {
-    let sources = match files.load() {
-        Ok(sources) => sources,
-        Err(error) => {
+    let attempt = |settings: &[SourceFile]| {
+        Attempt {
+            source,
+            settings,
+            live,
+            metrics,
+            previous,
+        }
+        .load()
+    };
+    let refused = match source.settings() {
+        Ok(settings) => match attempt(&settings) {
+            Ok(loaded) => {
+                source.accept(settings);
+                return Ok(loaded);
+            }
+            Err(refused) => refused,
+        },
+        Err(problem) => Refused {
+            problems: vec![*problem],
+            named_files: Vec::new(),
+        },
+    };
+    let last_good = source.last_good().map(|settings| attempt(&settings));
+    let Some(Ok(mut loaded)) = last_good else {
+        return Err(refused);
+    };
+    loaded.named_files.extend(refused.named_files);
+    let news = refused.problems.into_iter();
+    let news = news.filter(|problem| !loaded.problems.contains(problem));
+    let news: Vec<_> = news.collect();
+    loaded.problems.extend(news);
+    loaded.settings_refused = true;
+    Ok(loaded)
+}
+
+/// One try with some settings.
+struct Attempt<'a> {
+    source: &'a Source,
+    settings: &'a [SourceFile],
+    live: &'a Live,
+    metrics: &'a Metrics,
+    previous: Option<&'a TlsFiles>,
+}
+
+impl Attempt<'_> {
+    fn load(self) -> Result<Loaded, Refused> {
+        let files = self.source.files();
+        let mut read = read(self.settings);
+        let nothing = nothing_to_serve(&read.document, files);
+        let contents = match self.source.objects() {
+            Some(objects) => objects.translate(&mut read),
+            None => Contents::default(),
+        };
+        let hash_of_objects = self.source.objects().map(|_| hash_of(&read.document));
+        let validated = validate(&read.document, &read.origins);
+        let mut named_files = named_files(&validated.model);
+        let mut problems = read.problems;
+        problems.extend(validated.problems);
+        if problems.is_empty() {
+            // Next to other problems it may only be what is left of a broken listener.
+            problems.extend(nothing);
+        }
+        if problems.iter().any(|problem| self.refuses(problem)) {
             return Err(Refused {
-                problems: vec![unreadable(files, &error)],
-                named_files: Vec::new(),
+                problems,
+                named_files,
             });
         }
-    };
-    let read = read(&sources);
-    let validated = validate(&read.document, &read.origins);
-    let mut named_files = named_files(&validated.model);
-    let mut problems = read.problems;
-    problems.extend(validated.problems);
-    if problems.is_empty() {
-        // Next to other problems it may only be what is left of a broken listener.
-        problems.extend(nothing_to_serve(&read.document, files));
-    }
-    if problems
-        .iter()
-        .any(|problem| problem.severity == Severity::Error)
-    {
-        return Err(Refused {
-            problems,
-            named_files,
+        // Told in either case: whoever mends a file wants to know of the others.
+        let (tls_files, broken) = TlsFiles::load(&validated.model, self.previous, &contents);
+        let refuses = broken.iter().any(|broken| broken.refuses);
+        let broken = broken.into_iter().map(|broken| Problem {
+            origin: read.origins.locate(&broken.path),
+            path: broken.path,
+            reason: broken.reason,
+            hint: None,
+            severity: broken.severity,
         });
+        let reads = Reads::of(contents);
+        let compiled = compile(
+            read.document,
+            validated.model,
+            &read.origins,
+            self.live,
+            self.metrics,
+            &reads,
+        );
+        // Known only now: which files a rule file includes is in its text.
+        let seen = reads.seen();
+        named_files.extend(seen.keys().filter(|path| !is_in_secret(path)).cloned());
+        named_files.sort();
+        named_files.dedup();
+        let files_read = match files.paths().is_empty() {
+            true => Vec::new(),
+            false => files.files().unwrap_or_default(),
+        };
+        problems.extend(never_changing(files_read.iter().chain(&named_files)));
+        match compiled {
+            Ok((mut snapshot, warnings)) if !refuses => {
+                snapshot.hash = content_hash(self.settings, &seen, hash_of_objects.as_ref());
+                problems.extend(warnings);
+                problems.extend(broken);
+                Ok(Loaded {
+                    snapshot,
+                    tls_files,
+                    problems,
+                    origins: read.origins,
+                    named_files,
+                    settings_refused: false,
+                })
+            }
+            Ok((_, more)) | Err(more) => {
+                problems.extend(more);
+                problems.extend(broken);
+                Err(Refused {
+                    problems,
+                    named_files,
+                })
+            }
+        }
     }
-    // Told in either case: whoever mends a file wants to know of the others.
-    let (tls_files, broken) = TlsFiles::load(&validated.model, previous);
-    let refuses = broken.iter().any(|broken| broken.refuses);
-    let broken = broken.into_iter().map(|broken| Problem {
-        origin: read.origins.locate(&broken.path),
-        path: broken.path,
-        reason: broken.reason,
-        hint: None,
-        severity: broken.severity,
-    });
-    let reads = Reads::default();
-    let compiled = compile(
-        read.document,
-        validated.model,
-        &read.origins,
-        live,
-        metrics,
-        &reads,
-    );
-    // Known only now: which files a rule file includes is in its text.
-    let seen = reads.seen();
-    named_files.extend(seen.keys().cloned());
-    named_files.sort();
-    named_files.dedup();
-    let files_read = files.files().unwrap_or_default();
-    problems.extend(never_changing(files_read.iter().chain(&named_files)));
-    match compiled {
-        Ok((mut snapshot, warnings)) if !refuses => {
-            snapshot.hash = content_hash(&sources, &seen);
-            problems.extend(warnings);
-            problems.extend(broken);
-            Ok(Loaded {
-                snapshot,
-                tls_files,
-                problems,
-                origins: read.origins,
-                named_files,
-            })
-        }
-        Ok((_, more)) | Err(more) => {
-            problems.extend(more);
-            problems.extend(broken);
-            Err(Refused {
-                problems,
-                named_files,
-            })
-        }
+
+    /// Whether nothing may serve with a problem: what is wrong in an object hurts that alone.
+    fn refuses(&self, problem: &Problem) -> bool {
+        problem.severity == Severity::Error && !matches!(problem.origin, Origin::Object { .. })
     }
 }
 
@@ -186,7 +245,7 @@ fn whole(files: &ConfigFiles) -> Origin {
     }
 }
 
-fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
+pub(crate) fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
     Problem {
         origin: whole(files),
         path: String::new(),
@@ -242,10 +301,23 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
     files.extend(users);
     files.extend(secrets);
     files.extend(sticky);
+    files.retain(|file| !is_in_secret(file));
     files
 }
 
-fn content_hash(sources: &[SourceFile], files: &BTreeMap<PathBuf, ContentHash>) -> String {
+/// What a document says, whatever made it.
+fn hash_of(document: &Document) -> ContentHash {
+    let mut hash = Sha256::new();
+    // Writing to a hash never fails, and every type of the document can be written.
+    let _ = serde_json::to_writer(&mut hash, document);
+    hash.finalize().into()
+}
+
+fn content_hash(
+    sources: &[SourceFile],
+    files: &BTreeMap<PathBuf, ContentHash>,
+    objects: Option<&ContentHash>,
+) -> String {
     let mut hash = Sha256::new();
     let mut add = |name: &[u8], content: &[u8]| {
         for part in [name, content] {
@@ -258,6 +330,9 @@ fn content_hash(sources: &[SourceFile], files: &BTreeMap<PathBuf, ContentHash>) 
     }
     for (path, content) in files {
         add(path.as_os_str().as_encoded_bytes(), content);
+    }
+    if let Some(objects) = objects {
+        add(b"objects", objects);
     }
     hash.finalize()
         .iter()

@@ -57,6 +57,10 @@ pub use waf_tuning::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What the path of a file begins with that is a key of a Secret of the cluster, as
+/// `secret:shop/web-tls/tls.crt`.
+pub const SECRET_SCHEME: &str = "secret:";
+
 /// The whole configuration of one Portcullis.
 ///
 /// Every section may be left out; one without a value is an error. Several files in a directory merge: lists

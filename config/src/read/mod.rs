@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::node::Node;
 use crate::{
-    document::Document,
+    document::{Document, SECRET_SCHEME},
     problem::{Origin, Problem},
 };
 
@@ -83,7 +83,11 @@ impl Origins {
     }
 
     /// Resolves a file named in the document against the folder of the file that names it.
+    /// A key of a Secret is the same for all of them.
     pub fn resolve(&self, path: &str, file: &str) -> std::path::PathBuf {
+        if file.starts_with(SECRET_SCHEME) {
+            return file.into();
+        }
         match self.locate(path) {
             Origin::File { file: source, .. } => std::path::Path::new(&source)
                 .parent()

@@ -10,18 +10,27 @@ use crate::{
     access::{AddressSet, parse_network},
     document::Document,
     model::{EndpointAddress, HostPattern},
+    problem::Origin,
     route::{CanonicalPath, PathTemplate, canonical_path},
 };
 
 /// Longest name of an item.
 const MAX_NAME: usize = 128;
+/// Longest name of one that was made of an object: namespace, name, and what is in it.
+const MAX_OBJECT_NAME: usize = 1024;
 /// Largest compiled regular expression.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// Judges the name of an item.
 pub(super) fn name(path: &str, name: &str, report: &mut Report<'_>) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let good = !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(plain);
+    // `/` and `:` are kept for names that are made of objects, so that none is taken from
+    // them. What these are made of, the cluster has judged.
+    let is_plain = name.len() <= MAX_NAME && name.bytes().all(plain);
+    let good = !name.is_empty()
+        && (is_plain
+            || name.len() <= MAX_OBJECT_NAME
+                && matches!(report.origins().locate(path), Origin::Object { .. }));
     if !good {
         report.error_hint(
             format!("{path}.name"),

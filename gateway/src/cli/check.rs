@@ -5,13 +5,14 @@ use std::{io::Write, process::ExitCode};
 use portcullis_config::problem::Severity;
 
 use super::{CheckArgs, config_paths};
-use crate::{files::ConfigFiles, load, snapshot::Live, telemetry::Metrics};
+use crate::{files::ConfigFiles, load, snapshot::Live, source::Source, telemetry::Metrics};
 
 /// Reads a configuration as `run` would, files that it names included, and
 /// prints every problem. Nothing is bound.
 pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let files = ConfigFiles::new(config_paths(&args.paths, &args.config));
-    let (problems, summary) = match load::load(&files, &Live::default(), &Metrics::new(), None) {
+    let source = Source::new(files, args.manifests.objects()?);
+    let (problems, summary) = match load::load(&source, &Live::default(), &Metrics::new(), None) {
         Ok(loaded) => {
             let model = &loaded.snapshot.model;
             let summary = format!(

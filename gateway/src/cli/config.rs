@@ -8,6 +8,7 @@ use crate::{
     files::ConfigFiles,
     load,
     snapshot::{Live, Snapshot},
+    source::Source,
     telemetry::Metrics,
 };
 
@@ -16,8 +17,8 @@ use crate::{
 /// # Errors
 /// Every problem, where it would be refused.
 pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Snapshot> {
-    let files = ConfigFiles::new(paths.to_vec());
-    match load::load(&files, &Live::default(), &Metrics::new(), None) {
+    let source = Source::new(ConfigFiles::new(paths.to_vec()), None);
+    match load::load(&source, &Live::default(), &Metrics::new(), None) {
         Ok(loaded) => Ok(loaded.snapshot),
         Err(refused) => {
             let errors = refused.problems.iter();

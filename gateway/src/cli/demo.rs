@@ -42,6 +42,7 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         )
         .map_err(anyhow::Error::msg)?;
         let options = GatewayOptions {
+            objects: None,
             config: vec![config.clone()],
             bound_file: None,
             egress_test: test,

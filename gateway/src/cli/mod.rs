@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod demo;
 mod explain;
+mod manifests;
 mod run;
 mod schema;
 mod signals;
@@ -49,7 +50,7 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 struct RunArgs {
     /// Configuration file or folder; may be given more than once. Folders are read without subfolders.
-    #[arg(long, short, required_unless_present = "paths", value_name = "PATH")]
+    #[arg(long, short, required_unless_present_any = ["paths", "manifests"], value_name = "PATH")]
     config: Vec<PathBuf>,
     /// The same without `--config`, as `check` is written.
     #[arg(hide = true, value_name = "PATH")]
@@ -60,6 +61,8 @@ struct RunArgs {
     /// Write the bound addresses to this file, as JSON, whenever they change.
     #[arg(long, value_name = "FILE")]
     bound_file: Option<PathBuf>,
+    #[command(flatten)]
+    manifests: manifests::ManifestArgs,
     #[command(flatten)]
     egress_test: EgressTestArgs,
 }
@@ -79,8 +82,10 @@ struct EgressTestArgs {
 #[derive(Args, Debug)]
 struct CheckArgs {
     /// Configuration files or folders.
-    #[arg(required_unless_present = "config", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["config", "manifests"], value_name = "PATH")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    manifests: manifests::ManifestArgs,
     /// The same with `--config`, as `run` is written.
     #[arg(long, short, hide = true, value_name = "PATH")]
     config: Vec<PathBuf>,

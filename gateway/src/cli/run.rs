@@ -26,6 +26,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::listen()?;
         let options = GatewayOptions {
             config: config_paths(&args.paths, &args.config),
+            objects: args.manifests.objects()?,
             bound_file: args.bound_file,
             egress_test: test,
         };

@@ -8,8 +8,11 @@
 //! kubelet swaps; inotify alone misses it on some mounts, so the content is also
 //! hashed once a second.
 
+mod contents;
 mod own_mount;
 
+pub(crate) use contents::is_in_secret;
+pub use contents::{Contents, Keys};
 pub use own_mount::own_mounts;
 
 use std::{

@@ -3,13 +3,12 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    io::Read,
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
-use crate::files;
+use crate::files::{self, Contents};
 
 /// Largest rule file or CA bundle that is read.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -24,34 +23,32 @@ pub type ContentHash = [u8; 32];
 /// would leave a snapshot that is old and counts as current.
 #[derive(Debug, Default)]
 pub struct Reads {
+    contents: Contents,
     seen: RefCell<BTreeMap<PathBuf, ContentHash>>,
 }
 
 impl Reads {
+    /// Reads from these contents.
+    pub fn of(contents: Contents) -> Self {
+        Self {
+            contents,
+            seen: RefCell::default(),
+        }
+    }
+
     /// Reads a file.
     ///
     /// # Errors
     /// A file that cannot be read or is larger than 16 MiB, by its path.
     pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
-        let mut content = Vec::new();
-        let read = std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content))
-            .map_err(|error| format!("{}: {error}", path.display()));
+        let read = self.contents.read(path, MAX_FILE_BYTES);
         // One that cannot be read is remembered too: mending it is a change. And
         // the first of two readings counts, so that a change between them shows.
         self.seen
             .borrow_mut()
             .entry(path.to_path_buf())
-            .or_insert_with(|| content_hash(&content));
-        read?;
-        if content.len() as u64 > MAX_FILE_BYTES {
-            return Err(format!(
-                "{}: larger than {} MiB",
-                path.display(),
-                MAX_FILE_BYTES >> 20
-            ));
-        }
-        Ok(content)
+            .or_insert_with(|| content_hash(read.as_deref().unwrap_or_default()));
+        read
     }
 
     /// Reads a file as text.

@@ -19,7 +19,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime, pem::PemObject};
 use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
 
-use super::read::{hash_of, read_file};
+use super::read::hash_of;
+use crate::files::Contents;
 
 /// Largest file of authorities that is read.
 const MAX_CA_BYTES: u64 = 1 << 20;
@@ -44,10 +45,17 @@ impl ClientVerifier {
     pub(super) fn load(
         trust: &ClientTrust,
         known: Option<&Arc<Self>>,
+        contents: &Contents,
     ) -> Result<Arc<Self>, (&'static str, String)> {
-        let ca = read_file(&trust.ca, MAX_CA_BYTES).map_err(|reason| ("ca", reason))?;
+        let ca = contents
+            .read(&trust.ca, MAX_CA_BYTES)
+            .map_err(|reason| ("ca", reason))?;
         let crl = match &trust.crl {
-            Some(path) => Some(read_file(path, MAX_CRL_BYTES).map_err(|reason| ("crl", reason))?),
+            Some(path) => Some(
+                contents
+                    .read(path, MAX_CRL_BYTES)
+                    .map_err(|reason| ("crl", reason))?,
+            ),
             None => None,
         };
         let depth = trust.max_depth.to_le_bytes();

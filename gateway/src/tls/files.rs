@@ -14,6 +14,7 @@ use portcullis_config::{
 use rustls::server::ProducesTickets;
 
 use super::{CertificateStore, ClientVerifier, ticket_keys::TicketKeys};
+use crate::files::Contents;
 
 /// The contents of every file that TLS with clients needs.
 #[derive(Debug, Default)]
@@ -51,10 +52,14 @@ impl TlsFiles {
     /// Where one is broken, what `previous` read from it goes on. A certificate
     /// that was never good hurts its own hosts alone; without what clients are
     /// judged by nothing may serve.
-    pub fn load(model: &Model, previous: Option<&Self>) -> (Self, Vec<FileProblem>) {
+    pub fn load(
+        model: &Model,
+        previous: Option<&Self>,
+        contents: &Contents,
+    ) -> (Self, Vec<FileProblem>) {
         let mut problems = Vec::new();
         let known = previous.map(|files| &files.certificates);
-        let (certificates, broken) = CertificateStore::load(&model.certificates, known);
+        let (certificates, broken) = CertificateStore::load(&model.certificates, known, contents);
         for broken in broken {
             let index = model
                 .certificates
@@ -75,14 +80,14 @@ impl TlsFiles {
         for (path, wanted) in client_certificates(model) {
             let Some(trust) = &wanted.trust else { continue };
             if !files.verifiers.contains_key(trust) {
-                files.load_verifier(&path, trust, previous, &mut problems);
+                files.load_verifier(&path, trust, (previous, contents), &mut problems);
             }
         }
         for (index, listener) in model.listeners.iter().enumerate() {
             let wanted = &listener.tls.ticket_keys;
             if !wanted.is_empty() && !files.tickets.contains_key(wanted) {
                 let path = format!("listeners[{index}].tls.ticketKeys");
-                files.load_tickets(&path, wanted, previous, &mut problems);
+                files.load_tickets(&path, wanted, (previous, contents), &mut problems);
             }
         }
         (files, problems)
@@ -92,11 +97,11 @@ impl TlsFiles {
         &mut self,
         path: &str,
         wanted: &[PathBuf],
-        previous: Option<&Self>,
+        (previous, contents): (Option<&Self>, &Contents),
         problems: &mut Vec<FileProblem>,
     ) {
         let known = previous.and_then(|files| files.tickets.get(wanted));
-        let tickets = match (TicketKeys::load(wanted), known) {
+        let tickets = match (TicketKeys::load(wanted, contents), known) {
             (Ok(keys), Some(known)) if known.keys.is_same(&keys) => known.clone(),
             (Ok(keys), _) => {
                 let keys = Arc::new(keys);
@@ -127,7 +132,7 @@ impl TlsFiles {
         &mut self,
         path: &str,
         trust: &ClientTrust,
-        previous: Option<&Self>,
+        (previous, contents): (Option<&Self>, &Contents),
         problems: &mut Vec<FileProblem>,
     ) {
         let known = previous.and_then(|files| files.verifiers.get(trust));
@@ -139,7 +144,7 @@ impl TlsFiles {
                 refuses,
             });
         };
-        let verifier = match ClientVerifier::load(trust, known) {
+        let verifier = match ClientVerifier::load(trust, known, contents) {
             Ok(verifier) => verifier,
             Err((field, reason)) => match known {
                 Some(known) => {

@@ -7,7 +7,7 @@ use der::{Decode, asn1::ObjectIdentifier};
 use x509_ocsp::{BasicOcspResponse, CertId, CertStatus, OcspResponse, OcspResponseStatus};
 use x509_parser::certificate::X509Certificate;
 
-use super::read::read_file;
+use crate::files::Contents;
 
 /// Largest response that is read; one is two or three KiB.
 const MAX_BYTES: u64 = 64 << 10;
@@ -37,8 +37,8 @@ pub(super) enum Unfit {
 }
 
 /// Reads a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    read_file(path, MAX_BYTES)
+pub(super) fn read(path: &Path, contents: &Contents) -> Result<Vec<u8>, String> {
+    contents.read(path, MAX_BYTES)
 }
 
 /// Judges a response for a certificate, as of `now` in seconds since 1970.

@@ -1,6 +1,10 @@
 //! The certificates that are served.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::Path,
+    sync::Arc,
+};
 
 use portcullis_config::{model::Certificate, problem::Severity};
 use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
@@ -12,24 +16,29 @@ use super::{
     chain::{self, Chain},
     files::unix_seconds,
     ocsp::{self, Unfit},
-    read::{hash_of, hex, read_file},
+    read::{hash_of, hex},
 };
+use crate::files::Contents;
 
 /// Largest certificate or key file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// By host, which certificate is its own; `None` where that could not be read, and no other
+/// is served for the host.
+type Owners = BTreeMap<String, Option<usize>>;
+
 /// All certificates, found by the name a client asks for.
 #[derive(Debug, Default)]
 pub struct CertificateStore {
-    entries: Vec<Arc<Entry>>,
-    exact: BTreeMap<String, usize>,
-    /// By the suffix after `*.`.
-    wildcard: BTreeMap<String, usize>,
+    entries: Vec<Arc<Pair>>,
+    exact: Owners,
+    /// The same by the suffix after `*.`.
+    wildcard: Owners,
     by_name: BTreeMap<String, usize>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Pair {
     facts: CertificateFacts,
     key: Arc<CertifiedKey>,
     /// The same with an OCSP response, while that is good.
@@ -79,6 +88,7 @@ impl CertificateStore {
     pub fn load(
         certificates: &[Certificate],
         previous: Option<&Self>,
+        contents: &Contents,
     ) -> (Self, Vec<CertificateProblem>) {
         let mut store = Self::default();
         let mut problems = Vec::new();
@@ -91,9 +101,10 @@ impl CertificateStore {
                     severity,
                 });
             };
-            let entry = match read_entry(certificate, known, &mut |reason| {
+            let read = read_entry(certificate, known, contents, &mut |reason| {
                 tell(reason, Severity::Warning)
-            }) {
+            });
+            let entry = match read {
                 Ok(entry) => entry,
                 Err(reason) => match known {
                     Some(known) => {
@@ -101,10 +112,11 @@ impl CertificateStore {
                             format!("{reason}; its last good version is served"),
                             Severity::Error,
                         );
-                        Arc::clone(known)
+                        known.serving(certificate)
                     }
                     None => {
                         tell(reason, Severity::Error);
+                        store.claim(certificate);
                         continue;
                     }
                 },
@@ -130,8 +142,9 @@ impl CertificateStore {
                 .get(sni)
                 .or_else(|| self.wildcard.get(sni.split_once('.')?.1))
         });
-        let index = by_sni.or_else(|| self.by_name.get(default?))?;
-        Some(self.entries[*index].served(unix_seconds()))
+        let by_sni = by_sni.copied().flatten();
+        let index = by_sni.or_else(|| self.by_name.get(default?).copied())?;
+        Some(self.entries[index].served(unix_seconds()))
     }
 
     /// Facts of every certificate, in document order.
@@ -139,32 +152,63 @@ impl CertificateStore {
         self.entries.iter().map(|entry| &entry.facts)
     }
 
-    fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
+    fn entry(&self, name: &str) -> Option<&Arc<Pair>> {
         self.by_name.get(name).map(|&index| &self.entries[index])
     }
 
-    fn add(&mut self, entry: Arc<Entry>, tell: &mut impl FnMut(String, Severity)) {
+    /// Whose certificate a host is served with.
+    fn owner(&mut self, host: &str) -> Entry<'_, String, Option<usize>> {
+        let (map, key) = match host.strip_prefix("*.") {
+            Some(suffix) => (&mut self.wildcard, suffix),
+            None => (&mut self.exact, host),
+        };
+        map.entry(key.to_owned())
+    }
+
+    /// Keeps the hosts that a broken certificate is said to be for: whoever asks for one of
+    /// them is not served with what some other certificate happens to cover.
+    fn claim(&mut self, certificate: &Certificate) {
+        for host in &certificate.hosts {
+            self.owner(host).or_insert(None);
+        }
+    }
+
+    fn add(&mut self, entry: Arc<Pair>, tell: &mut impl FnMut(String, Severity)) {
         let index = self.entries.len();
         for host in &entry.facts.hosts {
-            let (map, key) = match host.strip_prefix("*.") {
-                Some(suffix) => (&mut self.wildcard, suffix),
-                None => (&mut self.exact, host.as_str()),
+            let owner = *self.owner(host).or_insert(Some(index));
+            let reason = match owner {
+                Some(owner) if owner == index => continue,
+                Some(owner) => {
+                    let owner = &self.entries[owner].facts.name;
+                    format!("{host} is served by certificate {owner:?}, which stands first")
+                }
+                None => format!("{host} is that of a certificate which stands first and is broken"),
             };
-            let owner = *map.entry(key.to_owned()).or_insert(index);
-            if owner != index {
-                let owner = &self.entries[owner].facts.name;
-                tell(
-                    format!("{host} is served by certificate {owner:?}, which stands first"),
-                    Severity::Warning,
-                );
-            }
+            tell(reason, Severity::Warning);
         }
         self.by_name.insert(entry.facts.name.clone(), index);
         self.entries.push(entry);
     }
 }
 
-impl Entry {
+impl Pair {
+    /// The same for the hosts that the configuration says now.
+    fn serving(self: &Arc<Self>, certificate: &Certificate) -> Arc<Self> {
+        if certificate.hosts.is_empty() || certificate.hosts == self.facts.hosts {
+            return Arc::clone(self);
+        }
+        let mut facts = self.facts.clone();
+        facts.hosts.clone_from(&certificate.hosts);
+        Arc::new(Self {
+            facts,
+            key: Arc::clone(&self.key),
+            stapled: self.stapled.clone(),
+            content: self.content,
+            warnings: self.warnings.clone(),
+        })
+    }
+
     /// What a handshake of this time is served.
     fn served(&self, now: i64) -> Arc<CertifiedKey> {
         match &self.stapled {
@@ -178,12 +222,16 @@ impl Entry {
 
 fn read_entry(
     certificate: &Certificate,
-    known: Option<&Arc<Entry>>,
+    known: Option<&Arc<Pair>>,
+    contents: &Contents,
     warn: &mut dyn FnMut(String),
-) -> Result<Arc<Entry>, String> {
-    let chain_pem = read_file(&certificate.certificate, MAX_FILE_BYTES)?;
-    let key_pem = read_file(&certificate.key, MAX_FILE_BYTES)?;
-    let response = certificate.ocsp.as_deref().map(ocsp::read);
+) -> Result<Arc<Pair>, String> {
+    let chain_pem = contents.read(&certificate.certificate, MAX_FILE_BYTES)?;
+    let key_pem = contents.read(&certificate.key, MAX_FILE_BYTES)?;
+    let response = certificate
+        .ocsp
+        .as_deref()
+        .map(|path| ocsp::read(path, contents));
     let response_bytes = match &response {
         Some(Ok(bytes)) => bytes,
         _ => &[][..],
@@ -217,7 +265,7 @@ fn read_entry(
     Ok(entry)
 }
 
-impl Entry {
+impl Pair {
     /// Takes an OCSP response where it is a good one of this certificate.
     fn staple(&mut self, certificate: &Certificate, response: Vec<u8>, known: Option<&Arc<Self>>) {
         let judged = {
@@ -274,7 +322,7 @@ fn parse_entry(
     chain_pem: &[u8],
     key_pem: &[u8],
     content: [u8; 32],
-) -> Result<Entry, String> {
+) -> Result<Pair, String> {
     let (chain_path, key_path) = (certificate.certificate.display(), certificate.key.display());
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_pem)
         .collect::<Result<_, _>>()
@@ -327,7 +375,7 @@ fn parse_entry(
         ocsp_until: None,
         fingerprint: hex(&Sha256::digest(&pair.cert[0])),
     };
-    Ok(Entry {
+    Ok(Pair {
         facts,
         key: Arc::new(pair),
         stapled: None,

@@ -13,10 +13,8 @@ use aws_lc_rs::{
 };
 use rustls::server::ProducesTickets;
 
-use super::{
-    files::unix_seconds,
-    read::{hash_of, read_file},
-};
+use super::{files::unix_seconds, read::hash_of};
+use crate::files::Contents;
 
 /// Seconds for which a ticket is good, whatever becomes of its key.
 const LIFETIME: u32 = 12 * 3600;
@@ -46,21 +44,23 @@ impl TicketKeys {
     ///
     /// # Errors
     /// The position of the file that cannot be used, and why.
-    pub(super) fn load(files: &[PathBuf]) -> Result<Self, (usize, String)> {
-        let mut contents = Vec::new();
+    pub(super) fn load(files: &[PathBuf], contents: &Contents) -> Result<Self, (usize, String)> {
+        let mut said = Vec::new();
         let mut keys: Vec<TicketKey> = Vec::new();
         for (index, path) in files.iter().enumerate() {
-            let content = read_file(path, 1 << 10).map_err(|reason| (index, reason))?;
+            let content = contents
+                .read(path, 1 << 10)
+                .map_err(|reason| (index, reason))?;
             let key = TicketKey::read(path, &content).map_err(|reason| (index, reason))?;
             // While keys rotate one may stand in two files.
             if !keys.iter().any(|known| known.name == key.name) {
                 keys.push(key);
             }
-            contents.push(content);
+            said.push(content);
         }
         Ok(Self {
             keys,
-            content: hash_of(contents.iter().map(Vec::as_slice)),
+            content: hash_of(said.iter().map(Vec::as_slice)),
         })
     }
 
@@ -166,7 +166,7 @@ mod tests {
                 path
             })
             .collect();
-        TicketKeys::load(&files).expect("good keys")
+        TicketKeys::load(&files, &Contents::default()).expect("good keys")
     }
 
     fn content(seed: u8, length: u8) -> Vec<u8> {

@@ -1,0 +1,41 @@
+//! What is said of objects on the command line.
+
+use super::ResourceName;
+
+/// Which objects are served, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// ConfigMap with settings of the whole gateway.
+    pub config_map: Option<ResourceName>,
+    /// `spec.controller` of the IngressClasses that are served.
+    pub controller: String,
+    /// Whether Ingresses without a class are served where no class is the default one.
+    pub without_class: bool,
+    /// Whether Ingresses are served whatever class they name: manifests may have no IngressClass.
+    pub any_class: bool,
+    /// Secret with the certificate of hosts that have none of their own.
+    pub default_certificate: Option<ResourceName>,
+    /// Whether Services of type ExternalName are served.
+    pub external_names: bool,
+    /// The zone that the process runs in, for `hints.forZones` of EndpointSlices.
+    pub zone: Option<String>,
+}
+
+impl Options {
+    /// The controller of our own IngressClass.
+    pub const CONTROLLER: &str = "portcullis.dev/ingress-controller";
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            config_map: None,
+            controller: Self::CONTROLLER.to_owned(),
+            without_class: false,
+            any_class: false,
+            default_certificate: None,
+            external_names: false,
+            zone: None,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! EndpointSlices to the endpoints of a backend.
+
+use std::collections::{BTreeSet, HashMap};
+
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+
+use crate::kube::ObjectSet;
+
+/// The label that says whose endpoints a slice has.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// The slices of each Service, by its namespace and name.
+#[derive(Debug)]
+pub(super) struct Slices<'o>(HashMap<(&'o str, &'o str), Vec<&'o EndpointSlice>>);
+
+impl<'o> Slices<'o> {
+    pub(super) fn of(objects: &'o ObjectSet) -> Self {
+        let mut slices: HashMap<_, Vec<&EndpointSlice>> = HashMap::new();
+        for (name, slice) in &objects.endpoint_slices {
+            let labels = slice.metadata.labels.as_ref();
+            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
+                let key = (name.namespace.as_str(), service.as_str());
+                slices.entry(key).or_default().push(slice);
+            }
+        }
+        Self(slices)
+    }
+
+    /// The addresses, with their ports, of a port of a Service, in order.
+    ///
+    /// `family` is the address type that is preferred, since a pod with two families has an
+    /// address of each; `zone` is the zone that the process runs in.
+    pub(super) fn addresses(
+        &self,
+        (namespace, service): (&str, &str),
+        port: &str,
+        family: Option<&str>,
+        zone: Option<&str>,
+    ) -> Vec<String> {
+        let slices = self.0.get(&(namespace, service));
+        let slices = slices.map_or(&[][..], Vec::as_slice);
+        let preferred = slices
+            .iter()
+            .filter(|slice| family.is_none_or(|family| slice.address_type == family));
+        let found = addresses(preferred.copied(), port, zone);
+        match found.is_empty() && family.is_some() {
+            true => addresses(slices.iter().copied(), port, zone),
+            false => found,
+        }
+    }
+}
+
+fn addresses<'o>(
+    slices: impl Iterator<Item = &'o EndpointSlice>,
+    port: &str,
+    zone: Option<&str>,
+) -> Vec<String> {
+    let mut known = Vec::new();
+    for slice in slices {
+        let ports = slice.ports.as_deref().unwrap_or_default();
+        let named = ports
+            .iter()
+            .find(|known| known.name.as_deref().unwrap_or_default() == port);
+        if let Some(number) = named.and_then(|port| port.port) {
+            known.extend(
+                slice
+                    .endpoints
+                    .iter()
+                    .flatten()
+                    .map(|endpoint| (endpoint, number)),
+            );
+        }
+    }
+    let ready: Vec<_> = known
+        .iter()
+        .filter(|(endpoint, _)| is_ready(endpoint))
+        .collect();
+    // Where all are on their way out, those that still answer are better than none.
+    let serving = || known.iter().filter(|(endpoint, _)| is_serving(endpoint));
+    let taken = match ready.is_empty() {
+        true => serving().collect(),
+        false => near(ready, zone),
+    };
+    let addresses = taken.into_iter().filter_map(|(endpoint, number)| {
+        // Of several they are all of one pod.
+        let address = endpoint.addresses.first()?;
+        Some(match address.contains(':') {
+            true => format!("[{address}]:{number}"),
+            false => format!("{address}:{number}"),
+        })
+    });
+    let addresses: BTreeSet<String> = addresses.collect();
+    addresses.into_iter().collect()
+}
+
+/// Those that hints keep for a zone, where all have hints and one is for the zone; else all.
+fn near<'e>(
+    ready: Vec<&'e (&'e Endpoint, i32)>,
+    zone: Option<&str>,
+) -> Vec<&'e (&'e Endpoint, i32)> {
+    let Some(zone) = zone else { return ready };
+    let zones = |endpoint: &Endpoint| {
+        let hints = endpoint.hints.as_ref();
+        hints
+            .and_then(|hints| hints.for_zones.clone())
+            .unwrap_or_default()
+    };
+    if ready.iter().any(|(endpoint, _)| zones(endpoint).is_empty()) {
+        return ready;
+    }
+    let is_near =
+        |(endpoint, _): &&&(&Endpoint, i32)| zones(endpoint).iter().any(|known| known.name == zone);
+    let near: Vec<_> = ready.iter().filter(is_near).copied().collect();
+    match near.is_empty() {
+        true => ready,
+        false => near,
+    }
+}
+
+/// What is not said is true (EndpointConditions.ready).
+fn is_ready(endpoint: &Endpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
+    conditions
+        .and_then(|conditions| conditions.ready)
+        .unwrap_or(true)
+}
+
+fn is_serving(endpoint: &Endpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
+    conditions.is_some_and(|conditions| {
+        conditions.serving == Some(true) && conditions.terminating == Some(true)
+    })
+}

@@ -1,0 +1,121 @@
+//! Objects to a document: a plain function of the objects of one time.
+//!
+//! One file for each kind. What an object means stands in the document beside what the files
+//! say, under names with a `/`, which files cannot have. What is wrong with an object is told
+//! with its field, and hurts that object alone:
+//!
+//! - A Service or a Secret that is missing: 503, or the default certificate, for those rules and
+//!   hosts alone. No broader rule takes their requests.
+//! - A host and path, or a host of `spec.tls`, that an older Ingress has: the newer one goes
+//!   without, and has it when the older one is gone.
+//!
+//! Annotations, and the kinds of the Gateway API, have their place here beside `ingress`.
+
+mod certificates;
+mod endpoint_slice;
+mod ingress;
+mod ingress_class;
+mod self_signed;
+mod service;
+
+use std::collections::HashSet;
+
+use k8s_openapi::api::{
+    core::v1::{Secret, Service},
+    networking::v1::Ingress,
+};
+use portcullis_config::{
+    problem::{Origin, Problem, Severity},
+    read::Read,
+};
+
+use self::{endpoint_slice::Slices, ingress::Served};
+use super::{ObjectSet, Options, ResourceName, objects::place};
+use crate::files::Contents;
+
+/// Adds what objects mean to a document, and returns the contents that it names.
+pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Contents {
+    let mut translation = Translation {
+        objects,
+        options,
+        slices: Slices::of(objects),
+        known_backends: HashSet::new(),
+        contents: Contents::default(),
+        read,
+    };
+    let ingresses = ingress::served(objects, options);
+    translation.certificates(&ingresses);
+    translation.routes(&ingresses);
+    translation.contents
+}
+
+/// The names of the Secrets that objects refer to: no other is read.
+pub fn referenced_secrets(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
+    let ingresses = ingress::served(objects, options);
+    let named = ingresses.iter().flat_map(|served| {
+        served.tls().iter().filter_map(|tls| {
+            let name = tls.secret_name.as_deref()?;
+            Some(ResourceName::new(&served.name.namespace, name))
+        })
+    });
+    named.chain(options.default_certificate.clone()).collect()
+}
+
+/// The names of the Ingresses that are served.
+pub fn served_ingresses(objects: &ObjectSet, options: &Options) -> Vec<ResourceName> {
+    let ingresses = ingress::served(objects, options);
+    ingresses.into_iter().map(|served| served.name).collect()
+}
+
+/// A document while objects are added to it.
+struct Translation<'o> {
+    objects: &'o ObjectSet,
+    options: &'o Options,
+    slices: Slices<'o>,
+    known_backends: HashSet<String>,
+    contents: Contents,
+    read: &'o mut Read,
+}
+
+impl<'o> Translation<'o> {
+    fn origin(&mut self, path: String, origin: Origin) {
+        self.read.origins.insert(path, origin);
+    }
+
+    fn warn(&mut self, served: &Served<'o>, field: &str, reason: String, hint: Option<&str>) {
+        self.tell(served, field, reason, hint, Severity::Warning);
+    }
+
+    fn error(&mut self, served: &Served<'o>, field: &str, reason: String, hint: Option<&str>) {
+        self.tell(served, field, reason, hint, Severity::Error);
+    }
+
+    fn tell(
+        &mut self,
+        served: &Served<'o>,
+        field: &str,
+        reason: String,
+        hint: Option<&str>,
+        severity: Severity,
+    ) {
+        self.read.problems.push(Problem {
+            origin: place_of_ingress(&served.name, field),
+            path: String::new(),
+            reason,
+            hint: hint.map(str::to_owned),
+            severity,
+        });
+    }
+}
+
+fn place_of_ingress(name: &ResourceName, field: &str) -> Origin {
+    place::<Ingress>(name, field)
+}
+
+fn place_of_service(name: &ResourceName) -> Origin {
+    place::<Service>(name, "")
+}
+
+fn place_of_secret(name: &ResourceName) -> Origin {
+    place::<Secret>(name, "")
+}

@@ -1,0 +1,111 @@
+//! What a configuration is read from: files, and objects of a cluster or their manifests.
+
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use portcullis_config::{
+    problem::Problem,
+    read::{Read, SourceFile},
+};
+use tokio::sync::Notify;
+
+use crate::files::{ConfigFiles, Contents};
+
+/// Objects that a document is made of, besides what the files say.
+///
+/// One that is wrong is left out and told; the others are served.
+pub trait Objects: fmt::Debug + Send + Sync {
+    /// The settings of the whole gateway that are among them, as the files would say them.
+    ///
+    /// # Errors
+    /// Why they are not to be had: then those of before go on.
+    fn settings(&self) -> Result<Vec<SourceFile>, Box<Problem>>;
+
+    /// Adds what they mean to a document, with its origins and problems, and returns the
+    /// contents that it names.
+    fn translate(&self, read: &mut Read) -> Contents;
+
+    /// Whether all of them are known. Until then nothing is served: an answer that there is no
+    /// such host would be a wrong one.
+    fn are_known(&self) -> bool;
+
+    /// Told whenever they change.
+    fn changes(&self) -> &Notify;
+
+    /// Is told what was found wrong, after each load.
+    fn tell(&self, problems: &[Problem]);
+
+    /// Why the gateway should not be given requests, besides that they are not known yet.
+    fn unready(&self) -> Vec<String>;
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Default)]
+pub struct Source {
+    files: ConfigFiles,
+    objects: Option<Arc<dyn Objects>>,
+    /// The settings that served last. With objects, these must go on changing when somebody
+    /// has broken the settings.
+    last_good: Mutex<Option<Vec<SourceFile>>>,
+}
+
+impl Source {
+    /// Takes files, and objects where there are any.
+    pub fn new(files: ConfigFiles, objects: Option<Arc<dyn Objects>>) -> Self {
+        Self {
+            files,
+            objects,
+            last_good: Mutex::default(),
+        }
+    }
+
+    /// The files.
+    pub fn files(&self) -> &ConfigFiles {
+        &self.files
+    }
+
+    /// The objects.
+    pub fn objects(&self) -> Option<&Arc<dyn Objects>> {
+        self.objects.as_ref()
+    }
+
+    /// The settings as they are written now.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn settings(&self) -> Result<Vec<SourceFile>, Box<Problem>> {
+        let of_files = match (self.files.paths().is_empty(), &self.objects) {
+            (true, Some(_)) => Vec::new(),
+            _ => self.files.load().map_err(|error| self.unreadable(&error))?,
+        };
+        let of_objects = match &self.objects {
+            Some(objects) => objects.settings()?,
+            None => Vec::new(),
+        };
+        Ok([of_files, of_objects].concat())
+    }
+
+    fn unreadable(&self, error: &io::Error) -> Box<Problem> {
+        Box::new(crate::load::unreadable(&self.files, error))
+    }
+
+    /// Notes the settings that serve.
+    pub fn accept(&self, settings: Vec<SourceFile>) {
+        if self.objects.is_some() {
+            *self
+                .last_good
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(settings);
+        }
+    }
+
+    /// The settings that served last, where they may go on without what was refused.
+    pub fn last_good(&self) -> Option<Vec<SourceFile>> {
+        self.last_good
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
