@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::manifests::ObjectArgs;
-use crate::kube::{ClusterOptions, SecretAccess};
+use crate::kube::{ClusterOptions, Publish, ResourceName, SecretAccess};
 
 /// How a cluster is reached and watched.
 #[derive(Args, Clone, Debug, Default)]
@@ -32,6 +32,47 @@ pub(super) struct ClusterArgs {
     /// The Node that this process runs on: its zone is preferred where EndpointSlices have hints.
     #[arg(long, env = "NODE_NAME", hide_env_values = true, value_name = "NAME")]
     node_name: Option<String>,
+    /// Write the addresses of this Service into the status of Ingresses.
+    #[arg(
+        long,
+        requires = "kubernetes",
+        group = "publish",
+        value_name = "NAMESPACE/NAME"
+    )]
+    publish_service: Option<ResourceName>,
+    /// Write these addresses into the status of Ingresses: IP addresses or names.
+    #[arg(
+        long,
+        requires = "kubernetes",
+        group = "publish",
+        value_delimiter = ',',
+        value_name = "ADDRESS[,ADDRESS]"
+    )]
+    publish_status_address: Vec<String>,
+    /// Write the addresses of the Nodes that our pods run on into the status of Ingresses: the
+    /// pods of our namespace with the labels of this one. External addresses, else internal ones.
+    #[arg(long, requires = "kubernetes", group = "publish")]
+    publish_node_addresses: bool,
+    /// Whether statuses are written; `false` keeps hands off.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    update_status: bool,
+    /// Lease whose holder writes statuses, in the namespace of the pod.
+    #[arg(long, default_value = "portcullis-leader", value_name = "NAME")]
+    election_id: String,
+    /// Whether problems are told as Events of their objects.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    events: bool,
+    /// Namespace of the pod that this process is.
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        hide_env_values = true,
+        value_name = "NAMESPACE"
+    )]
+    pod_namespace: Option<String>,
+    /// Name of the pod that this process is; it is who holds the Lease. Default: the host name.
+    #[arg(long, env = "POD_NAME", hide_env_values = true, value_name = "NAME")]
+    pod_name: Option<String>,
 }
 
 /// Which Secrets are asked for.
@@ -55,13 +96,59 @@ impl From<Secrets> for SecretAccess {
 
 impl ClusterArgs {
     /// How a cluster is watched, where one is to be.
-    pub(super) fn options(&self, objects: &ObjectArgs) -> Option<ClusterOptions> {
-        self.kubernetes.then(|| ClusterOptions {
+    ///
+    /// # Errors
+    /// What is missing for what is asked for.
+    pub(super) fn options(&self, objects: &ObjectArgs) -> anyhow::Result<Option<ClusterOptions>> {
+        if !self.kubernetes {
+            return Ok(None);
+        }
+        let publish = self.publish().filter(|_| self.update_status);
+        if publish.is_some() && self.pod_namespace.is_none() {
+            anyhow::bail!(
+                "--publish-...: the namespace of the Lease is not known; \
+                 --pod-namespace or POD_NAMESPACE says it"
+            );
+        }
+        if publish == Some(Publish::Nodes) && self.pod_name.is_none() {
+            anyhow::bail!(
+                "--publish-node-addresses: which pod this is is not known; \
+                 --pod-name or POD_NAME says it"
+            );
+        }
+        let mut namespaces = self.watch_namespace.clone();
+        namespaces.sort();
+        namespaces.dedup();
+        Ok(Some(ClusterOptions {
             kubeconfig: self.kubeconfig.clone(),
-            namespaces: self.watch_namespace.clone(),
+            namespaces,
             secrets: self.secrets.into(),
             node: self.node_name.clone(),
+            pod: ResourceName {
+                namespace: self.pod_namespace.clone().unwrap_or_default(),
+                name: self.pod_name.clone().unwrap_or_else(host_name),
+            },
+            events: self.events,
+            publish,
+            election: self.election_id.clone(),
             options: objects.options(),
-        })
+        }))
+    }
+
+    fn publish(&self) -> Option<Publish> {
+        match &self.publish_service {
+            Some(service) => Some(Publish::Service(service.clone())),
+            None if self.publish_node_addresses => Some(Publish::Nodes),
+            None if self.publish_status_address.is_empty() => None,
+            None => Some(Publish::Fixed(self.publish_status_address.clone())),
+        }
+    }
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => format!("process-{}", std::process::id()),
+        name => name.to_owned(),
     }
 }

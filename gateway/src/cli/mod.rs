@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod explain;
 mod manifests;
+mod rbac;
 mod run;
 mod schema;
 mod signals;
@@ -44,6 +45,8 @@ enum Command {
     Waf(waf::WafArgs),
     /// Tell why a request was refused, and the narrowest exclusion that lets it pass.
     Explain(explain::ExplainArgs),
+    /// Print the rights that the gateway needs in a Kubernetes cluster, as YAML.
+    Rbac(rbac::RbacArgs),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
             | Command::Check(_)
             | Command::Waf(_)
             | Command::Explain(_)
+            | Command::Rbac(_)
             | Command::Schema
     );
     let filter = cli.log.as_deref().or(quiet.then_some("warn"));
@@ -134,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::Waf(args) => waf::waf(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Rbac(args) => rbac::rbac(&args),
         Command::Schema => schema::schema(),
     };
     match result {

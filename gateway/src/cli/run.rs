@@ -26,9 +26,13 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime(threads)?;
     let code = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let objects = tokio::select! {
-            objects = objects(&args) => objects?,
+        let cluster = tokio::select! {
+            cluster = cluster(&args) => cluster?,
             _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        };
+        let objects = match &cluster {
+            Some(cluster) => Some(Arc::clone(cluster) as Arc<dyn Objects>),
+            None => args.manifests.objects()?,
         };
         let options = GatewayOptions {
             config: config_paths(&args.paths, &args.config),
@@ -47,7 +51,14 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             }
         };
         serve_until_signal(&gateway, &mut signals).await;
-        Ok(if gateway.drain().await == 0 {
+        let end = async {
+            if let Some(cluster) = &cluster {
+                cluster.end().await;
+            }
+        };
+        // What is written is another's from now on; connections may take long.
+        let (cut, ()) = tokio::join!(gateway.drain(), end);
+        Ok(if cut == 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(3)
@@ -58,11 +69,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// The objects that are served, where there are any. Those of a cluster need not be known yet,
-/// but its settings: they say where to listen.
-async fn objects(args: &RunArgs) -> anyhow::Result<Option<Arc<dyn Objects>>> {
-    let Some(options) = args.cluster.options(&args.manifests.objects) else {
-        return args.manifests.objects();
+/// The cluster that is watched, where one is. Its objects need not be known yet, but its
+/// settings: they say where to listen.
+async fn cluster(args: &RunArgs) -> anyhow::Result<Option<Arc<Cluster>>> {
+    let Some(options) = args.cluster.options(&args.manifests.objects)? else {
+        return Ok(None);
     };
     let cluster = Cluster::watch(options).await?;
     cluster.settings_known().await;

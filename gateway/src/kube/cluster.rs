@@ -35,11 +35,15 @@ use tokio::{
 };
 
 use super::{
-    ObjectSet, Options,
+    ObjectSet, Options, ResourceName,
+    addresses::Publish,
+    events::tell_problems,
     feeds::{KindFeed, SecretFeed},
     freshness::Freshness,
     known::{Known, Scope},
+    lease::{Election, release},
     settings,
+    status::write_statuses,
     translate::translate,
     unreadable,
     watch::{Pauses, reason, watch},
@@ -77,6 +81,14 @@ pub struct ClusterOptions {
     pub secrets: SecretAccess,
     /// The Node that the process runs on, for its zone.
     pub node: Option<String>,
+    /// The pod that the process is, or the name of one that is none.
+    pub pod: ResourceName,
+    /// Whether problems are told as Events of their objects.
+    pub events: bool,
+    /// The addresses that the status of Ingresses tells; without any no status is written.
+    pub publish: Option<Publish>,
+    /// The Lease whose holder writes statuses, in the namespace of the pod.
+    pub election: String,
     /// What is served, and how.
     pub options: Options,
 }
@@ -85,7 +97,11 @@ pub struct ClusterOptions {
 #[derive(Debug)]
 pub struct Cluster {
     shared: Arc<Shared>,
-    _tasks: JoinSet<()>,
+    problems: watch::Sender<Arc<Vec<Problem>>>,
+    /// The Lease, and who we are for it.
+    election: Option<(ResourceName, String)>,
+    leads: watch::Receiver<bool>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// What the tasks of a cluster have in common.
@@ -97,6 +113,8 @@ pub(super) struct Shared {
     known: Mutex<Known>,
     pub(super) freshness: Freshness,
     changes: Notify,
+    /// Told of what may have to do with statuses, whether or not it is served otherwise.
+    pub(super) seen: Notify,
     /// Counts how often all watches were to be opened again.
     pub(super) again: watch::Sender<u64>,
     /// Changes of what names Secrets are taken one after the other: one must not let go of
@@ -127,6 +145,7 @@ impl Cluster {
             known: Mutex::default(),
             freshness: Freshness::default(),
             changes: Notify::new(),
+            seen: Notify::new(),
             again: watch::Sender::new(0),
             turns: tokio::sync::Mutex::default(),
             asking: Arc::new(Semaphore::new(SECRETS_AT_ONCE)),
@@ -155,10 +174,53 @@ impl Cluster {
         if let Some(node) = options.node {
             tasks.spawn(find_zone(Arc::clone(&shared), node));
         }
+        let me = options.pod.name.clone();
+        let problems = watch::Sender::new(Arc::default());
+        if options.events {
+            let told = tell_problems(Arc::clone(&shared), me.clone(), problems.subscribe());
+            tasks.spawn(told);
+        }
+        let (sender, leads) = watch::channel(false);
+        let mut election = None;
+        if let Some(publish) = options.publish {
+            if let Publish::Service(name) = &publish
+                && !shared.watches(&name.namespace)
+            {
+                let scope = Scope::Object(name.clone());
+                shared.start::<Service>(&mut tasks, shared.api(&scope), scope);
+            }
+            let lease = ResourceName::new(&options.pod.namespace, &options.election);
+            let held = Election::new(shared.client.clone(), lease.clone(), me.clone());
+            tasks.spawn(held.run(sender));
+            let writing = write_statuses(Arc::clone(&shared), publish, options.pod, leads.clone());
+            tasks.spawn(writing);
+            election = Some((lease, me));
+        }
         Ok(Self {
             shared,
-            _tasks: tasks,
+            problems,
+            election,
+            leads,
+            tasks: Mutex::new(tasks),
         })
+    }
+
+    /// Ends what is written, and lets another replica write at once; what is watched goes on to
+    /// be served until the process ends.
+    pub async fn end(&self) {
+        let Some((lease, me)) = &self.election else {
+            return;
+        };
+        self.tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .abort_all();
+        let released = release(self.shared.client.clone(), lease, me);
+        match tokio::time::timeout(ANSWER, released).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%lease, reason = reason(&error), "not released"),
+            Err(_) => tracing::warn!(%lease, "not released"),
+        }
     }
 
     /// Waits until the settings of the whole gateway are known, where a ConfigMap has them.
@@ -193,6 +255,11 @@ impl Shared {
             true => vec![Scope::Cluster],
             false => namespaces.map(Scope::Namespace).collect(),
         }
+    }
+
+    /// Whether a namespace is watched.
+    fn watches(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|known| known == namespace)
     }
 
     /// The API of a kind in a scope.
@@ -314,7 +381,9 @@ impl Objects for Cluster {
         &self.shared.changes
     }
 
-    fn tell(&self, _: &[Problem]) {}
+    fn tell(&self, problems: &[Problem]) {
+        self.problems.send_replace(Arc::new(problems.to_vec()));
+    }
 
     fn unready(&self) -> Vec<String> {
         self.shared.freshness.unknown()
@@ -326,6 +395,7 @@ impl Objects for Cluster {
 
     fn measure(&self, metrics: &Metrics) {
         metrics.kubernetes_stale(self.shared.freshness.kinds());
+        metrics.kubernetes_leads(*self.leads.borrow());
     }
 }
 

@@ -64,6 +64,7 @@ impl<K: Watched> KindFeed<K> {
         };
         self.read_secrets(&changes).await;
         let is_news = take(&mut self.shared.known(), changes);
+        self.shared.seen.notify_one();
         if is_news && K::NAMES_SECRETS {
             self.shared.forget_secrets();
         }

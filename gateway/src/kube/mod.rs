@@ -7,20 +7,25 @@
 //!
 //! Nothing outside of this folder knows a type of Kubernetes.
 
+mod addresses;
 mod cluster;
+mod events;
 mod feeds;
 mod freshness;
 mod known;
+mod lease;
 mod manifests;
 mod objects;
 mod options;
 mod secrets;
 mod settings;
+mod status;
 pub mod translate;
 mod unreadable;
 mod watch;
 mod watched;
 
+pub use addresses::Publish;
 pub use cluster::{Cluster, ClusterOptions, SecretAccess};
 pub use manifests::Manifests;
 pub use objects::{Kind, ObjectSet, ResourceName};

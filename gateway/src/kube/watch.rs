@@ -109,7 +109,7 @@ pub(super) async fn watch<K: Watched>(
             Ok(Ended::Over) => {}
             Ok(Ended::Expired) => version = None,
             Err(Failure { reason, list_again }) => {
-                tracing::warn!(kind = K::NAME, %reason, "watch failed");
+                tracing::debug!(kind = K::NAME, %reason, "watch failed");
                 if list_again {
                     version = None;
                 }
@@ -280,8 +280,10 @@ pub(super) fn reason(error: &kube::Error) -> String {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => format!("{} {}", status.code, status.reason),
         error => {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(error);
+            let (mut text, mut source) = match error {
+                kube::Error::Service(source) => (source.to_string(), source.source()),
+                error => (error.to_string(), std::error::Error::source(error)),
+            };
             while let Some(cause) = source {
                 let cause_text = cause.to_string();
                 // Some say what their cause says.

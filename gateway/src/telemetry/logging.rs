@@ -7,9 +7,9 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 /// Environment variable with the filter, as `info` or `portcullis=debug`.
 const FILTER: &str = "PORTCULLIS_LOG";
 
-/// pingora logs each broken client connection as an error; the access log has it.
-const DEFAULT_FILTER: &str =
-    "info,pingora_core=off,pingora_proxy=off,hickory_resolver=error,hickory_proto=error";
+/// pingora logs each broken client connection as an error; the access log has it. What fails
+/// at the API server we tell ourselves, once.
+const DEFAULT_FILTER: &str = "info,pingora_core=off,pingora_proxy=off,hickory_resolver=error,hickory_proto=error,kube_client=off";
 
 /// Form of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -68,6 +68,7 @@ pub struct Metrics {
     certificate_expiry: GaugeVec,
     crl_expiry: GaugeVec,
     kubernetes_stale: GaugeVec,
+    kubernetes_leads: GaugeVec,
     ocsp_expiry: GaugeVec,
     reloads: IntCounterVec,
     last_reload: Gauge,
@@ -244,6 +245,7 @@ impl Metrics {
             ocsp_expiry: gauges(&registry, names::OCSP_EXPIRY, &["certificate"]),
             crl_expiry: gauges(&registry, names::CRL_EXPIRY, &["file"]),
             kubernetes_stale: gauges(&registry, names::KUBERNETES_STALE, &["kind"]),
+            kubernetes_leads: gauges(&registry, names::KUBERNETES_LEADS, &[]),
             reloads: counters(&registry, names::RELOADS, &["outcome"]),
             last_reload: register(&registry, Gauge::with_opts(opts(names::LAST_RELOAD))),
             load_seconds: register(&registry, Gauge::with_opts(opts(names::LOAD_SECONDS))),
@@ -561,6 +563,14 @@ impl Metrics {
                 .with_label_values(&[kind])
                 .set(since.map_or(0.0, |since| since.as_secs_f64()));
         }
+    }
+
+    /// Notes whether this replica holds the Lease.
+    pub fn kubernetes_leads(&self, leads: bool) {
+        let no_label: [&str; 0] = [];
+        self.kubernetes_leads
+            .with_label_values(&no_label)
+            .set(f64::from(u8::from(leads)));
     }
 
     /// Notes how long a load took, whatever became of it.

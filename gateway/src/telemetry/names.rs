@@ -202,6 +202,11 @@ pub const KUBERNETES_STALE: Name = Name(
     "portcullis_kubernetes_stale_since_timestamp_seconds",
     "Since when objects of the cluster are not watched, in seconds since 1970, by kind; 0 when they are.",
 );
+/// Whether this replica writes statuses.
+pub const KUBERNETES_LEADS: Name = Name(
+    "portcullis_kubernetes_leader",
+    "1 in the replica that holds the Lease and writes the status of Ingresses.",
+);
 /// Log lines that were dropped, by `log`.
 pub const LOG_DROPPED: Name = Name(
     "portcullis_log_lines_dropped_total",

@@ -1,0 +1,357 @@
+//! `portcullis rbac`: the rights that `portcullis run --kubernetes` needs, and no others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    process::ExitCode,
+};
+
+use clap::{ArgAction, Args};
+use serde_json::{Value, json};
+
+use super::cluster::Secrets;
+use crate::kube::ResourceName;
+
+/// What is said to `run`, as far as rights depend on it.
+#[derive(Args, Clone, Debug)]
+pub(super) struct RbacArgs {
+    /// Namespace that is watched, as `run --watch-namespace`; may be given more than once.
+    /// Default: all.
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Vec<String>,
+    /// As `run --secrets`: `named` gives rights to the Secrets of `--secret` alone.
+    #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
+    secrets: Secrets,
+    /// Secret that may be read, with `--secrets named`; may be given more than once.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    secret: Vec<ResourceName>,
+    /// Namespace that the gateway runs in.
+    #[arg(long, default_value = "portcullis-ingress", value_name = "NAMESPACE")]
+    system_namespace: String,
+    /// Name of its ServiceAccount, and of the roles.
+    #[arg(long, default_value = "portcullis", value_name = "NAME")]
+    service_account: String,
+    /// As `run --configmap`. Default: `portcullis-config` where the gateway runs.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    configmap: Option<ResourceName>,
+    /// As `run --default-ssl-certificate`.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    default_ssl_certificate: Option<ResourceName>,
+    /// As `run --webhook-certificate`.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    webhook_certificate: Option<ResourceName>,
+    /// As `run --publish-service`.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    publish_service: Option<ResourceName>,
+    /// As `run --publish-node-addresses`.
+    #[arg(long)]
+    publish_node_addresses: bool,
+    /// As `run --election-id`.
+    #[arg(long, default_value = "portcullis-leader", value_name = "NAME")]
+    election_id: String,
+    /// As `run --update-status`: `false` gives no right to write a status or a Lease.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    update_status: bool,
+    /// As `run --events`: `false` gives no right to write Events.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    events: bool,
+}
+
+/// Prints the rights as YAML.
+pub(super) fn rbac(args: &RbacArgs) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.secret.is_empty() || args.secrets == Secrets::Named,
+        "--secret needs --secrets named: with `all` every Secret can be read"
+    );
+    write!(std::io::stdout(), "{}", args.yaml()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the output begins with.
+const HEAD: &str = "\
+# The rights of `portcullis run --kubernetes`, as `portcullis rbac` prints them. Written are the status of
+# Ingresses, Events and one Lease, and nothing else.
+";
+
+/// Rules by the namespace that they are of.
+type Roles = BTreeMap<String, Vec<Value>>;
+
+const READ: &[&str] = &["list", "watch"];
+
+impl RbacArgs {
+    fn yaml(&self) -> anyhow::Result<String> {
+        let mut text = HEAD.to_owned();
+        for (number, object) in self.objects().iter().enumerate() {
+            if number > 0 {
+                text.push_str("---\n");
+            }
+            text.push_str(&serde_saphyr::to_string(object)?);
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+        }
+        Ok(text)
+    }
+
+    fn objects(&self) -> Vec<Value> {
+        let name = &self.service_account;
+        let mut objects = vec![json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": { "name": name, "namespace": self.system_namespace },
+        })];
+        let rbac = "rbac.authorization.k8s.io";
+        let version = format!("{rbac}/v1");
+        let subjects = json!([{
+            "kind": "ServiceAccount", "name": name, "namespace": self.system_namespace,
+        }]);
+        objects.push(json!({
+            "apiVersion": version,
+            "kind": "ClusterRole",
+            "metadata": { "name": name },
+            "rules": self.of_cluster(),
+        }));
+        objects.push(json!({
+            "apiVersion": version,
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": name },
+            "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": name },
+            "subjects": subjects,
+        }));
+        for (namespace, rules) in self.of_namespaces() {
+            objects.push(json!({
+                "apiVersion": version,
+                "kind": "Role",
+                "metadata": { "name": name, "namespace": namespace },
+                "rules": rules,
+            }));
+            objects.push(json!({
+                "apiVersion": version,
+                "kind": "RoleBinding",
+                "metadata": { "name": name, "namespace": namespace },
+                "roleRef": { "apiGroup": rbac, "kind": "Role", "name": name },
+                "subjects": subjects,
+            }));
+        }
+        objects
+    }
+
+    fn of_cluster(&self) -> Vec<Value> {
+        let mut rules = vec![
+            rule("networking.k8s.io", "ingressclasses", READ),
+            // For the zone, and for addresses of Nodes.
+            rule("", "nodes", &["get"]),
+        ];
+        if self.namespace.is_empty() {
+            rules.extend(self.of_objects());
+        }
+        rules
+    }
+
+    /// Where the objects are that are served.
+    fn of_objects(&self) -> Vec<Value> {
+        let mut rules = vec![
+            rule("networking.k8s.io", "ingresses", READ),
+            rule("", "services", READ),
+            rule("discovery.k8s.io", "endpointslices", READ),
+        ];
+        if self.secrets == Secrets::All {
+            rules.push(rule("", "secrets", &["get", "list", "watch"]));
+        }
+        if self.update_status {
+            rules.push(rule("networking.k8s.io", "ingresses/status", &["patch"]));
+        }
+        if self.events {
+            rules.push(events());
+        }
+        rules
+    }
+
+    fn of_namespaces(&self) -> Roles {
+        let mut roles = Roles::new();
+        let mut add = |namespace: &str, rule: Value| {
+            roles.entry(namespace.to_owned()).or_default().push(rule);
+        };
+        for namespace in BTreeSet::from_iter(&self.namespace) {
+            for rule in self.of_objects() {
+                add(namespace, rule);
+            }
+        }
+        let watched =
+            |namespace: &String| self.namespace.is_empty() || self.namespace.contains(namespace);
+        let system = &self.system_namespace;
+        let settings = ResourceName::new(system, "portcullis-config");
+        let settings = self.configmap.as_ref().unwrap_or(&settings);
+        add(
+            &settings.namespace,
+            named("", "configmaps", READ, &[&settings.name]),
+        );
+        // Events of the settings are where those are.
+        if self.events && !watched(&settings.namespace) {
+            add(&settings.namespace, events());
+        }
+        if self.update_status {
+            let group = "coordination.k8s.io";
+            // A right to create cannot name what is created.
+            add(system, rule(group, "leases", &["create"]));
+            let held = named(group, "leases", &["get", "update"], &[&self.election_id]);
+            add(system, held);
+        }
+        if self.publish_node_addresses {
+            add(system, rule("", "pods", &["get", "list"]));
+        }
+        if let Some(service) = &self.publish_service
+            && !watched(&service.namespace)
+        {
+            let rule = named("", "services", READ, &[&service.name]);
+            add(&service.namespace, rule);
+        }
+        for (namespace, names) in self.named_secrets(watched) {
+            let names: Vec<&str> = names.into_iter().collect();
+            add(namespace, named("", "secrets", READ, &names));
+        }
+        roles
+    }
+
+    /// Secrets that rights name, by namespace.
+    fn named_secrets(&self, watched: impl Fn(&String) -> bool) -> BTreeMap<&str, BTreeSet<&str>> {
+        let always = self
+            .default_ssl_certificate
+            .iter()
+            .chain(&self.webhook_certificate);
+        let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for secret in self.secret.iter().chain(always) {
+            if self.secrets == Secrets::Named || !watched(&secret.namespace) {
+                let of_namespace = names.entry(&secret.namespace).or_default();
+                of_namespace.insert(&secret.name);
+            }
+        }
+        names
+    }
+}
+
+fn events() -> Value {
+    rule("events.k8s.io", "events", &["create", "patch"])
+}
+
+fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
+    json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs })
+}
+
+fn named(group: &str, resource: &str, verbs: &[&str], names: &[&str]) -> Value {
+    json!({
+        "apiGroups": [group], "resources": [resource], "resourceNames": names, "verbs": verbs,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RbacArgs,
+    }
+
+    fn args(line: &[&str]) -> RbacArgs {
+        Line::parse_from([&["rbac"], line].concat()).args
+    }
+
+    /// Whether a set of objects lets something be done: verb, group, resource and, where the
+    /// right must be for one object, its name.
+    fn lets(
+        args: &RbacArgs,
+        namespace: Option<&str>,
+        verb: &str,
+        resource: &str,
+        name: &str,
+    ) -> bool {
+        args.objects().iter().any(|object| {
+            let is_there = match object["kind"].as_str() {
+                Some("ClusterRole") => true,
+                Some("Role") => object["metadata"]["namespace"].as_str() == namespace,
+                _ => false,
+            };
+            let has = |value: &Value, wanted: &str| {
+                value
+                    .as_array()
+                    .is_some_and(|all| all.contains(&json!(wanted)))
+            };
+            let rules = object["rules"].as_array().cloned().unwrap_or_default();
+            is_there
+                && rules.iter().any(|rule| {
+                    has(&rule["verbs"], verb)
+                        && has(&rule["resources"], resource)
+                        && (rule["resourceNames"].is_null() || has(&rule["resourceNames"], name))
+                })
+        })
+    }
+
+    #[test]
+    fn the_manifest_is_what_is_printed() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/manifests/rbac.yaml");
+        let printed = args(&[]).yaml().expect("YAML");
+        let known = std::fs::read_to_string(file).unwrap_or_default();
+        assert_eq!(
+            known, printed,
+            "portcullis rbac > deploy/manifests/rbac.yaml"
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_but_statuses_events_and_the_lease() {
+        let reads = ["get", "list", "watch"];
+        let writes: BTreeSet<String> = args(&["--publish-node-addresses"])
+            .objects()
+            .iter()
+            .flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default())
+            .flat_map(|rule| {
+                let verbs = rule["verbs"].as_array().cloned().unwrap_or_default();
+                let writing = verbs
+                    .into_iter()
+                    .filter_map(|verb| verb.as_str().map(str::to_owned));
+                let writing = writing.filter(|verb| !reads.contains(&verb.as_str()));
+                let resource = rule["resources"][0].as_str().unwrap_or_default().to_owned();
+                writing
+                    .map(|verb| format!("{verb} {resource}"))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let expected = [
+            "create events",
+            "create leases",
+            "patch events",
+            "patch ingresses/status",
+            "update leases",
+        ];
+        assert!(writes.iter().eq(expected.iter()), "{writes:?}");
+        let none = args(&["--update-status=false", "--events=false"])
+            .yaml()
+            .expect("YAML");
+        for verb in ["create", "patch", "update"] {
+            assert!(!none.contains(&format!("- {verb}")), "{none}");
+        }
+    }
+
+    #[test]
+    fn named_secrets_alone_can_be_read() {
+        let args = args(&[
+            "--namespace=shop",
+            "--secrets=named",
+            "--secret=shop/web",
+            "--default-ssl-certificate=gw/default",
+        ]);
+        let secrets = |namespace, name| lets(&args, Some(namespace), "watch", "secrets", name);
+        assert!(secrets("shop", "web") && secrets("gw", "default"));
+        assert!(!secrets("shop", "other") && !secrets("gw", "web"));
+        assert!(
+            !lets(&args, None, "list", "ingresses", ""),
+            "not of the whole cluster"
+        );
+        assert!(lets(&args, Some("shop"), "list", "ingresses", ""));
+        assert!(lets(&args, None, "list", "ingressclasses", ""));
+    }
+}
