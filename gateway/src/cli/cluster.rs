@@ -1,11 +1,11 @@
 //! `--kubernetes`, and what says how a cluster is watched.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::manifests::ObjectArgs;
-use crate::kube::{ClusterOptions, Publish, ResourceName, SecretAccess};
+use crate::kube::{ClusterOptions, Publish, ResourceName, SecretAccess, Webhook};
 
 /// How a cluster is reached and watched.
 #[derive(Args, Clone, Debug, Default)]
@@ -62,6 +62,13 @@ pub(super) struct ClusterArgs {
     /// Whether problems are told as Events of their objects.
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     events: bool,
+    /// Answer the API server here, when it asks whether an Ingress can be served; see
+    /// docs/kubernetes.md for the ValidatingWebhookConfiguration.
+    #[arg(long, requires_all = ["kubernetes", "webhook_certificate"], value_name = "ADDRESS")]
+    webhook_address: Option<SocketAddr>,
+    /// Secret with the certificate of `--webhook-address`.
+    #[arg(long, requires = "webhook_address", value_name = "NAMESPACE/NAME")]
+    webhook_certificate: Option<ResourceName>,
     /// Namespace of the pod that this process is.
     #[arg(
         long,
@@ -131,6 +138,13 @@ impl ClusterArgs {
             events: self.events,
             publish,
             election: self.election_id.clone(),
+            webhook: self
+                .webhook_address
+                .zip(self.webhook_certificate.clone())
+                .map(|(address, certificate)| Webhook {
+                    address,
+                    certificate,
+                }),
             options: objects.options(),
         }))
     }

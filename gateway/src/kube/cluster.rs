@@ -48,6 +48,7 @@ use super::{
     unreadable,
     watch::{Pauses, reason, watch},
     watched::Watched,
+    webhook::{self, Webhook},
 };
 use crate::{files::Contents, source::Objects, telemetry::Metrics};
 
@@ -89,6 +90,8 @@ pub struct ClusterOptions {
     pub publish: Option<Publish>,
     /// The Lease whose holder writes statuses, in the namespace of the pod.
     pub election: String,
+    /// Where the API server may ask about Ingresses before it takes them.
+    pub webhook: Option<Webhook>,
     /// What is served, and how.
     pub options: Options,
 }
@@ -121,6 +124,8 @@ pub(super) struct Shared {
     /// a Secret that another has just asked for.
     pub(super) turns: tokio::sync::Mutex<()>,
     pub(super) asking: Arc<Semaphore>,
+    /// A Secret that is read though no object refers to it.
+    pub(super) own_secret: Option<ResourceName>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -149,6 +154,10 @@ impl Cluster {
             again: watch::Sender::new(0),
             turns: tokio::sync::Mutex::default(),
             asking: Arc::new(Semaphore::new(SECRETS_AT_ONCE)),
+            own_secret: options
+                .webhook
+                .as_ref()
+                .map(|known| known.certificate.clone()),
         });
         let mut tasks = JoinSet::new();
         let classes = Api::all(shared.client.clone());
@@ -167,8 +176,14 @@ impl Cluster {
             shared.start::<ConfigMap>(&mut tasks, shared.api(&scope), scope);
         }
         let default = shared.options.load().default_certificate.clone();
-        if let Some(name) = default {
-            shared.want([name].into()).await;
+        let always = default.into_iter().chain(shared.own_secret.clone());
+        shared.want(always.collect()).await;
+        if let Some(webhook) = options.webhook {
+            let listener = crate::listen::bind(webhook.address)
+                .with_context(|| format!("--webhook-address {}", webhook.address))?;
+            tracing::info!(address = %listener.local_addr()?, "webhook");
+            let certificate = webhook.certificate;
+            tasks.spawn(webhook::serve(Arc::clone(&shared), listener, certificate));
         }
         tasks.spawn(heartbeat(Arc::clone(&shared)));
         if let Some(node) = options.node {
@@ -367,6 +382,14 @@ impl Objects for Cluster {
     }
 
     fn translate(&self, read: &mut Read) -> Contents {
+        // What is known of a part of them would be wrong, and so would its problems.
+        if !self.are_known() {
+            let options = Options {
+                default_certificate: None,
+                ..Options::clone(&self.shared.options.load())
+            };
+            return translate(&ObjectSet::default(), &options, read);
+        }
         let objects = self.shared.objects();
         let contents = translate(&objects, &self.shared.options.load(), read);
         read.problems.extend(self.shared.problems());

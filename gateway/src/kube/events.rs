@@ -257,15 +257,18 @@ fn shortened(mut note: String) -> String {
     note
 }
 
+/// The reason of a problem that ends when a Service comes.
+pub(super) const SERVICE_NOT_FOUND: &str = "ServiceNotFound";
+
 /// What a problem is, in one word, for those who count Events or look for some.
-fn reason_of(problem: &Problem) -> &'static str {
+pub(super) fn reason_of(problem: &Problem) -> &'static str {
     let field = match &problem.origin {
         Origin::Object { field, .. } => field.as_str(),
         Origin::File { .. } | Origin::Internal => "",
     };
     let says = |words: &str| problem.reason.contains(words);
     if says("there is no Service") || says("has no port") {
-        "ServiceNotFound"
+        SERVICE_NOT_FOUND
     } else if says("which is older") {
         "Conflict"
     } else if field.starts_with("spec.tls") || problem.path.starts_with("certificates[") {

@@ -8,6 +8,7 @@
 //! Nothing outside of this folder knows a type of Kubernetes.
 
 mod addresses;
+mod admission;
 mod cluster;
 mod events;
 mod feeds;
@@ -24,9 +25,11 @@ pub mod translate;
 mod unreadable;
 mod watch;
 mod watched;
+mod webhook;
 
 pub use addresses::Publish;
 pub use cluster::{Cluster, ClusterOptions, SecretAccess};
 pub use manifests::Manifests;
 pub use objects::{Kind, ObjectSet, ResourceName};
 pub use options::Options;
+pub use webhook::Webhook;

@@ -50,7 +50,8 @@ impl Shared {
     /// Forgets Secrets that nothing refers to any more.
     pub(super) fn forget_secrets(&self) {
         let objects = self.objects();
-        let needed = referenced_secrets(&objects, &self.options.load());
+        let mut needed = referenced_secrets(&objects, &self.options.load());
+        needed.extend(self.own_secret.clone());
         drop(objects);
         self.known().keep_secrets(&needed);
     }

@@ -1,0 +1,275 @@
+//! Whether an Ingress could be served, before the API server takes it.
+//!
+//! Only that object is judged, with the Services and Secrets that it names, so that the time does
+//! not grow with the number of objects. So what depends on others is not refused: a host and path
+//! that an older Ingress has, and Services that may come later.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::networking::v1::{Ingress, IngressBackend};
+use portcullis_config::{
+    problem::{Origin, Problem, Severity},
+    read::read,
+    validate::validate,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    ObjectSet, Options, ResourceName, settings,
+    translate::{served_ingresses, translate},
+    watched::Watched,
+};
+
+/// Most that is told of one object.
+const MAX_TOLD: usize = 16;
+
+/// A question of the API server, as far as it is looked at (`admission.k8s.io/v1`).
+#[derive(Debug, Deserialize)]
+pub(super) struct Review {
+    request: Request,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    uid: String,
+    kind: Kind,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    sub_resource: String,
+    operation: String,
+    #[serde(default)]
+    object: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Kind {
+    group: String,
+    version: String,
+    kind: String,
+}
+
+/// What is said of an object.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Verdict {
+    /// Why it is refused.
+    errors: Vec<String>,
+    /// What its author should know.
+    warnings: Vec<String>,
+}
+
+/// The answer to a question.
+pub(super) fn answer(review: Review, objects: &ObjectSet, options: &Options) -> Value {
+    let Request { uid, .. } = &review.request;
+    let uid = uid.clone();
+    let mut verdict = judge_request(review.request, objects, options);
+    let mut response = json!({ "uid": uid, "allowed": verdict.errors.is_empty() });
+    if !verdict.errors.is_empty() {
+        let message = told(verdict.errors).join("\n");
+        response["status"] = json!({ "code": 422, "reason": "Invalid", "message": message });
+    }
+    if !verdict.warnings.is_empty() {
+        verdict.warnings = told(verdict.warnings);
+        response["warnings"] = json!(verdict.warnings);
+    }
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": response,
+    })
+}
+
+fn told(mut lines: Vec<String>) -> Vec<String> {
+    if lines.len() > MAX_TOLD {
+        let more = lines.len() - MAX_TOLD;
+        lines.truncate(MAX_TOLD);
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
+fn judge_request(request: Request, objects: &ObjectSet, options: &Options) -> Verdict {
+    let kind = (
+        request.kind.group.as_str(),
+        request.kind.version.as_str(),
+        request.kind.kind.as_str(),
+    );
+    let is_written = matches!(request.operation.as_str(), "CREATE" | "UPDATE");
+    let is_ingress = kind == ("networking.k8s.io", "v1", Ingress::NAME);
+    if !is_written || !is_ingress || !request.sub_resource.is_empty() {
+        return Verdict::default();
+    }
+    match serde_json::from_value::<Ingress>(request.object) {
+        Ok(mut ingress) => {
+            let metadata = &mut ingress.metadata;
+            metadata.namespace.get_or_insert(request.namespace);
+            if metadata.name.is_none() {
+                metadata.name = Some(metadata.generate_name.clone().unwrap_or_default());
+            }
+            judge(ingress, objects, options)
+        }
+        Err(error) => Verdict {
+            errors: vec![format!("the Ingress cannot be read: {error}")],
+            warnings: Vec::new(),
+        },
+    }
+}
+
+/// Judges an Ingress with what it names.
+fn judge(ingress: Ingress, objects: &ObjectSet, options: &Options) -> Verdict {
+    let name = ResourceName::of(&ingress.metadata);
+    let named = named_services(&ingress, &name.namespace);
+    let mut alone = ObjectSet {
+        ingress_classes: objects.ingress_classes.clone(),
+        config_maps: objects.config_maps.clone(),
+        ..ObjectSet::default()
+    };
+    for service in named {
+        if let Some(known) = objects.services.get(&service) {
+            alone.services.insert(service, Arc::clone(known));
+        }
+    }
+    alone.ingresses.insert(name.clone(), Arc::new(ingress));
+    if served_ingresses(&alone, options).is_empty() {
+        return Verdict::default();
+    }
+    // Without the settings, which are told of by themselves.
+    let Ok(settings) = settings::settings(&alone, options) else {
+        return Verdict::default();
+    };
+    let mut read = read(&settings);
+    translate(&alone, options, &mut read);
+    let validated = validate(&read.document, &read.origins);
+    let mut verdict = Verdict::default();
+    let problems = read.problems.into_iter().chain(validated.problems);
+    for problem in problems.filter(|problem| is_of(problem, &name)) {
+        match problem.severity == Severity::Error && !may_come_later(&problem) {
+            true => verdict.errors.push(problem.to_string()),
+            false => verdict.warnings.push(problem.to_string()),
+        }
+    }
+    verdict
+}
+
+fn is_of(problem: &Problem, ingress: &ResourceName) -> bool {
+    match &problem.origin {
+        Origin::Object {
+            kind,
+            namespace,
+            name,
+            ..
+        } => *kind == Ingress::NAME && *namespace == ingress.namespace && *name == ingress.name,
+        Origin::File { .. } | Origin::Internal => false,
+    }
+}
+
+/// Whether it is wrong only as long as something else is not there.
+fn may_come_later(problem: &Problem) -> bool {
+    super::events::reason_of(problem) == super::events::SERVICE_NOT_FOUND
+}
+
+fn named_services(ingress: &Ingress, namespace: &str) -> Vec<ResourceName> {
+    let Some(spec) = &ingress.spec else {
+        return Vec::new();
+    };
+    let of_paths = spec
+        .rules
+        .iter()
+        .flatten()
+        .filter_map(|rule| rule.http.as_ref())
+        .flat_map(|http| &http.paths)
+        .map(|path| &path.backend);
+    let backends = of_paths.chain(&spec.default_backend);
+    let name = |backend: &IngressBackend| {
+        let service = backend.service.as_ref()?;
+        Some(ResourceName::new(namespace, &service.name))
+    };
+    backends.filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            without_class: true,
+            ..Options::default()
+        }
+    }
+
+    fn review(operation: &str, object: Value) -> Review {
+        let value = json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "u-1",
+            "kind": { "group": "networking.k8s.io", "version": "v1", "kind": "Ingress" },
+            "namespace": "shop", "operation": operation, "object": object,
+        } });
+        serde_json::from_value(value).expect("a review")
+    }
+
+    fn ingress(backend: Value) -> Value {
+        json!({
+            "metadata": { "name": "web" },
+            "spec": { "rules": [{ "host": "a.test", "http": { "paths": [
+                { "path": "/", "pathType": "Prefix", "backend": backend },
+            ] } }] },
+        })
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_as_check_says_it() {
+        let resource = json!({ "resource": { "kind": "Bucket", "name": "b" } });
+        let objects = ObjectSet::default();
+        let answer = answer(
+            review("CREATE", ingress(resource.clone())),
+            &objects,
+            &options(),
+        );
+        let response = &answer["response"];
+        assert_eq!(response["uid"], "u-1");
+        assert_eq!(response["allowed"], false);
+        assert_eq!(
+            response["status"]["message"],
+            "Ingress/shop/web spec.rules[0].http.paths[0].backend: error: \
+             a resource (Bucket b) cannot be a backend: its requests get 503"
+        );
+        let deleted = super::answer(
+            review("DELETE", ingress(resource.clone())),
+            &objects,
+            &options(),
+        );
+        assert_eq!(
+            deleted["response"],
+            json!({ "uid": "u-1", "allowed": true })
+        );
+        let others = Options::default();
+        let others = super::answer(review("CREATE", ingress(resource)), &objects, &others);
+        assert_eq!(others["response"]["allowed"], true, "of no class of ours");
+    }
+
+    #[test]
+    fn a_service_may_come_later_and_its_author_is_told() {
+        let service = json!({ "service": { "name": "web", "port": { "number": 80 } } });
+        let objects = ObjectSet::default();
+        let answer = answer(review("UPDATE", ingress(service)), &objects, &options());
+        let response = &answer["response"];
+        assert_eq!(response["allowed"], true);
+        let warnings = response["warnings"].as_array().expect("warnings");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let warning = warnings[0].as_str().unwrap_or_default();
+        assert!(
+            warning.contains("there is no Service shop/web"),
+            "{warning}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_ingress_is_refused_and_never_more_than_that() {
+        let objects = ObjectSet::default();
+        let broken = json!({ "metadata": { "name": 1 } });
+        let answer = answer(review("CREATE", broken), &objects, &options());
+        assert_eq!(answer["response"]["allowed"], false);
+    }
+}
