@@ -56,6 +56,17 @@ impl Manifests {
     }
 }
 
+#[cfg(test)]
+impl Manifests {
+    pub(super) fn objects(&self) -> &ObjectSet {
+        &self.objects
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+}
+
 impl Objects for Manifests {
     fn settings(&self) -> Result<Vec<SourceFile>, Box<Problem>> {
         settings::settings(&self.objects, &self.options)
