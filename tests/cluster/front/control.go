@@ -1,13 +1,20 @@
 package front
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 
 	"portcullis/tests/cluster/supervise"
 )
 
-// listen answers requests on a unix socket, a JSON object in a line each, see supervise.Request.
+// Reply is the answer to one request.
+type Reply struct {
+	supervise.Reply
+	Processes []Process `json:"processes,omitempty"`
+}
+
+// listen answers requests on a unix socket, a JSON object in a line each, see answer.
 func listen(path string, cluster *inside, ended chan<- string) (net.Listener, error) {
 	listener, err := net.Listen("unix", path)
 	if err != nil {
@@ -31,3 +38,36 @@ func listen(path string, cluster *inside, ended chan<- string) (net.Listener, er
 	}()
 	return listener, nil
 }
+
+// answer answers one line of a client: what the supervisor knows, and
+//
+//	processes   all processes of the cluster, those of pods too
+//	end         ends the cluster
+func answer(cluster *inside, line string, ended chan<- string) Reply {
+	var request supervise.Request
+	if err := json.Unmarshal([]byte(line), &request); err != nil {
+		return failure(fmt.Errorf("request %q: %w", line, err))
+	}
+	switch request.Do {
+	case "processes":
+		all, err := processes(cluster.process.Process.Pid, cluster.group)
+		if err != nil {
+			return failure(err)
+		}
+		return Reply{Reply: supervise.Reply{OK: true}, Processes: all}
+	case "end":
+		select {
+		case ended <- "asked to":
+		default: // it ends already
+		}
+		return Reply{Reply: supervise.Reply{OK: true}}
+	default:
+		reply, err := cluster.ask(request)
+		if err != nil {
+			return failure(err)
+		}
+		return Reply{Reply: reply}
+	}
+}
+
+func failure(err error) Reply { return Reply{Reply: supervise.Reply{Error: err.Error()}} }

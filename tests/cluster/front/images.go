@@ -8,25 +8,25 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"portcullis/tests/cluster/binaries"
-	"portcullis/tests/cluster/supervise"
+	"portcullis/tests/cluster/kubelet/images"
 )
 
 // BackendImage is the image of the HTTP server for tests, ../backend.
 const BackendImage = "backend"
 
 // loadImages reads the table of images, YAML or JSON, and adds those that every cluster has. Path "" is an empty table.
-func loadImages(path, components, harness string) (map[string]supervise.Image, error) {
-	images := map[string]supervise.Image{}
+func loadImages(path, components, harness string) (map[string]images.Image, error) {
+	table := map[string]images.Image{}
 	if path != "" {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("images: %w", err)
 		}
-		if err := yaml.UnmarshalStrict(text, &images); err != nil {
+		if err := yaml.UnmarshalStrict(text, &table); err != nil {
 			return nil, fmt.Errorf("images %s: %w", path, err)
 		}
 	}
-	for name, image := range images {
+	for name, image := range table {
 		if len(image.Command) == 0 {
 			return nil, fmt.Errorf("images %s: %s.command: is empty", path, name)
 		}
@@ -41,9 +41,9 @@ func loadImages(path, components, harness string) (map[string]supervise.Image, e
 		BackendImage:     filepath.Join(harness, "backend"),
 		binaries.CoreDNS: filepath.Join(components, binaries.CoreDNS),
 	} {
-		if _, own := images[name]; !own {
-			images[name] = supervise.Image{Command: []string{program}}
+		if _, own := table[name]; !own {
+			table[name] = images.Image{Command: []string{program}}
 		}
 	}
-	return images, nil
+	return table, nil
 }

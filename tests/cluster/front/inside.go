@@ -18,14 +18,14 @@ import (
 // inside is the process that is PID 1 of the cluster, and the supervisor behind its standard streams.
 type inside struct {
 	process *exec.Cmd
-	ended   chan struct{}
+	group   string
 	mutex   sync.Mutex // one request at a time: replies come in the order of requests
 	input   io.WriteCloser
 	output  *bufio.Reader
 }
 
 // enter starts the cluster in namespaces of its own. The caller's thread must live as long as the cluster.
-func enter(settings supervise.Settings, listener *net.TCPListener) (*inside, error) {
+func enter(settings supervise.Settings, listener *net.TCPListener, group string) (*inside, error) {
 	file, err := listener.File()
 	if err != nil {
 		return nil, fmt.Errorf("listener for the API server: %w", err)
@@ -35,7 +35,7 @@ func enter(settings supervise.Settings, listener *net.TCPListener) (*inside, err
 	if err != nil {
 		return nil, fmt.Errorf("own program: %w", err)
 	}
-	command := exec.Command(program, "init")
+	command := exec.Command(program, "init", group)
 	command.Stderr = os.Stderr
 	command.ExtraFiles = []*os.File{file}
 	command.SysProcAttr = &syscall.SysProcAttr{
@@ -57,7 +57,7 @@ func enter(settings supervise.Settings, listener *net.TCPListener) (*inside, err
 		return nil, fmt.Errorf("namespaces for the cluster: %w", err)
 	}
 	entered := &inside{
-		process: command, ended: make(chan struct{}),
+		process: command, group: group,
 		input: input, output: bufio.NewReaderSize(output, 1<<20),
 	}
 	if _, err := input.Write(supervise.Line(settings)); err != nil {
@@ -83,15 +83,16 @@ func (i *inside) ready() (supervise.Ready, error) {
 func (i *inside) ask(request supervise.Request) (supervise.Reply, error) {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
-	if _, err := i.input.Write(supervise.Line(request)); err != nil {
+	_, err := i.input.Write(supervise.Line(request))
+	if err != nil {
 		return supervise.Reply{}, fmt.Errorf("supervisor: %w", err)
 	}
 	var reply supervise.Reply
 	if err := i.read(&reply); err != nil {
 		return reply, err
 	}
-	reply.PIDs = i.onMachine(reply.PIDs)
-	return reply, nil
+	reply.PIDs, err = i.onMachine(reply.PIDs)
+	return reply, err
 }
 
 func (i *inside) read(message any) error {
@@ -113,16 +114,21 @@ func (i *inside) end() {
 }
 
 // onMachine turns process ids of the cluster's namespace into those of the machine.
-func (i *inside) onMachine(pids map[string]int) map[string]int {
+func (i *inside) onMachine(pids map[string]int) (map[string]int, error) {
 	if len(pids) == 0 {
-		return nil
+		return nil, nil
 	}
-	outer := machinePIDs(i.process.Process.Pid)
+	all, err := processes(i.process.Process.Pid, i.group)
+	if err != nil {
+		return nil, err
+	}
 	translated := map[string]int{}
 	for name, pid := range pids {
-		if found, ok := outer[pid]; ok {
-			translated[name] = found
+		for _, process := range all {
+			if process.inner == pid {
+				translated[name] = process.PID
+			}
 		}
 	}
-	return translated
+	return translated, nil
 }

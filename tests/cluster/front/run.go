@@ -4,7 +4,6 @@ package front
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +83,11 @@ func Run(options Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(state), Sweep()) }()
+	defer func() { err = errors.Join(err, removeState(state), Sweep()) }()
+	group, err := newGroup(state)
+	if err != nil {
+		return err
+	}
 	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return fmt.Errorf("listener for the API server: %w", err)
@@ -92,7 +95,7 @@ func Run(options Options) (err error) {
 	cluster, err := enter(supervise.Settings{
 		Binaries: components, Harness: options.Harness, Logs: options.Logs, Images: images,
 		HostAPI: "https://" + listener.Addr().String(),
-	}, listener)
+	}, listener, group)
 	listener.Close()
 	if err != nil {
 		return err
@@ -161,20 +164,24 @@ func prepareLogs(folder string) (string, error) {
 
 // announce writes the kubeconfigs and tells where everything is.
 func announce(cluster *inside, ready supervise.Ready, state, components string, options Options) (Announcement, error) {
-	root := fmt.Sprintf("/proc/%d/root", cluster.process.Process.Pid)
-	named := root + "/run/netns"
+	init := cluster.process.Process.Pid
+	named := namedNamespaces(init)
+	pids, err := cluster.onMachine(ready.PIDs)
+	if err != nil {
+		return Announcement{}, err
+	}
 	announcement := Announcement{
 		Kubeconfig:       filepath.Join(state, "kubeconfig"),
 		KubeconfigInside: filepath.Join(state, "kubeconfig-inside"),
 		Namespaces: map[string]string{
-			"core":           fmt.Sprintf("/proc/%d/ns/net", cluster.process.Process.Pid),
+			"core":           fmt.Sprintf("/proc/%d/ns/net", init),
 			plan.OutsideName: filepath.Join(named, plan.OutsideName),
 		},
 		NamedNamespaces: named,
 		Control:         filepath.Join(state, "control"),
 		Logs:            options.Logs,
 		Binaries:        components,
-		PIDs:            cluster.onMachine(ready.PIDs),
+		PIDs:            pids,
 		Steps:           ready.Steps,
 	}
 	for _, node := range plan.Nodes() {
@@ -182,7 +189,7 @@ func announce(cluster *inside, ready supervise.Ready, state, components string, 
 	}
 	announcement.Namespace = announcement.Namespaces[plan.Nodes()[0].Name]
 	if announcement.Logs == "" {
-		announcement.Logs = root + supervise.Folder + "/logs"
+		announcement.Logs = fmt.Sprintf("/proc/%d/root%s/logs", init, supervise.Folder)
 	}
 	texts := map[string]string{
 		announcement.Kubeconfig:       ready.Kubeconfig,
@@ -205,6 +212,7 @@ func lines(stream io.Reader) <-chan string {
 	go func() {
 		defer close(read)
 		scanner := bufio.NewScanner(stream)
+		scanner.Buffer(nil, 1<<20)
 		for scanner.Scan() {
 			read <- scanner.Text()
 		}
@@ -219,24 +227,4 @@ func watchParent(parent int, ended chan<- string) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	ended <- "its parent process is gone"
-}
-
-// answer answers one line of a client.
-func answer(cluster *inside, line string, ended chan<- string) supervise.Reply {
-	var request supervise.Request
-	if err := json.Unmarshal([]byte(line), &request); err != nil {
-		return supervise.Reply{Error: fmt.Sprintf("request %q: %v", line, err)}
-	}
-	if request.Do == "end" {
-		select {
-		case ended <- "asked to":
-		default: // it ends already
-		}
-		return supervise.Reply{OK: true}
-	}
-	reply, err := cluster.ask(request)
-	if err != nil {
-		return supervise.Reply{Error: err.Error()}
-	}
-	return reply
 }

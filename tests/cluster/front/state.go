@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// StateRoot has a folder for each run: its kubeconfigs and its socket. Everything else of a run ends with its processes.
+// StateRoot has a folder for each run: its kubeconfigs and its socket. Everything else of a run
+// ends with its processes, but for a control group.
 const StateRoot = "/run/portcullis-cluster"
 
 // owner names a process over the reuse of its number: "PID-START", START being field 22 of /proc/PID/stat.
@@ -51,7 +52,19 @@ func newState() (string, error) {
 	return folder, nil
 }
 
-// Sweep removes the folders of runs whose process is gone, which is all that a killed run leaves behind.
+// removeState removes the folder of a run that has ended, and its control group.
+func removeState(folder string) error {
+	group, err := os.ReadFile(filepath.Join(folder, groupFile))
+	if err == nil {
+		err = removeGroup(string(group))
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(folder)
+}
+
+// Sweep removes what runs have left whose process is gone: their folder and their control group.
 func Sweep() error { return sweep(StateRoot) }
 
 func sweep(root string) error {
@@ -64,8 +77,8 @@ func sweep(root string) error {
 	}
 	for _, entry := range entries {
 		if _, runs := alive(entry.Name()); !runs {
-			if err := os.RemoveAll(filepath.Join(root, entry.Name())); err != nil {
-				return fmt.Errorf("state of a run that is gone: %w", err)
+			if err := removeState(filepath.Join(root, entry.Name())); err != nil {
+				return fmt.Errorf("a run that is gone: %w", err)
 			}
 		}
 	}

@@ -16,6 +16,7 @@ import (
 //	resume NAME    SIGCONT
 //	compact        etcd forgets all but the present: watches from older resourceVersions end with 410, as far as the
 //	               API server's own cache does not have them; restart it as well to be sure
+//	images         adds to the table of images
 //	pids           the components that run
 func (c *cluster) answer(request Request) Reply {
 	if request.Do == "pids" {
@@ -24,6 +25,9 @@ func (c *cluster) answer(request Request) Reply {
 	if request.Do == "compact" {
 		revision, err := compact()
 		return outcome(err, Reply{Revision: revision})
+	}
+	if request.Do == "images" {
+		return outcome(addImages(request.Images), Reply{})
 	}
 	process, err := c.find(request.Name)
 	if err != nil {
@@ -45,7 +49,7 @@ func (c *cluster) answer(request Request) Reply {
 	case "resume":
 		err = process.Signal(syscall.SIGCONT)
 	default:
-		err = fmt.Errorf("%q is not one of stop, kill, start, restart, pause, resume, compact, pids", request.Do)
+		err = fmt.Errorf("%q is not one of stop, kill, start, restart, pause, resume, compact, images, pids", request.Do)
 	}
 	return outcome(err, Reply{PIDs: c.pids()})
 }

@@ -52,7 +52,8 @@ func components(settings Settings) []*Process {
 				filepath.Join(settings.Harness, "kubelet"),
 				"--kubeconfig", path("kubelet-" + node.Name + ".kubeconfig"),
 				"--node", node.Name, "--node-ip", node.Address, "--pod-cidr", node.PodCIDR, "--zone", node.Zone,
-				"--images", path("images.json"), "--root", path("kubelet/" + node.Name),
+				"--cluster-dns", plan.DNSAddr, "--cluster-domain", plan.ClusterDomain,
+				"--images", path(imagesFile), "--root", path("kubelet/" + node.Name),
 			}},
 		)
 	}

@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 
@@ -40,13 +39,12 @@ func writeFiles(settings Settings) (*files, error) {
 	if err != nil {
 		return nil, err
 	}
-	images, err := json.MarshalIndent(settings.Images, "", "  ")
-	if err != nil {
+	if err := writeImages(settings.Images); err != nil {
 		return nil, err
 	}
 	texts := map[string][]byte{
 		"ca.crt": authority.Certificate, "apiserver.crt": server.Certificate, "apiserver.key": server.Key,
-		"service-account.key": private, "service-account.pub": public, "images.json": images,
+		"service-account.key": private, "service-account.pub": public,
 	}
 	users := map[string][]string{
 		"controller-manager.kubeconfig": {"system:kube-controller-manager"},

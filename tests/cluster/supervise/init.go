@@ -14,6 +14,7 @@ package supervise
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,15 +22,19 @@ import (
 // Folder is where everything of the running cluster is kept: a tmpfs that only its own processes see.
 const Folder = "/run/cluster"
 
-// Init is PID 1 of the cluster. It mounts, starts `supervise` with its own standard streams and further files, and ends
+// Init is PID 1 of the cluster. It enters a control group, mounts, starts `supervise` with its own standard streams and further files, and ends
 // with it.
-func Init() error {
+func Init(group string) error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("init runs as the first process of a PID namespace, not as process %d", os.Getpid())
 	}
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("own program: %w", err)
+	}
+	// "0" is the process that writes.
+	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte("0"), 0); err != nil {
+		return fmt.Errorf("control group: %w", err)
 	}
 	// What is mounted from here on stays here.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {

@@ -1,12 +1,10 @@
 package supervise
 
-import "encoding/json"
+import (
+	"encoding/json"
 
-// Image is what stands for a container image: a command of the machine, as an image's ENTRYPOINT, and its environment.
-type Image struct {
-	Command []string          `json:"command"`
-	Env     map[string]string `json:"env,omitempty"`
-}
+	"portcullis/tests/cluster/kubelet/images"
+)
 
 // Settings is the first line that the supervisor reads.
 type Settings struct {
@@ -14,8 +12,8 @@ type Settings struct {
 	Binaries string `json:"binaries"`
 	Harness  string `json:"harness"`
 	// Logs is a folder of the machine, "" for one that ends with the cluster.
-	Logs   string           `json:"logs"`
-	Images map[string]Image `json:"images"`
+	Logs   string                  `json:"logs"`
+	Images map[string]images.Image `json:"images"`
 	// HostAPI is the URL at which the machine reaches the API server.
 	HostAPI string `json:"host_api"`
 }
@@ -48,6 +46,8 @@ type Step struct {
 type Request struct {
 	Do   string `json:"do"`
 	Name string `json:"name,omitempty"`
+	// Images are added to the table of images.
+	Images map[string]images.Image `json:"images,omitempty"`
 }
 
 // Reply answers one Request.

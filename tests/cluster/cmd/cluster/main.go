@@ -46,7 +46,10 @@ func command(arguments []string) error {
 	}
 	switch name, rest := arguments[0], arguments[1:]; name {
 	case "init":
-		return supervise.Init()
+		if len(rest) != 1 {
+			return errors.New("init: takes the folder of a control group")
+		}
+		return supervise.Init(rest[0])
 	case "supervise":
 		return supervise.Supervise()
 	case "build":
