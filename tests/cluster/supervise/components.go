@@ -72,6 +72,8 @@ func etcdCommand(folder string) []string {
 		"--initial-cluster=etcd=" + plan.EtcdPeerURL,
 		// Its data is on a tmpfs and outlives no crash of the machine anyhow.
 		"--unsafe-no-fsync",
+		// The only member has nobody to wait for at an election.
+		"--heartbeat-interval=10", "--election-timeout=100",
 		"--log-level=warn",
 	}
 }
