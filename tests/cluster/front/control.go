@@ -8,6 +8,9 @@ import (
 	"portcullis/tests/cluster/supervise"
 )
 
+// controlFile, in the folder of a run, is its socket.
+const controlFile = "control"
+
 // Reply is the answer to one request.
 type Reply struct {
 	supervise.Reply

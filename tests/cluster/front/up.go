@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,6 +82,35 @@ func Down() error {
 	return Sweep()
 }
 
+// Ask sends a request to the cluster of `up` and prints the reply.
+func Ask(request string) error {
+	name, ok := standing()
+	if !ok {
+		return errors.New("no cluster is up: start tests/cluster/up")
+	}
+	connection, err := net.Dial("unix", filepath.Join(StateRoot, name, controlFile))
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	defer connection.Close()
+	if _, err := fmt.Fprintln(connection, strings.ReplaceAll(request, "\n", " ")); err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	line, err := bufio.NewReader(connection).ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	os.Stdout.Write(line)
+	var reply Reply
+	if err := json.Unmarshal(line, &reply); err != nil {
+		return fmt.Errorf("control socket: %q: %w", line, err)
+	}
+	if !reply.OK {
+		return errors.New(reply.Error)
+	}
+	return nil
+}
+
 // standing returns the name of the run that `up` has started, if it is alive.
 func standing() (string, bool) {
 	marks, _ := filepath.Glob(filepath.Join(StateRoot, "*", upFile))
@@ -105,7 +135,7 @@ func printUse(folder string) {
 	}
 	fmt.Print(strings.NewReplacer(
 		"KUBECONFIG_FILE", announcement.Kubeconfig, "BINARIES", announcement.Binaries,
-		"NAMED", announcement.NamedNamespaces, "CONTROL", announcement.Control, "LOGS", announcement.Logs,
+		"NAMED", announcement.NamedNamespaces, "LOGS", announcement.Logs,
 		"INSIDE", announcement.KubeconfigInside, "MS", fmt.Sprint(announcement.ReadyMS),
 	).Replace(`The cluster was ready in MS ms.
 
@@ -114,11 +144,11 @@ func printUse(folder string) {
     kubectl get pods --all-namespaces
 
 On a node, where pods and services are reached (node-a, node-b, or outside of the cluster):
-    nsenter --net=NAMED/node-a curl http://10.96.0.10:53
-    (with kubectl there: KUBECONFIG=INSIDE)
+    nsenter --net=NAMED/node-a curl http://ADDRESS-OF-A-SERVICE/
+    (for kubectl there: KUBECONFIG=INSIDE)
 
 Logs:    LOGS
-Control: echo '{"do":"restart","name":"apiserver"}' | nc -NU CONTROL
+Control: tests/cluster/cluster ask '{"do":"restart","name":"apiserver"}'
 End:     tests/cluster/down
 `))
 }

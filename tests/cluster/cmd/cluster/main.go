@@ -20,6 +20,7 @@ const usage = `usage: cluster COMMAND [OPTIONS]
   run     runs a cluster until standard input ends, a signal comes or the parent process is gone;
           prints one line of JSON when it is ready, and answers requests on standard input and on a socket
   up      starts a cluster that stays, and prints how to use it
+  ask     sends a request to it, such as '{"do":"kill","name":"apiserver"}'
   down    ends it
 
 options of run and up:
@@ -74,6 +75,11 @@ func command(arguments []string) error {
 			return err
 		}
 		return front.Up(options)
+	case "ask":
+		if len(rest) != 1 {
+			return errors.New(`ask: takes one request, such as '{"do":"pids"}'`)
+		}
+		return front.Ask(rest[0])
 	case "down":
 		return front.Down()
 	default:
