@@ -3,6 +3,7 @@
 // its node:
 //
 //	pod:  eth0 10.244.1.7/32, default via 169.254.1.1       node:  10.244.1.7/32 dev pod5d41402abc
+//	      eth0 fd00::7/128,   default via fe80::1                  fd00::7/128   dev pod5d41402abc
 //
 // `ip netns exec NAME` works where the kubelet was started in the mount namespace of the machine.
 package network
@@ -24,8 +25,11 @@ import (
 // NamespaceFolder is where the names of network namespaces are, as iproute2 has it.
 const NamespaceFolder = "/run/netns"
 
-// gateway is the same in all pods and belongs to no interface.
-var gateway = netip.MustParseAddr("169.254.1.1")
+// The gateways are the same in all pods and belong to no interface.
+var (
+	gateway4 = netip.MustParseAddr("169.254.1.1")
+	gateway6 = netip.MustParseAddr("fe80::1")
+)
 
 // Attachment is the connection of one pod.
 type Attachment struct {
@@ -33,8 +37,8 @@ type Attachment struct {
 	Namespace string
 	// Link is the node's end of the pair of interfaces.
 	Link string
-	// Address is the pod's.
-	Address netip.Addr
+	// Addresses are the pod's, at most one of each family.
+	Addresses []netip.Addr
 }
 
 // NamespacePath is the path by which a process enters the namespace.
@@ -42,13 +46,17 @@ func (attachment Attachment) NamespacePath() string {
 	return NamespaceFolder + "/" + attachment.Namespace
 }
 
-// PrepareNode lets the node pass packets on.
-func PrepareNode() error {
-	return setKernel("net/ipv4/ip_forward", "1")
+// PrepareNode lets the node pass packets of a family on, which the address is of.
+func PrepareNode(node netip.Addr) error {
+	if node.Is4() {
+		return setKernel("net/ipv4/ip_forward", "1")
+	}
+	return setKernel("net/ipv6/conf/all/forwarding", "1")
 }
 
-// Attach makes the namespace and connects it. What was made is taken away where it fails.
-func (attachment Attachment) Attach(node netip.Addr) error {
+// Attach makes the namespace and connects it to the node with these addresses. What was made is taken away where it
+// fails.
+func (attachment Attachment) Attach(node []netip.Addr) error {
 	if err := attachment.attach(node); err != nil {
 		return errors.Join(fmt.Errorf("network of %s: %w", attachment.Namespace, err), attachment.Detach())
 	}
@@ -79,7 +87,7 @@ func RemoveName(name string) error {
 	return nil
 }
 
-func (attachment Attachment) attach(node netip.Addr) error {
+func (attachment Attachment) attach(node []netip.Addr) error {
 	namespace, err := makeNamespace(attachment.Namespace)
 	if err != nil {
 		return err
@@ -118,32 +126,50 @@ func (attachment Attachment) configurePod(inside *netlink.Handle, eth0 netlink.L
 	if err != nil {
 		return err
 	}
-	index := eth0.Attrs().Index
-	return inOrder(
+	steps := []func() error{
 		func() error { return inside.LinkSetUp(loopback) },
-		func() error { return inside.AddrAdd(eth0, &netlink.Addr{IPNet: single(attachment.Address)}) },
 		func() error { return inside.LinkSetUp(eth0) },
-		func() error { return inside.NeighSet(permanent(index, gateway, peer)) },
-		func() error {
-			return inside.RouteAdd(&netlink.Route{LinkIndex: index, Dst: single(gateway), Scope: netlink.SCOPE_LINK})
-		},
-		func() error { return inside.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway.AsSlice()}) },
-	)
+	}
+	index := eth0.Attrs().Index
+	for _, address := range attachment.Addresses {
+		gateway := gateway4
+		own := &netlink.Addr{IPNet: single(address)}
+		if address.Is6() {
+			gateway = gateway6
+			own.Flags = unix.IFA_F_NODAD // nobody else can have it, and it is used at once
+		}
+		steps = append(steps,
+			func() error { return inside.AddrAdd(eth0, own) },
+			func() error { return inside.NeighSet(permanent(index, gateway, peer)) },
+			func() error {
+				return inside.RouteAdd(&netlink.Route{LinkIndex: index, Dst: single(gateway), Scope: netlink.SCOPE_LINK})
+			},
+			func() error { return inside.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway.AsSlice()}) },
+		)
+	}
+	return inOrder(steps...)
 }
 
-func (attachment Attachment) configureNode(link netlink.Link, peer net.HardwareAddr, node netip.Addr) error {
-	index := link.Attrs().Index
-	return inOrder(
+func (attachment Attachment) configureNode(link netlink.Link, peer net.HardwareAddr, node []netip.Addr) error {
+	steps := []func() error{
 		func() error { return netlink.LinkSetUp(link) },
 		// Strict filtering by reverse path would drop what services send around.
 		func() error { return setKernel("net/ipv4/conf/"+attachment.Link+"/rp_filter", "0") },
-		func() error { return netlink.NeighSet(permanent(index, attachment.Address, peer)) },
-		func() error {
-			return netlink.RouteAdd(&netlink.Route{
-				LinkIndex: index, Dst: single(attachment.Address), Scope: netlink.SCOPE_LINK, Src: node.AsSlice(),
-			})
-		},
-	)
+	}
+	index := link.Attrs().Index
+	for _, address := range attachment.Addresses {
+		route := &netlink.Route{LinkIndex: index, Dst: single(address), Scope: netlink.SCOPE_LINK}
+		for _, own := range node {
+			if own.Is4() == address.Is4() {
+				route.Src = own.AsSlice()
+			}
+		}
+		steps = append(steps,
+			func() error { return netlink.NeighSet(permanent(index, address, peer)) },
+			func() error { return netlink.RouteAdd(route) },
+		)
+	}
+	return inOrder(steps...)
 }
 
 // makeNamespace makes a network namespace and gives it a name. The calling thread is in it afterwards and is not used
@@ -185,9 +211,12 @@ func single(address netip.Addr) *net.IPNet {
 }
 
 func permanent(link int, address netip.Addr, hardware net.HardwareAddr) *netlink.Neigh {
+	family := netlink.FAMILY_V4
+	if address.Is6() {
+		family = netlink.FAMILY_V6
+	}
 	return &netlink.Neigh{
-		LinkIndex: link, Family: netlink.FAMILY_V4, State: netlink.NUD_PERMANENT, IP: address.AsSlice(),
-		HardwareAddr: hardware,
+		LinkIndex: link, Family: family, State: netlink.NUD_PERMANENT, IP: address.AsSlice(), HardwareAddr: hardware,
 	}
 }
 

@@ -29,6 +29,7 @@ type Set struct {
 	stale   chan struct{}
 	mutex   sync.Mutex // one writes at a time
 	mounted []string
+	closed  bool
 }
 
 // Settings are the same for all pods of a node.
@@ -76,7 +77,8 @@ func (set *Set) Make(ctx context.Context, pod *v1.Pod) error {
 	return nil
 }
 
-// Keep writes volumes again until the context ends. What goes wrong is told, and tried again.
+// Keep writes volumes again until the context ends. What goes wrong is told, and tried again. The function pod returns the
+// pod as it is, or nil when it is gone.
 func (set *Set) Keep(ctx context.Context, pod func() *v1.Pod, tell func(error)) {
 	// Tokens fall due by time alone; and what failed is tried again.
 	tick := time.NewTicker(time.Second)
@@ -114,6 +116,7 @@ func (set *Set) Source(volume *v1.Volume) string {
 func (set *Set) Close() error {
 	set.mutex.Lock()
 	defer set.mutex.Unlock()
+	set.closed = true
 	set.objects.Close()
 	var problems []error
 	for _, path := range set.mounted {
@@ -121,6 +124,16 @@ func (set *Set) Close() error {
 	}
 	set.mounted = nil
 	return errors.Join(append(problems, os.RemoveAll(set.folder))...)
+}
+
+// ConfigMap returns a ConfigMap as it is now.
+func (set *Set) ConfigMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error) {
+	return set.objects.ConfigMap(ctx, namespace, name)
+}
+
+// Secret returns a Secret as it is now.
+func (set *Set) Secret(ctx context.Context, namespace, name string) (*v1.Secret, error) {
+	return set.objects.Secret(ctx, namespace, name)
 }
 
 func (set *Set) path(volume *v1.Volume) string { return filepath.Join(set.folder, volume.Name) }
@@ -140,6 +153,9 @@ func (set *Set) makeVolume(ctx context.Context, pod *v1.Pod, volume *v1.Volume) 
 func (set *Set) refresh(ctx context.Context, pod *v1.Pod) error {
 	set.mutex.Lock()
 	defer set.mutex.Unlock()
+	if set.closed || pod == nil {
+		return nil
+	}
 	var problems []error
 	for i := range pod.Spec.Volumes {
 		volume := &pod.Spec.Volumes[i]
