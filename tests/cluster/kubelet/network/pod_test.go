@@ -79,8 +79,8 @@ func expectSource(t *testing.T, from, to string, address, source netip.Addr) {
 	})
 	defer listener.Close()
 	client := within(t, from, func() (net.Conn, error) {
-		// A dialer of two families connects on another thread.
-		return (&net.Dialer{Timeout: time.Second, FallbackDelay: -1}).Dial("tcp", listener.Addr().String())
+		// A dialer of two families connects on another thread. What is sent before the link is up is sent again after a second.
+		return (&net.Dialer{Timeout: 5 * time.Second, FallbackDelay: -1}).Dial("tcp", listener.Addr().String())
 	})
 	defer client.Close()
 	server, err := listener.Accept()
@@ -101,7 +101,11 @@ func TestPodsReachTheirNodeAndEachOtherWithAddressesOfTheirOwn(t *testing.T) {
 			if err := PrepareNode(address); err != nil {
 				t.Fatal(err)
 			}
-			command(t, "ip", "addr", "add", address.String(), "dev", "lo")
+			add := []string{"ip", "addr", "add", address.String(), "dev", "lo"}
+			if address.Is6() {
+				add = append(add, "nodad") // it could not be a source before its check has ended
+			}
+			command(t, add...)
 		}
 		pods := make([]Attachment, 2)
 		for i := range pods {
