@@ -51,9 +51,10 @@ func components(settings Settings) []*Process {
 			&Process{Name: Kubelet + "-" + node.Name, Namespace: node.Name, Command: []string{
 				filepath.Join(settings.Harness, "kubelet"),
 				"--kubeconfig", path("kubelet-" + node.Name + ".kubeconfig"),
-				"--node", node.Name, "--node-ip", node.Address, "--pod-cidr", node.PodCIDR, "--zone", node.Zone,
+				"--node", node.Name, "--zone", node.Zone,
+				"--node-ip", node.Address + "," + node.Address6, "--pod-cidr", node.PodCIDR + "," + node.PodCIDR6,
 				"--cluster-dns", plan.DNSAddr, "--cluster-domain", plan.ClusterDomain,
-				"--images", path(imagesFile), "--root", path("kubelet/" + node.Name),
+				"--images", path(imagesFile), "--root", nodeFolder(node),
 			}},
 		)
 	}
@@ -62,6 +63,9 @@ func components(settings Settings) []*Process {
 	}
 	return all
 }
+
+// nodeFolder is where the kubelet of a node keeps what it has.
+func nodeFolder(node plan.Node) string { return path("kubelet/" + node.Name) }
 
 func etcdCommand(folder string) []string {
 	return []string{

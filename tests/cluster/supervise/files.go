@@ -3,6 +3,7 @@ package supervise
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"portcullis/tests/cluster/pki"
 	"portcullis/tests/cluster/plan"
@@ -20,10 +21,8 @@ func path(name string) string { return Folder + "/" + name }
 
 // writeFiles writes everything that the components read.
 func writeFiles(settings Settings) (*files, error) {
-	for _, folder := range []string{path("kubelet"), settings.logs()} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return nil, err
-		}
+	if err := makeFolders(settings.logs()); err != nil {
+		return nil, err
 	}
 	authority, err := pki.NewAuthority("portcullis-test")
 	if err != nil {
@@ -77,6 +76,24 @@ func writeFiles(settings Settings) (*files, error) {
 		}
 	}
 	return made, nil
+}
+
+// makeFolders makes the folders of nodes and of logs. Kubelets write what containers say into a folder "pods" of theirs,
+// which is made one of the logs, so that it can outlive the cluster with the others.
+func makeFolders(logs string) error {
+	pods := filepath.Join(logs, "pods")
+	if err := os.MkdirAll(pods, 0o755); err != nil {
+		return err
+	}
+	for _, node := range plan.Nodes() {
+		if err := os.MkdirAll(nodeFolder(node), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(pods, filepath.Join(nodeFolder(node), "pods")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func kubeconfig(authority *pki.Authority, server, user string, groups ...string) ([]byte, error) {
