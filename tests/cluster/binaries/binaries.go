@@ -171,6 +171,8 @@ func buildModule(source, target string, programs map[string]string, log io.Write
 	// Without cgo the programs need nothing of the machine.
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	command.Stdout, command.Stderr = log, log
+	// It must not go on in a folder whose lock is free.
+	command.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGTERM}
 	if err := command.Run(); err != nil {
 		return fmt.Errorf("go build in %s: %w", source, err)
 	}

@@ -42,7 +42,7 @@ func loadImages(path, components, harness string) (map[string]images.Image, erro
 		binaries.CoreDNS: filepath.Join(components, binaries.CoreDNS),
 	} {
 		if _, own := table[name]; !own {
-			table[name] = images.Image{Command: []string{program}}
+			table[name] = images.Image{Command: []string{program}, Mounts: []string{filepath.Dir(program)}}
 		}
 	}
 	return table, nil

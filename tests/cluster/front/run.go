@@ -57,10 +57,6 @@ func Run(options Options) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("the test cluster makes namespaces and needs root")
 	}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	// Who reads our output may go before us; that is no reason to end without clean-up.
-	signal.Ignore(syscall.SIGPIPE)
 	parent := os.Getppid()
 	if options.Logs != "" {
 		if options.Logs, err = prepareLogs(options.Logs); err != nil {
@@ -78,6 +74,10 @@ func Run(options Options) (err error) {
 	if err != nil {
 		return err
 	}
+	// From here on there is something to clean up, so signals end in order. Who reads our output may go before us.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE)
 	began := time.Now()
 	state, err := newState()
 	if err != nil {
