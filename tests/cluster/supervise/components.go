@@ -97,6 +97,8 @@ func apiserverCommand(folder string) []string {
 		"--allow-privileged",
 		// Admission webhooks are called at their pods: no kube-proxy serves the namespace of the API server.
 		"--enable-aggregator-routing",
+		// Or an orderly end waits for watches, which have none.
+		"--shutdown-watch-termination-grace-period=1s",
 		"--profiling=false",
 	}
 }
