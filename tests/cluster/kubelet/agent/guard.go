@@ -32,7 +32,14 @@ const shutdownPatience = 15 * time.Second
 // namespaces, interfaces, control groups) and the folder of the node are cleaned up here, before and after.
 //
 //	kubelet (guard) --SIGTERM when it is asked to end, or killed--> worker --> containers
+//
+// A kubelet that is killed may still have a worker that ends its pods. The next one waits for it, by a lock that both hold.
 func Guard(options *Options, args []string) error {
+	lock, err := takeLock(options.Root)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	if err := clean(options); err != nil {
 		return fmt.Errorf("clean up after an earlier kubelet: %w", err)
 	}
@@ -46,6 +53,7 @@ func Guard(options *Options, args []string) error {
 	worker := exec.Command("/proc/self/exe", append([]string{WorkerCommand}, args...)...)
 	worker.Args[0] = "kubelet"
 	worker.Stdout, worker.Stderr = os.Stdout, os.Stderr
+	worker.ExtraFiles = []*os.File{lock}
 	worker.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGTERM,
@@ -72,6 +80,27 @@ func Guard(options *Options, args []string) error {
 			} else {
 				_ = worker.Process.Kill()
 			}
+		}
+	}
+}
+
+// takeLock waits until no other kubelet has the folder.
+func takeLock(root string) (*os.File, error) {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(root, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(shutdownPatience + 5*time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return lock, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			lock.Close()
+			return nil, fmt.Errorf("another kubelet has the folder %s: %w", root, err)
 		}
 	}
 }

@@ -43,7 +43,6 @@ func startIt(t *testing.T, spec *Spec, limits Limits) (*Running, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
 	name := strings.ReplaceAll(t.Name(), "/", "-")
 	running, err := NewRuntime(fmt.Sprintf("test-%d-", os.Getpid())).Start(name, spec, limits, log)
 	if err != nil {
@@ -195,6 +194,14 @@ func TestEverythingInAContainerEndsWithIt(t *testing.T) {
 	}
 }
 
+func TestOutputThatIsOpenedAgainIsAddedToTheLog(t *testing.T) {
+	spec := shell(t, "echo 1; echo 2 >/dev/stdout; sh -c 'echo 3 >/proc/1/fd/2'; echo 4")
+	spec.Process.User = 65532
+	if got := output(t, spec); got != "1\n2\n3\n4\n" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestCommandsRunInARunningContainer(t *testing.T) {
 	spec := shell(t, "echo inside >/inside; while :; do sleep 1; done")
 	running, _ := startIt(t, spec, Limits{})
@@ -230,7 +237,6 @@ func TestAProgramThatIsNotThereIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
 	_, err = NewRuntime("test-").Start("none", spec, Limits{}, log)
 	if err == nil || !strings.Contains(err.Error(), `"no-such-program": executable file not found in $PATH`) {
 		t.Errorf("%v", err)

@@ -17,6 +17,7 @@ import (
 type Running struct {
 	process *os.Process
 	control *controlGroup
+	logged  <-chan struct{} // closed when all that it said is in the log
 	done    chan struct{}
 	exit    Exit
 }
@@ -43,17 +44,35 @@ func (running *Running) Signal(signal syscall.Signal) {
 	_ = running.process.Signal(signal)
 }
 
-// start starts a container whose output goes to log, and returns when its program runs.
+// start starts a container whose output goes to log, and returns when its program runs. The log is closed at its end.
+//
+// There is a pipe between them, as with other runtimes: what opens /dev/stdout again would empty a file.
 func start(spec *Spec, control *controlGroup, log *os.File) (*Running, error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, control.remove(), log.Close())
+	}
+	logged := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(log, read)
+		read.Close()
+		log.Close()
+		close(logged)
+	}()
+	defer write.Close()
+	// The program may open it again by its name in /proc.
+	if err := write.Chown(int(spec.Process.User), int(spec.Process.Group)); err != nil {
+		return nil, errors.Join(err, control.remove())
+	}
 	attributes := &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 		Setsid:     true,
 	}
-	process, err := launch(InitCommand, spec, attributes, log, control)
+	process, err := launch(InitCommand, spec, attributes, write, control)
 	if err != nil {
 		return nil, errors.Join(err, control.remove())
 	}
-	running := &Running{process: process, control: control, done: make(chan struct{})}
+	running := &Running{process: process, control: control, logged: logged, done: make(chan struct{})}
 	go running.wait()
 	return running, nil
 }
@@ -65,6 +84,7 @@ func (running *Running) wait() {
 		running.exit.Code, running.exit.Signal = exitCode(state)
 	}
 	_ = running.control.remove()
+	<-running.logged // nobody is left to write
 	close(running.done)
 }
 

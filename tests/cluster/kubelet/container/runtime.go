@@ -30,7 +30,8 @@ func NewRuntime(prefix string) *Runtime {
 	return runtime
 }
 
-// Start starts a container whose output goes to log, and returns when its program runs. The name is its own.
+// Start starts a container whose output goes to log, which it closes, and returns when its program runs. The name is the
+// container's own.
 //
 // # Errors
 //
@@ -40,7 +41,7 @@ func (runtime *Runtime) Start(name string, spec *Spec, limits Limits, log *os.Fi
 	if limits.MemoryBytes > 0 && runtime.memory != nil {
 		var err error
 		if control, err = runtime.memory.group(runtime.prefix+name, limits.MemoryBytes); err != nil {
-			return nil, err
+			return nil, errors.Join(err, log.Close())
 		}
 	}
 	return start(spec, control, log)

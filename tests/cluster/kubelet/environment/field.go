@@ -47,9 +47,17 @@ func Field(pod *v1.Pod, path string) (string, error) {
 	case "status.podIP":
 		return pod.Status.PodIP, nil
 	case "status.hostIPs":
-		return pod.Status.HostIP, nil
+		var addresses []string
+		for _, address := range pod.Status.HostIPs {
+			addresses = append(addresses, address.IP)
+		}
+		return strings.Join(addresses, ","), nil
 	case "status.podIPs":
-		return pod.Status.PodIP, nil
+		var addresses []string
+		for _, address := range pod.Status.PodIPs {
+			addresses = append(addresses, address.IP)
+		}
+		return strings.Join(addresses, ","), nil
 	}
 	return "", fmt.Errorf("fieldRef.fieldPath: %q is not a field of the downward API", path)
 }

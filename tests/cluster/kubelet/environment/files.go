@@ -27,12 +27,12 @@ func Hostname(pod *v1.Pod) string {
 func Hosts(pod *v1.Pod, clusterDomain string) string {
 	var out strings.Builder
 	out.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
-	if pod.Status.PodIP != "" {
-		name := Hostname(pod)
-		if pod.Spec.Subdomain != "" {
-			name = fmt.Sprintf("%s.%s.%s.svc.%s\t%s", name, pod.Spec.Subdomain, pod.Namespace, clusterDomain, name)
-		}
-		fmt.Fprintf(&out, "%s\t%s\n", pod.Status.PodIP, name)
+	name := Hostname(pod)
+	if pod.Spec.Subdomain != "" {
+		name = fmt.Sprintf("%s.%s.%s.svc.%s\t%s", name, pod.Spec.Subdomain, pod.Namespace, clusterDomain, name)
+	}
+	for _, address := range pod.Status.PodIPs {
+		fmt.Fprintf(&out, "%s\t%s\n", address.IP, name)
 	}
 	for _, alias := range pod.Spec.HostAliases {
 		fmt.Fprintf(&out, "%s\t%s\n", alias.IP, strings.Join(alias.Hostnames, "\t"))

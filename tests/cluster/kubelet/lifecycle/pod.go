@@ -273,13 +273,7 @@ func (p *Pod) publish() {
 // view is the pod with what this node knows of it before the API does.
 func (p *Pod) view() *v1.Pod {
 	view := *p.pod
-	view.Status.HostIP, view.Status.PodIP = "", ""
-	if len(p.node.Addresses) > 0 {
-		view.Status.HostIP = p.node.Addresses[0].String()
-	}
-	if len(p.facts.Addresses) > 0 {
-		view.Status.PodIP = p.facts.Addresses[0].String()
-	}
+	p.facts.SetAddresses(&view.Status)
 	return &view
 }
 

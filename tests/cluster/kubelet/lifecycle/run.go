@@ -77,16 +77,15 @@ func (p *Pod) start(state *status.Container) {
 	p.begin(one)
 }
 
-// launch starts the program with a log file of its own. Any user may open it again, as /dev/stdout.
+// launch starts the program with a log file of its own.
 func (p *Pod) launch(spec *v1.Container, made *container.Spec, name, path string) (*container.Running, error) {
-	if err := writeFile(path, nil, 0o666); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
 	limits := container.Limits{}
 	if memory, limited := spec.Resources.Limits[v1.ResourceMemory]; limited {
 		limits.MemoryBytes = memory.Value()

@@ -37,6 +37,21 @@ func Build(pod *v1.Pod, containers []*Container, facts Facts, now time.Time) v1.
 	}
 	start := metav1.NewTime(facts.StartTime)
 	status.StartTime = &start
+	facts.SetAddresses(&status)
+	for _, container := range containers {
+		if container.Kind == App {
+			status.ContainerStatuses = append(status.ContainerStatuses, container.status(facts.Ended))
+		} else {
+			status.InitContainerStatuses = append(status.InitContainerStatuses, container.status(facts.Ended))
+		}
+	}
+	status.Conditions = conditions(pod, containers, facts, now)
+	return status
+}
+
+// SetAddresses sets the addresses of the pod and of its node.
+func (facts *Facts) SetAddresses(status *v1.PodStatus) {
+	status.HostIP, status.HostIPs, status.PodIP, status.PodIPs = "", nil, "", nil
 	for _, address := range facts.NodeAddresses {
 		status.HostIPs = append(status.HostIPs, v1.HostIP{IP: address.String()})
 	}
@@ -49,18 +64,9 @@ func Build(pod *v1.Pod, containers []*Container, facts Facts, now time.Time) v1.
 	if len(status.PodIPs) > 0 {
 		status.PodIP = status.PodIPs[0].IP
 	}
-	for _, container := range containers {
-		if container.Kind == App {
-			status.ContainerStatuses = append(status.ContainerStatuses, container.status())
-		} else {
-			status.InitContainerStatuses = append(status.InitContainerStatuses, container.status())
-		}
-	}
-	status.Conditions = conditions(pod, containers, facts, now)
-	return status
 }
 
-func (container *Container) status() v1.ContainerStatus {
+func (container *Container) status(ended bool) v1.ContainerStatus {
 	started := container.Started
 	status := v1.ContainerStatus{
 		Name: container.Spec.Name, Image: container.Spec.Image, ContainerID: container.ID,
@@ -73,7 +79,7 @@ func (container *Container) status() v1.ContainerStatus {
 	switch {
 	case container.Running:
 		status.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(container.StartedAt)}
-	case container.Reason != "":
+	case container.Reason != "" && !ended:
 		status.State.Waiting = &v1.ContainerStateWaiting{Reason: container.Reason, Message: container.Message}
 		if container.Exit != nil {
 			last = container.Exit
