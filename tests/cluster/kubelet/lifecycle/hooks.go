@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 
 	"portcullis/tests/cluster/kubelet/probes"
@@ -110,7 +111,7 @@ func (p *Pod) stopRun(one *run, at time.Time) {
 				p.event(v1.EventTypeWarning, "FailedPreStopHook", fmt.Sprintf("PreStopHook failed: %v", err))
 			}
 		}
-		one.running.Signal(syscall.SIGTERM)
+		one.running.Signal(stopSignal(one.state.Spec))
 		least := time.After(leastGrace)
 		select {
 		case <-one.running.Done():
@@ -123,6 +124,16 @@ func (p *Pod) stopRun(one *run, at time.Time) {
 			one.kill()
 		}
 	}()
+}
+
+// stopSignal is what asks a container to end.
+func stopSignal(spec *v1.Container) syscall.Signal {
+	if hooks := spec.Lifecycle; hooks != nil && hooks.StopSignal != nil {
+		if signal := unix.SignalNum(string(*hooks.StopSignal)); signal != 0 {
+			return signal
+		}
+	}
+	return syscall.SIGTERM
 }
 
 // hook calls a hook and waits for it, or until the context ends.
