@@ -182,6 +182,7 @@ func mask(path string) error {
 // makeReachable lets every user descend to a path. Only the overlay's copy of a folder's mode changes: nothing else is
 // mounted yet. What is not there comes with a mount, and its folders are made then.
 func makeReachable(path string) error {
+	path = filepath.Join("/", path)
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		path = resolved
 	}

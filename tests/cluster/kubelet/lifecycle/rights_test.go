@@ -44,3 +44,18 @@ func TestTheContextOfAContainerGoesBeforeThatOfItsPod(t *testing.T) {
 		t.Errorf("root where it is refused: %v", err)
 	}
 }
+
+func TestAProgramOnAnotherFileSystemBringsItsFolder(t *testing.T) {
+	got, err := machineMounts("/proc/self/exe", []string{"/mnt/x"})
+	want := []container.Mount{
+		{Source: "/mnt/x", Target: "/mnt/x", ReadOnly: true}, {Source: "/proc/self", Target: "/proc/self", ReadOnly: true},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v (%v)", got, err)
+	}
+	for _, program := range []string{"/etc/hosts", "sh", "/no/such/program"} {
+		if got, err := machineMounts(program, nil); err != nil || len(got) != 0 {
+			t.Errorf("%s: %+v (%v)", program, got, err)
+		}
+	}
+}

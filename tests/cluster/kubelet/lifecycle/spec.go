@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 
 	"portcullis/tests/cluster/kubelet/container"
@@ -46,14 +47,19 @@ func (p *Pod) spec(
 	}
 	target := cmp.Or(spec.TerminationMessagePath, v1.TerminationMessagePathDefault)
 	mounts = append(mounts, container.Mount{Source: message, Target: target})
-	for _, path := range image.Mounts {
-		mounts = append(mounts, container.Mount{Source: path, Target: path, ReadOnly: true})
+	needed, err := machineMounts(process.Args[0], image.Mounts)
+	if err != nil {
+		return nil, err
 	}
+	mounts = append(mounts, needed...)
 	// One mount may lie in another.
 	slices.SortStableFunc(mounts, func(a, b container.Mount) int { return depth(a.Target) - depth(b.Target) })
 	made := &container.Spec{
 		Layers: folder, Hostname: environment.Hostname(p.pod), Mounts: mounts, Process: *process,
-		Reachable: append([]string{process.Args[0]}, image.Mounts...),
+		Reachable: image.Mounts,
+	}
+	if filepath.IsAbs(process.Args[0]) {
+		made.Reachable = append([]string{process.Args[0]}, image.Mounts...)
 	}
 	if security := spec.SecurityContext; security != nil && security.ReadOnlyRootFilesystem != nil {
 		made.ReadOnlyRoot = *security.ReadOnlyRootFilesystem
@@ -161,6 +167,28 @@ func (p *Pod) mounts(spec *v1.Container, lookup func(string) (string, bool)) ([]
 		if target := "/etc/" + name; !taken[target] {
 			mounts = append(mounts, container.Mount{Source: filepath.Join(p.folder, "etc", name), Target: target})
 		}
+	}
+	return mounts, nil
+}
+
+// machineMounts are folders of the machine that an image asks for, and that of its program, where it lies on another file
+// system than the machine's root: the root of a container has none of those.
+func machineMounts(program string, asked []string) ([]container.Mount, error) {
+	var mounts []container.Mount
+	for _, path := range asked {
+		mounts = append(mounts, container.Mount{Source: path, Target: path, ReadOnly: true})
+	}
+	if !filepath.IsAbs(program) {
+		return mounts, nil
+	}
+	folder := filepath.Dir(program)
+	var root, own unix.Stat_t
+	if err := unix.Stat("/", &root); err != nil {
+		return nil, fmt.Errorf("/: %w", err)
+	}
+	// A program that is in the container alone, as in a volume, is not the machine's.
+	if err := unix.Stat(folder, &own); err == nil && own.Dev != root.Dev {
+		mounts = append(mounts, container.Mount{Source: folder, Target: folder, ReadOnly: true})
 	}
 	return mounts, nil
 }
