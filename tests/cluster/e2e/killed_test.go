@@ -24,9 +24,16 @@ func TestAKilledRunLeavesNothingBehindAfterTheNext(t *testing.T) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
 	// The first part of the folder's name is the process, which the script has become.
 	var state, group string
 	eventually(t, 10*time.Minute, "processes of the cluster", func() error {
+		select {
+		case err := <-ended:
+			t.Fatalf("the cluster ended by itself: %v", err)
+		default:
+		}
 		folders, _ := filepath.Glob(filepath.Join(front.StateRoot, strconv.Itoa(command.Process.Pid)+"-*"))
 		if len(folders) == 0 {
 			return os.ErrNotExist
@@ -49,7 +56,7 @@ func TestAKilledRunLeavesNothingBehindAfterTheNext(t *testing.T) {
 	if err := command.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	command.Wait()
+	<-ended
 	eventually(t, 10*time.Second, "the end of the killed run's processes", func() error {
 		if left := members(group); len(left) > 0 {
 			return syscall.EBUSY

@@ -96,5 +96,9 @@ func removeTree(folder string) error {
 			}
 		}
 	}
-	return os.Remove(folder)
+	// Two sweeps may meet.
+	if err := os.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

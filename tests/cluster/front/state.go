@@ -46,7 +46,12 @@ func newState() (string, error) {
 		return "", fmt.Errorf("own process: %w", err)
 	}
 	folder := filepath.Join(StateRoot, name)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	err = os.MkdirAll(folder, 0o700)
+	// The sweep of another run removes the root where it is empty, as it may be half-way through this.
+	for try := 0; errors.Is(err, os.ErrNotExist) && try < 10; try++ {
+		err = os.MkdirAll(folder, 0o700)
+	}
+	if err != nil {
 		return "", fmt.Errorf("state of this run: %w", err)
 	}
 	return folder, nil
