@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,16 +11,12 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portcullis/tests/cluster/kubeapi"
 	"portcullis/tests/cluster/kubelet/container"
@@ -30,6 +25,7 @@ import (
 	"portcullis/tests/cluster/kubelet/lifecycle"
 	"portcullis/tests/cluster/kubelet/network"
 	"portcullis/tests/cluster/kubelet/node"
+	"portcullis/tests/cluster/kubelet/observe"
 	"portcullis/tests/cluster/kubelet/volumes"
 )
 
@@ -62,30 +58,27 @@ func Work(ctx context.Context, options *Options) error {
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	defer broadcaster.Shutdown()
 	broadcaster.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: client.CoreV1().Events("")})
-	services := informers.NewSharedInformerFactory(client, 0)
-	lister := services.Core().V1().Services().Lister()
 	source := v1.EventSource{Component: "kubelet", Host: options.Node}
 	shared := options.node(client, broadcaster.NewRecorder(scheme.Scheme, source))
-	shared.Services = func() []*v1.Service {
-		// The lister of an informer answers from memory.
-		list, _ := lister.List(labels.Everything())
-		return list
-	}
+	rest := client.CoreV1().RESTClient()
+	all := cache.NewListWatchFromClient(rest, "services", v1.NamespaceAll, fields.Everything())
+	services := observe.Watch(ctx, all, &v1.Service{}, observe.Handler[*v1.Service]{})
+	shared.Services = services.All
 	if shared.Runtime.Unbounded != nil {
 		slog.Warn("memory limits are not applied", "reason", shared.Runtime.Unbounded)
 	}
-	services.Start(ctx.Done())
-	services.WaitForCacheSync(ctx.Done())
-
+	// Containers are told of services when they start, and the API server's is always there.
+	if !services.WaitForSync(ctx) {
+		return nil
+	}
 	told := &node.Node{
 		Name: options.Node, Zone: options.Zone, Addresses: options.Addresses, PodRanges: options.PodRanges,
 		Capacity: options.Capacity,
 	}
 	go told.Keep(ctx, client)
 	pods := &pods{node: shared, byUID: map[types.UID]*lifecycle.Pod{}}
-	if err := pods.watch(ctx, client); err != nil {
-		return err
-	}
+	own := cache.NewListWatchFromClient(rest, "pods", v1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", options.Node))
+	observe.Watch(ctx, own, &v1.Pod{}, observe.Handler[*v1.Pod]{Changed: pods.changed, Removed: pods.removed})
 	slog.Info("node runs", "node", options.Node)
 	<-ctx.Done()
 	pods.kill()
@@ -116,33 +109,6 @@ type pods struct {
 	mutex sync.Mutex
 	byUID map[types.UID]*lifecycle.Pod
 	ended bool
-}
-
-func (pods *pods) watch(ctx context.Context, client kubernetes.Interface) error {
-	selector := fields.OneTermEqualSelector("spec.nodeName", pods.node.Name).String()
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0,
-		informers.WithTweakListOptions(func(options *metav1.ListOptions) { options.FieldSelector = selector }))
-	_, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(object any) { pods.changed(object.(*v1.Pod)) },
-		UpdateFunc: func(before, after any) {
-			// A pod that was replaced while the watch was broken is told as a change.
-			if before.(*v1.Pod).UID != after.(*v1.Pod).UID {
-				pods.removed(before.(*v1.Pod))
-			}
-			pods.changed(after.(*v1.Pod))
-		},
-		DeleteFunc: func(object any) {
-			if unknown, missed := object.(cache.DeletedFinalStateUnknown); missed {
-				object = unknown.Obj
-			}
-			pods.removed(object.(*v1.Pod))
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("watch pods: %w", err)
-	}
-	factory.Start(ctx.Done())
-	return nil
 }
 
 func (pods *pods) changed(pod *v1.Pod) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -296,5 +297,14 @@ spec:
 		}
 		return err
 	})
+	links, err := exec.Command("nsenter", "--net="+c.Namespaces["node-a"], "ip", "-o", "link").CombinedOutput()
+	if err != nil || strings.Contains(string(links), "pod") || !strings.Contains(string(links), "uplink") {
+		t.Errorf("interfaces of the node are %s (%v)", links, err)
+	}
+	// The names of namespaces are in the mounts of the cluster, and so is the folder of the node.
+	root := strings.TrimSuffix(c.NamedNamespaces, "/run/netns")
+	if _, err := os.Stat(root + "/run/cluster/kubelet/node-a/run"); !os.IsNotExist(err) {
+		t.Errorf("the folder of pods is still there (%v)", err)
+	}
 	c.ask(t, `{"do":"start","name":"kubelet-node-a"}`)
 }

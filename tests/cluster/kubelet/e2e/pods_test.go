@@ -41,6 +41,7 @@ func TestPodsOfARealCluster(t *testing.T) {
 			})
 		}
 	})
+	t.Run("pods live on without the API server", func(t *testing.T) { withoutServer(t, c) })
 	t.Run("a kubelet that is killed starts its pods again", func(t *testing.T) { killedKubelet(t, c) })
 }
 

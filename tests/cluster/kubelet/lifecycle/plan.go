@@ -100,6 +100,25 @@ func (plan *Plan) start(container *status.Container, now time.Time) {
 	}
 }
 
+// resume prepares the containers of a pod whose kubelet has ended with all that it ran, and returns whether the pod counts
+// as initialized. Its volumes are empty again, so initial containers run once more, where the pod is to go on at all. Under
+// OnFailure the API takes no success back.
+func resume(policy v1.RestartPolicy, containers []*status.Container) bool {
+	over := true
+	for _, container := range containers {
+		if container.Kind == status.App && restarts(policy, container) {
+			over = false
+		}
+	}
+	for _, container := range containers {
+		if container.Kind == status.Init && !over && policy == v1.RestartPolicyAlways && container.Exit != nil {
+			container.Last, container.Exit = container.Exit, nil
+			container.Wait("PodInitializing", "")
+		}
+	}
+	return over
+}
+
 // BackOff are pauses before a container is started again.
 type BackOff struct {
 	First, Longest time.Duration

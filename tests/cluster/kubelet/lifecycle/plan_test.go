@@ -84,6 +84,31 @@ func TestPlansFollowTheRulesOfPods(t *testing.T) {
 	}
 }
 
+func TestAPodThatIsResumedIsInitializedAgain(t *testing.T) {
+	for _, test := range []struct {
+		policy v1.RestartPolicy
+		app    string
+		over   bool
+		start  string
+	}{
+		{v1.RestartPolicyAlways, "app:c!7", false, "i"},
+		{v1.RestartPolicyOnFailure, "app:c!7", false, "c"},
+		{v1.RestartPolicyNever, "app:c!7", true, ""},
+		{v1.RestartPolicyOnFailure, "app:c!0", true, ""},
+	} {
+		containers := []*status.Container{state("init:i!0"), state(test.app)}
+		over := resume(test.policy, containers)
+		plan := Decide(test.policy, containers, over, time.Now())
+		start := ""
+		for _, container := range plan.Start {
+			start += container.Spec.Name
+		}
+		if over != test.over || start != test.start || plan.Finished != test.over {
+			t.Errorf("%s with %s: over %t, starts %q", test.policy, test.app, over, start)
+		}
+	}
+}
+
 func TestAContainerThatEndedTooOftenWaits(t *testing.T) {
 	now := time.Now()
 	late, soon := state("app:a!1"), state("app:b!1")

@@ -72,6 +72,7 @@ func Run(node *Node, pod *v1.Pod) *Pod {
 	for _, container := range p.containers {
 		container.Seed(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses))
 	}
+	p.facts.Initialized = resume(pod.Spec.RestartPolicy, p.containers)
 	p.published = pod.Status
 	p.volumes = volumes.NewSet(node.Volumes, p.folder+"/volumes")
 	go p.run()
