@@ -216,6 +216,9 @@ func lines(stream io.Reader) <-chan string {
 		for scanner.Scan() {
 			read <- scanner.Text()
 		}
+		if err := scanner.Err(); err != nil {
+			fmt.Fprintf(os.Stderr, "cluster: requests: %v\n", err)
+		}
 	}()
 	return read
 }

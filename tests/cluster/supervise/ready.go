@@ -4,12 +4,15 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"net"
+	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portcullis/tests/cluster/kubeapi"
+	"portcullis/tests/cluster/netns"
 	"portcullis/tests/cluster/plan"
 )
 
@@ -67,6 +70,18 @@ func missing() error {
 	}
 	if dns.Status.ReadyReplicas == 0 {
 		return fmt.Errorf("CoreDNS is not ready: %s", podStates(ctx))
+	}
+	// kube-proxy knows it a second later.
+	for _, node := range plan.Nodes() {
+		resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return netns.Dial(filepath.Join(netns.Folder, node.Name))(ctx, network, net.JoinHostPort(plan.DNSAddr, "53"))
+		}}
+		ctx, cancel := context.WithTimeout(ctx, quick)
+		_, err := resolver.LookupHost(ctx, "kubernetes.default.svc."+plan.ClusterDomain+".")
+		cancel()
+		if err != nil {
+			return fmt.Errorf("names on %s: %w", node.Name, err)
+		}
 	}
 	return nil
 }
