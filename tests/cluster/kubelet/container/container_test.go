@@ -83,8 +83,8 @@ func output(t *testing.T, spec *Spec) string {
 func TestAProgramIsTheFirstProcessOnARootOfItsOwn(t *testing.T) {
 	marker := fmt.Sprintf("/marker-%d", os.Getpid())
 	got := output(t, shell(t, "echo $$ $(hostname) $A; echo x >"+marker+"; cat "+marker+"; ls /.machine 2>&1; mount | grep -c /run/netns"+
-		"; readlink /proc/1/exe >/dev/null && echo own-proc; echo x >/dev/null; test -w /proc/sys/kernel/hostname || echo ro-sys; true"))
-	want := "1 pod-1 b\nx\nls: cannot access '/.machine': No such file or directory\n0\nown-proc\nro-sys\n"
+		"; ulimit -Sn; readlink /proc/1/exe >/dev/null && echo own-proc; echo x >/dev/null; test -w /proc/sys/kernel/hostname || echo ro-sys; true"))
+	want := "1 pod-1 b\nx\nls: cannot access '/.machine': No such file or directory\n0\n1024\nown-proc\nro-sys\n"
 	if got != want {
 		t.Errorf("%q, not %q", got, want)
 	}

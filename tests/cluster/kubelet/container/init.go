@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,6 +98,9 @@ func (process *Process) execute() error {
 		return err
 	}
 	unix.Umask(0o022)
+	if err := limitFiles(); err != nil {
+		return err
+	}
 	if err := process.dropRights(); err != nil {
 		return err
 	}
@@ -122,6 +126,23 @@ func (process *Process) program() (string, error) {
 		}
 	}
 	return "", fmt.Errorf("exec: %q: executable file not found in $PATH", name)
+}
+
+// limitFiles lets the program have as many open files as a service of systemd, and thus of containerd: 1,024 until it asks
+// for more. A machine that does not let the kubelet raise the limit keeps its own.
+func limitFiles() error {
+	limit := syscall.Rlimit{Cur: 1024, Max: 524288}
+	err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	if errors.Is(err, unix.EPERM) {
+		if err = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
+			limit.Cur = min(1024, limit.Max)
+			err = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("limit open files: %w", err)
+	}
+	return nil
 }
 
 // dropRights is in the only order that works: the filter needs rights to be loaded, and so does the change of the user.
