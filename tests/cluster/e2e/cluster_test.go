@@ -54,6 +54,7 @@ func TestACluster(t *testing.T) {
 	t.Run("a pod reaches all pods of a service with its own address", func(t *testing.T) { fromPod(t, cluster, client, url) })
 	t.Run("a machine outside reaches node ports and load balancers", func(t *testing.T) { fromOutside(t, cluster, client) })
 	t.Run("the names of services are known", func(t *testing.T) { names(t, cluster, service.Spec.ClusterIP) })
+	t.Run("the API server reaches webhooks", func(t *testing.T) { callWebhook(t, client) })
 	t.Run("a rolling update fails no request", func(t *testing.T) { rollingUpdate(t, cluster, client, url) })
 	t.Run("services go on without the API server", func(t *testing.T) {
 		cluster.ask(`{"do":"kill","name":"apiserver"}`)
