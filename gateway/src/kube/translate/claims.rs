@@ -32,15 +32,22 @@ impl PathKey {
 }
 
 impl Claims {
-    /// Takes every path of a host that no other rule takes; tells whether it was free.
-    pub(super) fn take_rest(&mut self, host: &str, ingress: &ResourceName) -> bool {
+    /// Takes every path of a host that no other rule takes.
+    ///
+    /// # Errors
+    /// Who has them already.
+    pub(super) fn take_rest(
+        &mut self,
+        host: &str,
+        ingress: &ResourceName,
+    ) -> Result<(), ResourceName> {
         let rest = (host.to_owned(), PathKey::Prefix(String::new()));
         match self.0.entry(rest) {
             Entry::Vacant(free) => {
                 free.insert(ingress.clone());
-                true
+                Ok(())
             }
-            Entry::Occupied(_) => false,
+            Entry::Occupied(taken) => Err(taken.get().clone()),
         }
     }
 }

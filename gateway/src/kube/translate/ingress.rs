@@ -159,16 +159,25 @@ impl<'o> Translation<'o> {
                 rules.push((field.clone(), self.rule(served, field, path)));
             }
             // Whatever no path of the host takes, unless somebody has all of them.
-            if let Some(backend) = default
-                && claims.take_rest(&of_host.host, &served.name)
-            {
+            if let Some(backend) = default {
                 let field = "spec.defaultBackend".to_owned();
-                let backends = self.backends(served, &field, backend);
-                let rule = Rule {
-                    backends,
-                    ..Rule::default()
-                };
-                rules.push((field, rule));
+                match claims.take_rest(&of_host.host, &served.name) {
+                    Ok(()) => {
+                        let backends = self.backends(served, &field, backend);
+                        let rule = Rule {
+                            backends,
+                            ..Rule::default()
+                        };
+                        rules.push((field, rule));
+                    }
+                    // Of its own hosts it is told where their paths are.
+                    Err(owner) if of_host.host == ANY && owner != served.name => {
+                        let reason =
+                            format!("every host is that of Ingress {owner}, which is older");
+                        self.warn(served, &field, reason, None);
+                    }
+                    Err(_) => {}
+                }
             }
             if rules.is_empty() {
                 continue;
