@@ -50,8 +50,11 @@ func Guard(options *Options, args []string) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	// The death of this thread is what the worker is told of.
 	runtime.LockOSThread()
-	worker := exec.Command("/proc/self/exe", append([]string{WorkerCommand}, args...)...)
-	worker.Args[0] = "kubelet"
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	worker := exec.Command(program, append([]string{WorkerCommand}, args...)...)
 	worker.Stdout, worker.Stderr = os.Stdout, os.Stderr
 	worker.ExtraFiles = []*os.File{lock}
 	worker.SysProcAttr = &syscall.SysProcAttr{

@@ -261,14 +261,15 @@ spec:
 `)
 	pod := c.until(t, namespace, "p", 30*time.Second, isReady)
 	sleeper := 0
-	for _, process := range c.ask(t, `{"do":"processes"}`).Processes {
-		if strings.Join(process.Command, " ") == "sleep 98765" {
-			sleeper = process.PID
+	eventually(t, 5*time.Second, func() error {
+		for _, process := range c.ask(t, `{"do":"processes"}`).Processes {
+			if strings.Join(process.Command, " ") == "sleep 98765" {
+				sleeper = process.PID
+				return nil
+			}
 		}
-	}
-	if sleeper == 0 {
-		t.Fatal("the process of the pod was not found")
-	}
+		return errors.New("the process of the pod was not found")
+	})
 	c.ask(t, `{"do":"kill","name":"kubelet-node-a"}`)
 	eventually(t, 10*time.Second, func() error {
 		if syscall.Kill(sleeper, 0) == nil {
