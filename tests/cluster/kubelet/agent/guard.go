@@ -24,6 +24,9 @@ import (
 // WorkerCommand is the first argument of the process that does the work.
 const WorkerCommand = "worker"
 
+// lockDescriptor is where the worker has the lock. It keeps it open for as long as it lives.
+const lockDescriptor = 3
+
 // shutdownPatience is how long the worker has to end by itself.
 const shutdownPatience = 15 * time.Second
 
@@ -56,7 +59,7 @@ func Guard(options *Options, args []string) error {
 	}
 	worker := exec.Command(program, append([]string{WorkerCommand}, args...)...)
 	worker.Stdout, worker.Stderr = os.Stdout, os.Stderr
-	worker.ExtraFiles = []*os.File{lock}
+	worker.ExtraFiles = []*os.File{lock} // lockDescriptor
 	worker.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGTERM,
