@@ -24,6 +24,9 @@ import (
 // WorkerCommand is the first argument of the process that does the work.
 const WorkerCommand = "worker"
 
+// lockDescriptor is where the worker has the lock. It keeps it open for as long as it lives.
+const lockDescriptor = 3
+
 // shutdownPatience is how long the worker has to end by itself.
 const shutdownPatience = 15 * time.Second
 
@@ -50,10 +53,13 @@ func Guard(options *Options, args []string) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	// The death of this thread is what the worker is told of.
 	runtime.LockOSThread()
-	worker := exec.Command("/proc/self/exe", append([]string{WorkerCommand}, args...)...)
-	worker.Args[0] = "kubelet"
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	worker := exec.Command(program, append([]string{WorkerCommand}, args...)...)
 	worker.Stdout, worker.Stderr = os.Stdout, os.Stderr
-	worker.ExtraFiles = []*os.File{lock}
+	worker.ExtraFiles = []*os.File{lock} // lockDescriptor
 	worker.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGTERM,

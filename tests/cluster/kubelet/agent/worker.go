@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -38,6 +39,7 @@ func Work(ctx context.Context, options *Options) error {
 	if os.Getpid() != 1 {
 		return errors.New("the worker is the first process of a namespace, which the guard makes")
 	}
+	unix.CloseOnExec(lockDescriptor) // containers do not hold it
 	if err := separateMounts(); err != nil {
 		return err
 	}

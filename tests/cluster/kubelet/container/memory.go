@@ -30,7 +30,8 @@ func findMemoryController(root string, own []byte) (*memoryController, error) {
 			}, nil
 		}
 	}
-	// In the second version a group either has processes or passes controllers on; only the root does both.
+	// In the second version a group either has processes or passes controllers on; only the root does both. So groups of
+	// containers are not below that of the kubelet there.
 	control := filepath.Join(root, "cgroup.subtree_control")
 	if err := os.WriteFile(control, []byte("+memory"), 0); err != nil {
 		return nil, fmt.Errorf("no memory controller: %w", err)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // Runtime starts containers. What it makes of the machine's has names with its prefix.
@@ -54,7 +56,10 @@ func (runtime *Runtime) Clean() error {
 	}
 	folders, err := filepath.Glob(filepath.Join(runtime.memory.folder, runtime.prefix+"*"))
 	for _, folder := range folders {
-		err = errors.Join(err, os.Remove(folder))
+		// One that has processes is that of another kubelet, with the same root in other mounts.
+		if problem := os.Remove(folder); !errors.Is(problem, unix.EBUSY) {
+			err = errors.Join(err, problem)
+		}
 	}
 	return err
 }

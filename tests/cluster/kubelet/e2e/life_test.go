@@ -255,20 +255,22 @@ metadata: {name: p}
 spec:
   nodeName: node-a
   volumes: [{name: v, emptyDir: {medium: Memory}}]
+  initContainers: [{name: i, image: sh, args: ["echo made >/v/x"], volumeMounts: [{name: v, mountPath: /v}]}]
   containers:
-    - {name: c, image: sh, args: ["trap 'exit 0' TERM; while :; do sleep 0.1; done"], volumeMounts: [{name: v, mountPath: /v}]}
+    - {name: c, image: sh, args: ["trap 'exit 0' TERM; cat /v/x; while :; do sleep 0.1; done"], volumeMounts: [{name: v, mountPath: /v}]}
     - {name: long, image: sh, args: ["exec sleep 98765"]}
 `)
 	pod := c.until(t, namespace, "p", 30*time.Second, isReady)
 	sleeper := 0
-	for _, process := range c.ask(t, `{"do":"processes"}`).Processes {
-		if strings.Join(process.Command, " ") == "sleep 98765" {
-			sleeper = process.PID
+	eventually(t, 5*time.Second, func() error {
+		for _, process := range c.ask(t, `{"do":"processes"}`).Processes {
+			if strings.Join(process.Command, " ") == "sleep 98765" {
+				sleeper = process.PID
+				return nil
+			}
 		}
-	}
-	if sleeper == 0 {
-		t.Fatal("the process of the pod was not found")
-	}
+		return errors.New("the process of the pod was not found")
+	})
 	c.ask(t, `{"do":"kill","name":"kubelet-node-a"}`)
 	eventually(t, 10*time.Second, func() error {
 		if syscall.Kill(sleeper, 0) == nil {
@@ -284,6 +286,10 @@ spec:
 		return isReady(pod)
 	})
 	last := after.Status.ContainerStatuses[0].LastTerminationState.Terminated
+	// Its memory is gone, so it was initialized again.
+	if got := c.log(after, "c", 1); got != "made\n" || after.Status.InitContainerStatuses[0].RestartCount != 1 {
+		t.Errorf("%q, %v", got, describe(after))
+	}
 	if after.UID != pod.UID || last == nil || last.Reason != "ContainerStatusUnknown" {
 		t.Error(describe(after))
 	}

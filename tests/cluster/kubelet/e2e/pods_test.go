@@ -30,6 +30,9 @@ func TestPodsOfARealCluster(t *testing.T) {
 			"a startup probe goes before others":     startup,
 			"a pod that is deleted ends with grace":  deletion,
 			"who ignores SIGTERM is killed":          ignoresTerm,
+			"hooks are called":                       hooks,
+			"a pod has its time":                     outOfTime,
+			"a pod that never started is deleted":    neverStarted,
 			"a job completes":                        job,
 			"a pod of the node's network":            hostNetwork,
 			"memory is bounded":                      memory,
@@ -41,6 +44,7 @@ func TestPodsOfARealCluster(t *testing.T) {
 			})
 		}
 	})
+	t.Run("an image may come later", func(t *testing.T) { imageAdded(t, c) })
 	t.Run("pods live on without the API server", func(t *testing.T) { withoutServer(t, c) })
 	t.Run("a kubelet that is killed starts its pods again", func(t *testing.T) { killedKubelet(t, c) })
 }
