@@ -630,7 +630,15 @@ impl AdminView for Gateway {
         reasons
     }
 
+    fn remarks(&self) -> Vec<String> {
+        let objects = self.inner.source.objects();
+        objects.map_or_else(Vec::new, |objects| objects.remarks())
+    }
+
     fn metrics(&self) -> String {
+        if let Some(objects) = self.inner.source.objects() {
+            objects.measure(&self.inner.metrics);
+        }
         self.inner
             .metrics
             .log_dropped("access", self.inner.access_log.writer().take_dropped());

@@ -11,7 +11,10 @@ use portcullis_config::{
 };
 use tokio::sync::Notify;
 
-use crate::files::{ConfigFiles, Contents};
+use crate::{
+    files::{ConfigFiles, Contents},
+    telemetry::Metrics,
+};
 
 /// What is served with objects where nobody says otherwise: a listener for http and one for
 /// https, on their default ports.
@@ -50,6 +53,14 @@ pub trait Objects: fmt::Debug + Send + Sync {
 
     /// Why the gateway should not be given requests, besides that they are not known yet.
     fn unready(&self) -> Vec<String>;
+
+    /// What people should know of them though requests are served: how old they may be.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Brings the metrics of them up to date.
+    fn measure(&self, _: &Metrics) {}
 }
 
 /// Where the configuration comes from.

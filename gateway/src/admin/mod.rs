@@ -16,6 +16,8 @@ use serde_json::Value;
 pub trait AdminView: Send + Sync {
     /// Reasons why the gateway is not ready; none means that it is.
     fn unready(&self) -> Vec<String>;
+    /// What people should know though it is ready.
+    fn remarks(&self) -> Vec<String>;
     /// Metrics in the Prometheus text format.
     fn metrics(&self) -> String;
     /// The effective configuration as YAML.
@@ -34,7 +36,10 @@ pub fn management(view: &dyn AdminView, path: &str) -> Answer {
         "/" => Answer::text(200, "/healthz\n/readyz\n/metrics\n"),
         "/healthz" => Answer::text(200, "ok\n"),
         "/readyz" => match view.unready() {
-            reasons if reasons.is_empty() => Answer::text(200, "ready\n"),
+            reasons if reasons.is_empty() => {
+                let lines = [vec!["ready".to_owned()], view.remarks()].concat();
+                Answer::text(200, lines.join("\n") + "\n")
+            }
             reasons => Answer::text(503, reasons.join("\n") + "\n"),
         },
         "/metrics" => Answer {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod check;
+mod cluster;
 mod config;
 mod demo;
 mod explain;
@@ -50,7 +51,7 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 struct RunArgs {
     /// Configuration file or folder; may be given more than once. Folders are read without subfolders.
-    #[arg(long, short, required_unless_present_any = ["paths", "manifests"], value_name = "PATH")]
+    #[arg(long, short, required_unless_present_any = ["paths", "manifests", "kubernetes"], value_name = "PATH")]
     config: Vec<PathBuf>,
     /// The same without `--config`, as `check` is written.
     #[arg(hide = true, value_name = "PATH")]
@@ -63,6 +64,8 @@ struct RunArgs {
     bound_file: Option<PathBuf>,
     #[command(flatten)]
     manifests: manifests::ManifestArgs,
+    #[command(flatten)]
+    cluster: cluster::ClusterArgs,
     #[command(flatten)]
     egress_test: EgressTestArgs,
 }

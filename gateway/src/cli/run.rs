@@ -1,6 +1,6 @@
 //! `portcullis run`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
@@ -11,6 +11,8 @@ use super::{
 use crate::{
     egress::TestAnswers,
     gateway::{Gateway, GatewayOptions},
+    kube::Cluster,
+    source::Objects,
 };
 
 /// Runs the gateway until SIGTERM or SIGINT.
@@ -24,9 +26,13 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime(threads)?;
     let code = runtime.block_on(async {
         let mut signals = Signals::listen()?;
+        let objects = tokio::select! {
+            objects = objects(&args) => objects?,
+            _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        };
         let options = GatewayOptions {
             config: config_paths(&args.paths, &args.config),
-            objects: args.manifests.objects()?,
+            objects,
             bound_file: args.bound_file,
             egress_test: test,
         };
@@ -50,6 +56,17 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     // Connections cut at the deadline are not waited for again.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// The objects that are served, where there are any. Those of a cluster need not be known yet,
+/// but its settings: they say where to listen.
+async fn objects(args: &RunArgs) -> anyhow::Result<Option<Arc<dyn Objects>>> {
+    let Some(options) = args.cluster.options(&args.manifests.objects) else {
+        return args.manifests.objects();
+    };
+    let cluster = Cluster::watch(options).await?;
+    cluster.settings_known().await;
+    Ok(Some(Arc::new(cluster)))
 }
 
 /// The number of worker threads: as asked for, or one for each CPU.

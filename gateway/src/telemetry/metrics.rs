@@ -67,6 +67,7 @@ pub struct Metrics {
     connections_open: IntGaugeVec,
     certificate_expiry: GaugeVec,
     crl_expiry: GaugeVec,
+    kubernetes_stale: GaugeVec,
     ocsp_expiry: GaugeVec,
     reloads: IntCounterVec,
     last_reload: Gauge,
@@ -242,6 +243,7 @@ impl Metrics {
             certificate_expiry: gauges(&registry, names::CERTIFICATE_EXPIRY, &["certificate"]),
             ocsp_expiry: gauges(&registry, names::OCSP_EXPIRY, &["certificate"]),
             crl_expiry: gauges(&registry, names::CRL_EXPIRY, &["file"]),
+            kubernetes_stale: gauges(&registry, names::KUBERNETES_STALE, &["kind"]),
             reloads: counters(&registry, names::RELOADS, &["outcome"]),
             last_reload: register(&registry, Gauge::with_opts(opts(names::LAST_RELOAD))),
             load_seconds: register(&registry, Gauge::with_opts(opts(names::LOAD_SECONDS))),
@@ -545,6 +547,19 @@ impl Metrics {
             self.crl_expiry
                 .with_label_values(&[&file.to_string_lossy()])
                 .set(expiry as f64);
+        }
+    }
+
+    /// Notes since when objects of each kind are not watched, where they are not.
+    pub fn kubernetes_stale(
+        &self,
+        kinds: impl IntoIterator<Item = (&'static str, Option<SystemTime>)>,
+    ) {
+        for (kind, since) in kinds {
+            let since = since.and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+            self.kubernetes_stale
+                .with_label_values(&[kind])
+                .set(since.map_or(0.0, |since| since.as_secs_f64()));
         }
     }
 

@@ -197,6 +197,11 @@ pub const STALE_SINCE: Name = Name(
     "portcullis_config_stale_since_timestamp_seconds",
     "Since when a refused configuration waits to be mended, in seconds since 1970; 0 when none does.",
 );
+/// Since when what is known of a kind of the cluster may be old, by `kind`.
+pub const KUBERNETES_STALE: Name = Name(
+    "portcullis_kubernetes_stale_since_timestamp_seconds",
+    "Since when objects of the cluster are not watched, in seconds since 1970, by kind; 0 when they are.",
+);
 /// Log lines that were dropped, by `log`.
 pub const LOG_DROPPED: Name = Name(
     "portcullis_log_lines_dropped_total",

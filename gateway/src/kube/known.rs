@@ -1,0 +1,230 @@
+//! What is known of a cluster, as its watches tell it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use tokio::task::AbortHandle;
+
+use super::{Kind, ObjectSet, ResourceName, watch::Change, watched::Watched};
+
+/// The objects of one watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Those of the whole cluster.
+    Cluster,
+    /// Those of a namespace.
+    Namespace(String),
+    /// A single one.
+    Object(ResourceName),
+}
+
+impl Scope {
+    fn has(&self, name: &ResourceName) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Namespace(namespace) => name.namespace == *namespace,
+            Self::Object(object) => name == object,
+        }
+    }
+}
+
+/// What is known, and what is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Shared with whoever translates them: then a change makes a copy.
+    pub(super) objects: Arc<ObjectSet>,
+    /// Objects that the server has and that cannot be read, by kind and name: why.
+    pub(super) broken: BTreeMap<(&'static str, ResourceName), String>,
+    /// Which Secrets are read, and how far that is.
+    pub(super) secrets: Secrets,
+}
+
+/// Which Secrets are read.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    /// Those that something refers to.
+    pub(super) wanted: HashSet<ResourceName>,
+    /// Those that are asked for one by one, until the answer is there or a watch has told them.
+    pub(super) asked: HashSet<ResourceName>,
+    /// Those that could not be read: why.
+    pub(super) unreadable: BTreeMap<ResourceName, String>,
+    /// Those with a watch of their own.
+    pub(super) watches: HashMap<ResourceName, AbortHandle>,
+}
+
+impl Known {
+    /// Takes changes, and tells whether something is served otherwise.
+    pub(super) fn apply<K: Watched>(&mut self, changes: Vec<Change<K>>) -> bool {
+        let mut is_news = false;
+        for change in changes {
+            is_news |= match change {
+                Change::Applied(object) => {
+                    let name = ResourceName::of(object.metadata());
+                    let mended = self.broken.remove(&(K::NAME, name.clone())).is_some();
+                    let known = K::of_mut(Arc::make_mut(&mut self.objects));
+                    mended | put(known, name, object)
+                }
+                Change::Deleted(name) => {
+                    let known = K::of_mut(Arc::make_mut(&mut self.objects));
+                    let was_there = known.remove(&name).is_some();
+                    was_there | self.broken.remove(&(K::NAME, name)).is_some()
+                }
+                Change::Broken(name, reason) => self.broke::<K>(name, reason),
+                Change::Passed(_) => false,
+            };
+        }
+        is_news
+    }
+
+    /// Takes all objects of a scope, and tells whether something is served otherwise. One that
+    /// cannot be read, or was passed, stays as it was known.
+    pub(super) fn replace<K: Watched>(&mut self, scope: &Scope, all: Vec<Change<K>>) -> bool {
+        let is_there = |change: &Change<K>| match change {
+            Change::Applied(object) => Some(ResourceName::of(object.metadata())),
+            Change::Broken(name, _) | Change::Passed(name) => Some(name.clone()),
+            Change::Deleted(_) => None,
+        };
+        let there: HashSet<ResourceName> = all.iter().filter_map(is_there).collect();
+        let known = K::of(&self.objects).keys();
+        let broken = self.broken.keys().filter(|(kind, _)| *kind == K::NAME);
+        let gone: HashSet<&ResourceName> = known
+            .chain(broken.map(|(_, name)| name))
+            .filter(|name| scope.has(name) && !there.contains(name))
+            .collect();
+        let gone: Vec<_> = gone.into_iter().cloned().map(Change::Deleted).collect();
+        self.apply::<K>(gone) | self.apply(all)
+    }
+
+    fn broke<K: Watched>(&mut self, name: ResourceName, reason: String) -> bool {
+        tracing::warn!(kind = K::NAME, %name, %reason, "an object cannot be read");
+        let before = self.broken.insert((K::NAME, name), reason.clone());
+        before.as_ref() != Some(&reason)
+    }
+
+    /// Takes a Secret that was asked for, unless a watch has told of it since.
+    pub(super) fn answered(&mut self, name: &ResourceName, secret: Option<Change<Secret>>) -> bool {
+        if !self.secrets.asked.remove(name) {
+            return false;
+        }
+        let mended = self.secrets.unreadable.remove(name).is_some();
+        mended | self.apply(secret.into_iter().collect())
+    }
+
+    /// Forgets the Secrets that nothing refers to.
+    pub(super) fn keep_secrets(&mut self, needed: &HashSet<ResourceName>) {
+        let secrets = &mut self.secrets;
+        secrets.wanted.retain(|name| needed.contains(name));
+        secrets.asked.retain(|name| needed.contains(name));
+        secrets.unreadable.retain(|name, _| needed.contains(name));
+        secrets.watches.retain(|name, watch| {
+            let is_needed = needed.contains(name);
+            if !is_needed {
+                watch.abort();
+            }
+            is_needed
+        });
+        let is_needless = |name: &ResourceName| !needed.contains(name);
+        self.broken
+            .retain(|(kind, name), _| *kind != Secret::NAME || needed.contains(name));
+        if self.objects.secrets.keys().any(is_needless) {
+            let known = &mut Arc::make_mut(&mut self.objects).secrets;
+            known.retain(|name, _| needed.contains(name));
+        }
+    }
+}
+
+fn put<K: Watched>(known: &mut Kind<K>, name: ResourceName, object: K) -> bool {
+    let before = known.get(&name);
+    let is_news = before.is_none_or(|before| object.is_served_otherwise(before));
+    known.insert(name, Arc::new(object));
+    is_news
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(namespace: &str, name: &str, port: u16) -> Change<Service> {
+        let value = json!({
+            "metadata": { "namespace": namespace, "name": name },
+            "spec": { "ports": [{ "port": port }] },
+        });
+        Change::Applied(serde_json::from_value(value).expect("a Service"))
+    }
+
+    fn names(known: &Known) -> Vec<String> {
+        let names = known.objects.services.keys();
+        names.map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_list_replaces_its_scope_alone() {
+        let mut known = Known::default();
+        let all = vec![service("a", "one", 1), service("b", "two", 1)];
+        assert!(known.replace(&Scope::Cluster, all));
+        let scope = Scope::Namespace("a".into());
+        let again = vec![service("a", "one", 1)];
+        assert!(!known.replace(&scope, again), "nothing is new");
+        assert!(known.replace(&scope, vec![service("a", "three", 1)]));
+        assert_eq!(names(&known), ["a/three", "b/two"]);
+        assert!(known.replace::<Service>(&Scope::Cluster, Vec::new()));
+        assert!(names(&known).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_stays_as_it_was() {
+        let mut known = Known::default();
+        let name = ResourceName::new("a", "one");
+        known.apply(vec![service("a", "one", 1)]);
+        let broken = || Change::<Service>::Broken(name.clone(), "no port".into());
+        assert!(known.apply(vec![broken()]));
+        assert!(!known.apply(vec![broken()]), "it is told once");
+        assert_eq!(names(&known), ["a/one"]);
+        assert!(!known.replace(&Scope::Cluster, vec![broken()]));
+        assert_eq!(names(&known), ["a/one"]);
+        assert!(known.apply(vec![service("a", "one", 1)]), "mended");
+        assert!(known.broken.is_empty());
+        known.apply(vec![broken()]);
+        assert!(known.apply(vec![Change::<Service>::Deleted(name.clone())]));
+        assert!(known.broken.is_empty() && names(&known).is_empty());
+    }
+
+    #[test]
+    fn whoever_translates_sees_one_time() {
+        let mut known = Known::default();
+        known.apply(vec![service("a", "one", 1)]);
+        let before = Arc::clone(&known.objects);
+        known.apply(vec![service("a", "two", 1)]);
+        assert_eq!(before.services.len(), 1);
+        assert_eq!(known.objects.services.len(), 2);
+    }
+
+    #[test]
+    fn a_watch_is_newer_than_an_answer_that_was_on_its_way() {
+        let secret = |value: &str| -> Secret {
+            let value = json!({
+                "metadata": { "namespace": "a", "name": "web" },
+                "data": { "tls.crt": value },
+            });
+            serde_json::from_value(value).expect("a Secret")
+        };
+        let name = ResourceName::new("a", "web");
+        let mut known = Known::default();
+        known.secrets.wanted.insert(name.clone());
+        known.secrets.asked.insert(name.clone());
+        // As the feed of the watch does.
+        known.secrets.asked.remove(&name);
+        known.apply(vec![Change::Applied(secret("bmV3"))]);
+        assert!(!known.answered(&name, Some(Change::Applied(secret("b2xk")))));
+        let data = known.objects.secrets[&name].data.clone();
+        assert_eq!(data.expect("data")["tls.crt"].0, b"new");
+        known.keep_secrets(&HashSet::new());
+        assert!(known.objects.secrets.is_empty() && known.secrets.wanted.is_empty());
+    }
+}

@@ -1,0 +1,178 @@
+//! The kinds that a cluster is watched for, and what of them is kept.
+
+use k8s_openapi::{
+    Metadata, Resource,
+    api::{
+        core::v1::{ConfigMap, Secret, Service},
+        discovery::v1::EndpointSlice,
+        networking::v1::{Ingress, IngressClass},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde::de::DeserializeOwned;
+
+use super::{Kind, ObjectSet, ResourceName};
+
+/// What `kubectl apply` leaves: a copy of the object, which for a Secret is its data.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A kind that is watched.
+pub(super) trait Watched:
+    kube::Resource<DynamicType = ()>
+    + Metadata<Ty = ObjectMeta>
+    + Clone
+    + std::fmt::Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// Its name.
+    const NAME: &'static str;
+
+    /// Those that are known.
+    fn of(objects: &ObjectSet) -> &Kind<Self>;
+
+    /// Those that are known, to change them.
+    fn of_mut(objects: &mut ObjectSet) -> &mut Kind<Self>;
+
+    /// Whether another version of it is served otherwise.
+    fn is_served_otherwise(&self, other: &Self) -> bool;
+
+    /// Whether what is wanted of Secrets changes with it.
+    const NAMES_SECRETS: bool = false;
+
+    /// The objects that must be looked at for Secrets which a change of this kind makes needed.
+    fn naming_secrets(_: &ObjectSet, _: &[Self]) -> Option<ObjectSet> {
+        None
+    }
+}
+
+macro_rules! watched {
+    ($kind:ty, $field:ident, ($one:ident, $other:ident) $differs:expr $(, $naming:expr)?) => {
+        impl Watched for $kind {
+            const NAME: &'static str = <$kind as Resource>::KIND;
+
+            fn of(objects: &ObjectSet) -> &Kind<Self> {
+                &objects.$field
+            }
+
+            fn of_mut(objects: &mut ObjectSet) -> &mut Kind<Self> {
+                &mut objects.$field
+            }
+
+            fn is_served_otherwise(&self, other: &Self) -> bool {
+                let ($one, $other) = (self, other);
+                metadata(&self.metadata) != metadata(&other.metadata) || $differs
+            }
+
+            $(
+                const NAMES_SECRETS: bool = true;
+
+                fn naming_secrets(objects: &ObjectSet, changed: &[Self]) -> Option<ObjectSet> {
+                    Some($naming(objects, changed))
+                }
+            )?
+        }
+    };
+}
+
+// What is left out of a comparison is their status, which Ingresses get from ourselves.
+watched!(Ingress, ingresses, (one, other) one.spec != other.spec, |objects: &ObjectSet, changed: &[Self]| {
+    ObjectSet {
+        ingresses: named(changed),
+        ingress_classes: objects.ingress_classes.clone(),
+        ..ObjectSet::default()
+    }
+});
+watched!(IngressClass, ingress_classes, (one, other) one.spec != other.spec, |objects: &ObjectSet, changed: &[Self]| {
+    let mut ingress_classes = objects.ingress_classes.clone();
+    ingress_classes.extend(named(changed));
+    ObjectSet {
+        ingresses: objects.ingresses.clone(),
+        ingress_classes,
+        ..ObjectSet::default()
+    }
+});
+watched!(Service, services, (one, other) one.spec != other.spec);
+watched!(EndpointSlice, endpoint_slices, (one, other) {
+    one.endpoints != other.endpoints
+        || one.ports != other.ports
+        || one.address_type != other.address_type
+});
+watched!(Secret, secrets, (one, other) one.data != other.data);
+watched!(ConfigMap, config_maps, (one, other) one.data != other.data);
+
+fn named<K: Watched>(objects: &[K]) -> Kind<K> {
+    let named = objects.iter().map(|object| {
+        let name = ResourceName::of(object.metadata());
+        (name, std::sync::Arc::new(object.clone()))
+    });
+    named.collect()
+}
+
+/// What of the metadata can mean something for what is served.
+fn metadata(metadata: &ObjectMeta) -> impl PartialEq + use<'_> {
+    (
+        &metadata.uid,
+        &metadata.labels,
+        // Controllers note times there that nobody serves.
+        annotations(metadata),
+        &metadata.creation_timestamp,
+        metadata.deletion_timestamp.is_some(),
+    )
+}
+
+/// When the endpoints of a slice changed, which the slice says itself.
+const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+fn annotations(metadata: &ObjectMeta) -> Vec<(&String, &String)> {
+    let all = metadata.annotations.iter().flatten();
+    all.filter(|(key, _)| *key != TRIGGER_TIME).collect()
+}
+
+/// Takes away what nobody reads: with `managedFields` an object is twice its size.
+pub(super) fn strip(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    metadata.resource_version = None;
+    metadata.generation = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ingress(value: serde_json::Value) -> Ingress {
+        let mut ingress: Ingress = serde_json::from_value(value).expect("an Ingress");
+        strip(&mut ingress.metadata);
+        ingress
+    }
+
+    #[test]
+    fn a_status_and_what_kubectl_left_are_no_change() {
+        let before = ingress(json!({
+            "metadata": { "name": "a", "resourceVersion": "1", "annotations": { "a": "b" } },
+            "spec": { "ingressClassName": "x" },
+        }));
+        let status = ingress(json!({
+            "metadata": {
+                "name": "a", "resourceVersion": "2", "generation": 3, "managedFields": [],
+                "annotations": { "a": "b", LAST_APPLIED: "{}" },
+            },
+            "spec": { "ingressClassName": "x" },
+            "status": { "loadBalancer": { "ingress": [{ "ip": "192.0.2.1" }] } },
+        }));
+        assert!(!status.is_served_otherwise(&before));
+        let mut other = status.clone();
+        other.metadata.annotations = None;
+        assert!(other.is_served_otherwise(&before));
+        let mut other = status;
+        other.spec = None;
+        assert!(other.is_served_otherwise(&before));
+    }
+}
