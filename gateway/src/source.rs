@@ -16,11 +16,22 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// What is served with objects where nobody says otherwise: a listener for http and one for
+/// https, on their default ports.
+const BUILT_IN: &str = "\
+listeners:
+  - name: http
+    protocol: http
+  - name: https
+    protocol: https
+";
+
 /// Objects that a document is made of, besides what the files say.
 ///
 /// One that is wrong is left out and told; the others are served.
 pub trait Objects: fmt::Debug + Send + Sync {
-    /// The settings of the whole gateway that are among them, as the files would say them.
+    /// The settings of the whole gateway that are among them, as the files would say them; none
+    /// where nobody has named any.
     ///
     /// # Errors
     /// Why they are not to be had: then those of before go on.
@@ -95,7 +106,14 @@ impl Source {
             Some(objects) => objects.settings()?,
             None => Vec::new(),
         };
-        Ok([of_files, of_objects].concat())
+        let settings = [of_files, of_objects].concat();
+        Ok(match settings.is_empty() {
+            true => vec![SourceFile {
+                name: "built-in".to_owned(),
+                text: BUILT_IN.to_owned(),
+            }],
+            false => settings,
+        })
     }
 
     fn unreadable(&self, error: &io::Error) -> Box<Problem> {

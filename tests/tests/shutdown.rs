@@ -60,6 +60,24 @@ async fn a_request_in_flight_finishes_and_idle_connections_do_not_hold_it_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_again_at_that_moment_is_answered_and_told_to_go() {
+    let backend = Backend::start("one").await;
+    let mut gateway = Gateway::start(&config(&backend, "30s"));
+    let http = gateway.http();
+    let mut client = Client::h1(http).await;
+    let get = async |client: &mut Client| client.get("any.example", "/").await.expect("an answer");
+    assert_eq!(get(&mut client).await.status(), 200);
+    gateway.signal("TERM");
+    wait_for("the listener to close", || {
+        std::net::TcpStream::connect(http).is_err()
+    });
+    let answer = get(&mut client).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["connection"], "close");
+    assert!(gateway.wait().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_finish_in_time_is_cut() {
     let backend = Backend::start("one").await;
     let mut gateway = Gateway::start(&config(&backend, "500ms"));

@@ -26,6 +26,10 @@ pub struct Route {
     /// itself). Default: every host that no other route names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
+    /// Whether `*.` of its hosts stands for one label alone, as in an Ingress. Default false,
+    /// one or more, as in the Gateway API.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single_label: bool,
     /// Policies of all its rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Policies>,

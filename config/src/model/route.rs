@@ -23,6 +23,8 @@ pub struct Route {
     pub listeners: Vec<String>,
     /// Hosts; empty means every host.
     pub hosts: Vec<HostPattern>,
+    /// Whether a suffix among them has one label before it, and not several.
+    pub single_label: bool,
     /// The rules, in document order, each with the matches that lead to it.
     pub rules: Vec<(Vec<Match>, Arc<Rule>)>,
 }

@@ -30,6 +30,11 @@ impl<T> HostTable<T> {
         }
     }
 
+    /// Whether a name has something of its own.
+    pub fn has_exact(&self, host: &str) -> bool {
+        self.exact.contains_key(host)
+    }
+
     /// Finds what holds for a host, in lower case, without port and trailing dot.
     /// A suffix covers one label or more before it.
     pub fn find(&self, host: &str) -> Option<&T> {

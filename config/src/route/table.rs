@@ -1,7 +1,7 @@
 //! The route table.
 //!
 //! ```text
-//! listener -> host (exact, then the longest suffix, then any) -> path -> method, headers, cookies, query
+//! listener -> host (exact, then the longest suffix, of one length that for one label, then any) -> path -> method, headers, cookies, query
 //! ```
 //!
 //! A host that is found is the only one that is looked at: a request that none
@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 use regex::Regex;
 
 use super::{HostTable, condition};
-use crate::model::{HeaderMatch, Match, ParameterMatch, PathMatch, Route, Rule};
+use crate::model::{HeaderMatch, HostPattern, Match, ParameterMatch, PathMatch, Route, Rule};
 
 /// What the route table looks at.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +66,8 @@ pub struct RouteTable {
 #[derive(Clone, Debug, Default)]
 struct Hosts {
     named: HostTable<Paths>,
+    /// By the suffix after `*.`, for hosts with one label before it.
+    single_label: HashMap<String, Paths>,
     any: Option<Paths>,
 }
 
@@ -127,17 +129,37 @@ impl Hosts {
             self.any.get_or_insert_default().add(route);
         }
         for host in &route.hosts {
-            self.named.entry(host).or_default().add(route);
+            match host {
+                HostPattern::Suffix(suffix) if route.single_label => {
+                    let paths = self.single_label.entry(suffix.clone());
+                    paths.or_default().add(route);
+                }
+                _ => self.named.entry(host).or_default().add(route),
+            }
         }
     }
 
     fn sort(&mut self) {
-        for paths in self.named.values_mut().chain(&mut self.any) {
+        let single_label = self.single_label.values_mut();
+        for paths in self
+            .named
+            .values_mut()
+            .chain(single_label)
+            .chain(&mut self.any)
+        {
             paths.sort();
         }
     }
 
     fn paths(&self, host: &str) -> Option<&Paths> {
+        // No suffix is longer than what stands behind the first label.
+        if !self.single_label.is_empty()
+            && !self.named.has_exact(host)
+            && let Some((_, suffix)) = host.split_once('.')
+            && let Some(found) = self.single_label.get(suffix)
+        {
+            return Some(found);
+        }
         self.named.find(host).or(self.any.as_ref())
     }
 }

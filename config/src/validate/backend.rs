@@ -87,6 +87,7 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
         .endpoints
         .iter()
         .any(|endpoint| endpoint.weight != Some(0))
+        && !report.is_of_object(path)
     {
         report.warn(
             format!("{path}.endpoints"),

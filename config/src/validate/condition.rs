@@ -68,6 +68,7 @@ fn plain_path(path: &str, way: &str, wanted: &str, report: &mut Report<'_>) -> O
     let place = format!("{path}.path.{way}");
     match (text::path(wanted), path_form::meant(wanted)) {
         (Ok(judged), None) => Some(judged),
+        (Ok(judged), Some(_)) if report.is_of_object(&place) => Some(judged),
         (Ok(judged), Some(hint)) => {
             let reason = format!(
                 "{wanted:?} looks like a regular expression, and `{way}` takes it letter by letter"

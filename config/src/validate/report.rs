@@ -1,7 +1,7 @@
 //! Problems as they are found.
 
 use crate::{
-    problem::{Problem, Severity},
+    problem::{Origin, Problem, Severity},
     read::{Origins, did_you_mean},
 };
 
@@ -29,6 +29,12 @@ impl<'a> Report<'a> {
 
     pub(super) fn origins(&self) -> &Origins {
         self.origins
+    }
+
+    /// Whether a part of the document was made of an object: what its author can do is said
+    /// where that is done.
+    pub(super) fn is_of_object(&self, path: &str) -> bool {
+        matches!(self.origins.locate(path), Origin::Object { .. })
     }
 
     /// Notes an error.

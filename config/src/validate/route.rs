@@ -107,6 +107,7 @@ fn route(
         name: route.name.clone(),
         listeners: route.listeners.clone(),
         hosts,
+        single_label: route.single_label,
         rules,
     })
 }

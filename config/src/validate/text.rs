@@ -10,7 +10,6 @@ use crate::{
     access::{AddressSet, parse_network},
     document::Document,
     model::{EndpointAddress, HostPattern},
-    problem::Origin,
     route::{CanonicalPath, PathTemplate, canonical_path},
 };
 
@@ -28,9 +27,7 @@ pub(super) fn name(path: &str, name: &str, report: &mut Report<'_>) -> bool {
     // them. What these are made of, the cluster has judged.
     let is_plain = name.len() <= MAX_NAME && name.bytes().all(plain);
     let good = !name.is_empty()
-        && (is_plain
-            || name.len() <= MAX_OBJECT_NAME
-                && matches!(report.origins().locate(path), Origin::Object { .. }));
+        && (is_plain || name.len() <= MAX_OBJECT_NAME && report.is_of_object(path));
     if !good {
         report.error_hint(
             format!("{path}.name"),

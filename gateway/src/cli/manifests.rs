@@ -41,6 +41,10 @@ pub(super) struct ObjectArgs {
     /// connect to any name that it can look up.
     #[arg(long)]
     allow_external_names: bool,
+    /// Let a wildcard host of an Ingress, as `*.shop.test`, stand for several labels, and not for
+    /// one as the API says.
+    #[arg(long)]
+    wildcard_many_labels: bool,
 }
 
 impl ObjectArgs {
@@ -53,6 +57,7 @@ impl ObjectArgs {
             any_class: false,
             default_certificate: self.default_ssl_certificate.clone(),
             external_names: self.allow_external_names,
+            many_labels: self.wildcard_many_labels,
             zone: None,
         }
     }

@@ -57,6 +57,7 @@ impl Ingress {
                 backend,
                 endpoint: &endpoint,
                 connect: time,
+                reach: time,
             };
             let begun = Instant::now();
             let fault = match self.connector().ask(&target, question).await {

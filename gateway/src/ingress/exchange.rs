@@ -52,6 +52,10 @@ const TOGETHER: u64 = 64 << 10;
 /// Parts of it: a client may make them as small as it likes.
 const PARTS_TOGETHER: usize = 64;
 
+/// How long an endpoint may take to be reached where there is another: in this time a packet that
+/// was lost is sent once more, and one that is gone says nothing.
+const IMPATIENCE: Duration = Duration::from_secs(1);
+
 /// How an attempt ended.
 enum Conversed {
     /// The response has.
@@ -122,6 +126,7 @@ impl Ingress {
         let framed = Framed::of(session, ctx, upgrade);
         ctx.throttle = Throttle::new(&rule.rule.policies.response_bandwidth);
         let mut stale = false;
+        let began = Instant::now();
         loop {
             let backend = choose_backend(session, ctx, rule)?;
             if ctx.place.is_none() {
@@ -144,6 +149,10 @@ impl Ingress {
                 backend: &backend,
                 endpoint: &endpoint,
                 connect: timeouts.connect,
+                reach: match backend.has_another(&ctx.tried, endpoint.address) {
+                    true => timeouts.connect.min(IMPATIENCE),
+                    false => timeouts.connect,
+                },
             };
             let reuse = if upgrade || stale {
                 Reuse::Never
@@ -162,7 +171,9 @@ impl Ingress {
                     in_time(ctx, &backend)?;
                     let failed = (&fault, Reached::Nothing);
                     let request = upload.repeatable(session);
-                    if retry::after_fault(ctx, rule, &backend, failed, request) {
+                    self.take_fresh_endpoints(ctx, &backend);
+                    let backend = ctx.backend.clone().unwrap_or(backend);
+                    if retry::after_fault(ctx, rule, &backend, failed, (request, began)) {
                         continue;
                     }
                     return Err(refusal_of(&fault, &backend).into());
@@ -211,11 +222,27 @@ impl Ingress {
             }
             in_time(ctx, &backend)?;
             let request = upload.repeatable(session);
-            if retry::after_fault(ctx, rule, &backend, (&fault, reached), request) {
+            let failed = (&fault, reached);
+            if retry::after_fault(ctx, rule, &backend, failed, (request, began)) {
                 stale = reused;
                 continue;
             }
             return Err(refusal_of(&fault, &backend).into());
+        }
+    }
+
+    /// Goes on with the endpoints that the backend has now. Those of a snapshot that was pinned
+    /// seconds ago may all be gone, in the middle of a rolling update.
+    fn take_fresh_endpoints(&self, ctx: &mut RequestContext, backend: &Arc<CompiledBackend>) {
+        let now = self.services().snapshot.load();
+        if now.version == ctx.snapshot.version {
+            return;
+        }
+        let same = |known: &&Arc<CompiledBackend>| {
+            known.backend.name == backend.backend.name && known.pool_key == backend.pool_key
+        };
+        if let Some(fresh) = now.backends().iter().find(same) {
+            ctx.backend = Some(Arc::clone(fresh));
         }
     }
 

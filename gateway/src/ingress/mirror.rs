@@ -236,6 +236,7 @@ async fn send(ingress: &Ingress, mirror: &CompiledMirror, copy: &Copy) -> &'stat
         backend,
         endpoint: &endpoint,
         connect: copy.times.connect,
+        reach: copy.times.connect,
     };
     for reuse in [Reuse::Pooled, Reuse::Never] {
         let (mut connection, reused) = match ingress.connector().open(&target, reuse).await {

@@ -1,5 +1,7 @@
 //! Whether a request is tried again at a backend.
 
+use std::time::Instant;
+
 use portcullis_config::model::RetryOn;
 
 use super::RequestContext;
@@ -34,7 +36,7 @@ pub(super) fn after_fault(
     rule: &CompiledRule,
     backend: &CompiledBackend,
     (fault, reached): (&Fault, Reached),
-    request: Repeatable,
+    (request, began): (Repeatable, Instant),
 ) -> bool {
     let (cause, any_method, any_endpoint) = match fault.kind {
         _ if fault.untouched => (
@@ -50,7 +52,8 @@ pub(super) fn after_fault(
     rule.rule.policies.retries.on.contains(&cause)
         && (any_method || request.idempotent)
         && (any_endpoint || backend.has_other(&ctx.tried))
-        && is_possible(ctx, rule, request)
+        && is_possible(ctx, request)
+        && (has_attempts(ctx, rule) || reached == Reached::Nothing && has_time(rule, began))
         && match reached {
             // Nobody was sent anything: trying elsewhere multiplies nothing.
             Reached::Nothing => {
@@ -79,14 +82,26 @@ pub(super) fn after_status(
     let mut tried = ctx.tried.clone();
     tried.push(at_work.endpoint().address);
     // An answer is worth more than what an endpoint that is down would give.
-    backend.has_other_up(&tried) && is_possible(ctx, rule, request) && is_affordable(backend)
+    backend.has_other_up(&tried)
+        && is_possible(ctx, request)
+        && has_attempts(ctx, rule)
+        && is_affordable(backend)
 }
 
 /// What holds for any cause.
-fn is_possible(ctx: &RequestContext, rule: &CompiledRule, request: Repeatable) -> bool {
-    ctx.upstream_answered.is_none()
-        && request.body
-        && ctx.attempts <= rule.rule.policies.retries.attempts
+fn is_possible(ctx: &RequestContext, request: Repeatable) -> bool {
+    ctx.upstream_answered.is_none() && request.body
+}
+
+fn has_attempts(ctx: &RequestContext, rule: &CompiledRule) -> bool {
+    ctx.attempts <= rule.rule.policies.retries.attempts
+}
+
+/// Whether a request that no endpoint was sent may go on looking for one: when several are gone
+/// at once, as many attempts as are allowed may all meet those.
+fn has_time(rule: &CompiledRule, began: Instant) -> bool {
+    let policies = &rule.rule.policies;
+    policies.retries.attempts > 0 && began.elapsed() < policies.timeouts.connect
 }
 
 /// Whether the budget has one more; to be asked last, since asking takes from it.

@@ -1,6 +1,9 @@
 //! The life of a request.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use http::header;
@@ -155,7 +158,11 @@ impl Ingress {
         lifetime: &Lifetime,
         drain: &watch::Receiver<bool>,
     ) -> Next {
-        if let Err(status) = read_head(session, facts, drain).await {
+        let linger = || {
+            let snapshot = self.services().snapshot.load();
+            LINGER.min(snapshot.model.process.drain_timeout / 2)
+        };
+        if let Err(status) = read_head(session, facts, (drain, linger)).await {
             return status.map_or(Next::Close, Next::BadHead);
         }
         if !session.is_http2() {
@@ -313,23 +320,33 @@ fn announced_body(session: &Session) -> Body {
     }
 }
 
+/// How long a connection is idle before it is closed at the end of its listener: a client that
+/// used it a moment ago may be about to send again, and is told with that answer to use another.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// Reads a request head; the error is the status of a refusal, or nothing where
 /// the connection ends.
 async fn read_head(
     session: &mut Session,
     facts: &ConnectionFacts,
-    drain: &watch::Receiver<bool>,
+    (drain, linger): (&watch::Receiver<bool>, impl Fn() -> Duration),
 ) -> Result<(), Option<u16>> {
     if let Session::H1(session) = session {
         // A client need not wait for an answer before it asks again (RFC 9112 section 9.3.2).
         session.set_pipelining_enabled(true);
     }
+    let idle_since = Instant::now();
     let mut drain = drain.clone();
+    let ended = async {
+        // An error means that the listener is gone.
+        let _ = drain.wait_for(|drain| *drain).await;
+        tokio::time::sleep(linger().saturating_sub(idle_since.elapsed())).await;
+    };
     let read = tokio::select! {
         // What has come already is answered.
         biased;
         read = session.read_request() => read,
-        _ = drain.wait_for(|drain| *drain) => return Err(None),
+        () = ended => return Err(None),
     };
     match read {
         Ok(true) => Ok(()),

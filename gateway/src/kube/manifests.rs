@@ -20,6 +20,12 @@ use crate::{files::Contents, source::Objects};
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
+/// Documents of one file.
+const MAX_DOCUMENTS: usize = 1_000_000;
+
+/// Keys, values and lists of one file.
+const MAX_NODES: usize = 10_000_000;
+
 /// The namespace of objects that name none, as `kubectl apply` has it.
 const DEFAULT_NAMESPACE: &str = "default";
 
@@ -53,6 +59,17 @@ impl Manifests {
             options,
             changes: Notify::new(),
         })
+    }
+}
+
+#[cfg(test)]
+impl Manifests {
+    pub(super) fn objects(&self) -> &ObjectSet {
+        &self.objects
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
     }
 }
 
@@ -117,7 +134,17 @@ fn read_file(file: &Path, objects: &mut ObjectSet) -> anyhow::Result<()> {
         .read(file, MAX_FILE_BYTES)
         .map_err(anyhow::Error::msg)?;
     let text = String::from_utf8(bytes).context("not UTF-8 text")?;
-    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text)?;
+    // As many as a whole cluster has; and no piece of a Secret in an error.
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_documents: MAX_DOCUMENTS,
+            max_nodes: MAX_NODES,
+            max_events: 4 * MAX_NODES,
+        },
+        with_snippet: false,
+    };
+    let documents: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple_with_options(&text, options)?;
     for (number, document) in documents.into_iter().enumerate() {
         add(document, objects).with_context(|| format!("document {}", number + 1))?;
     }

@@ -8,17 +8,7 @@ use portcullis_config::{
 
 use super::{ObjectSet, Options, objects::place};
 
-/// What is served where nobody says otherwise.
-const BUILT_IN: &str = "\
-listeners:
-  - name: http
-    protocol: http
-  - name: https
-    protocol: https
-";
-
-/// The documents of the ConfigMap that was named; without one a listener for http and one
-/// for https, on their default ports.
+/// The documents of the ConfigMap that was named; none where none was.
 ///
 /// # Errors
 /// Where the ConfigMap is not there, or has no document.
@@ -27,10 +17,7 @@ pub(super) fn settings(
     options: &Options,
 ) -> Result<Vec<SourceFile>, Box<Problem>> {
     let Some(name) = &options.config_map else {
-        return Ok(vec![SourceFile {
-            name: "built-in".to_owned(),
-            text: BUILT_IN.to_owned(),
-        }]);
+        return Ok(Vec::new());
     };
     let problem = |reason: String| {
         Box::new(Problem {

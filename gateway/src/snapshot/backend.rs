@@ -260,6 +260,14 @@ impl CompiledBackend {
             .any(|member| member.weight > 0 && !tried.contains(&member.state.address))
     }
 
+    /// Whether an endpoint is there besides one, that was not tried.
+    pub fn has_another(&self, tried: &[SocketAddr], one: SocketAddr) -> bool {
+        self.endpoints.load().members.iter().any(|member| {
+            let address = member.state.address;
+            member.weight > 0 && address != one && !tried.contains(&address)
+        })
+    }
+
     /// Whether an endpoint that was not tried is up.
     pub fn has_other_up(&self, tried: &[SocketAddr]) -> bool {
         self.endpoints.load().members.iter().any(|member| {

@@ -53,8 +53,10 @@ pub(crate) struct Target<'a> {
     pub backend: &'a CompiledBackend,
     /// Its endpoint.
     pub endpoint: &'a EndpointState,
-    /// Time to connect.
+    /// Time to connect, TLS included.
     pub connect: Duration,
+    /// Time for the endpoint to be reached at all.
+    pub reach: Duration,
 }
 
 impl Connector {
@@ -233,8 +235,10 @@ impl Target<'_> {
 /// Connects to an endpoint, with TLS where its backend has it.
 async fn connect(target: &Target<'_>) -> Result<Stream, Fault> {
     let refused = |error: std::io::Error| Fault::new(FaultKind::Connect, error).untouched();
-    let stream = tokio::net::TcpStream::connect(target.endpoint.address)
+    let reaching = pin!(tokio::net::TcpStream::connect(target.endpoint.address));
+    let stream = within(target.reach, reaching)
         .await
+        .ok_or_else(not_in_time)?
         .map_err(refused)?;
     stream.set_nodelay(true).map_err(refused)?;
     let stream = TcpStream::from(stream);
@@ -254,7 +258,10 @@ async fn made_within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
-    let late = || Fault::new(FaultKind::ConnectTimeout, "no connection in time").untouched();
     let made = within(limit, pin!(work)).await;
-    made.unwrap_or_else(|| Err(late()))
+    made.unwrap_or_else(|| Err(not_in_time()))
+}
+
+fn not_in_time() -> Fault {
+    Fault::new(FaultKind::ConnectTimeout, "no connection in time").untouched()
 }

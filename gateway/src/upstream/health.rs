@@ -152,6 +152,7 @@ async fn check(
         backend,
         endpoint,
         connect: health.timeout,
+        reach: health.timeout,
     };
     match tokio::time::timeout(health.timeout, ask(connector, target, health)).await {
         Ok(answer) => answer,

@@ -38,11 +38,15 @@ impl<'o> Translation<'o> {
                 let secret = secret.map(|name| ResourceName::new(&served.name.namespace, name));
                 for host in served.hosts_of(tls) {
                     if let Some(owner) = owners.get(&host) {
-                        if owner.secret != secret {
-                            let reason = format!(
-                                "{host} is served with the certificate of Ingress {}, which is older",
-                                owner.ingress
-                            );
+                        let is_own = owner.ingress == served.name;
+                        if owner.secret != secret && !(is_own && tls.hosts.is_none()) {
+                            let reason = match is_own {
+                                true => format!("{host} stands twice"),
+                                false => format!(
+                                    "{host} is served with the certificate of Ingress {}, which is older",
+                                    owner.ingress
+                                ),
+                            };
                             self.warn(served, &field, reason, None);
                         }
                         continue;

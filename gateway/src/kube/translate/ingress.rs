@@ -1,7 +1,5 @@
 //! Ingresses to routes.
 
-use std::collections::{HashMap, hash_map::Entry};
-
 use k8s_openapi::{
     api::networking::v1::{
         HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressTLS,
@@ -12,14 +10,22 @@ use portcullis_config::document::{
     Https, Match, PathMatch, Policies, Route, RouteBackend, RouteWaf, Rule,
 };
 
-use super::{Translation, ingress_class::Classes, place_of_ingress};
+use super::{
+    Translation,
+    claims::{Claims, OfHost},
+    ingress_class::Classes,
+    place_of_ingress,
+};
 use crate::kube::{ObjectSet, Options, ResourceName};
 
 /// How cert-manager marks the Ingresses with which it answers ACME challenges.
 const SOLVER: &str = "acme.cert-manager.io/http01-solver";
 
+/// Where these challenges are (RFC 8555 section 8.3). The mark lifts nothing anywhere else.
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
 /// The host of rules that name none.
-const ANY: &str = "";
+pub(super) const ANY: &str = "";
 
 /// An Ingress that is served.
 #[derive(Debug)]
@@ -51,7 +57,8 @@ impl<'o> Served<'o> {
         created.map(|time| time.0)
     }
 
-    fn rules(&self) -> &'o [IngressRule] {
+    /// Its `spec.rules`.
+    pub(super) fn rules(&self) -> &'o [IngressRule] {
         let spec = self.ingress.spec.as_ref();
         spec.and_then(|spec| spec.rules.as_deref())
             .unwrap_or_default()
@@ -100,7 +107,7 @@ impl<'o> Served<'o> {
     }
 }
 
-fn host_of(rule: &IngressRule) -> String {
+pub(super) fn host_of(rule: &IngressRule) -> String {
     canonical(rule.host.as_deref())
 }
 
@@ -117,37 +124,10 @@ fn is_among(host: &str, hosts: &[String]) -> bool {
     })
 }
 
-/// A host and a path, which one Ingress has.
-type Claim = (String, PathKey);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum PathKey {
-    Exact(String),
-    Prefix(String),
-}
-
-impl PathKey {
-    fn of(path: &HTTPIngressPath) -> Self {
-        let text = path.path.clone().unwrap_or_default();
-        match path.path_type.as_str() {
-            "Exact" => Self::Exact(text),
-            // `/a/` and `/a` are the same prefix.
-            _ => Self::Prefix(text.trim_end_matches('/').to_owned()),
-        }
-    }
-}
-
-/// The rules of one host of an Ingress, each with its field.
-struct OfHost<'o> {
-    host: String,
-    field: String,
-    paths: Vec<(String, &'o HTTPIngressPath)>,
-}
-
 impl<'o> Translation<'o> {
     /// Adds the routes of Ingresses to the document, the oldest first.
     pub(super) fn routes(&mut self, ingresses: &[Served<'o>]) {
-        let mut claims: HashMap<Claim, ResourceName> = HashMap::new();
+        let mut claims = Claims::default();
         let mut routes: Vec<Vec<OfHost<'o>>> = Vec::new();
         for served in ingresses {
             routes.push(self.claimed(served, &mut claims));
@@ -158,57 +138,7 @@ impl<'o> Translation<'o> {
         }
     }
 
-    /// The paths of an Ingress that no older one has.
-    fn claimed(
-        &mut self,
-        served: &Served<'o>,
-        claims: &mut HashMap<Claim, ResourceName>,
-    ) -> Vec<OfHost<'o>> {
-        let mut of_hosts: Vec<OfHost<'o>> = Vec::new();
-        for (number, rule) in served.rules().iter().enumerate() {
-            let host = host_of(rule);
-            let field = format!("spec.rules[{number}]");
-            let at = of_hosts.iter().position(|known| known.host == host);
-            let at = at.unwrap_or_else(|| {
-                of_hosts.push(OfHost {
-                    host: host.clone(),
-                    field: field.clone(),
-                    paths: Vec::new(),
-                });
-                of_hosts.len() - 1
-            });
-            let paths = rule.http.as_ref().map_or(&[][..], |http| &http.paths);
-            for (index, path) in paths.iter().enumerate() {
-                let field = format!("{field}.http.paths[{index}]");
-                match claims.entry((host.clone(), PathKey::of(path))) {
-                    Entry::Vacant(free) => {
-                        free.insert(served.name.clone());
-                        of_hosts[at].paths.push((field, path));
-                    }
-                    Entry::Occupied(taken) => {
-                        let whose = match *taken.get() == served.name {
-                            true => "stands twice".to_owned(),
-                            false => format!("is that of Ingress {}, which is older", taken.get()),
-                        };
-                        let shown = match host.as_str() {
-                            ANY => "*",
-                            host => host,
-                        };
-                        let path = path.path.as_deref().unwrap_or("/");
-                        self.warn(served, &field, format!("{shown}{path} {whose}"), None);
-                    }
-                }
-            }
-        }
-        of_hosts
-    }
-
-    fn ingress(
-        &mut self,
-        served: &Served<'o>,
-        mut of_hosts: Vec<OfHost<'o>>,
-        claims: &mut HashMap<Claim, ResourceName>,
-    ) {
+    fn ingress(&mut self, served: &Served<'o>, mut of_hosts: Vec<OfHost<'o>>, claims: &mut Claims) {
         let default = served.default_backend();
         if default.is_some() && !of_hosts.iter().any(|known| known.host == ANY) {
             of_hosts.push(OfHost {
@@ -229,18 +159,25 @@ impl<'o> Translation<'o> {
                 rules.push((field.clone(), self.rule(served, field, path)));
             }
             // Whatever no path of the host takes, unless somebody has all of them.
-            if let Some(backend) = default
-                && let Entry::Vacant(free) =
-                    claims.entry((of_host.host.clone(), PathKey::Prefix(String::new())))
-            {
-                free.insert(served.name.clone());
+            if let Some(backend) = default {
                 let field = "spec.defaultBackend".to_owned();
-                let backends = self.backends(served, &field, backend);
-                let rule = Rule {
-                    backends,
-                    ..Rule::default()
-                };
-                rules.push((field, rule));
+                match claims.take_rest(&of_host.host, &served.name) {
+                    Ok(()) => {
+                        let backends = self.backends(served, &field, backend);
+                        let rule = Rule {
+                            backends,
+                            ..Rule::default()
+                        };
+                        rules.push((field, rule));
+                    }
+                    // Of its own hosts it is told where their paths are.
+                    Err(owner) if of_host.host == ANY && owner != served.name => {
+                        let reason =
+                            format!("every host is that of Ingress {owner}, which is older");
+                        self.warn(served, &field, reason, None);
+                    }
+                    Err(_) => {}
+                }
             }
             if rules.is_empty() {
                 continue;
@@ -272,25 +209,16 @@ impl<'o> Translation<'o> {
                     ANY => Vec::new(),
                     host => vec![host.to_owned()],
                 },
-                policies: self.policies(served, is_secure),
+                single_label: !self.options.many_labels,
+                policies: self.policies(is_secure),
                 rules: rules.into_iter().map(|(_, rule)| rule).collect(),
             });
         }
     }
 
-    /// Policies that Ingresses have by what they are.
-    fn policies(&self, served: &Served<'o>, is_secure: bool) -> Option<Policies> {
-        if served.is_solver() {
-            // A challenge comes from anybody, in clear, before there is a certificate.
-            return Some(Policies {
-                access: Some(Vec::new()),
-                authentication: Some(Vec::new()),
-                rate_limits: Some(Vec::new()),
-                https: Some(Https::Optional),
-                waf: Some(RouteWaf::default()),
-                ..Policies::default()
-            });
-        }
+    /// A host with a certificate of its own is redirected to, unless the settings say
+    /// what is done with requests in clear.
+    fn policies(&self, is_secure: bool) -> Option<Policies> {
         let said = self.read.document.defaults.as_ref();
         let is_said = said.is_some_and(|defaults| defaults.https.is_some());
         (is_secure && !is_said).then(|| Policies {
@@ -313,7 +241,21 @@ impl<'o> Translation<'o> {
                 PathMatch::Prefix(text)
             }
         };
+        let is_challenge = served.is_solver()
+            && path
+                .path
+                .as_deref()
+                .is_some_and(|path| path.starts_with(CHALLENGES));
         Rule {
+            // A challenge comes from anybody, in clear, before there is a certificate.
+            policies: is_challenge.then(|| Policies {
+                access: Some(Vec::new()),
+                authentication: Some(Vec::new()),
+                rate_limits: Some(Vec::new()),
+                https: Some(Https::Optional),
+                waf: Some(RouteWaf::default()),
+                ..Policies::default()
+            }),
             matches: vec![Match {
                 path: Some(path_match),
                 ..Match::default()
@@ -358,20 +300,20 @@ impl<'o> Translation<'o> {
         let namespace = &served.name.namespace;
         let made =
             super::service::backend(self.objects, self.options, &self.slices, namespace, wanted);
-        if let Some((reason, hint)) = made.problem {
-            self.error(
-                served,
-                field,
-                format!("{reason}: its requests get 503"),
-                hint,
-            );
+        if let Some((reason, hint)) = &made.problem {
+            let reason = format!("{reason}: its requests get 503");
+            self.error(served, field, reason, *hint);
         }
         let name = made.backend.name.clone();
         if self.known_backends.insert(name.clone()) {
             let index = self.read.document.backends.len();
+            let service = ResourceName::new(namespace, &wanted.name);
+            if made.problem.is_none() && made.backend.endpoints.is_empty() {
+                self.no_endpoint(&service, &made.backend.name);
+            }
             self.origin(
                 format!("backends[{index}]"),
-                super::place_of_service(&ResourceName::new(namespace, &wanted.name)),
+                super::place_of_service(&service),
             );
             self.read.document.backends.push(made.backend);
         }

@@ -12,11 +12,14 @@
 //! Annotations, and the kinds of the Gateway API, have their place here beside `ingress`.
 
 mod certificates;
+mod claims;
 mod endpoint_slice;
 mod ingress;
 mod ingress_class;
 mod self_signed;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 
@@ -88,6 +91,17 @@ impl<'o> Translation<'o> {
 
     fn error(&mut self, served: &Served<'o>, field: &str, reason: String, hint: Option<&str>) {
         self.tell(served, field, reason, hint, Severity::Error);
+    }
+
+    /// Tells that nothing of a Service is ready.
+    fn no_endpoint(&mut self, service: &ResourceName, backend: &str) {
+        self.read.problems.push(Problem {
+            origin: place_of_service(service),
+            path: String::new(),
+            reason: format!("nothing of {backend} is ready: its requests get 503"),
+            hint: None,
+            severity: Severity::Warning,
+        });
     }
 
     fn tell(

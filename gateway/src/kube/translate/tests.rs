@@ -1,0 +1,100 @@
+//! Golden pairs: manifests, and the document and the problems that are made of them.
+//!
+//! `golden/NAME.yaml` is translated, and `golden/NAME.out.yaml` is what must come out. With
+//! `UPDATE_GOLDEN=1` the outputs are written anew, to be read before they are committed.
+
+use std::{fs, path::Path, sync::Arc};
+
+use portcullis_config::{
+    read::{read, to_yaml},
+    validate::validate,
+};
+
+use crate::{
+    files::ConfigFiles,
+    kube::{Manifests, Options, ResourceName},
+    source::Source,
+};
+
+/// What is written above the documents of an input, as `# option: VALUE`.
+fn options(text: &str) -> Options {
+    let mut options = Options::default();
+    let said = text
+        .lines()
+        .map_while(|line| line.strip_prefix("# "))
+        .filter_map(|line| line.split_once(": "));
+    for (option, value) in said {
+        match option {
+            "zone" => options.zone = Some(value.to_owned()),
+            "controller" => options.controller = value.to_owned(),
+            "configmap" => options.config_map = value.parse().ok(),
+            "default-certificate" => options.default_certificate = value.parse().ok(),
+            "external-names" => options.external_names = value == "true",
+            "many-labels" => options.many_labels = value == "true",
+            "without-class" => options.without_class = value == "true",
+            _ => {}
+        }
+    }
+    options
+}
+
+/// The document that an input makes, and behind it what is wrong with it.
+fn translated(input: &Path) -> String {
+    let text = fs::read_to_string(input).expect("an input");
+    let manifests = Manifests::read(&[input.to_owned()], options(&text)).expect("manifests");
+    let source = Source::new(ConfigFiles::default(), Some(Arc::new(manifests)));
+    let settings = match source.settings() {
+        Ok(settings) => settings,
+        Err(problem) => return format!("# {problem}\n"),
+    };
+    let mut made = read(&settings);
+    let objects = source.objects().expect("the manifests");
+    objects.translate(&mut made);
+    let validated = validate(&made.document, &made.origins);
+    let mut output = to_yaml(&made.document);
+    for problem in made.problems.iter().chain(&validated.problems) {
+        output.push_str(&format!("# {problem}\n"));
+    }
+    output
+}
+
+#[test]
+fn manifests_make_the_documents_that_they_should() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kube/translate/golden");
+    let mut inputs: Vec<_> = fs::read_dir(&folder)
+        .expect("the golden pairs")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| !path.to_string_lossy().ends_with(".out.yaml"))
+        .collect();
+    inputs.sort();
+    assert!(inputs.len() >= 8, "{inputs:?}");
+    let mut wrong = Vec::new();
+    for input in &inputs {
+        let output = input.with_extension("out.yaml");
+        let translated = translated(input);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&output, &translated).expect("writable");
+        }
+        let expected = fs::read_to_string(&output).unwrap_or_default();
+        if expected != translated {
+            let name = input.file_stem().unwrap_or_default();
+            wrong.push(format!(
+                "{}: expected\n{expected}\nfound\n{translated}",
+                name.display()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_secrets_that_are_named_are_referred_to() {
+    let input =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kube/translate/golden/certificates.yaml");
+    let text = fs::read_to_string(&input).expect("an input");
+    let manifests = Manifests::read(&[input], options(&text)).expect("manifests");
+    let named = super::referenced_secrets(manifests.objects(), manifests.options());
+    assert!(named.contains(&ResourceName::new("shop", "web-tls")));
+    assert!(named.contains(&ResourceName::new("edge", "default-tls")));
+    assert!(!named.contains(&ResourceName::new("shop", "unused")));
+}

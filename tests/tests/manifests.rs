@@ -1,0 +1,273 @@
+//! Objects of Kubernetes from manifests, served without a cluster.
+
+use std::{fs, path::Path, process::Command};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use portcullis_tests::{Authority, Backend, Client, Gateway, portcullis};
+use rustls::pki_types::ServerName;
+use tempfile::TempDir;
+
+const LISTENERS: &str = "
+listeners:
+- {name: http, protocol: http, address: '127.0.0.1:0'}
+- {name: https, protocol: https, address: '127.0.0.1:0'}
+";
+
+/// An Ingress with rules, each a host, a path and a Service.
+fn ingress(name: &str, tls: &str, rules: &[(&str, &str, &str)]) -> String {
+    let rules: Vec<String> = rules
+        .iter()
+        .map(|(host, path, service)| {
+            format!(
+                "  - host: '{host}'
+    http:
+      paths: [{{path: {path}, pathType: Prefix, backend: {{service: {{name: {service}, port: {{number: 80}}}}}}}}]
+"
+            )
+        })
+        .collect();
+    format!(
+        "---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  tls: [{tls}]
+  rules:
+{}",
+        rules.concat()
+    )
+}
+
+/// A Service with one endpoint.
+fn service(name: &str, backend: &Backend) -> String {
+    let (ip, port) = (backend.address.ip(), backend.address.port());
+    format!(
+        "---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec: {{ports: [{{port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-1, namespace: shop, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: IPv4
+ports: [{{port: {port}}}]
+endpoints: [{{addresses: ['{ip}']}}]
+"
+    )
+}
+
+fn secret(name: &str, certificate: &str, key: &str) -> String {
+    format!(
+        "---
+apiVersion: v1
+kind: Secret
+metadata: {{name: {name}, namespace: shop}}
+type: kubernetes.io/tls
+data: {{tls.crt: {}, tls.key: {}}}
+",
+        BASE64_STANDARD.encode(certificate),
+        BASE64_STANDARD.encode(key)
+    )
+}
+
+/// Starts a gateway with settings and manifests.
+fn start(settings: &str, manifests: &[String]) -> Gateway {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = write(folder.path(), manifests);
+    Gateway::start_in(folder, settings, &["--manifests", &path])
+}
+
+fn write(folder: &Path, manifests: &[String]) -> String {
+    let below = folder.join("manifests/below");
+    fs::create_dir_all(&below).expect("writable");
+    fs::write(below.join("all.yaml"), manifests.concat()).expect("writable");
+    folder.join("manifests").display().to_string()
+}
+
+async fn status(gateway: &Gateway, host: &str, path: &str) -> u16 {
+    let mut client = Client::h1(gateway.http()).await;
+    let response = client.get(host, path).await.expect("an answer");
+    response.status().as_u16()
+}
+
+/// Whether a host is served with a certificate that an authority has signed for it.
+async fn is_trusted(gateway: &Gateway, authority: &Authority, host: &str) -> bool {
+    let stream = tokio::net::TcpStream::connect(gateway.https())
+        .await
+        .expect("a connection");
+    let connector = tokio_rustls::TlsConnector::from(authority.client(&["http/1.1"]));
+    let name = ServerName::try_from(host.to_owned()).expect("a name");
+    connector.connect(name, stream).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_answers_503_on_its_own_path() {
+    let backend = Backend::start("a").await;
+    let gateway = start(
+        LISTENERS,
+        &[
+            ingress(
+                "web",
+                "",
+                &[
+                    ("shop.test", "/", "a"),
+                    ("shop.test", "/api", "missing"),
+                    ("*.tenant.test", "/", "a"),
+                ],
+            ),
+            ingress("other", "", &[("other.test", "//wrong", "a")]),
+            service("a", &backend),
+        ],
+    );
+    for (host, path, expected) in [
+        ("shop.test", "/", 200),
+        ("shop.test", "/apis", 200),
+        ("shop.test", "/api", 503),
+        ("shop.test", "/api/x", 503),
+        ("one.tenant.test", "/", 200),
+        // One label, as the API says, and not the name itself.
+        ("two.one.tenant.test", "/", 404),
+        ("tenant.test", "/", 404),
+        ("unknown.test", "/", 404),
+    ] {
+        assert_eq!(status(&gateway, host, path).await, expected, "{host}{path}");
+    }
+    let (_, problems) = gateway.admin("/config/problems");
+    assert!(
+        problems.contains("there is no Service shop/missing"),
+        "{problems}"
+    );
+    assert!(
+        problems.contains("spec.rules[0].http.paths[0]") && problems.contains("//wrong"),
+        "{problems}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_certificate_hurts_its_own_hosts() {
+    let backend = Backend::start("a").await;
+    let authority = Authority::new();
+    let (good, good_key) = authority.sign(&["good.shop.test"]);
+    let (wild, wild_key) = authority.sign(&["*.shop.test", "good.shop.test"]);
+    let (_, other_key) = authority.sign(&["bad.shop.test"]);
+    let tls = |host: &str, secret: &str| format!("{{hosts: ['{host}'], secretName: {secret}}}");
+    for broken in [
+        String::new(),
+        secret("bad", "", ""),
+        secret("bad", "no certificate", "no key"),
+        secret("bad", &wild, &other_key),
+    ] {
+        let gateway = start(
+            LISTENERS,
+            &[
+                ingress(
+                    "bad",
+                    &tls("bad.shop.test", "bad"),
+                    &[("bad.shop.test", "/", "a")],
+                ),
+                ingress(
+                    "good",
+                    &tls("good.shop.test", "good"),
+                    &[("good.shop.test", "/", "a")],
+                ),
+                ingress(
+                    "wild",
+                    &tls("*.shop.test", "wild"),
+                    &[("*.shop.test", "/", "a")],
+                ),
+                service("a", &backend),
+                secret("good", &good, &good_key),
+                secret("wild", &wild, &wild_key),
+                broken.clone(),
+            ],
+        );
+        assert!(is_trusted(&gateway, &authority, "good.shop.test").await);
+        assert!(is_trusted(&gateway, &authority, "x.shop.test").await);
+        // The wildcard of somebody else would do, and is not taken.
+        assert!(
+            !is_trusted(&gateway, &authority, "bad.shop.test").await,
+            "{broken}"
+        );
+        let (_, problems) = gateway.admin("/config/problems");
+        assert!(problems.contains("Secret shop/bad") || problems.contains("secret:shop/bad"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn challenges_are_answered_whatever_the_settings_ask_for() {
+    let backend = Backend::start("a").await;
+    let settings = format!(
+        "{LISTENERS}
+accessLists: [{{name: nobody, allow: [192.0.2.1/32]}}]
+defaults: {{access: [nobody], https: redirect, waf: {{profile: own}}}}
+wafProfiles: [{{name: own, rules: [{{inline: 'SecRule REQUEST_URI \"@contains acme\" \"id:1,phase:1,deny\"'}}]}}]
+"
+    );
+    let solver = ingress(
+        "cm-acme-http-solver-x",
+        "",
+        &[
+            ("shop.test", "/.well-known/acme-challenge/token", "a"),
+            ("shop.test", "/not-a-challenge", "a"),
+        ],
+    );
+    let solver = solver.replace(
+        "namespace: shop}",
+        "namespace: shop, labels: {acme.cert-manager.io/http01-solver: 'true'}}",
+    );
+    let web = ingress("web", "", &[("shop.test", "/", "a")]);
+    let gateway = start(&settings, &[solver, web, service("a", &backend)]);
+    for (path, expected) in [
+        ("/.well-known/acme-challenge/token", 200),
+        ("/.well-known/acme-challenge/other", 403),
+        ("/not-a-challenge", 403),
+        ("/", 403),
+    ] {
+        assert_eq!(
+            status(&gateway, "shop.test", path).await,
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn check_tells_what_would_be_served() {
+    let folder: TempDir = tempfile::tempdir().expect("a temporary folder");
+    let manifests = write(
+        folder.path(),
+        &[ingress("web", "", &[("shop.test", "/", "missing")])],
+    );
+    let run = |arguments: &[&str]| {
+        let output = Command::new(portcullis())
+            .arg("check")
+            .args(arguments)
+            .output()
+            .expect("the binary starts");
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8(text).expect("text"),
+        )
+    };
+    let (good, told) = run(&["--manifests", &manifests]);
+    assert!(!good, "{told}");
+    assert!(
+        told.contains(
+            "Ingress/shop/web spec.rules[0].http.paths[0].backend: error: there is no Service shop/missing"
+        ),
+        "{told}"
+    );
+    // What is no manifest is named with its place.
+    let wrong = folder.path().join("manifests/wrong.yaml");
+    fs::write(
+        &wrong,
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nspec: {rules: 7}\n",
+    )
+    .expect("writable");
+    let (good, told) = run(&["--manifests", &manifests]);
+    assert!(!good && told.contains("wrong.yaml"), "{told}");
+}
