@@ -99,6 +99,21 @@ impl Cluster {
         }
     }
 
+    /// The path of a network namespace: `node-a`, `node-b`, `core`, `outside`.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn namespace(&self, name: &str) -> &str {
+        self.ready["namespaces"][name]
+            .as_str()
+            .expect("a namespace")
+    }
+
+    /// The kubeconfig of the administrator for processes in these namespaces.
+    pub fn kubeconfig_inside(&self) -> &str {
+        self.ready["kubeconfig_inside"].as_str().expect("a file")
+    }
+
     /// Asks the cluster for something, such as `{"do": "restart", "name": "apiserver"}`.
     ///
     /// # Panics
@@ -237,8 +252,7 @@ impl Cluster {
         F: Future<Output = T>,
         W: FnOnce() -> F + Send + 'static,
     {
-        let path = self.ready["namespaces"][namespace].as_str();
-        let file = fs::File::open(path.expect("a namespace")).expect("it is there");
+        let file = fs::File::open(self.namespace(namespace)).expect("it is there");
         // A thread has its namespace for itself, and this one ends with the work.
         let thread = std::thread::spawn(move || {
             setns(file, CloneFlags::CLONE_NEWNET).expect("root may");
