@@ -244,6 +244,15 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Those of single Secrets are no tasks of ours, and hold what they feed.
+        for (_, watch) in self.shared.known().secrets.watches.drain() {
+            watch.abort();
+        }
+    }
+}
+
 async fn client(kubeconfig: Option<&std::path::Path>) -> anyhow::Result<Client> {
     let mut config = match kubeconfig {
         Some(file) => {
