@@ -45,7 +45,6 @@ use super::{
     settings,
     status::write_statuses,
     translate::translate,
-    unreadable,
     watch::{Pauses, reason, watch},
     watched::Watched,
     webhook::{self, Webhook},
@@ -344,7 +343,7 @@ impl Shared {
         }
     }
 
-    /// What is wrong with objects that were not even understood, or not to be had.
+    /// What is wrong with objects that were not even understood.
     fn problems(&self) -> Vec<Problem> {
         let known = self.known();
         let objects = &known.objects;
@@ -374,14 +373,7 @@ impl Shared {
                 severity: Severity::Error,
             }
         });
-        let mut problems: Vec<Problem> = of_broken.collect();
-        let options = self.options.load();
-        problems.extend(unreadable::problems(
-            objects,
-            &options,
-            &known.secrets.unreadable,
-        ));
-        problems
+        of_broken.collect()
     }
 }
 
@@ -400,7 +392,10 @@ impl Objects for Cluster {
             return translate(&ObjectSet::default(), &options, read);
         }
         let objects = self.shared.objects();
-        let contents = translate(&objects, &self.shared.options.load(), read);
+        let mut contents = translate(&objects, &self.shared.options.load(), read);
+        for (name, reason) in &self.shared.known().secrets.unreadable {
+            contents.refuse(&name.namespace, &name.name, reason);
+        }
         read.problems.extend(self.shared.problems());
         contents
     }

@@ -22,7 +22,6 @@ mod secrets;
 mod settings;
 mod status;
 pub mod translate;
-mod unreadable;
 mod watch;
 mod watched;
 mod webhook;
