@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use super::{
     ResourceName,
-    cluster::Shared,
     freshness::Number,
     known::Scope,
+    shared::Shared,
     translate::referenced_secrets,
     watch::{Change, Feed},
     watched::Watched,

@@ -10,6 +10,8 @@
 mod addresses;
 mod admission;
 mod cluster;
+mod contact;
+mod event;
 mod events;
 mod feeds;
 mod freshness;
@@ -20,6 +22,7 @@ mod objects;
 mod options;
 mod secrets;
 mod settings;
+mod shared;
 mod status;
 pub mod translate;
 mod watch;

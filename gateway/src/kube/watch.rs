@@ -274,6 +274,14 @@ impl Pauses {
     }
 }
 
+/// Whether an error is one of the API server as a whole, and not of what was asked.
+pub(super) fn is_of_server(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 0 | 401 | 429 | 500..),
+        _ => true,
+    }
+}
+
 /// What an error of the API says, without how it is made.
 pub(super) fn reason(error: &kube::Error) -> String {
     match error {
