@@ -79,10 +79,15 @@ pub fn load(
         }
         .load()
     };
+    // Asked first: what comes in between is in the next load. What serves until all is known must
+    // not go on in place of settings that turn out to be wrong.
+    let is_whole = source.knows_objects();
     let refused = match source.settings() {
         Ok(settings) => match attempt(&settings) {
             Ok(loaded) => {
-                source.accept(settings);
+                if is_whole {
+                    source.accept(settings);
+                }
                 return Ok(loaded);
             }
             Err(refused) => refused,
@@ -119,6 +124,10 @@ impl Attempt<'_> {
         let files = self.source.files();
         let mut read = read(self.settings);
         let nothing = nothing_to_serve(&read.document, files);
+        if !self.source.knows_objects() {
+            // An answer that there is no such host would be a wrong one.
+            read.document.listeners.clear();
+        }
         let contents = match self.source.objects() {
             Some(objects) => objects.translate(&mut read),
             None => Contents::default(),

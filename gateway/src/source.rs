@@ -93,6 +93,13 @@ impl Source {
         self.objects.as_ref()
     }
 
+    /// Whether all objects are known; where there are none they are.
+    pub fn knows_objects(&self) -> bool {
+        self.objects
+            .as_ref()
+            .is_none_or(|objects| objects.are_known())
+    }
+
     /// The settings as they are written now.
     ///
     /// # Errors

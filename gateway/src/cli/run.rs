@@ -69,15 +69,13 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// The cluster that is watched, where one is. Its objects need not be known yet, but its
-/// settings: they say where to listen.
+/// The cluster that is watched, where one is. Nothing of it need be known yet: until it is, the
+/// gateway only answers those who ask how it is.
 async fn cluster(args: &RunArgs) -> anyhow::Result<Option<Arc<Cluster>>> {
     let Some(options) = args.cluster.options(&args.manifests.objects)? else {
         return Ok(None);
     };
-    let cluster = Cluster::watch(options).await?;
-    cluster.settings_known().await;
-    Ok(Some(Arc::new(cluster)))
+    Ok(Some(Arc::new(Cluster::watch(options).await?)))
 }
 
 /// The number of worker threads: as asked for, or one for each CPU.

@@ -189,11 +189,6 @@ impl Cluster {
             Err(_) => tracing::warn!(%lease, "not released"),
         }
     }
-
-    /// Waits until the settings of the whole gateway are known, where a ConfigMap has them.
-    pub async fn settings_known(&self) {
-        self.shared.freshness.wait_for(&[ConfigMap::NAME]).await;
-    }
 }
 
 impl Drop for Cluster {
@@ -207,6 +202,9 @@ impl Drop for Cluster {
 
 impl Objects for Cluster {
     fn settings(&self) -> Result<Vec<SourceFile>, Box<Problem>> {
+        if !self.are_known() {
+            return Ok(Vec::new());
+        }
         settings::settings(&self.shared.objects(), &self.shared.options.load())
     }
 

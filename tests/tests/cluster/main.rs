@@ -1,0 +1,13 @@
+//! The gateway as an ingress controller of a cluster of real parts: `tests/cluster`.
+//!
+//! All tests share one cluster and one Deployment of the gateway with two replicas, and have
+//! namespaces of their own for what they serve.
+
+mod certificates;
+mod edge;
+mod election;
+mod isolation;
+mod outages;
+mod rolling;
+mod settings;
+mod takeover;
