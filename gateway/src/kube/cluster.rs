@@ -41,7 +41,6 @@ use super::{
     status::write_statuses,
     translate::translate,
     watch::reason,
-    watched::Watched,
     webhook::{self, Webhook},
 };
 use crate::{files::Contents, source::Objects, telemetry::Metrics};

@@ -140,6 +140,7 @@ impl SecretFeed {
                     }
                     Change::Deleted(name) | Change::Broken(name, _) => {
                         known.secrets.asked.remove(name);
+                        known.secrets.unreadable.remove(name);
                     }
                     Change::Passed(name) => {
                         let is_missed = known.secrets.wanted.contains(name)
