@@ -110,6 +110,15 @@ impl ClusterArgs {
         if !self.kubernetes {
             return Ok(None);
         }
+        if let Some(wrong) = self
+            .publish_status_address
+            .iter()
+            .find(|one| !is_address(one))
+        {
+            anyhow::bail!(
+                "--publish-status-address: {wrong:?} is neither an IP address nor a name"
+            );
+        }
         let publish = self.publish().filter(|_| self.update_status);
         if publish.is_some() && self.pod_namespace.is_none() {
             anyhow::bail!(
@@ -159,10 +168,39 @@ impl ClusterArgs {
     }
 }
 
+/// Whether a status may have it: an IP address, or a DNS name (RFC 1123 section 2.1).
+fn is_address(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    text.parse::<std::net::IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(is_label))
+}
+
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => format!("process-{}", std::process::id()),
         name => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_addresses_and_names() {
+        for right in ["192.0.2.1", "fd00::1", "lb.example.com", "localhost"] {
+            assert!(is_address(right), "{right}");
+        }
+        for wrong in ["", "192.0.2.1:80", "a_b", "-a.test", "LB.test", "a..test"] {
+            assert!(!is_address(wrong), "{wrong:?}");
+        }
     }
 }

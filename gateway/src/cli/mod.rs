@@ -36,7 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Read a configuration and print every problem; exits with 1 when there is one.
     Check(CheckArgs),
     /// Start everything on free ports with a built-in backend, and show each decision.
@@ -133,7 +133,7 @@ pub fn main() -> ExitCode {
     init_logging(format, filter);
     crate::tls::install_provider();
     let result = match cli.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Waf(args) => waf::waf(&args),

@@ -17,6 +17,8 @@ pub trait Keys: fmt::Debug + Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     secrets: BTreeMap<(String, String), Arc<dyn Keys>>,
+    /// Secrets that are there perhaps, and are not to be had: why.
+    refused: BTreeMap<(String, String), String>,
 }
 
 impl Contents {
@@ -29,6 +31,12 @@ impl Contents {
     pub fn insert(&mut self, namespace: &str, name: &str, keys: Arc<dyn Keys>) {
         let key = (namespace.to_owned(), name.to_owned());
         self.secrets.insert(key, keys);
+    }
+
+    /// Says why a Secret is not to be had, unless it is there all the same.
+    pub fn refuse(&mut self, namespace: &str, name: &str, reason: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.refused.insert(key, reason.to_owned());
     }
 
     /// Reads what a path says, at most so many bytes.
@@ -64,8 +72,12 @@ impl Contents {
                 "{SECRET_SCHEME}{path} is not {SECRET_SCHEME}NAMESPACE/NAME/KEY"
             ));
         };
-        let secret = self.secrets.get(&(namespace.to_owned(), name.to_owned()));
-        let secret = secret.ok_or_else(|| format!("there is no Secret {namespace}/{name}"))?;
+        let place = (namespace.to_owned(), name.to_owned());
+        let secret = self.secrets.get(&place);
+        let secret = secret.ok_or_else(|| match self.refused.get(&place) {
+            Some(reason) => format!("Secret {namespace}/{name} cannot be read: {reason}"),
+            None => format!("there is no Secret {namespace}/{name}"),
+        })?;
         let content = secret.get(key);
         content.ok_or_else(|| format!("Secret {namespace}/{name} has no key {key}"))
     }
@@ -112,6 +124,12 @@ mod tests {
         ] {
             assert_eq!(read(path), Err(expected.to_owned()));
         }
+        contents.refuse("shop", "other", "forbidden");
+        let read = |path: &str| contents.read(Path::new(path), 4);
+        assert_eq!(
+            read("secret:shop/other/tls.crt"),
+            Err("Secret shop/other cannot be read: forbidden".to_owned())
+        );
         let large = contents.read(Path::new("secret:shop/web/tls.crt"), 3);
         assert_eq!(
             large,

@@ -167,7 +167,7 @@ fn is_of(problem: &Problem, ingress: &ResourceName) -> bool {
 
 /// Whether it is wrong only as long as something else is not there.
 fn may_come_later(problem: &Problem) -> bool {
-    super::events::reason_of(problem) == super::events::SERVICE_NOT_FOUND
+    super::event::reason_of(problem) == super::event::SERVICE_NOT_FOUND
 }
 
 fn named_services(ingress: &Ingress, namespace: &str) -> Vec<ResourceName> {

@@ -1,7 +1,4 @@
 //! Problems told where `kubectl describe` shows them: as Events of their objects.
-//!
-//! The name of an Event is made of the object and the message, so that replicas, and a process
-//! that starts again, tell one Event and not one each.
 
 use std::{
     collections::HashMap,
@@ -10,34 +7,23 @@ use std::{
 };
 
 use k8s_openapi::{
-    Resource,
-    api::{
-        core::v1::{ConfigMap, ObjectReference, Secret, Service},
-        discovery::v1::EndpointSlice,
-        events::v1::Event,
-        networking::v1::{Ingress, IngressClass},
-    },
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
-    jiff::Timestamp,
+    api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp,
 };
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use portcullis_config::problem::{Origin, Problem, Severity};
+use portcullis_config::problem::Problem;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch::Receiver;
 
 use super::{
-    ObjectSet, ResourceName,
-    cluster::{ANSWER, Shared},
-    watch::reason,
-    watched::Watched,
+    contact::ANSWER,
+    event::of_problem,
+    shared::Shared,
+    watch::{is_of_server, reason},
 };
 
-/// What says that it was us.
-const REPORTER: &str = "portcullis.dev/ingress-controller";
 /// API servers forget an Event after an hour: what is still wrong is told again before.
 const AGAIN: Duration = Duration::from_secs(50 * 60);
 /// Problems that are remembered as told.
@@ -45,12 +31,6 @@ const REMEMBERED: usize = 8192;
 /// Events that may come at once, and how long each takes after that.
 const BURST: u32 = 50;
 const PACE: Duration = Duration::from_millis(500);
-/// Longest note (EventSpec.note, events.k8s.io/v1).
-const NOTE_BYTES: usize = 1024;
-/// Longest name of an object.
-const NAME_BYTES: usize = 253;
-/// Where Events of objects without a namespace are.
-const DEFAULT_NAMESPACE: &str = "default";
 
 /// What was told of a problem.
 #[derive(Debug)]
@@ -92,6 +72,12 @@ pub(super) async fn tell_problems(
             let outcome = tokio::time::timeout(ANSWER, publish(&shared, event, count)).await;
             let failure = match outcome {
                 Ok(Ok(())) => None,
+                // It would be refused again, and the others need not wait for it.
+                Ok(Err(error)) if !is_of_server(&error) => {
+                    let reason = reason(&error);
+                    tracing::warn!(event = key, %reason, "an Event was refused");
+                    None
+                }
                 Ok(Err(error)) => Some(reason(&error)),
                 Err(_) => Some("no answer".to_owned()),
             };
@@ -151,137 +137,6 @@ fn is_ending(status: &kube::core::Status) -> bool {
     })
 }
 
-/// The Event of a problem: none, where the object that has it is not there.
-fn of_problem(problem: &Problem, objects: &ObjectSet, instance: &str) -> Option<Event> {
-    let (kind, name) = object_of(&problem.origin)?;
-    let (api_version, metadata) = find(objects, &kind, &name)?;
-    let note = shortened(problem.to_string());
-    let namespace = match name.namespace.as_str() {
-        "" => DEFAULT_NAMESPACE.to_owned(),
-        namespace => namespace.to_owned(),
-    };
-    Some(Event {
-        metadata: ObjectMeta {
-            name: Some(event_name(&name, metadata.uid.as_deref(), &note)),
-            namespace: Some(namespace),
-            ..ObjectMeta::default()
-        },
-        action: Some("Translating".to_owned()),
-        event_time: Some(MicroTime(Timestamp::now())),
-        note: Some(note),
-        reason: Some(reason_of(problem).to_owned()),
-        regarding: Some(ObjectReference {
-            api_version: Some(api_version.to_owned()),
-            kind: Some(kind),
-            name: Some(name.name.clone()),
-            namespace: Some(name.namespace).filter(|namespace| !namespace.is_empty()),
-            uid: metadata.uid.clone(),
-            ..ObjectReference::default()
-        }),
-        reporting_controller: Some(REPORTER.to_owned()),
-        reporting_instance: Some(instance.chars().take(128).collect()),
-        type_: Some("Warning".to_owned()),
-        ..Event::default()
-    })
-}
-
-/// The object that has a problem; the file of a ConfigMap is a key of it.
-fn object_of(origin: &Origin) -> Option<(String, ResourceName)> {
-    match origin {
-        Origin::Object {
-            kind,
-            namespace,
-            name,
-            ..
-        } => Some((kind.clone(), ResourceName::new(namespace, name))),
-        Origin::File { file, .. } => {
-            let mut parts = file.strip_prefix("ConfigMap/")?.splitn(3, '/');
-            let name = ResourceName::new(parts.next()?, parts.next()?);
-            Some((ConfigMap::NAME.to_owned(), name))
-        }
-        Origin::Internal => None,
-    }
-}
-
-fn find<'o>(
-    objects: &'o ObjectSet,
-    kind: &str,
-    name: &ResourceName,
-) -> Option<(&'static str, &'o ObjectMeta)> {
-    fn of<'o, K: Watched>(
-        objects: &'o ObjectSet,
-        name: &ResourceName,
-    ) -> Option<(&'static str, &'o ObjectMeta)> {
-        let object = K::of(objects).get(name)?;
-        Some((<K as Resource>::API_VERSION, object.metadata()))
-    }
-    match kind {
-        Ingress::NAME => of::<Ingress>(objects, name),
-        IngressClass::NAME => of::<IngressClass>(objects, name),
-        Service::NAME => of::<Service>(objects, name),
-        EndpointSlice::NAME => of::<EndpointSlice>(objects, name),
-        Secret::NAME => of::<Secret>(objects, name),
-        ConfigMap::NAME => of::<ConfigMap>(objects, name),
-        _ => None,
-    }
-}
-
-fn event_name(object: &ResourceName, uid: Option<&str>, note: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [
-        &object.namespace,
-        &object.name,
-        uid.unwrap_or_default(),
-        note,
-    ] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let hash = hash.finalize();
-    let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let room = NAME_BYTES - hash.len() - 1;
-    let name: String = object.name.chars().take(room).collect();
-    format!("{name}.{hash}")
-}
-
-fn shortened(mut note: String) -> String {
-    const MARK: &str = "...";
-    if note.len() > NOTE_BYTES {
-        let mut end = NOTE_BYTES - MARK.len();
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
-        note.truncate(end);
-        note.push_str(MARK);
-    }
-    note
-}
-
-/// The reason of a problem that ends when a Service comes.
-pub(super) const SERVICE_NOT_FOUND: &str = "ServiceNotFound";
-
-/// What a problem is, in one word, for those who count Events or look for some.
-pub(super) fn reason_of(problem: &Problem) -> &'static str {
-    let field = match &problem.origin {
-        Origin::Object { field, .. } => field.as_str(),
-        Origin::File { .. } | Origin::Internal => "",
-    };
-    let says = |words: &str| problem.reason.contains(words);
-    if says("there is no Service") || says("has no port") {
-        SERVICE_NOT_FOUND
-    } else if says("which is older") {
-        "Conflict"
-    } else if field.starts_with("spec.tls") || problem.path.starts_with("certificates[") {
-        "CertificateInvalid"
-    } else if says("there is no endpoint") {
-        "NoEndpoints"
-    } else if problem.severity == Severity::Error {
-        "Invalid"
-    } else {
-        "Questionable"
-    }
-}
-
 /// How many Events may be written now.
 #[derive(Debug)]
 struct Tokens {
@@ -312,113 +167,6 @@ impl Tokens {
                 self.since = Instant::now();
             }
             _ => self.left -= 1,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use portcullis_config::read::read;
-
-    use super::*;
-    use crate::kube::{Options, translate::translate};
-
-    fn objects(values: serde_json::Value) -> ObjectSet {
-        let mut objects = ObjectSet::default();
-        for value in values.as_array().into_iter().flatten() {
-            let ingress: Ingress = serde_json::from_value(value.clone()).expect("an Ingress");
-            let name = ResourceName::of(&ingress.metadata);
-            objects.ingresses.insert(name, Arc::new(ingress));
-        }
-        objects
-    }
-
-    fn ingress(name: &str, created: &str) -> serde_json::Value {
-        json!({
-            "metadata": {
-                "namespace": "shop", "name": name, "uid": format!("uid-{name}"), "creationTimestamp": created,
-            },
-            "spec": { "rules": [{ "host": "a.test", "http": { "paths": [{
-                "path": "/", "pathType": "Prefix",
-                "backend": { "service": { "name": "none", "port": { "number": 80 } } },
-            }] } }] },
-        })
-    }
-
-    #[test]
-    fn problems_of_the_translation_are_told_with_their_objects_and_reasons() {
-        let objects = objects(json!([
-            ingress("old", "2026-01-01T00:00:00Z"),
-            ingress("new", "2026-01-02T00:00:00Z"),
-        ]));
-        let options = Options {
-            any_class: true,
-            ..Options::default()
-        };
-        let mut found = read(&[]);
-        translate(&objects, &options, &mut found);
-        let events: Vec<Event> = found
-            .problems
-            .iter()
-            .filter_map(|problem| of_problem(problem, &objects, "pod-1"))
-            .collect();
-        let shown: Vec<(&str, &str)> = events
-            .iter()
-            .map(|event| {
-                let regarding = event.regarding.as_ref().expect("an object");
-                assert!(regarding.uid.is_some());
-                assert_eq!(
-                    regarding.api_version.as_deref(),
-                    Some("networking.k8s.io/v1")
-                );
-                (
-                    regarding.name.as_deref().unwrap_or_default(),
-                    event.reason.as_deref().unwrap_or_default(),
-                )
-            })
-            .collect();
-        assert_eq!(shown, [("new", "Conflict"), ("old", "ServiceNotFound")]);
-        let again = of_problem(&found.problems[0], &objects, "pod-2").expect("an Event");
-        assert_eq!(
-            again.metadata.name, events[0].metadata.name,
-            "of another replica"
-        );
-        assert_ne!(events[0].metadata.name, events[1].metadata.name);
-    }
-
-    #[test]
-    fn a_key_of_a_config_map_is_its_object_and_what_is_not_there_has_no_event() {
-        let mut objects = ObjectSet::default();
-        let name = ResourceName::new("gw", "settings");
-        let mut config_map = ConfigMap::default();
-        config_map.metadata.uid = Some("uid".into());
-        objects.config_maps.insert(name, Arc::new(config_map));
-        let problem = |file: &str| Problem {
-            origin: Origin::File {
-                file: file.to_owned(),
-                line: 3,
-                column: 1,
-            },
-            path: "listeners".into(),
-            reason: "é".repeat(600),
-            hint: None,
-            severity: Severity::Error,
-        };
-        let told = of_problem(&problem("ConfigMap/gw/settings/a.yaml"), &objects, "pod");
-        let told = told.expect("an Event");
-        let note = told.note.expect("a note");
-        assert!(note.starts_with("ConfigMap/gw/settings/a.yaml:3:1: error: listeners: é"));
-        assert!(note.len() <= NOTE_BYTES && note.ends_with("..."));
-        assert_eq!(told.reason.as_deref(), Some("Invalid"));
-        for other in [
-            "ConfigMap/gw/other/a.yaml",
-            "/etc/gateway.yaml",
-            "ConfigMap/gw",
-        ] {
-            assert!(
-                of_problem(&problem(other), &objects, "pod").is_none(),
-                "{other}"
-            );
         }
     }
 }

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use super::{
     ResourceName,
-    cluster::Shared,
     freshness::Number,
     known::Scope,
+    shared::Shared,
     translate::referenced_secrets,
     watch::{Change, Feed},
     watched::Watched,
@@ -140,6 +140,7 @@ impl SecretFeed {
                     }
                     Change::Deleted(name) | Change::Broken(name, _) => {
                         known.secrets.asked.remove(name);
+                        known.secrets.unreadable.remove(name);
                     }
                     Change::Passed(name) => {
                         let is_missed = known.secrets.wanted.contains(name)

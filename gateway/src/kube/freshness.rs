@@ -191,6 +191,10 @@ impl Freshness {
 
 impl State {
     fn stale(&mut self, reason: String) {
+        // What is asked for alone and was never had is told where it is missing.
+        if !self.is_required && !self.is_known {
+            return;
+        }
         match &mut self.stale {
             Some(stale) => stale.reason = reason,
             None => {
@@ -225,6 +229,8 @@ mod tests {
         freshness.stale(services, "refused".into());
         assert_eq!(freshness.unknown(), ["Service is not known yet: refused"]);
         assert!(freshness.remarks().is_empty());
+        freshness.stale(secret, "forbidden".into());
+        assert_eq!(freshness.kinds()["Secret"], None, "it was never had");
         freshness.fresh(services);
         assert!(freshness.are_known(), "one that is not required is missing");
         freshness.stale(services, "refused".into());

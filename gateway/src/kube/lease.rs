@@ -104,7 +104,6 @@ impl Election {
                     ..kube::api::ObjectMeta::default()
                 },
                 spec: Some(self.spec(&LeaseSpec::default())),
-                ..Lease::default()
             };
             return self.written(self.api.create(&PostParams::default(), &lease).await);
         };

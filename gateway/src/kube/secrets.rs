@@ -8,11 +8,12 @@ use kube::Resource;
 use tokio::sync::oneshot;
 
 use super::{
-    ResourceName,
-    cluster::{ANSWER, SecretAccess, Shared},
+    ResourceName, SecretAccess,
+    contact::ANSWER,
     feeds::OneSecret,
     freshness::Number,
     known::Scope,
+    shared::Shared,
     translate::referenced_secrets,
     watch::{Change, Pauses, reason, watch},
     watched::{Watched, strip},

@@ -13,9 +13,9 @@ use tokio::sync::watch::Receiver;
 use super::{
     ObjectSet, Options, ResourceName,
     addresses::{Address, Publish, address, of_nodes, of_service},
-    cluster::Shared,
+    shared::Shared,
     translate::served_ingresses,
-    watch::reason,
+    watch::{is_of_server, reason},
 };
 
 /// How long changes are waited for that come together.
@@ -77,9 +77,11 @@ async fn write(shared: &Shared, addresses: &[String], leads: &Receiver<bool>) {
             // It went in the meantime.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {
-                let reason = reason(&error);
+                let (reason, is_of_server) = (reason(&error), is_of_server(&error));
                 tracing::warn!(ingress = %name, %reason, "status not written");
-                return;
+                if is_of_server {
+                    return;
+                }
             }
         }
         tokio::time::sleep(PACE).await;

@@ -133,9 +133,9 @@ struct Failure {
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
         Self {
-            // 410: also a page of a list that took too long.
-            list_again: matches!(&error, kube::Error::Api(status) if status.code == 410)
-                // Whatever it was, it would be sent again.
+            // 410: also a page of a list that took too long. What is no event would be sent again;
+            // the client library takes it for a status in which nothing stands.
+            list_again: matches!(&error, kube::Error::Api(status) if [0, 410].contains(&status.code))
                 || matches!(error, kube::Error::SerdeError(_)),
             reason: reason(&error),
         }
@@ -274,10 +274,19 @@ impl Pauses {
     }
 }
 
+/// Whether an error is one of the API server as a whole, and not of what was asked.
+pub(super) fn is_of_server(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 0 | 401 | 429 | 500..),
+        _ => true,
+    }
+}
+
 /// What an error of the API says, without how it is made.
 pub(super) fn reason(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        kube::Error::Api(status) if status.code == 0 => "what came is no event".to_owned(),
         kube::Error::Api(status) => format!("{} {}", status.code, status.reason),
         error => {
             let (mut text, mut source) = match error {
@@ -296,3 +305,6 @@ pub(super) fn reason(error: &kube::Error) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{ResourceName, admission, cluster::Shared};
+use super::{ResourceName, admission, shared::Shared};
 
 /// Where Ingresses are asked about.
 const PATH: &str = "/validate";
@@ -56,9 +56,17 @@ pub struct Webhook {
 struct Server {
     shared: Arc<Shared>,
     certificate: ResourceName,
-    /// The last good settings, and the Secret that they were tried from.
-    tls: Mutex<(Option<Arc<Secret>>, Option<Arc<ServerConfig>>)>,
+    tls: Mutex<Tls>,
     questions: Semaphore,
+}
+
+/// The certificate, as TLS takes it.
+#[derive(Default)]
+struct Tls {
+    /// The Secret that was looked at last.
+    tried: Option<Arc<Secret>>,
+    /// The last good settings.
+    config: Option<Arc<ServerConfig>>,
 }
 
 /// Serves for ever.
@@ -120,7 +128,7 @@ impl Server {
             .get(&self.certificate)
             .cloned();
         let mut tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tried, config) = &mut *tls;
+        let Tls { tried, config } = &mut *tls;
         let is_tried = match (&tried, &secret) {
             (Some(tried), Some(secret)) => Arc::ptr_eq(tried, secret),
             (None, None) => config.is_some(),

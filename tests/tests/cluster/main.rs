@@ -7,6 +7,7 @@ mod certificates;
 mod edge;
 mod election;
 mod isolation;
+mod narrow;
 mod outages;
 mod rolling;
 mod settings;
