@@ -1,6 +1,8 @@
 //! File descriptors: the process may have so many, and each connection and each session
 //! of datagrams takes one or two.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use portcullis_config::model::{ListenerProtocol, Model};
 
@@ -16,13 +18,14 @@ pub(crate) fn raise() {
     }
 }
 
-/// Tells where the limit is lower than what a model may take.
+/// Tells where the limit is lower than what a model may take, once for each such number.
 pub(crate) fn tell(model: &Model) {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return;
     };
+    static TOLD: AtomicU64 = AtomicU64::new(0);
     let wanted = wanted(model);
-    if limit < wanted {
+    if limit < wanted && TOLD.swap(wanted, Ordering::Relaxed) != wanted {
         tracing::warn!(
             limit,
             wanted,

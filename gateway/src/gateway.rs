@@ -48,6 +48,9 @@ use crate::{
 /// How long changes of objects are waited for that come together, at least.
 const SETTLE: Duration = Duration::from_millis(5);
 
+/// How often a gateway that serves nothing yet tries again.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// How to start a gateway.
 #[derive(Clone, Debug, Default)]
 pub struct GatewayOptions {
@@ -130,13 +133,14 @@ impl Gateway {
         let live = Live::default();
         let metrics = Arc::new(Metrics::new());
         // Asked before: what comes in between is not served yet.
-        let are_known = source.objects().is_some_and(|objects| objects.are_known());
+        let are_known = source.knows_objects();
         let Loaded {
             snapshot,
             tls_files,
             problems,
             origins,
             named_files,
+            settings,
             settings_refused,
         } = load(&source, &live, &metrics, None)?;
         let counts = severities(&problems);
@@ -254,6 +258,9 @@ impl Gateway {
         inner.listeners.commit(plan);
         inner.egress.commit(egress);
         gateway.adopt(&serving);
+        settings
+            .into_iter()
+            .for_each(|good| inner.source.accept(good));
         inner.metrics.load_accepted(version, counts);
         inner.metrics.load_took(began.elapsed());
         gateway.tell_problems();
@@ -269,16 +276,22 @@ impl Gateway {
     }
 
     async fn load_for(&self, change: Change) {
+        let _one_at_a_time = self.inner.loading.lock().await;
+        // A second time with the settings that served last, where those of now cannot be put
+        // in force: or objects would stand still.
+        if self.load_once(change).await {
+            self.load_once(Change::Content).await;
+        }
+    }
+
+    /// Loads, and tells whether that is to be done once more, with other settings.
+    async fn load_once(&self, change: Change) -> bool {
         let inner = &self.inner;
-        let _one_at_a_time = inner.loading.lock().await;
         if inner.draining.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         let began = Instant::now();
-        let are_known = inner
-            .source
-            .objects()
-            .is_some_and(|known| known.are_known());
+        let are_known = inner.source.knows_objects();
         let before = inner.tls.files();
         let this = self.clone();
         // Rules may take long to compile; requests must not wait for that.
@@ -287,10 +300,16 @@ impl Gateway {
             load(&inner.source, &inner.live, &inner.metrics, Some(&before))
         })
         .await;
+        let mut again = false;
         match loaded {
             Ok(Ok(loaded)) => {
-                self.accept(loaded);
-                inner.serves_objects.store(are_known, Ordering::Relaxed);
+                let settings = loaded.settings.clone();
+                match self.accept(loaded) {
+                    Ok(()) => inner.serves_objects.store(are_known, Ordering::Relaxed),
+                    Err(problems) => {
+                        again = settings.is_some_and(|tried| inner.source.refuse(tried, problems));
+                    }
+                }
             }
             Ok(Err(refused)) if self.known_as_refused(change, &refused) => {
                 self.keep_series(&inner.snapshot.load());
@@ -300,9 +319,14 @@ impl Gateway {
             Err(error) => tracing::error!(%error, "loading the configuration failed"),
         }
         inner.metrics.load_took(began.elapsed());
+        again
     }
 
-    fn accept(&self, loaded: Loaded) {
+    /// Puts a configuration in force.
+    ///
+    /// # Errors
+    /// Why it cannot be: then it is refused.
+    fn accept(&self, loaded: Loaded) -> Result<(), Vec<Problem>> {
         let inner = &self.inner;
         let Loaded {
             mut snapshot,
@@ -310,6 +334,7 @@ impl Gateway {
             problems,
             origins,
             named_files,
+            settings,
             settings_refused,
         } = loaded;
         let counts = severities(&problems);
@@ -317,10 +342,9 @@ impl Gateway {
         let table = match inner.tls.plan(&snapshot.model, &tls_files) {
             Ok(table) => table,
             Err(error) => {
-                return self.refuse(Refused {
-                    problems: vec![internal("listeners".into(), &error)],
-                    named_files,
-                });
+                return Err(
+                    self.refuse_to_put(vec![internal("listeners".into(), &error)], named_files)
+                );
             }
         };
         let version = inner.snapshot.load().version + 1;
@@ -328,26 +352,18 @@ impl Gateway {
             let plan = match inner.listeners.plan(&snapshot.model.listeners) {
                 Ok(plan) => plan,
                 Err(errors) => {
-                    return self.refuse(Refused {
-                        problems: placed(listener_problems(&errors), &origins),
-                        named_files,
-                    });
+                    return Err(self
+                        .refuse_to_put(placed(listener_problems(&errors), &origins), named_files));
                 }
             };
             let egress = match inner.egress.plan(snapshot.model.egress.as_ref()) {
                 Ok(plan) => plan,
                 Err(problems) => {
-                    return self.refuse(Refused {
-                        problems: placed(problems, &origins),
-                        named_files,
-                    });
+                    return Err(self.refuse_to_put(placed(problems, &origins), named_files));
                 }
             };
             if let Err(problem) = self.bind_servers(&snapshot.model.process) {
-                return self.refuse(Refused {
-                    problems: placed(vec![*problem], &origins),
-                    named_files,
-                });
+                return Err(self.refuse_to_put(placed(vec![*problem], &origins), named_files));
             }
             inner.tls.commit(table, tls_files);
             snapshot.version = version;
@@ -403,6 +419,19 @@ impl Gateway {
         if news {
             self.tell_problems();
         }
+        settings
+            .into_iter()
+            .for_each(|good| inner.source.accept(good));
+        Ok(())
+    }
+
+    /// Refuses what loads and cannot be put in force.
+    fn refuse_to_put(&self, problems: Vec<Problem>, named_files: Vec<PathBuf>) -> Vec<Problem> {
+        self.refuse(Refused {
+            problems: problems.clone(),
+            named_files,
+        });
+        problems
     }
 
     /// Whether a load found again what the last one was refused for, with nothing changed in
@@ -712,7 +741,10 @@ async fn watch(gateway: Gateway) {
                 None => std::future::pending().await,
             }
         };
+        // What could not be put in force, as an address that another has, may be so by then.
+        let is_waiting = objects.is_some() && !gateway.inner.serves_objects.load(Ordering::Relaxed);
         change = tokio::select! {
+            () = tokio::time::sleep(RETRY), if is_waiting => Change::Content,
             change = watcher.changed() => change,
             () = objects_changed => {
                 let rest = rested.saturating_duration_since(Instant::now());

@@ -42,6 +42,8 @@ pub struct Loaded {
     pub origins: Origins,
     /// Files that the configuration names, to be watched with it.
     pub named_files: Vec<PathBuf>,
+    /// The settings, where they may go on when later ones are wrong.
+    pub settings: Option<Vec<SourceFile>>,
     /// Whether the settings of now are refused, and those of before serve with the objects of now.
     pub settings_refused: bool,
 }
@@ -69,6 +71,8 @@ pub fn load(
     metrics: &Metrics,
     previous: Option<&TlsFiles>,
 ) -> Result<Loaded, Refused> {
+    // Asked once, and first: what comes in between is in the next load.
+    let is_whole = source.knows_objects();
     let attempt = |settings: &[SourceFile]| {
         Attempt {
             source,
@@ -76,21 +80,20 @@ pub fn load(
             live,
             metrics,
             previous,
+            is_whole,
         }
         .load()
     };
-    // Asked first: what comes in between is in the next load. What serves until all is known must
-    // not go on in place of settings that turn out to be wrong.
-    let is_whole = source.knows_objects();
     let refused = match source.settings() {
-        Ok(settings) => match attempt(&settings) {
-            Ok(loaded) => {
-                if is_whole {
-                    source.accept(settings);
-                }
-                return Ok(loaded);
-            }
-            Err(refused) => refused,
+        Ok(settings) => match source.known_refusal(&settings) {
+            Some(problems) => Refused {
+                problems,
+                named_files: Vec::new(),
+            },
+            None => match attempt(&settings) {
+                Ok(loaded) => return Ok(loaded),
+                Err(refused) => refused,
+            },
         },
         Err(problem) => Refused {
             problems: vec![*problem],
@@ -117,6 +120,8 @@ struct Attempt<'a> {
     live: &'a Live,
     metrics: &'a Metrics,
     previous: Option<&'a TlsFiles>,
+    /// Whether all objects were known.
+    is_whole: bool,
 }
 
 impl Attempt<'_> {
@@ -124,7 +129,7 @@ impl Attempt<'_> {
         let files = self.source.files();
         let mut read = read(self.settings);
         let nothing = nothing_to_serve(&read.document, files);
-        if !self.source.knows_objects() {
+        if !self.is_whole {
             // An answer that there is no such host would be a wrong one.
             read.document.listeners.clear();
         }
@@ -137,7 +142,8 @@ impl Attempt<'_> {
         let mut named_files = named_files(&validated.model);
         let mut problems = read.problems;
         problems.extend(validated.problems);
-        if problems.is_empty() {
+        let of_settings = |problem: &Problem| !matches!(problem.origin, Origin::Object { .. });
+        if !problems.iter().any(of_settings) {
             // Next to other problems it may only be what is left of a broken listener.
             problems.extend(nothing);
         }
@@ -187,6 +193,9 @@ impl Attempt<'_> {
                     problems,
                     origins: read.origins,
                     named_files,
+                    // What serves until all is known must not go on in place of settings that
+                    // turn out to be wrong.
+                    settings: self.is_whole.then(|| self.settings.to_vec()),
                     settings_refused: false,
                 })
             }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use portcullis_config::{
@@ -71,6 +71,9 @@ pub struct Source {
     /// The settings that served last. With objects, these must go on changing when somebody
     /// has broken the settings.
     last_good: Mutex<Option<Vec<SourceFile>>>,
+    /// Settings that could not be put in force, and why: those that served last go on until
+    /// they are others.
+    refused: Mutex<Option<(Vec<SourceFile>, Vec<Problem>)>>,
 }
 
 impl Source {
@@ -80,6 +83,7 @@ impl Source {
             files,
             objects,
             last_good: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -130,18 +134,39 @@ impl Source {
     /// Notes the settings that serve.
     pub fn accept(&self, settings: Vec<SourceFile>) {
         if self.objects.is_some() {
-            *self
-                .last_good
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(settings);
+            *lock(&self.last_good) = Some(settings);
         }
+    }
+
+    /// Notes settings that load and cannot be put in force; tells whether others may go on.
+    pub fn refuse(&self, settings: Vec<SourceFile>, problems: Vec<Problem>) -> bool {
+        let may_go_on = lock(&self.last_good)
+            .as_ref()
+            .is_some_and(|known| !is_same(known, &settings));
+        if may_go_on {
+            *lock(&self.refused) = Some((settings, problems));
+        }
+        may_go_on
+    }
+
+    /// Why these settings could not be put in force, where they were tried.
+    pub fn known_refusal(&self, settings: &[SourceFile]) -> Option<Vec<Problem>> {
+        let refused = lock(&self.refused);
+        let (known, problems) = refused.as_ref()?;
+        is_same(known, settings).then(|| problems.clone())
     }
 
     /// The settings that served last, where they may go on without what was refused.
     pub fn last_good(&self) -> Option<Vec<SourceFile>> {
-        self.last_good
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.last_good).clone()
     }
+}
+
+fn is_same(some: &[SourceFile], others: &[SourceFile]) -> bool {
+    let texts = |file: &SourceFile| (file.name.clone(), file.text.clone());
+    some.iter().map(texts).eq(others.iter().map(texts))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

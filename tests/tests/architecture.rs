@@ -45,6 +45,19 @@ fn pingora_stays_in_its_rooms() {
 }
 
 #[test]
+fn kubernetes_stays_in_its_room() {
+    for name in ["k8s_openapi", "kube::api", "kube::Client", "kube_runtime"] {
+        for file in users("gateway/src", name) {
+            assert!(file.starts_with("kube/"), "{file} names {name}");
+        }
+    }
+    assert!(users("gateway/src", "k8s_openapi").len() > 5);
+    for file in users("gateway/src/kube", "pingora") {
+        panic!("kube/{file} names pingora");
+    }
+}
+
+#[test]
 fn the_leaves_know_no_network_and_not_each_other() {
     for (leaf, forbidden) in [
         (

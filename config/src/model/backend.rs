@@ -192,7 +192,7 @@ pub struct Endpoint {
 }
 
 /// Where an endpoint is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EndpointAddress {
     /// Here.
     Socket(SocketAddr),

@@ -1,6 +1,6 @@
 //! Backends.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{affinity, health::health, report::Report, text, upstream_tls::upstream_tls};
 use crate::{
@@ -36,6 +36,7 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
 }
 
 pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Report<'_>) -> Backend {
+    let mut addresses = HashSet::new();
     let mut endpoints = Vec::new();
     for (index, endpoint) in backend.endpoints.iter().enumerate() {
         let place = format!("{path}.endpoints[{index}]");
@@ -56,10 +57,7 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
                     "an endpoint needs a port above 0",
                 );
             }
-            if endpoints
-                .iter()
-                .any(|known: &Endpoint| known.address == address)
-            {
+            if !addresses.insert(address.clone()) {
                 report.error_hint(
                     format!("{place}.address"),
                     format!("{address} stands here twice"),

@@ -57,6 +57,7 @@ impl ObjectArgs {
             any_class: false,
             default_certificate: self.default_ssl_certificate.clone(),
             external_names: self.allow_external_names,
+            local_addresses: false,
             many_labels: self.wildcard_many_labels,
             zone: None,
         }

@@ -53,7 +53,7 @@ pub(super) fn after_fault(
         && (any_method || request.idempotent)
         && (any_endpoint || backend.has_other(&ctx.tried))
         && is_possible(ctx, request)
-        && (has_attempts(ctx, rule) || reached == Reached::Nothing && has_time(rule, began))
+        && (has_attempts(ctx, rule) || reached == Reached::Nothing && may_go_on(ctx, rule, began))
         && match reached {
             // Nobody was sent anything: trying elsewhere multiplies nothing.
             Reached::Nothing => {
@@ -88,6 +88,9 @@ pub(super) fn after_status(
         && is_affordable(backend)
 }
 
+/// Endpoints that are tried beyond what is allowed while nobody was sent the request.
+const MORE: u32 = 8;
+
 /// What holds for any cause.
 fn is_possible(ctx: &RequestContext, request: Repeatable) -> bool {
     ctx.upstream_answered.is_none() && request.body
@@ -99,9 +102,12 @@ fn has_attempts(ctx: &RequestContext, rule: &CompiledRule) -> bool {
 
 /// Whether a request that no endpoint was sent may go on looking for one: when several are gone
 /// at once, as many attempts as are allowed may all meet those.
-fn has_time(rule: &CompiledRule, began: Instant) -> bool {
+fn may_go_on(ctx: &RequestContext, rule: &CompiledRule, began: Instant) -> bool {
     let policies = &rule.rule.policies;
-    policies.retries.attempts > 0 && began.elapsed() < policies.timeouts.connect
+    let most = policies.retries.attempts.saturating_add(MORE);
+    policies.retries.attempts > 0
+        && ctx.attempts <= most
+        && began.elapsed() < policies.timeouts.connect
 }
 
 /// Whether the budget has one more; to be asked last, since asking takes from it.

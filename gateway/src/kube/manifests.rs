@@ -54,6 +54,7 @@ impl Manifests {
             }
         }
         options.any_class |= objects.ingress_classes.is_empty();
+        options.local_addresses = true;
         Ok(Self {
             objects,
             options,

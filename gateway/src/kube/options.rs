@@ -17,6 +17,8 @@ pub struct Options {
     pub default_certificate: Option<ResourceName>,
     /// Whether Services of type ExternalName are served.
     pub external_names: bool,
+    /// Whether endpoints on this machine are served: those of manifests are its owner's.
+    pub local_addresses: bool,
     /// Whether a wildcard host of an Ingress stands for several labels, and not for one.
     pub many_labels: bool,
     /// The zone that the process runs in, for `hints.forZones` of EndpointSlices.
@@ -37,6 +39,7 @@ impl Default for Options {
             any_class: false,
             default_certificate: None,
             external_names: false,
+            local_addresses: false,
             many_labels: false,
             zone: None,
         }

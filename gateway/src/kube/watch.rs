@@ -26,8 +26,8 @@ use super::{
     watched::{Watched, strip},
 };
 
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
+/// Objects of one page of a list; each may have a MiB.
+const PAGE: u32 = 100;
 /// Time for a page of a list, or until a watch is open.
 const ANSWER: Duration = Duration::from_secs(30);
 /// A watch is silent no longer than this: bookmarks come about once a minute. One of a server

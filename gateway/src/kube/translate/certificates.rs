@@ -1,10 +1,17 @@
 //! Which certificate a host is served with: that of the object which declares it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use portcullis_config::document::{Certificate, ListenerProtocol, ListenerTls};
+use k8s_openapi::api::networking::v1::IngressTLS;
+use portcullis_config::{
+    document::{Certificate, ListenerProtocol, ListenerTls},
+    route::canonical_host,
+};
 
-use super::{Translation, ingress::Served};
+use super::{
+    Translation,
+    ingress::{Served, hosts_of},
+};
 use crate::{
     files::Contents,
     kube::{ResourceName, objects::SecretKeys},
@@ -23,51 +30,68 @@ struct Owner {
     secret: Option<ResourceName>,
 }
 
+/// Which certificate each host has.
+#[derive(Default)]
+struct Hosts {
+    owners: HashMap<String, Owner>,
+    /// The hosts of each Secret.
+    of_secrets: HashMap<ResourceName, Vec<String>>,
+    /// The Secrets as they were first named: by which Ingress, and where.
+    order: Vec<(ResourceName, ResourceName, String)>,
+    /// Those that want the certificate of whoever has none.
+    of_default: Vec<String>,
+}
+
 impl<'o> Translation<'o> {
     /// Adds the certificates of hosts to the document. `ingresses` are in the order of their
-    /// age: a host belongs to the first that declares it.
+    /// age: a host belongs to the first that declares it, of those in the namespace that has
+    /// the oldest rule for it, if there is any.
     pub(super) fn certificates(&mut self, ingresses: &[Served<'o>]) {
-        let mut owners: BTreeMap<String, Owner> = BTreeMap::new();
-        let mut hosts_of: BTreeMap<ResourceName, Vec<String>> = BTreeMap::new();
-        let mut order: Vec<(ResourceName, ResourceName, String)> = Vec::new();
-        let mut of_default = Vec::new();
+        let mut routed: HashMap<&str, &ResourceName> = HashMap::new();
         for served in ingresses {
+            for host in &served.hosts {
+                routed.entry(host).or_insert(&served.name);
+            }
+        }
+        let mut hosts = Hosts::default();
+        for served in ingresses {
+            let mut had_all = false;
             for (index, tls) in served.tls().iter().enumerate() {
                 let field = format!("spec.tls[{index}]");
-                let secret = tls.secret_name.as_deref().filter(|name| !name.is_empty());
-                let secret = secret.map(|name| ResourceName::new(&served.name.namespace, name));
-                for host in served.hosts_of(tls) {
-                    if let Some(owner) = owners.get(&host) {
-                        let is_own = owner.ingress == served.name;
-                        if owner.secret != secret && !(is_own && tls.hosts.is_none()) {
-                            let reason = match is_own {
-                                true => format!("{host} stands twice"),
-                                false => format!(
-                                    "{host} is served with the certificate of Ingress {}, which is older",
-                                    owner.ingress
-                                ),
-                            };
-                            self.warn(served, &field, reason, None);
+                match hosts_of(tls) {
+                    Some(named) => {
+                        for host in named {
+                            self.claim(served, (&field, tls), host, &routed, &mut hosts);
                         }
-                        continue;
                     }
-                    let owner = Owner {
-                        ingress: served.name.clone(),
-                        secret: secret.clone(),
-                    };
-                    owners.insert(host.clone(), owner);
-                    let Some(secret) = &secret else {
-                        of_default.push(host);
-                        continue;
-                    };
-                    if !hosts_of.contains_key(secret) {
-                        let field = format!("{field}.secretName");
-                        order.push((secret.clone(), served.name.clone(), field));
+                    // All hosts of the rules: a second one has nothing left.
+                    None if had_all => {}
+                    None => {
+                        had_all = true;
+                        for host in &served.hosts {
+                            self.claim(served, (&field, tls), host.clone(), &routed, &mut hosts);
+                        }
                     }
-                    hosts_of.entry(secret.clone()).or_default().push(host);
                 }
             }
         }
+        // A wildcard of another namespace does not cover a host that somebody serves.
+        for (host, whose) in &routed {
+            let covers = |suffix| hosts.owners.get(&format!("*.{suffix}"));
+            let covering = host.split_once('.').and_then(|(_, suffix)| covers(suffix));
+            let is_foreign =
+                covering.is_some_and(|owner| owner.ingress.namespace != whose.namespace);
+            if is_foreign && !hosts.owners.contains_key(*host) && is_host(host) {
+                hosts.of_default.push((*host).to_owned());
+            }
+        }
+        hosts.of_default.sort();
+        let Hosts {
+            of_secrets: mut hosts_of,
+            order,
+            of_default,
+            ..
+        } = hosts;
         self.default_certificate(of_default);
         for (secret, ingress, field) in order {
             let hosts = hosts_of.remove(&secret).unwrap_or_default();
@@ -83,6 +107,59 @@ impl<'o> Translation<'o> {
             });
             self.hold(&secret);
         }
+    }
+
+    /// Gives a host to the Ingress that declares it, unless another has it.
+    fn claim(
+        &mut self,
+        served: &Served<'o>,
+        (field, tls): (&str, &IngressTLS),
+        host: String,
+        routed: &HashMap<&str, &ResourceName>,
+        hosts: &mut Hosts,
+    ) {
+        let secret = tls.secret_name.as_deref().filter(|name| !name.is_empty());
+        let secret = secret.map(|name| ResourceName::new(&served.name.namespace, name));
+        // One that could not be served must not take others along that have the certificate too.
+        if !is_host(&host) {
+            return self.warn(served, field, format!("{host:?} is not a host name"), None);
+        }
+        if let Some(whose) = routed.get(host.as_str())
+            && whose.namespace != served.name.namespace
+        {
+            let reason = format!(
+                "{host} is a host of Ingress {whose}, which is older: its certificate comes from that namespace"
+            );
+            return self.warn(served, field, reason, None);
+        }
+        if let Some(owner) = hosts.owners.get(&host) {
+            let is_own = owner.ingress == served.name;
+            if owner.secret != secret && !(is_own && tls.hosts.is_none()) {
+                let reason = match is_own {
+                    true => format!("{host} stands twice"),
+                    false => format!(
+                        "{host} is served with the certificate of Ingress {}, which is older",
+                        owner.ingress
+                    ),
+                };
+                self.warn(served, field, reason, None);
+            }
+            return;
+        }
+        let owner = Owner {
+            ingress: served.name.clone(),
+            secret: secret.clone(),
+        };
+        hosts.owners.insert(host.clone(), owner);
+        let Some(secret) = secret else {
+            return hosts.of_default.push(host);
+        };
+        let of_secret = hosts.of_secrets.entry(secret.clone()).or_default();
+        if of_secret.is_empty() {
+            let field = format!("{field}.secretName");
+            hosts.order.push((secret, served.name.clone(), field));
+        }
+        of_secret.push(host);
     }
 
     /// Has the https listeners serve a certificate to whoever asks for no host of ours.
@@ -134,4 +211,10 @@ impl<'o> Translation<'o> {
             self.contents.insert(&name.namespace, &name.name, keys);
         }
     }
+}
+
+/// Whether a host of `spec.tls` can be served: the API lets more pass than names have.
+fn is_host(host: &str) -> bool {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    !name.contains(['*', ':']) && canonical_host(name).is_ok_and(|(_, port)| port.is_none())
 }

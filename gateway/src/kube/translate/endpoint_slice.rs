@@ -1,32 +1,49 @@
 //! EndpointSlices to the endpoints of a backend.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
+};
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
-use crate::kube::ObjectSet;
+use crate::kube::{ObjectSet, Options};
 
 /// The label that says whose endpoints a slice has.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
+/// Endpoints that are taken of one Service.
+const MAX_ENDPOINTS: usize = 10_000;
+
 /// The slices of each Service, by its namespace and name.
 #[derive(Debug)]
-pub(super) struct Slices<'o>(HashMap<(&'o str, &'o str), Vec<&'o EndpointSlice>>);
+pub(super) struct Slices<'o> {
+    by_service: HashMap<(&'o str, &'o str), Vec<&'o EndpointSlice>>,
+    /// Whether addresses of this machine are served.
+    local: bool,
+}
 
 impl<'o> Slices<'o> {
-    pub(super) fn of(objects: &'o ObjectSet) -> Self {
+    pub(super) fn of(objects: &'o ObjectSet, options: &Options) -> Self {
         let mut slices: HashMap<_, Vec<&EndpointSlice>> = HashMap::new();
         for (name, slice) in &objects.endpoint_slices {
+            if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
+                continue;
+            }
             let labels = slice.metadata.labels.as_ref();
             if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
                 let key = (name.namespace.as_str(), service.as_str());
                 slices.entry(key).or_default().push(slice);
             }
         }
-        Self(slices)
+        Self {
+            by_service: slices,
+            local: options.local_addresses,
+        }
     }
 
-    /// The addresses, with their ports, of a port of a Service, in order.
+    /// The addresses, with their ports, of a port of a Service, in order. Names (FQDN) are none:
+    /// nobody judges them, and one may be an address in disguise.
     ///
     /// `family` is the address type that is preferred, since a pod with two families has an
     /// address of each; `zone` is the zone that the process runs in.
@@ -37,14 +54,15 @@ impl<'o> Slices<'o> {
         family: Option<&str>,
         zone: Option<&str>,
     ) -> Vec<String> {
-        let slices = self.0.get(&(namespace, service));
+        let slices = self.by_service.get(&(namespace, service));
         let slices = slices.map_or(&[][..], Vec::as_slice);
+        let local = self.local;
         let preferred = slices
             .iter()
             .filter(|slice| family.is_none_or(|family| slice.address_type == family));
-        let found = addresses(preferred.copied(), port, zone);
+        let found = addresses(preferred.copied(), port, zone, local);
         match found.is_empty() && family.is_some() {
-            true => addresses(slices.iter().copied(), port, zone),
+            true => addresses(slices.iter().copied(), port, zone, local),
             false => found,
         }
     }
@@ -54,6 +72,7 @@ fn addresses<'o>(
     slices: impl Iterator<Item = &'o EndpointSlice>,
     port: &str,
     zone: Option<&str>,
+    local: bool,
 ) -> Vec<String> {
     let mut known = Vec::new();
     for slice in slices {
@@ -83,14 +102,13 @@ fn addresses<'o>(
     };
     let addresses = taken.into_iter().filter_map(|(endpoint, number)| {
         // Of several they are all of one pod.
-        let address = endpoint.addresses.first()?;
-        Some(match address.contains(':') {
-            true => format!("[{address}]:{number}"),
-            false => format!("{address}:{number}"),
-        })
+        let address: IpAddr = endpoint.addresses.first()?.parse().ok()?;
+        let port = u16::try_from(*number).ok()?;
+        (local || !is_local(address)).then(|| SocketAddr::new(address, port))
     });
-    let addresses: BTreeSet<String> = addresses.collect();
-    addresses.into_iter().collect()
+    let addresses: BTreeSet<SocketAddr> = addresses.collect();
+    let addresses = addresses.into_iter().take(MAX_ENDPOINTS);
+    addresses.map(|address| address.to_string()).collect()
 }
 
 /// Those that hints keep for a zone, where all have hints and one is for the zone; else all.
@@ -114,6 +132,26 @@ fn near<'e>(
     match near.is_empty() {
         true => ready,
         false => near,
+    }
+}
+
+/// Whether an address is one of the gateway itself or of its node. The API refuses these, but
+/// for slices of names.
+fn is_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            address.is_loopback()
+                || address.is_unspecified()
+                || address.is_link_local()
+                || address.is_multicast()
+                || address.is_broadcast()
+        }
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address.is_unspecified()
+                || address.is_unicast_link_local()
+                || address.is_multicast()
+        }
     }
 }
 

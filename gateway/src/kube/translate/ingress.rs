@@ -1,5 +1,7 @@
 //! Ingresses to routes.
 
+use std::collections::{BTreeSet, HashSet};
+
 use k8s_openapi::{
     api::networking::v1::{
         HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressTLS,
@@ -14,7 +16,7 @@ use super::{
     Translation,
     claims::{Claims, OfHost},
     ingress_class::Classes,
-    place_of_ingress,
+    place_of_ingress, place_of_service,
 };
 use crate::kube::{ObjectSet, Options, ResourceName};
 
@@ -24,6 +26,9 @@ const SOLVER: &str = "acme.cert-manager.io/http01-solver";
 /// Where these challenges are (RFC 8555 section 8.3). The mark lifts nothing anywhere else.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
+/// Items of `spec.tls` that are served: each may name a Secret, which has to be read.
+const MAX_TLS: usize = 500;
+
 /// The host of rules that name none.
 pub(super) const ANY: &str = "";
 
@@ -32,6 +37,8 @@ pub(super) const ANY: &str = "";
 pub(super) struct Served<'o> {
     pub(super) name: ResourceName,
     ingress: &'o Ingress,
+    /// The hosts of its rules that are named, each once.
+    pub(super) hosts: BTreeSet<String>,
 }
 
 /// The Ingresses of our classes, the oldest first; of the same age by namespace and name.
@@ -42,16 +49,24 @@ pub(super) fn served<'o>(objects: &'o ObjectSet, options: &Options) -> Vec<Serve
         .iter()
         .filter(|(_, ingress)| classes.have(ingress));
     let mut ours: Vec<_> = ours
-        .map(|(name, ingress)| Served {
-            name: name.clone(),
-            ingress,
-        })
+        .map(|(name, ingress)| Served::new(name, ingress))
         .collect();
     ours.sort_by(|a, b| (a.created(), &a.name).cmp(&(b.created(), &b.name)));
     ours
 }
 
 impl<'o> Served<'o> {
+    fn new(name: &ResourceName, ingress: &'o Ingress) -> Self {
+        let mut served = Self {
+            name: name.clone(),
+            ingress,
+            hosts: BTreeSet::new(),
+        };
+        served.hosts = served.rules().iter().map(host_of).collect();
+        served.hosts.remove(ANY);
+        served
+    }
+
     fn created(&self) -> Option<Timestamp> {
         let created = self.ingress.metadata.creation_timestamp.as_ref();
         created.map(|time| time.0)
@@ -64,8 +79,13 @@ impl<'o> Served<'o> {
             .unwrap_or_default()
     }
 
-    /// Its `spec.tls`.
+    /// Its `spec.tls`, as many as are served.
     pub(super) fn tls(&self) -> &'o [IngressTLS] {
+        let all = self.all_tls();
+        &all[..all.len().min(MAX_TLS)]
+    }
+
+    fn all_tls(&self) -> &'o [IngressTLS] {
         let spec = self.ingress.spec.as_ref();
         spec.and_then(|spec| spec.tls.as_deref())
             .unwrap_or_default()
@@ -73,22 +93,6 @@ impl<'o> Served<'o> {
 
     fn default_backend(&self) -> Option<&'o IngressBackend> {
         self.ingress.spec.as_ref()?.default_backend.as_ref()
-    }
-
-    /// The hosts of one of its `spec.tls`; where that names none, those of its rules.
-    pub(super) fn hosts_of(&self, tls: &IngressTLS) -> Vec<String> {
-        let named = tls.hosts.as_deref().unwrap_or_default();
-        let named: Vec<String> = named.iter().map(|host| canonical(Some(host))).collect();
-        match named.is_empty() {
-            true => {
-                let mut hosts: Vec<String> = self.rules().iter().map(host_of).collect();
-                hosts.retain(|host| host != ANY);
-                hosts.sort();
-                hosts.dedup();
-                hosts
-            }
-            false => named,
-        }
     }
 
     /// Whether it answers challenges of an ACME server.
@@ -99,11 +103,36 @@ impl<'o> Served<'o> {
             .map(String::as_str)
             == Some("true")
     }
+}
 
-    /// The hosts that it has a certificate for, or wants the default one for.
-    fn secure_hosts(&self) -> Vec<String> {
-        let tls = self.tls().iter();
-        tls.flat_map(|tls| self.hosts_of(tls)).collect()
+/// The hosts that one of `spec.tls` names; none where it means those of the rules.
+pub(super) fn hosts_of(tls: &IngressTLS) -> Option<impl Iterator<Item = String>> {
+    let named = tls.hosts.as_deref().filter(|hosts| !hosts.is_empty())?;
+    Some(named.iter().map(|host| canonical(Some(host))))
+}
+
+/// The hosts that an Ingress has a certificate for, or wants the default one for.
+struct Secure {
+    all: bool,
+    named: HashSet<String>,
+}
+
+impl Secure {
+    fn of(served: &Served<'_>) -> Self {
+        let named = served.tls().iter().map(hosts_of);
+        Self {
+            all: named.clone().any(|hosts| hosts.is_none()),
+            named: named.flatten().flatten().collect(),
+        }
+    }
+
+    /// Whether a host is one of them; a wildcard stands for one label.
+    fn has(&self, host: &str) -> bool {
+        let wildcard = || {
+            let (_, suffix) = host.split_once('.')?;
+            Some(self.named.contains(&format!("*.{suffix}")))
+        };
+        host != ANY && (self.all || self.named.contains(host) || wildcard() == Some(true))
     }
 }
 
@@ -114,14 +143,6 @@ pub(super) fn host_of(rule: &IngressRule) -> String {
 /// A host as it is compared.
 fn canonical(host: Option<&str>) -> String {
     host.unwrap_or(ANY).to_ascii_lowercase()
-}
-
-/// Whether a host is one of some, which may have a wildcard for one label.
-fn is_among(host: &str, hosts: &[String]) -> bool {
-    hosts.iter().any(|known| {
-        let covers = |suffix: &str| host.split_once('.').is_some_and(|(_, rest)| rest == suffix);
-        known == host || known.strip_prefix("*.").is_some_and(covers)
-    })
 }
 
 impl<'o> Translation<'o> {
@@ -151,7 +172,11 @@ impl<'o> Translation<'o> {
             let reason = "an Ingress without rules and without a default backend".to_owned();
             self.warn(served, "spec", reason, None);
         }
-        let secure = served.secure_hosts();
+        if served.all_tls().len() > MAX_TLS {
+            let reason = format!("only the first {MAX_TLS} of them are served");
+            self.warn(served, "spec.tls", reason, None);
+        }
+        let secure = Secure::of(served);
         let is_only = of_hosts.len() == 1;
         for of_host in of_hosts {
             let mut rules = Vec::new();
@@ -201,7 +226,7 @@ impl<'o> Translation<'o> {
                     place_of_ingress(&served.name, field),
                 );
             }
-            let is_secure = is_among(&of_host.host, &secure);
+            let is_secure = secure.has(&of_host.host);
             self.read.document.routes.push(Route {
                 name,
                 listeners: Vec::new(),
@@ -298,24 +323,22 @@ impl<'o> Translation<'o> {
         wanted: &'o IngressServiceBackend,
     ) -> String {
         let namespace = &served.name.namespace;
-        let made =
-            super::service::backend(self.objects, self.options, &self.slices, namespace, wanted);
-        if let Some((reason, hint)) = &made.problem {
-            let reason = format!("{reason}: its requests get 503");
-            self.error(served, field, reason, *hint);
-        }
-        let name = made.backend.name.clone();
-        if self.known_backends.insert(name.clone()) {
+        let name = super::service::name(namespace, wanted);
+        if !self.known_backends.contains_key(&name) {
+            let (objects, options) = (self.objects, self.options);
+            let made = super::service::backend(objects, options, &self.slices, namespace, wanted);
             let index = self.read.document.backends.len();
             let service = ResourceName::new(namespace, &wanted.name);
             if made.problem.is_none() && made.backend.endpoints.is_empty() {
-                self.no_endpoint(&service, &made.backend.name);
+                self.no_endpoint(&service, &name);
             }
-            self.origin(
-                format!("backends[{index}]"),
-                super::place_of_service(&service),
-            );
+            self.origin(format!("backends[{index}]"), place_of_service(&service));
             self.read.document.backends.push(made.backend);
+            self.known_backends.insert(name.clone(), made.problem);
+        }
+        if let Some(Some((reason, hint))) = self.known_backends.get(&name).cloned() {
+            let reason = format!("{reason}: its requests get 503");
+            self.error(served, field, reason, hint);
         }
         name
     }

@@ -21,7 +21,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use k8s_openapi::api::{
     core::v1::{Secret, Service},
@@ -41,8 +41,8 @@ pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Con
     let mut translation = Translation {
         objects,
         options,
-        slices: Slices::of(objects),
-        known_backends: HashSet::new(),
+        slices: Slices::of(objects, options),
+        known_backends: HashMap::new(),
         contents: Contents::default(),
         read,
     };
@@ -75,7 +75,8 @@ struct Translation<'o> {
     objects: &'o ObjectSet,
     options: &'o Options,
     slices: Slices<'o>,
-    known_backends: HashSet<String>,
+    /// The backends that were made, by name, and what is wrong with their Services.
+    known_backends: HashMap<String, Option<service::Wrong>>,
     contents: Contents,
     read: &'o mut Read,
 }

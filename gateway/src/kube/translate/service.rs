@@ -14,8 +14,11 @@ use crate::kube::{ObjectSet, Options, ResourceName};
 pub(super) struct Made {
     pub(super) backend: Backend,
     /// What is wrong, and what to do about it.
-    pub(super) problem: Option<(String, Option<&'static str>)>,
+    pub(super) problem: Option<Wrong>,
 }
+
+/// What is wrong with a Service, and what to do about it.
+pub(super) type Wrong = (String, Option<&'static str>);
 
 /// Makes the backend of a Service that an Ingress refers to. There always is one: without
 /// endpoints its requests get 503, and no broader rule takes them.
@@ -29,7 +32,7 @@ pub(super) fn backend(
     let service = ResourceName::new(namespace, &wanted.name);
     let port = Port::of(wanted);
     let mut backend = Backend {
-        name: format!("{service}:{port}"),
+        name: name(namespace, wanted),
         protocol: None,
         endpoints: Vec::new(),
         balance: None,
@@ -80,6 +83,12 @@ pub(super) fn backend(
     });
     backend.endpoints = endpoints.collect();
     Made { backend, problem }
+}
+
+/// The name of the backend of a Service and one of its ports.
+pub(super) fn name(namespace: &str, wanted: &IngressServiceBackend) -> String {
+    let service = ResourceName::new(namespace, &wanted.name);
+    format!("{service}:{}", Port::of(wanted))
 }
 
 /// A port as an Ingress says it: by number or by name.
