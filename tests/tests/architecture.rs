@@ -52,9 +52,7 @@ fn kubernetes_stays_in_its_room() {
         }
     }
     assert!(users("gateway/src", "k8s_openapi").len() > 5);
-    for file in users("gateway/src/kube", "pingora") {
-        panic!("kube/{file} names pingora");
-    }
+    assert_eq!(users("gateway/src/kube", "pingora"), [""; 0]);
 }
 
 #[test]

@@ -150,7 +150,7 @@ pub(super) fn reason_of(problem: &Problem) -> &'static str {
         "Conflict"
     } else if field.starts_with("spec.tls") || problem.path.starts_with("certificates[") {
         "CertificateInvalid"
-    } else if says("there is no endpoint") {
+    } else if says("is ready: its requests get 503") {
         "NoEndpoints"
     } else if problem.severity == Severity::Error {
         "Invalid"
