@@ -132,8 +132,6 @@ impl Gateway {
         let source = Source::new(ConfigFiles::new(options.config), options.objects);
         let live = Live::default();
         let metrics = Arc::new(Metrics::new());
-        // Asked before: what comes in between is not served yet.
-        let are_known = source.knows_objects();
         let Loaded {
             snapshot,
             tls_files,
@@ -232,7 +230,7 @@ impl Gateway {
                 }),
                 loading: tokio::sync::Mutex::default(),
                 draining: AtomicBool::new(false),
-                serves_objects: AtomicBool::new(are_known),
+                serves_objects: AtomicBool::new(settings.is_some()),
             }),
         };
         let inner = &gateway.inner;
@@ -291,7 +289,6 @@ impl Gateway {
             return false;
         }
         let began = Instant::now();
-        let are_known = inner.source.knows_objects();
         let before = inner.tls.files();
         let this = self.clone();
         // Rules may take long to compile; requests must not wait for that.
@@ -305,7 +302,10 @@ impl Gateway {
             Ok(Ok(loaded)) => {
                 let settings = loaded.settings.clone();
                 match self.accept(loaded) {
-                    Ok(()) => inner.serves_objects.store(are_known, Ordering::Relaxed),
+                    Ok(()) => {
+                        let serves = settings.is_some();
+                        inner.serves_objects.store(serves, Ordering::Relaxed);
+                    }
                     Err(problems) => {
                         again = settings.is_some_and(|tried| inner.source.refuse(tried, problems));
                     }
@@ -644,15 +644,11 @@ impl Gateway {
 
 impl AdminView for Gateway {
     fn unready(&self) -> Vec<String> {
-        let mut reasons = match self.inner.source.objects() {
-            Some(objects) if !self.inner.serves_objects.load(Ordering::Relaxed) => {
-                let mut reasons = objects.unready();
-                reasons.push("the objects of the cluster are not known yet".into());
-                reasons
-            }
-            Some(objects) => objects.unready(),
-            None => Vec::new(),
-        };
+        let objects = self.inner.source.objects();
+        let mut reasons = objects.map_or_else(Vec::new, |objects| objects.unready());
+        if objects.is_some() && !self.inner.serves_objects.load(Ordering::Relaxed) {
+            reasons.push("the objects of the cluster are not known yet".into());
+        }
         if self.inner.draining.load(Ordering::Relaxed) {
             reasons.push("draining".into());
         }

@@ -42,7 +42,8 @@ pub struct Loaded {
     pub origins: Origins,
     /// Files that the configuration names, to be watched with it.
     pub named_files: Vec<PathBuf>,
-    /// The settings, where they may go on when later ones are wrong.
+    /// The settings, where all objects are in it: then they may go on when later ones are wrong.
+    /// Without objects none are kept.
     pub settings: Option<Vec<SourceFile>>,
     /// Whether the settings of now are refused, and those of before serve with the objects of now.
     pub settings_refused: bool,
@@ -195,7 +196,8 @@ impl Attempt<'_> {
                     named_files,
                     // What serves until all is known must not go on in place of settings that
                     // turn out to be wrong.
-                    settings: self.is_whole.then(|| self.settings.to_vec()),
+                    settings: (self.is_whole && self.source.objects().is_some())
+                        .then(|| self.settings.to_vec()),
                     settings_refused: false,
                 })
             }

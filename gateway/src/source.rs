@@ -133,16 +133,14 @@ impl Source {
 
     /// Notes the settings that serve.
     pub fn accept(&self, settings: Vec<SourceFile>) {
-        if self.objects.is_some() {
-            *lock(&self.last_good) = Some(settings);
-        }
+        *lock(&self.last_good) = Some(settings);
     }
 
     /// Notes settings that load and cannot be put in force; tells whether others may go on.
     pub fn refuse(&self, settings: Vec<SourceFile>, problems: Vec<Problem>) -> bool {
         let may_go_on = lock(&self.last_good)
             .as_ref()
-            .is_some_and(|known| !is_same(known, &settings));
+            .is_some_and(|known| *known != settings);
         if may_go_on {
             *lock(&self.refused) = Some((settings, problems));
         }
@@ -153,18 +151,13 @@ impl Source {
     pub fn known_refusal(&self, settings: &[SourceFile]) -> Option<Vec<Problem>> {
         let refused = lock(&self.refused);
         let (known, problems) = refused.as_ref()?;
-        is_same(known, settings).then(|| problems.clone())
+        (known == settings).then(|| problems.clone())
     }
 
     /// The settings that served last, where they may go on without what was refused.
     pub fn last_good(&self) -> Option<Vec<SourceFile>> {
         lock(&self.last_good).clone()
     }
-}
-
-fn is_same(some: &[SourceFile], others: &[SourceFile]) -> bool {
-    let texts = |file: &SourceFile| (file.name.clone(), file.text.clone());
-    some.iter().map(texts).eq(others.iter().map(texts))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

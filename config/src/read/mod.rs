@@ -34,7 +34,7 @@ use crate::{
 const MAX_PROBLEMS: usize = 1000;
 
 /// One configuration file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
     /// Its name, as shown in problems; relative paths inside are relative to its folder.
     pub name: String,
