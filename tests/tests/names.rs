@@ -202,3 +202,39 @@ async fn more_addresses_than_are_used_are_told_of() {
     assert_eq!(endpoints(&gateway), 1024);
     assert!(gateway.log().contains("too many addresses"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_others_choose_reaches_nothing_on_the_machine_itself() {
+    let (one, _two, port) = two().await;
+    let dns = Dns::start().await;
+    let refusing = ", localAddresses: false";
+    for address in [
+        "127.0.0.1",
+        "0.0.0.0",
+        "::ffff:127.0.0.1",
+        "64:ff9b::7f00:1",
+    ] {
+        dns.set(NAME, &[address], 0);
+        let gateway = Gateway::start(&config(&dns, port, refusing));
+        let response = ask(&gateway);
+        assert_eq!(status_of(&response), 503, "{address}: {response}");
+        assert_eq!(reason(&response), "upstream/unresolved", "{address}");
+        assert!(gateway.log().contains("no name of this backend may have"));
+        assert!(look_ups(&gateway, "failed") > 0.0);
+        // What was answered before does not stay when the settings judge it.
+        gateway.reload(&config(&dns, port, ""));
+        wait_for("the settings to allow it", || {
+            address.contains(':') || status_of(&ask(&gateway)) == 200
+        });
+        gateway.reload(&config(&dns, port, refusing));
+        wait_for("the settings to refuse it", || {
+            status_of(&ask(&gateway)) == 503
+        });
+    }
+    let before = one.requests();
+    dns.set(NAME, &["127.0.0.1", "192.0.2.1"], 0);
+    let gateway = Gateway::start(&config(&dns, port, refusing));
+    assert_ne!(status_of(&ask(&gateway)), 200, "the other is left");
+    assert_eq!(one.requests(), before);
+    assert_eq!(endpoints(&gateway), 1);
+}

@@ -50,6 +50,12 @@ pub struct Backend {
     /// backend's own. Default `4s`; `0` closes after each request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keepalive: Option<Duration>,
+    /// Whether a name may have addresses that are never those of a service elsewhere:
+    /// loopback, link-local, metadata services of clouds, unspecified, multicast. `false`
+    /// where others choose the name; endpoints that are written as addresses are not
+    /// judged. Default `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_addresses: Option<bool>,
 }
 
 /// What endpoints speak.

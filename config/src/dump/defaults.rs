@@ -199,6 +199,7 @@ fn fill_backend(backend: &mut Backend, meant: &model::Backend) {
         endpoint.weight.get_or_insert(meant.weight);
     }
     backend.keepalive.get_or_insert(Duration(meant.keepalive));
+    backend.local_addresses.get_or_insert(meant.local_addresses);
     backend.balance.get_or_insert_default();
     if let Some(affinity) = &mut backend.affinity {
         fill_affinity(affinity);

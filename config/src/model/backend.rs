@@ -36,6 +36,8 @@ pub struct Backend {
     pub tls: Option<BackendTls>,
     /// Idle time of a pooled connection; zero closes after each request.
     pub keepalive: Duration,
+    /// Whether a name may have addresses of the machine itself and of metadata services.
+    pub local_addresses: bool,
 }
 
 /// How an endpoint is chosen.

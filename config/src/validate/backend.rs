@@ -32,6 +32,7 @@ pub(super) fn without_endpoints(name: &str) -> Arc<Backend> {
         proxy_protocol: None,
         tls: None,
         keepalive: DEFAULT_KEEPALIVE,
+        local_addresses: true,
     })
 }
 
@@ -126,6 +127,7 @@ pub(super) fn backend(path: &str, backend: &document::Backend, report: &mut Repo
             .as_ref()
             .and_then(|settings| upstream_tls(&format!("{path}.tls"), settings, report)),
         keepalive: backend.keepalive.map_or(DEFAULT_KEEPALIVE, |time| time.0),
+        local_addresses: backend.local_addresses.unwrap_or(true),
     }
 }
 

@@ -66,7 +66,7 @@ impl<K: Watched> KindFeed<K> {
         let is_news = take(&mut self.shared.known(), changes);
         self.shared.seen.notify_one();
         if is_news && K::NAMES_SECRETS {
-            self.shared.forget_secrets();
+            self.shared.note_references();
         }
         if is_news {
             self.shared.changed();

@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use tokio::task::AbortHandle;
 
-use super::{Kind, ObjectSet, ResourceName, watch::Change, watched::Watched};
+use super::{ObjectSet, ResourceName, watch::Change, watched::Watched};
 
 /// The objects of one watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(super) struct Known {
     pub(super) objects: Arc<ObjectSet>,
     /// Objects that the server has and that cannot be read, by kind and name: why.
     pub(super) broken: BTreeMap<(&'static str, ResourceName), String>,
+    /// The Services that Ingresses name, once these are known: of others nothing is served.
+    pub(super) services: Option<HashSet<ResourceName>>,
     /// Which Secrets are read, and how far that is.
     pub(super) secrets: Secrets,
 }
@@ -64,13 +66,16 @@ impl Known {
                 Change::Applied(object) => {
                     let name = ResourceName::of(object.metadata());
                     let mended = self.broken.remove(&(K::NAME, name.clone())).is_some();
+                    let object = Arc::new(object);
                     let known = K::of_mut(Arc::make_mut(&mut self.objects));
-                    mended | put(known, name, object)
+                    let before = known.insert(name, Arc::clone(&object));
+                    mended | self.is_news(before.as_deref(), Some(&object))
                 }
                 Change::Deleted(name) => {
                     let known = K::of_mut(Arc::make_mut(&mut self.objects));
-                    let was_there = known.remove(&name).is_some();
-                    was_there | self.broken.remove(&(K::NAME, name)).is_some()
+                    let before = known.remove(&name);
+                    let was_broken = self.broken.remove(&(K::NAME, name)).is_some();
+                    was_broken | self.is_news(before.as_deref(), None)
                 }
                 Change::Broken(name, reason) => self.broke::<K>(name, reason),
                 Change::Passed(_) => false,
@@ -96,6 +101,20 @@ impl Known {
             .collect();
         let gone: Vec<_> = gone.into_iter().cloned().map(Change::Deleted).collect();
         self.apply::<K>(gone) | self.apply(all)
+    }
+
+    /// Whether something is served otherwise with another version of an object, or without it.
+    fn is_news<K: Watched>(&self, before: Option<&K>, now: Option<&K>) -> bool {
+        let differs = match (before, now) {
+            (Some(before), Some(now)) => now.is_served_otherwise(before),
+            (None, None) => false,
+            _ => true,
+        };
+        let matters = |object: &K| match (object.service(), &self.services) {
+            (Some(service), Some(named)) => named.contains(&service),
+            _ => true,
+        };
+        differs && before.into_iter().chain(now).any(matters)
     }
 
     fn broke<K: Watched>(&mut self, name: ResourceName, reason: String) -> bool {
@@ -136,16 +155,9 @@ impl Known {
     }
 }
 
-fn put<K: Watched>(known: &mut Kind<K>, name: ResourceName, object: K) -> bool {
-    let before = known.get(&name);
-    let is_news = before.is_none_or(|before| object.is_served_otherwise(before));
-    known.insert(name, Arc::new(object));
-    is_news
-}
-
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Service;
+    use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
     use serde_json::json;
 
     use super::*;
@@ -175,6 +187,38 @@ mod tests {
         assert_eq!(names(&known), ["a/three", "b/two"]);
         assert!(known.replace::<Service>(&Scope::Cluster, Vec::new()));
         assert!(names(&known).is_empty());
+    }
+
+    #[test]
+    fn of_services_that_nobody_names_nothing_is_news() {
+        let mut known = Known::default();
+        assert!(known.apply(vec![service("a", "one", 1)]), "who knows");
+        known.services = Some(HashSet::from([ResourceName::new("a", "one")]));
+        let slice = |service: &str, port: u16| {
+            let value = json!({
+                "metadata": {
+                    "namespace": "a", "name": "slice",
+                    "labels": { "kubernetes.io/service-name": service },
+                },
+                "addressType": "IPv4", "endpoints": [], "ports": [{ "port": port }],
+            });
+            let slice: EndpointSlice = serde_json::from_value(value).expect("a slice");
+            Change::Applied(slice)
+        };
+        assert!(!known.apply(vec![service("a", "two", 1)]));
+        assert!(!known.apply(vec![slice("two", 1)]));
+        assert_eq!(
+            names(&known),
+            ["a/one", "a/two"],
+            "kept for who will name it"
+        );
+        assert!(known.apply(vec![service("a", "one", 2)]));
+        assert!(known.apply(vec![slice("one", 1)]), "it came to one");
+        assert!(known.apply(vec![slice("two", 1)]), "and left it");
+        assert!(!known.apply(vec![slice("two", 2)]));
+        let gone = |name: &str| ResourceName::new("a", name);
+        assert!(!known.apply(vec![Change::<Service>::Deleted(gone("two"))]));
+        assert!(known.apply(vec![Change::<Service>::Deleted(gone("one"))]));
     }
 
     #[test]

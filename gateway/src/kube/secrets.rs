@@ -14,7 +14,7 @@ use super::{
     freshness::Number,
     known::Scope,
     shared::Shared,
-    translate::referenced_secrets,
+    translate::{referenced_secrets, referenced_services},
     watch::{Change, Pauses, reason, watch},
     watched::{Watched, strip},
 };
@@ -48,13 +48,16 @@ impl Shared {
         let _ = tokio::time::timeout(patience, join_all(answers)).await;
     }
 
-    /// Forgets Secrets that nothing refers to any more.
-    pub(super) fn forget_secrets(&self) {
-        let objects = self.objects();
-        let mut needed = referenced_secrets(&objects, &self.options.load());
+    /// Notes what is referred to now, and forgets Secrets that nothing refers to any more.
+    pub(super) fn note_references(&self) {
+        let (objects, options) = (self.objects(), self.options.load());
+        let mut needed = referenced_secrets(&objects, &options);
         needed.extend(self.own_secret.clone());
+        let services = referenced_services(&objects, &options);
         drop(objects);
-        self.known().keep_secrets(&needed);
+        let mut known = self.known();
+        known.keep_secrets(&needed);
+        known.services = Some(services);
     }
 
     /// The list that a Secret is in, where lists are read.

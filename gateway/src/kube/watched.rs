@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Kind, ObjectSet, ResourceName};
+use super::{Kind, ObjectSet, ResourceName, translate::service_of};
 
 /// What `kubectl apply` leaves: a copy of the object, which for a Secret is its data.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -39,6 +39,11 @@ pub(super) trait Watched:
     /// Whether another version of it is served otherwise.
     fn is_served_otherwise(&self, other: &Self) -> bool;
 
+    /// The Service that it is, or is a part of: it matters where an Ingress names that.
+    fn service(&self) -> Option<ResourceName> {
+        None
+    }
+
     /// Whether what is wanted of Secrets changes with it.
     const NAMES_SECRETS: bool = false;
 
@@ -49,7 +54,10 @@ pub(super) trait Watched:
 }
 
 macro_rules! watched {
-    ($kind:ty, $field:ident, ($one:ident, $other:ident) $differs:expr $(, $naming:expr)?) => {
+    (
+        $kind:ty, $field:ident, ($one:ident, $other:ident) $differs:expr
+        $(, names $naming:expr)? $(, of $service:expr)?
+    ) => {
         impl Watched for $kind {
             const NAME: &'static str = <$kind as Resource>::KIND;
 
@@ -67,6 +75,12 @@ macro_rules! watched {
             }
 
             $(
+                fn service(&self) -> Option<ResourceName> {
+                    $service(self)
+                }
+            )?
+
+            $(
                 const NAMES_SECRETS: bool = true;
 
                 fn naming_secrets(objects: &ObjectSet, changed: &[Self]) -> Option<ObjectSet> {
@@ -78,14 +92,14 @@ macro_rules! watched {
 }
 
 // What is left out of a comparison is their status, which Ingresses get from ourselves.
-watched!(Ingress, ingresses, (one, other) one.spec != other.spec, |objects: &ObjectSet, changed: &[Self]| {
+watched!(Ingress, ingresses, (one, other) one.spec != other.spec, names |objects: &ObjectSet, changed: &[Self]| {
     ObjectSet {
         ingresses: named(changed),
         ingress_classes: objects.ingress_classes.clone(),
         ..ObjectSet::default()
     }
 });
-watched!(IngressClass, ingress_classes, (one, other) one.spec != other.spec, |objects: &ObjectSet, changed: &[Self]| {
+watched!(IngressClass, ingress_classes, (one, other) one.spec != other.spec, names |objects: &ObjectSet, changed: &[Self]| {
     let mut ingress_classes = objects.ingress_classes.clone();
     ingress_classes.extend(named(changed));
     ObjectSet {
@@ -94,12 +108,14 @@ watched!(IngressClass, ingress_classes, (one, other) one.spec != other.spec, |ob
         ..ObjectSet::default()
     }
 });
-watched!(Service, services, (one, other) one.spec != other.spec);
+watched!(Service, services, (one, other) one.spec != other.spec, of |service: &Self| {
+    Some(ResourceName::of(&service.metadata))
+});
 watched!(EndpointSlice, endpoint_slices, (one, other) {
     one.endpoints != other.endpoints
         || one.ports != other.ports
         || one.address_type != other.address_type
-});
+}, of service_of);
 watched!(Secret, secrets, (one, other) one.data != other.data);
 watched!(ConfigMap, config_maps, (one, other) one.data != other.data);
 

@@ -9,7 +9,11 @@ use std::{
     },
 };
 
-use portcullis_config::model::{self, EndpointAddress};
+use portcullis_config::{
+    access::AddressSet,
+    egress::AddressClass,
+    model::{self, EndpointAddress},
+};
 use tokio::sync::Notify;
 
 use super::{Balancer, EndpointSet, EndpointState, Gate, Member, RetryBudget, affinity::Namer};
@@ -43,6 +47,7 @@ impl BackendState {
                     .get(host)
                     .into_iter()
                     .flatten()
+                    .filter(|address| !is_refused(backend, **address))
                     .map(|address| SocketAddr::new(*address, *port))
                     .collect(),
             };
@@ -116,6 +121,12 @@ impl BackendState {
             .or_insert_with(|| Arc::new(EndpointState::new(address)));
         Arc::clone(state)
     }
+}
+
+/// Whether an answer for a name is an address that no name of the backend may have.
+pub(crate) fn is_refused(backend: &model::Backend, address: IpAddr) -> bool {
+    let class = || AddressClass::of(address, &AddressSet::default());
+    !backend.local_addresses && class() == AddressClass::AlwaysBlocked
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

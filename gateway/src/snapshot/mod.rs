@@ -37,6 +37,7 @@ mod waf_change;
 pub use authentication::CompiledAuthentication;
 pub use backend::{Chosen, CompiledBackend, EndpointSet, Member, Preference};
 pub use backend_state::BackendState;
+pub(crate) use backend_state::is_refused;
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
 pub use endpoint::{EndpointState, InFlight};

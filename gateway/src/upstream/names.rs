@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 
 use super::Connector;
 use crate::{
-    snapshot::{CompiledBackend, Snapshot},
+    snapshot::{CompiledBackend, Snapshot, is_refused},
     telemetry::Metrics,
 };
 
@@ -108,7 +108,8 @@ impl Name {
     async fn follow(self, dns: TokioResolver, settings: Resolver) {
         let mut failures = 0;
         loop {
-            let wait = match look_up(&dns, &self.host, settings.timeout).await {
+            let found = look_up(&dns, &self.host, settings.timeout).await;
+            let wait = match found.and_then(|found| self.judged(found)) {
                 Ok((addresses, until)) => {
                     failures = 0;
                     self.take(addresses);
@@ -130,6 +131,30 @@ impl Name {
             };
             self.backend.metrics.looked_up(failures == 0);
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Takes out the addresses that no name of the backend may have.
+    ///
+    /// # Errors
+    /// That no other is left.
+    fn judged(
+        &self,
+        (mut addresses, until): (Vec<IpAddr>, Instant),
+    ) -> Result<(Vec<IpAddr>, Instant), String> {
+        let refused = |address: &IpAddr| is_refused(&self.backend.backend, *address);
+        let Some(first) = addresses.iter().copied().find(refused) else {
+            return Ok((addresses, until));
+        };
+        addresses.retain(|address| !refused(address));
+        let reason = format!("{first} is an address that no name of this backend may have");
+        match addresses.is_empty() {
+            true => Err(reason),
+            false => {
+                let backend = &self.backend.backend.name;
+                tracing::warn!(%backend, name = %self.host, %reason, "address left out");
+                Ok((addresses, until))
+            }
         }
     }
 

@@ -7,10 +7,17 @@ use std::{
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
-use crate::kube::{ObjectSet, Options};
+use crate::kube::{ObjectSet, Options, ResourceName};
 
 /// The label that says whose endpoints a slice has.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// The Service whose endpoints a slice has.
+pub(in crate::kube) fn service_of(slice: &EndpointSlice) -> Option<ResourceName> {
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+    let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
+    Some(ResourceName::new(namespace, service))
+}
 
 /// Endpoints that are taken of one Service.
 const MAX_ENDPOINTS: usize = 10_000;

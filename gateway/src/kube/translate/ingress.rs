@@ -95,6 +95,14 @@ impl<'o> Served<'o> {
         self.ingress.spec.as_ref()?.default_backend.as_ref()
     }
 
+    /// The Services that it names.
+    pub(super) fn services(&self) -> impl Iterator<Item = &'o str> {
+        let paths = self.rules().iter().filter_map(|rule| rule.http.as_ref());
+        let backends = paths.flat_map(|http| http.paths.iter().map(|path| &path.backend));
+        let backends = backends.chain(self.default_backend());
+        backends.filter_map(|backend| Some(backend.service.as_ref()?.name.as_str()))
+    }
+
     /// Whether it answers challenges of an ACME server.
     fn is_solver(&self) -> bool {
         let labels = self.ingress.metadata.labels.as_ref();

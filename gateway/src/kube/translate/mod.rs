@@ -32,6 +32,7 @@ use portcullis_config::{
     read::Read,
 };
 
+pub(super) use self::endpoint_slice::service_of;
 use self::{endpoint_slice::Slices, ingress::Served};
 use super::{ObjectSet, Options, ResourceName, objects::place};
 use crate::files::Contents;
@@ -62,6 +63,16 @@ pub fn referenced_secrets(objects: &ObjectSet, options: &Options) -> HashSet<Res
         })
     });
     named.chain(options.default_certificate.clone()).collect()
+}
+
+/// The names of the Services that objects refer to: what becomes of others changes nothing.
+pub fn referenced_services(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
+    let ingresses = ingress::served(objects, options);
+    let named = ingresses.iter().flat_map(|served| {
+        let services = served.services();
+        services.map(|service| ResourceName::new(&served.name.namespace, service))
+    });
+    named.collect()
 }
 
 /// The names of the Ingresses that are served.

@@ -45,6 +45,7 @@ pub(super) fn backend(
         proxy_protocol: None,
         tls: None,
         keepalive: None,
+        local_addresses: None,
     };
     let found = objects
         .services
@@ -53,6 +54,8 @@ pub(super) fn backend(
     let made = match found {
         None => Err((format!("there is no Service {service}"), None)),
         Some(spec) if spec.type_.as_deref() == Some("ExternalName") => {
+            // Whoever writes the Service, or has the zone of the name, chooses the address.
+            backend.local_addresses = (!options.local_addresses).then_some(false);
             external(spec, &port, options)
         }
         Some(spec) => {

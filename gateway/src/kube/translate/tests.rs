@@ -98,3 +98,40 @@ fn only_secrets_that_are_named_are_referred_to() {
     assert!(named.contains(&ResourceName::new("edge", "default-tls")));
     assert!(!named.contains(&ResourceName::new("shop", "unused")));
 }
+
+#[test]
+fn names_that_objects_choose_reach_nothing_on_the_machine_itself() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kube/translate/golden");
+    let input = golden.join("external-names.yaml");
+    let text = fs::read_to_string(&input).expect("an input");
+    let manifests = Manifests::read(&[input], options(&text)).expect("manifests");
+    let judged = |local_addresses| {
+        let options = Options {
+            local_addresses,
+            ..manifests.options().clone()
+        };
+        let mut made = read(&[]);
+        super::translate(manifests.objects(), &options, &mut made);
+        let backends = made.document.backends.iter();
+        let mut named = backends.filter(|backend| !backend.endpoints.is_empty());
+        named.all(|backend| backend.local_addresses == Some(false))
+    };
+    assert!(judged(false), "of a cluster");
+    assert!(!judged(true), "those of manifests are their owner's");
+}
+
+#[test]
+fn the_services_that_are_referred_to_are_those_of_ingresses_that_are_served() {
+    let input =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kube/translate/golden/classes.yaml");
+    let text = fs::read_to_string(&input).expect("an input");
+    let manifests = Manifests::read(&[input], options(&text)).expect("manifests");
+    let named = super::referenced_services(manifests.objects(), manifests.options());
+    let mut made = read(&[]);
+    super::translate(manifests.objects(), manifests.options(), &mut made);
+    let backends = made.document.backends.iter();
+    let of_backends = backends.filter_map(|backend| Some(backend.name.rsplit_once(':')?.0));
+    let of_backends: std::collections::BTreeSet<_> = of_backends.map(str::to_owned).collect();
+    let named: std::collections::BTreeSet<_> = named.iter().map(ToString::to_string).collect();
+    assert_eq!(named, of_backends);
+}
