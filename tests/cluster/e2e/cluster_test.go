@@ -22,6 +22,7 @@ import (
 	"portcullis/tests/cluster/kubeapi"
 	"portcullis/tests/cluster/netns"
 	"portcullis/tests/cluster/plan"
+	"portcullis/tests/cluster/running"
 )
 
 //go:embed web.yaml
@@ -57,7 +58,7 @@ func TestACluster(t *testing.T) {
 	t.Run("the API server reaches webhooks", func(t *testing.T) { callWebhook(t, client) })
 	t.Run("a rolling update fails no request", func(t *testing.T) { rollingUpdate(t, cluster, client, url) })
 	t.Run("services go on without the API server", func(t *testing.T) {
-		cluster.ask(`{"do":"kill","name":"apiserver"}`)
+		cluster.Ask(t, `{"do":"kill","name":"apiserver"}`)
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		if _, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{}); err == nil {
@@ -66,11 +67,11 @@ func TestACluster(t *testing.T) {
 		if _, err := get(cluster.Namespace, url); err != nil {
 			t.Error(err)
 		}
-		cluster.ask(`{"do":"start","name":"apiserver"}`)
+		cluster.Ask(t, `{"do":"start","name":"apiserver"}`)
 	})
 	t.Run("etcd keeps what it has", func(t *testing.T) {
-		cluster.ask(`{"do":"kill","name":"etcd"}`)
-		cluster.ask(`{"do":"start","name":"etcd"}`)
+		cluster.Ask(t, `{"do":"kill","name":"etcd"}`)
+		cluster.Ask(t, `{"do":"start","name":"etcd"}`)
 		eventually(t, 30*time.Second, "the deployment", func() error {
 			_, err := client.AppsV1().Deployments("web").Get(ctx, "web", metav1.GetOptions{})
 			return err
@@ -78,11 +79,11 @@ func TestACluster(t *testing.T) {
 	})
 	t.Run("old resource versions expire", func(t *testing.T) { expire(t, cluster, client, service.ResourceVersion) })
 
-	pids := cluster.ask(`{"do":"pids"}`).PIDs
-	for number, process := range cluster.ask(`{"do":"processes"}`).Processes {
+	pids := cluster.Ask(t, `{"do":"pids"}`).PIDs
+	for number, process := range cluster.Ask(t, `{"do":"processes"}`).Processes {
 		pids[fmt.Sprintf("%d %s", number, process.Command[0])] = process.PID
 	}
-	cluster.end()
+	cluster.End(t)
 	gone(t, pids)
 	unchanged(t, before)
 	if _, err := os.Stat(filepath.Dir(cluster.Kubeconfig)); err == nil {
@@ -111,7 +112,7 @@ func endpoints(ctx context.Context, client kubernetes.Interface, want int) error
 	return nil
 }
 
-func names(t *testing.T, cluster *run, address string) {
+func names(t *testing.T, cluster *running.Cluster, address string) {
 	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return netns.Dial(cluster.Namespace)(ctx, network, net.JoinHostPort(plan.DNSAddr, "53"))
 	}}
@@ -124,7 +125,7 @@ func names(t *testing.T, cluster *run, address string) {
 	}
 }
 
-func rollingUpdate(t *testing.T, cluster *run, client kubernetes.Interface, url string) {
+func rollingUpdate(t *testing.T, cluster *running.Cluster, client kubernetes.Interface, url string) {
 	stop := make(chan struct{})
 	result := make(chan string, 1)
 	go func() {
@@ -176,11 +177,11 @@ func rollingUpdate(t *testing.T, cluster *run, client kubernetes.Interface, url 
 	}
 }
 
-func expire(t *testing.T, cluster *run, client kubernetes.Interface, old string) {
-	if revision := cluster.ask(`{"do":"compact"}`).Revision; revision < 100 {
+func expire(t *testing.T, cluster *running.Cluster, client kubernetes.Interface, old string) {
+	if revision := cluster.Ask(t, `{"do":"compact"}`).Revision; revision < 100 {
 		t.Errorf("etcd was compacted at %d", revision)
 	}
-	cluster.ask(`{"do":"restart","name":"apiserver"}`)
+	cluster.Ask(t, `{"do":"restart","name":"apiserver"}`)
 	var events watch.Interface
 	eventually(t, 30*time.Second, "a watch", func() (err error) {
 		events, err = client.CoreV1().Services("web").Watch(t.Context(), metav1.ListOptions{ResourceVersion: old})

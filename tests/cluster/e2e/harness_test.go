@@ -2,10 +2,7 @@
 package e2e
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,87 +11,20 @@ import (
 	"testing"
 	"time"
 
-	"portcullis/tests/cluster/front"
+	"portcullis/tests/cluster/running"
 )
 
-// run is a cluster that `cluster run` runs for a test.
-type run struct {
-	front.Announcement
-	t      *testing.T
-	input  io.WriteCloser
-	output *bufio.Reader
-	ended  chan error
-}
-
 // start starts a cluster, which ends with the test.
-func start(t *testing.T) *run {
+func start(t *testing.T) *running.Cluster {
 	t.Helper()
 	logs := t.TempDir()
-	command := exec.Command("../cluster", "run", "--logs", logs)
-	command.Stderr = os.Stderr
-	input, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	started := &run{t: t, input: input, output: bufio.NewReader(output), ended: make(chan error, 1)}
+	// Before the cluster, so that it comes after its end.
 	t.Cleanup(func() {
-		input.Close()
-		<-started.ended
 		if t.Failed() {
 			printTails(t, logs)
 		}
 	})
-	line, err := started.output.ReadBytes('\n')
-	go func() { started.ended <- command.Wait(); close(started.ended) }()
-	if err != nil {
-		t.Fatalf("the cluster did not start: %v", err)
-	}
-	if err := json.Unmarshal(line, &started.Announcement); err != nil {
-		t.Fatalf("%q: %v", line, err)
-	}
-	t.Logf("ready after %d ms: %v", started.ReadyMS, started.Steps)
-	return started
-}
-
-// ask sends a request and fails the test if it was not done.
-func (r *run) ask(request string) front.Reply {
-	r.t.Helper()
-	if _, err := io.WriteString(r.input, request+"\n"); err != nil {
-		r.t.Fatal(err)
-	}
-	line, err := r.output.ReadBytes('\n')
-	if err != nil {
-		r.t.Fatalf("%s: %v", request, err)
-	}
-	var reply front.Reply
-	if err := json.Unmarshal(line, &reply); err != nil {
-		r.t.Fatalf("%s: %q: %v", request, line, err)
-	}
-	if !reply.OK {
-		r.t.Fatalf("%s: %s", request, reply.Error)
-	}
-	return reply
-}
-
-// end ends the cluster and waits until its process is gone.
-func (r *run) end() {
-	r.t.Helper()
-	r.input.Close()
-	select {
-	case err := <-r.ended:
-		if err != nil {
-			r.t.Fatalf("the cluster ended with %v", err)
-		}
-	case <-time.After(30 * time.Second):
-		r.t.Fatal("the cluster has not ended 30 s after its input")
-	}
+	return running.Start(t, "../cluster", "--logs", logs)
 }
 
 // machine is what of the machine a cluster could leave something in.

@@ -15,6 +15,7 @@ import (
 
 	"portcullis/tests/cluster/netns"
 	"portcullis/tests/cluster/plan"
+	"portcullis/tests/cluster/running"
 )
 
 // told is what a test looks at of a backend's answer.
@@ -54,7 +55,7 @@ func served(t *testing.T, namespace, url string) {
 	})
 }
 
-func fromPod(t *testing.T, cluster *run, client kubernetes.Interface, url string) {
+func fromPod(t *testing.T, cluster *running.Cluster, client kubernetes.Interface, url string) {
 	pods, err := client.CoreV1().Pods("web").List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +66,7 @@ func fromPod(t *testing.T, cluster *run, client kubernetes.Interface, url string
 	}
 	// Whose network namespace it is is told by the pod itself.
 	var namespace, own string
-	for _, process := range cluster.ask(`{"do":"processes"}`).Processes {
+	for _, process := range cluster.Ask(t, `{"do":"processes"}`).Processes {
 		if filepath.Base(process.Command[0]) != "backend" {
 			continue
 		}
@@ -98,7 +99,7 @@ func fromPod(t *testing.T, cluster *run, client kubernetes.Interface, url string
 	}
 }
 
-func fromOutside(t *testing.T, cluster *run, client kubernetes.Interface) {
+func fromOutside(t *testing.T, cluster *running.Cluster, client kubernetes.Interface) {
 	var urls []string
 	for _, node := range plan.Nodes() {
 		for _, address := range []string{node.Address, node.Address6} {

@@ -2,12 +2,9 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"portcullis/tests/cluster/front"
 	"portcullis/tests/cluster/kubeapi"
+	"portcullis/tests/cluster/running"
 )
 
 // images are the programs that pods of these tests run. A shell is the first process of its container, so that it takes
@@ -30,70 +27,23 @@ web: {command: [/usr/bin/python3, -m, http.server, "80"]}
 
 // cluster is a cluster that runs for a test.
 type cluster struct {
-	front.Announcement
+	*running.Cluster
 	client *kubernetes.Clientset
-	input  io.Writer
-	output *bufio.Reader
 }
 
 func start(t *testing.T) *cluster {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a cluster makes namespaces, which needs root")
-	}
 	folder := t.TempDir()
 	table := filepath.Join(folder, "images.yaml")
 	if err := os.WriteFile(table, []byte(images), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command("../../cluster", "run", "--images", table, "--logs", filepath.Join(folder, "logs"))
-	command.Stderr = os.Stderr
-	input, err := command.StdinPipe()
+	started := running.Start(t, "../../cluster", "--images", table, "--logs", filepath.Join(folder, "logs"))
+	client, err := kubeapi.Client(started.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	output, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	started := &cluster{input: input, output: bufio.NewReader(output)}
-	t.Cleanup(func() {
-		input.Close()
-		if err := command.Wait(); err != nil {
-			t.Errorf("the cluster ended with %v", err)
-		}
-	})
-	line, err := started.output.ReadBytes('\n')
-	if err != nil {
-		t.Fatalf("the cluster did not start: %v", err)
-	}
-	if err := json.Unmarshal(line, &started.Announcement); err != nil {
-		t.Fatalf("%q: %v", line, err)
-	}
-	if started.client, err = kubeapi.Client(started.Kubeconfig); err != nil {
-		t.Fatal(err)
-	}
-	return started
-}
-
-// ask sends a request to the cluster, which must do it.
-func (c *cluster) ask(t *testing.T, request string) front.Reply {
-	t.Helper()
-	if _, err := io.WriteString(c.input, request+"\n"); err != nil {
-		t.Fatal(err)
-	}
-	line, err := c.output.ReadBytes('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	var reply front.Reply
-	if err := json.Unmarshal(line, &reply); err != nil || !reply.OK {
-		t.Fatalf("%s: %s (%v)", request, line, err)
-	}
-	return reply
+	return &cluster{Cluster: started, client: client}
 }
 
 // create makes objects in a namespace of the test's own, and returns its name.

@@ -110,7 +110,7 @@ spec: {restartPolicy: Never, containers: [{name: c, image: "later:1"}]}
 		}
 		return nil
 	})
-	c.ask(t, `{"do":"images","images":{"later:1":{"command":["/bin/sh","-c"],"args":["echo here $(id -u) $X"],"env":{"X":"y"},"user":12}}}`)
+	c.Ask(t, `{"do":"images","images":{"later:1":{"command":["/bin/sh","-c"],"args":["echo here $(id -u) $X"],"env":{"X":"y"},"user":12}}}`)
 	pod := c.until(t, namespace, "p", 30*time.Second, func(pod *v1.Pod) error {
 		if pod.Status.Phase != v1.PodSucceeded {
 			return describe(pod)

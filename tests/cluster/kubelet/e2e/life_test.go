@@ -263,7 +263,7 @@ spec:
 	pod := c.until(t, namespace, "p", 30*time.Second, isReady)
 	sleeper := 0
 	eventually(t, 5*time.Second, func() error {
-		for _, process := range c.ask(t, `{"do":"processes"}`).Processes {
+		for _, process := range c.Ask(t, `{"do":"processes"}`).Processes {
 			if strings.Join(process.Command, " ") == "sleep 98765" {
 				sleeper = process.PID
 				return nil
@@ -271,14 +271,14 @@ spec:
 		}
 		return errors.New("the process of the pod was not found")
 	})
-	c.ask(t, `{"do":"kill","name":"kubelet-node-a"}`)
+	c.Ask(t, `{"do":"kill","name":"kubelet-node-a"}`)
 	eventually(t, 10*time.Second, func() error {
 		if syscall.Kill(sleeper, 0) == nil {
 			return errors.New("the process of the pod is still there")
 		}
 		return nil
 	})
-	c.ask(t, `{"do":"start","name":"kubelet-node-a"}`)
+	c.Ask(t, `{"do":"start","name":"kubelet-node-a"}`)
 	after := c.until(t, namespace, "p", 30*time.Second, func(pod *v1.Pod) error {
 		if pod.Status.ContainerStatuses[0].RestartCount != 1 {
 			return describe(pod)
@@ -293,7 +293,7 @@ spec:
 	if after.UID != pod.UID || last == nil || last.Reason != "ContainerStatusUnknown" {
 		t.Error(describe(after))
 	}
-	c.ask(t, `{"do":"stop","name":"kubelet-node-a"}`)
+	c.Ask(t, `{"do":"stop","name":"kubelet-node-a"}`)
 	eventually(t, 10*time.Second, func() error {
 		names, err := os.ReadDir(c.NamedNamespaces)
 		for _, name := range names {
@@ -312,5 +312,5 @@ spec:
 	if _, err := os.Stat(root + "/run/cluster/kubelet/node-a/run"); !os.IsNotExist(err) {
 		t.Errorf("the folder of pods is still there (%v)", err)
 	}
-	c.ask(t, `{"do":"start","name":"kubelet-node-a"}`)
+	c.Ask(t, `{"do":"start","name":"kubelet-node-a"}`)
 }

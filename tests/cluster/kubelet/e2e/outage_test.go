@@ -33,7 +33,7 @@ spec:
       volumeMounts: [{name: map, mountPath: /map}]
 `)
 	pod := c.until(t, namespace, "p", 30*time.Second, isReady)
-	c.ask(t, `{"do":"kill","name":"apiserver"}`)
+	c.Ask(t, `{"do":"kill","name":"apiserver"}`)
 	eventually(t, 15*time.Second, func() error {
 		if got := c.log(pod, "short", 1); got != "1\n" {
 			return fmt.Errorf("the second run said %q", got)
@@ -41,7 +41,7 @@ spec:
 		return nil
 	})
 	time.Sleep(5 * time.Second) // in which watches fail often enough to become rare, were they not kept from that
-	c.ask(t, `{"do":"start","name":"apiserver"}`)
+	c.Ask(t, `{"do":"start","name":"apiserver"}`)
 	_, err := c.client.CoreV1().ConfigMaps(namespace).Patch(t.Context(), "map", types.MergePatchType,
 		[]byte(`{"data":{"a":"2"}}`), metav1.PatchOptions{})
 	if err != nil {
