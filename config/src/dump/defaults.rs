@@ -422,7 +422,7 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
     for (policy, meant) in egress.policies.iter_mut().zip(&meant.policies) {
         policy.mode.get_or_insert(meant.mode);
         // An entry of `deny` without ports means every port, which cannot be written.
-        for (entry, meant) in policy.allow.iter_mut().zip(&meant.allow) {
+        for (entry, meant) in policy.allow.iter_mut().zip(meant.allow.iter()) {
             fill_entry(entry, meant);
         }
     }

@@ -11,9 +11,11 @@
 mod authority;
 mod class;
 mod policy;
+mod rules;
 
 pub use authority::{Authority, AuthorityError, Host};
 pub use class::AddressClass;
 pub use policy::{
     Decision, EgressPolicy, EgressRule, Request, Target, decide, judge_addresses, select,
 };
+pub use rules::EgressRules;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{AddressClass, Authority, Host};
+use super::{AddressClass, Authority, EgressRules, Host};
 use crate::{access::AddressSet, document::EgressMode, model::HostPattern};
 
 /// Names of metadata services and of the machine itself; no policy opens them.
@@ -25,9 +25,9 @@ pub struct EgressPolicy {
     /// Enforce, report or open.
     pub mode: EgressMode,
     /// What may be reached.
-    pub allow: Vec<EgressRule>,
+    pub allow: EgressRules,
     /// What may not, first.
-    pub deny: Vec<EgressRule>,
+    pub deny: EgressRules,
     /// Whether every public name may be reached that `deny` does not name.
     pub allow_all: bool,
 }
@@ -130,7 +130,8 @@ pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet)
             }
         }
     }
-    if let Some(rule) = policy.deny.iter().find(|rule| rule.denies(request)) {
+    let host = &request.authority.host;
+    if let Some(rule) = policy.deny.first(host, |rule| rule.denies(request)) {
         let reason = if matches!(rule.target, Target::Network(_)) {
             "denied_address"
         } else {
@@ -138,7 +139,7 @@ pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet)
         };
         return Decision::deny(reason, Some(rule));
     }
-    if let Some(rule) = policy.allow.iter().find(|rule| rule.allows(request)) {
+    if let Some(rule) = policy.allow.first(host, |rule| rule.allows(request)) {
         return Decision {
             allowed: true,
             always: false,
@@ -148,18 +149,15 @@ pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet)
             raw: rule.raw,
         };
     }
-    if policy.allow_all && matches!(request.authority.host, Host::Name(_)) {
+    if policy.allow_all && matches!(host, Host::Name(_)) {
         return Decision {
             allowed: true,
             reason: "allow_all",
             ..Decision::deny("", None)
         };
     }
-    let near = policy
-        .allow
-        .iter()
-        .find(|rule| rule.names(&request.authority.host));
-    match (near, &request.authority.host) {
+    let near = policy.allow.first(host, |rule| rule.names(host));
+    match (near, host) {
         (Some(rule), _) if !rule.has_port(request.authority.port) => {
             Decision::deny("port_not_allowed", Some(rule))
         }
@@ -197,7 +195,10 @@ pub fn judge_addresses(
             authority: &literal,
             http: None,
         };
-        if let Some(rule) = policy.deny.iter().find(|rule| rule.denies(request)) {
+        if let Some(rule) = policy
+            .deny
+            .first(&literal.host, |rule| rule.denies(request))
+        {
             return Err(Decision::deny("denied_address", Some(rule)));
         }
     }
@@ -242,7 +243,7 @@ impl EgressRule {
         self.names(&authority.host) && self.has_port(authority.port)
     }
 
-    fn names(&self, host: &Host) -> bool {
+    pub(super) fn names(&self, host: &Host) -> bool {
         match (&self.target, host) {
             (Target::Host(HostPattern::Exact(name)), Host::Name(host)) => name == host,
             (Target::Host(HostPattern::Suffix(suffix)), Host::Name(host)) => host

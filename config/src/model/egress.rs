@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use crate::access::AddressSet;
 pub use crate::document::EgressMode;
-pub use crate::egress::{EgressPolicy, EgressRule, Target};
+pub use crate::egress::{EgressPolicy, EgressRule, EgressRules, Target};
 
 /// The egress proxy.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use crate::{
     access::{AddressSet, parse_network},
     document::{self, EgressEntry},
     egress::AddressClass,
-    model::{Egress, EgressLimits, EgressPolicy, EgressRule, HostPattern, Target},
+    model::{Egress, EgressLimits, EgressPolicy, EgressRule, EgressRules, HostPattern, Target},
 };
 
 const DEFAULT_PORT: u16 = 3128;
@@ -80,7 +80,7 @@ fn policy(path: &str, policy: &document::EgressPolicy, report: &mut Report<'_>) 
         }
         subjects.merge(text::networks(&place, &subject.addresses, report));
     }
-    let mut rules = |list: &str, entries: &[EgressEntry], ports: &[u16]| -> Vec<EgressRule> {
+    let mut rules = |list: &str, entries: &[EgressEntry], ports: &[u16]| -> EgressRules {
         let entry = |(index, entry): (usize, &EgressEntry)| {
             rule(&format!("{path}.{list}[{index}]"), entry, ports, report)
         };
