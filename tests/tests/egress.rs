@@ -819,3 +819,55 @@ async fn a_shutdown_lets_tunnels_end_and_takes_no_new_ones() {
     drop(recorder);
     assert!(site.gateway.wait().success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_holds_until_its_time_and_so_do_the_tunnels_that_it_opened() {
+    let recorder = Recorder::start().await;
+    let map = [
+        (&*format!("{PUBLIC}:22"), recorder.address),
+        (&*format!("{PUBLIC}:23"), recorder.address),
+    ];
+    let dns = format!("raw.example={PUBLIC}");
+    let until = |seconds: i64| {
+        let now = std::time::SystemTime::now();
+        let now = now.duration_since(std::time::UNIX_EPOCH).expect("later");
+        let time = i64::try_from(now.as_secs()).expect("a time") + seconds;
+        let output = Command::new("date")
+            .args(["-u", "-d", &format!("@{time}"), "+%Y-%m-%dT%H:%M:%SZ"])
+            .output();
+        let text = output.expect("date runs").stdout;
+        String::from_utf8_lossy(&text).trim().to_owned()
+    };
+    let entries = |until: &str| {
+        allow(&format!(
+            "[{{host: raw.example, ports: [22], raw: true, until: {until}}}, \
+             {{host: raw.example, ports: [23], raw: true}}, \
+             {{host: over.example, until: '2026-01-01T00:00:00Z'}}]"
+        ))
+    };
+    let site = Site::start(&entries(&until(6)), &[&dns], &map);
+    assert!(site.gateway.log().contains("the entry has ended"));
+    let (_, over) = site.connect("over.example:443");
+    assert_eq!(status_of(&over), 403);
+    assert_eq!(reason(&over), "egress/grant_expired");
+
+    let (mut tunnel, answer) = site.connect("raw.example:22");
+    assert_eq!(status_of(&answer), 200, "{answer}");
+    let (mut other, answer) = site.connect("raw.example:23");
+    assert_eq!(status_of(&answer), 200, "{answer}");
+    tunnel.send(b"before");
+    wait_for("the bytes", || recorder.bytes() == 6);
+    // A longer grant is one for open tunnels too.
+    site.gateway.reload(&config("", &entries(&until(9))));
+    std::thread::sleep(Duration::from_secs(7));
+    tunnel.send(b"between");
+    wait_for("the bytes", || recorder.bytes() == 13);
+    assert!(tunnel.ends(), "the grant is over");
+    assert_eq!(site.audit("raw.example")["ended"], "grant_expired");
+    assert_eq!(
+        reason(&site.connect("raw.example:22").1),
+        "egress/grant_expired"
+    );
+    other.send(b"after");
+    wait_for("the bytes", || recorder.bytes() == 18);
+}

@@ -8,7 +8,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{ByteSize, Duration};
+use super::{ByteSize, Duration, Timestamp};
 
 /// The egress section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,9 +38,23 @@ pub struct Egress {
 pub struct EgressListener {
     /// Name, unique among the egress listeners.
     pub name: String,
-    /// Address and port. Default `[::]:3128`.
+    /// Address and port. Default `[::]:3128`, or `[::]:1080` for `socks5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// What workloads speak. Default `http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<EgressProtocol>,
+}
+
+/// What workloads speak to the egress proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EgressProtocol {
+    /// HTTP/1.1: CONNECT, and plain requests in absolute form.
+    #[default]
+    Http,
+    /// SOCKS version 5 (RFC 1928): CONNECT, and names are looked up here.
+    Socks5,
 }
 
 /// How the egress proxy resolves names.
@@ -164,6 +178,10 @@ pub struct EgressRule {
     /// Path prefixes of plain HTTP requests, by whole segments. Default: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
+    /// Until when the entry holds; tunnels that are open by it alone are cut then.
+    /// Default: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// Whether private addresses may be reached through this entry. Default false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,

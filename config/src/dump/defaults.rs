@@ -392,8 +392,10 @@ fn fill_udp_route(route: &mut UdpRoute, meant: &model::UdpRoute) {
 }
 
 fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
-    for (listener, (_, address)) in egress.listeners.iter_mut().zip(&meant.listeners) {
-        listener.address.get_or_insert_with(|| address.to_string());
+    for (listener, meant) in egress.listeners.iter_mut().zip(&meant.listeners) {
+        let address = || meant.address.to_string();
+        listener.address.get_or_insert_with(address);
+        listener.protocol.get_or_insert(meant.protocol);
     }
     let resolver = egress.resolver.get_or_insert_default();
     resolver.timeout.get_or_insert(Duration(meant.dns_timeout));

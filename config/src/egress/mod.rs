@@ -16,6 +16,7 @@ mod rules;
 pub use authority::{Authority, AuthorityError, Host};
 pub use class::AddressClass;
 pub use policy::{
-    Decision, EgressPolicy, EgressRule, Request, Target, decide, judge_addresses, select,
+    Decision, EgressPolicy, EgressRule, Request, Target, decide, is_ech_public_name,
+    judge_addresses, select,
 };
 pub use rules::EgressRules;

@@ -1,6 +1,6 @@
 //! Policies and their decision.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::SystemTime};
 
 use super::{AddressClass, Authority, EgressRules, Host};
 use crate::{access::AddressSet, document::EgressMode, model::HostPattern};
@@ -14,6 +14,15 @@ const BLOCKED_NAMES: [&str; 6] = [
     "instance-data",
     "instance-data.ec2.internal",
 ];
+
+/// Names that providers put in the clear part of a ClientHello whose true name is encrypted
+/// (ECH, RFC 9849): who may reach one reaches any site of its provider, and nobody sees which.
+const ECH_PUBLIC_NAMES: [&str; 3] = ["cloudflare-ech.com", "public.tls-ech.dev", "cover.defo.ie"];
+
+/// Whether a name is one that stands for others whose names are encrypted.
+pub fn is_ech_public_name(name: &str) -> bool {
+    ECH_PUBLIC_NAMES.contains(&name)
+}
 
 /// Who may reach what.
 #[derive(Clone, Debug)]
@@ -45,6 +54,8 @@ pub struct EgressRule {
     pub methods: Vec<String>,
     /// Path prefixes of plain HTTP, without trailing slash; empty means all.
     pub paths: Vec<String>,
+    /// Until when it holds; `None` means for ever.
+    pub until: Option<SystemTime>,
     /// Whether private addresses may be reached.
     pub private: bool,
     /// Whether a tunnel may carry something other than TLS.
@@ -69,6 +80,8 @@ pub struct Request<'a> {
     pub authority: &'a Authority,
     /// Method and canonical path of a plain HTTP request; `None` for a tunnel.
     pub http: Option<(&'a str, &'a str)>,
+    /// When it is asked.
+    pub now: SystemTime,
 }
 
 /// What a policy says of a request.
@@ -86,6 +99,8 @@ pub struct Decision {
     pub private: bool,
     /// Whether a tunnel may carry something other than TLS.
     pub raw: bool,
+    /// Until when what is allowed stays so; `None` means for ever.
+    pub until: Option<SystemTime>,
 }
 
 impl Decision {
@@ -97,6 +112,7 @@ impl Decision {
             rule: rule.map(|rule| rule.text.clone()),
             private: false,
             raw: false,
+            until: None,
         }
     }
 
@@ -123,6 +139,9 @@ pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet)
             if BLOCKED_NAMES.contains(&name.as_str()) || name.ends_with(".localhost") {
                 return Decision::never("always_blocked");
             }
+            if is_ech_public_name(name) {
+                return Decision::never("ech_public_name");
+            }
         }
         Host::Address(address) => {
             if AddressClass::of(*address, cluster) == AddressClass::AlwaysBlocked {
@@ -147,6 +166,7 @@ pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet)
             rule: Some(rule.text.clone()),
             private: rule.private,
             raw: rule.raw,
+            until: rule.until,
         };
     }
     if policy.allow_all && matches!(host, Host::Name(_)) {
@@ -156,11 +176,13 @@ pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet)
             ..Decision::deny("", None)
         };
     }
-    let near = policy.allow.first(host, |rule| rule.names(host));
+    let port = request.authority.port;
+    let of_port = |rule: &EgressRule| rule.names(host) && rule.has_port(port);
+    let near = policy.allow.first(host, of_port);
+    let near = near.or_else(|| policy.allow.first(host, |rule| rule.names(host)));
     match (near, host) {
-        (Some(rule), _) if !rule.has_port(request.authority.port) => {
-            Decision::deny("port_not_allowed", Some(rule))
-        }
+        (Some(rule), _) if !rule.has_port(port) => Decision::deny("port_not_allowed", Some(rule)),
+        (Some(rule), _) if !rule.holds(request.now) => Decision::deny("grant_expired", Some(rule)),
         (Some(rule), _) => Decision::deny("request_not_allowed", Some(rule)),
         (None, Host::Address(_)) => Decision::deny("ip_literal", None),
         (None, Host::Name(_)) => Decision::deny("not_allowed", None),
@@ -175,7 +197,7 @@ pub fn decide(policy: &EgressPolicy, request: Request<'_>, cluster: &AddressSet)
 pub fn judge_addresses(
     policy: &EgressPolicy,
     decision: &Decision,
-    port: u16,
+    request: Request<'_>,
     addresses: &[IpAddr],
     cluster: &AddressSet,
 ) -> Result<(), Decision> {
@@ -189,11 +211,12 @@ pub fn judge_addresses(
     for address in addresses {
         let literal = Authority {
             host: Host::Address(address.to_canonical()),
-            port,
+            port: request.authority.port,
         };
         let request = Request {
             authority: &literal,
             http: None,
+            ..request
         };
         if let Some(rule) = policy
             .deny
@@ -217,7 +240,7 @@ impl EgressRule {
     /// Whether it allows a request, as an entry of `allow`. One with methods or
     /// paths is about requests that can be seen, and a tunnel hides them.
     fn allows(&self, request: Request<'_>) -> bool {
-        self.covers(request.authority)
+        self.covers(request)
             && match request.http {
                 Some((method, path)) => {
                     self.has_path(path)
@@ -231,7 +254,7 @@ impl EgressRule {
     /// Whether it forbids a request, as an entry of `deny`. A tunnel may carry just
     /// the request that the entry names, and an origin may take `post` for `POST`.
     fn denies(&self, request: Request<'_>) -> bool {
-        self.covers(request.authority)
+        self.covers(request)
             && request.http.is_none_or(|(method, path)| {
                 let is_method = |known: &String| known.eq_ignore_ascii_case(method);
                 self.has_path(path)
@@ -239,8 +262,13 @@ impl EgressRule {
             })
     }
 
-    fn covers(&self, authority: &Authority) -> bool {
-        self.names(&authority.host) && self.has_port(authority.port)
+    fn covers(&self, request: Request<'_>) -> bool {
+        let authority = request.authority;
+        self.names(&authority.host) && self.has_port(authority.port) && self.holds(request.now)
+    }
+
+    fn holds(&self, now: SystemTime) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
 
     pub(super) fn names(&self, host: &Host) -> bool {

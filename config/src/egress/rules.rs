@@ -3,13 +3,13 @@
 //! A list may have tens of thousands of names. A name is looked up, and so is each of its
 //! parents; what must be asked entry by entry are regular expressions and networks.
 
-use std::{collections::HashMap, ops::Deref};
+use std::{collections::HashMap, fmt, ops::Deref};
 
 use super::{EgressRule, Host, Target};
 use crate::model::HostPattern;
 
 /// Entries in their order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct EgressRules {
     all: Vec<EgressRule>,
     /// Places of the entries for a name.
@@ -27,6 +27,13 @@ impl Deref for EgressRules {
 
     fn deref(&self) -> &[EgressRule] {
         &self.all
+    }
+}
+
+/// The entries: where each is found follows from them, and has no order.
+impl fmt::Debug for EgressRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all.fmt(f)
     }
 }
 
@@ -106,6 +113,7 @@ mod tests {
             ports: vec![port],
             methods: Vec::new(),
             paths: Vec::new(),
+            until: None,
             private: false,
             raw: false,
         }

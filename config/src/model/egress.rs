@@ -3,14 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::access::AddressSet;
-pub use crate::document::EgressMode;
+pub use crate::document::{EgressMode, EgressProtocol};
 pub use crate::egress::{EgressPolicy, EgressRule, EgressRules, Target};
 
 /// The egress proxy.
 #[derive(Clone, Debug, Default)]
 pub struct Egress {
-    /// Where workloads reach it, by name.
-    pub listeners: Vec<(String, SocketAddr)>,
+    /// Where workloads reach it.
+    pub listeners: Vec<EgressListener>,
     /// DNS servers; empty means the system's.
     pub dns_servers: Vec<SocketAddr>,
     /// Time for a look-up.
@@ -23,6 +23,17 @@ pub struct Egress {
     pub limits: EgressLimits,
     /// Policies; the first that selects a client counts.
     pub policies: Vec<EgressPolicy>,
+}
+
+/// A place where workloads reach the egress proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressListener {
+    /// Unique name.
+    pub name: String,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// What workloads speak.
+    pub protocol: EgressProtocol,
 }
 
 /// Limits of the egress proxy. The document's defaults are [`Default`].

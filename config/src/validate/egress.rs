@@ -1,36 +1,54 @@
 //! The egress proxy: entries that can never work are refused here, with the reason.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    time::SystemTime,
+};
 
 use super::{report::Report, text};
 use crate::{
     access::{AddressSet, parse_network},
     document::{self, EgressEntry},
     egress::AddressClass,
-    model::{Egress, EgressLimits, EgressPolicy, EgressRule, EgressRules, HostPattern, Target},
+    model::{
+        Egress, EgressLimits, EgressListener, EgressPolicy, EgressProtocol, EgressRule,
+        EgressRules, HostPattern, Target,
+    },
 };
 
-const DEFAULT_PORT: u16 = 3128;
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 const DEFAULT_DNS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const DEFAULT_DNS_CACHE: u32 = 10_000;
 
+/// Where a listener is, by its own word or by default.
+pub(super) fn address_of(listener: &document::EgressListener) -> Result<SocketAddr, String> {
+    let port = match listener.protocol.unwrap_or_default() {
+        EgressProtocol::Http => 3128,
+        EgressProtocol::Socks5 => 1080,
+    };
+    match &listener.address {
+        None => Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        Some(address) => text::socket_address(address),
+    }
+}
+
 pub(super) fn egress(section: &document::Egress, report: &mut Report<'_>) -> Egress {
-    let mut listeners: Vec<(String, SocketAddr)> = Vec::new();
+    let mut listeners: Vec<EgressListener> = Vec::new();
     for (index, listener) in section.listeners.iter().enumerate() {
         let path = format!("egress.listeners[{index}]");
         let named = text::name(&path, &listener.name, report);
-        let address = match &listener.address {
-            None => Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))),
-            Some(address) => report.ok(&format!("{path}.address"), text::socket_address(address)),
-        };
-        if listeners.iter().any(|(name, _)| *name == listener.name) {
+        let address = report.ok(&format!("{path}.address"), address_of(listener));
+        if listeners.iter().any(|known| known.name == listener.name) {
             report.error(
                 format!("{path}.name"),
                 format!("the name {:?} is taken", listener.name),
             );
         } else if let (true, Some(address)) = (named, address) {
-            listeners.push((listener.name.clone(), address));
+            listeners.push(EgressListener {
+                name: listener.name.clone(),
+                address,
+                protocol: listener.protocol.unwrap_or_default(),
+            });
         }
     }
     let resolver = section.resolver.clone().unwrap_or_default();
@@ -150,9 +168,27 @@ fn rule(
             .unwrap_or_else(|| default_ports.to_vec()),
         methods: entry.methods.clone(),
         paths,
+        until: until(path, entry.until, report),
         private: entry.private,
         raw: entry.raw,
     })
+}
+
+/// When an entry ends. One that has ended is told and stays: whoever asks for its destination
+/// is told so as well.
+fn until(
+    path: &str,
+    until: Option<document::Timestamp>,
+    report: &mut Report<'_>,
+) -> Option<SystemTime> {
+    let until = until?;
+    if until.0 <= SystemTime::now() {
+        report.warn(
+            format!("{path}.until"),
+            format!("the entry has ended: {until} is over"),
+        );
+    }
+    Some(until.0)
 }
 
 fn host_target(
@@ -198,6 +234,14 @@ fn host_target(
             format!("{host:?} can never be reached: loopback is always blocked"),
         );
         return None;
+    }
+    if crate::egress::is_ech_public_name(name) {
+        report.warn(
+            path,
+            format!(
+                "{name} is never reached: behind it any site of its provider may be meant (ECH)"
+            ),
+        );
     }
     if let HostPattern::Suffix(suffix) = &pattern
         && !public_suffix

@@ -14,8 +14,6 @@ use crate::{
     },
 };
 
-const EGRESS_PORT: u16 = 3128;
-
 pub(super) fn certificate(
     path: &str,
     certificate: &document::Certificate,
@@ -140,12 +138,8 @@ pub(super) fn listeners(
         .flat_map(|egress| &egress.listeners)
         .enumerate()
     {
-        let address = match &listener.address {
-            None => Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, EGRESS_PORT))),
-            // What is no address is told where the section is validated.
-            Some(address) => text::socket_address(address),
-        };
-        if let Ok(address) = address {
+        // What is no address is told where the section is validated.
+        if let Ok(address) = super::egress::address_of(listener) {
             let place = format!("egress.listeners[{index}].address");
             claim(address, &listener.name, &place, &mut taken, report);
         }

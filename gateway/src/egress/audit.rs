@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use portcullis_config::egress::Authority;
 use serde::Serialize;
 
 use super::{answer::Refusal, servers::EgressServices};
@@ -22,7 +23,7 @@ pub(super) struct Record {
     pub began: Instant,
     /// The client.
     pub client: SocketAddr,
-    /// `connect`, or the method of a plain request.
+    /// `CONNECT`, `SOCKS5`, or the method of a plain request.
     pub method: String,
     /// Canonical host; empty where none was understood.
     pub host: String,
@@ -77,6 +78,15 @@ impl Record {
             bytes_down: 0,
             duration_ms: 0,
             ended: None,
+        }
+    }
+
+    /// Notes what is asked for, as far as it was understood.
+    pub(super) fn describe(&mut self, method: &str, authority: Option<&Authority>) {
+        self.method = method.to_owned();
+        if let Some(authority) = authority {
+            self.host = authority.host.to_string();
+            self.port = authority.port;
         }
     }
 

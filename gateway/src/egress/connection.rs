@@ -1,8 +1,9 @@
-//! One client of the egress proxy.
+//! One client of the egress proxy that speaks HTTP.
 
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
+    time::SystemTime,
 };
 
 use bytes::BytesMut;
@@ -16,13 +17,13 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use super::{
     answer::Refusal,
     audit::Record,
-    decide::{Opened, open, still_allowed},
+    decide::{Opened, open},
     forward::forward,
     head::{Ask, Head, consume, read_head},
     servers::{EgressServices, State},
-    tunnel::judge_first_bytes,
+    tunnel::Tunnel,
 };
-use crate::relay::{RelayLimits, Traffic, relay};
+use crate::relay::Traffic;
 
 /// Serves a client until it closes, a tunnel ends or a request was forwarded.
 /// A refusal keeps the connection open, so that a client may ask again.
@@ -65,11 +66,12 @@ pub(super) async fn serve(
         };
         match ask {
             Ask::Connect(authority) => {
-                describe(&mut record, "CONNECT", &authority);
+                record.describe("CONNECT", Some(&authority));
                 consume(&mut buffer, length);
                 let request = Request {
                     authority: &authority,
                     http: None,
+                    now: SystemTime::now(),
                 };
                 match open(
                     &egress,
@@ -91,10 +93,21 @@ pub(super) async fn serve(
                         return;
                     }
                     Ok(opened) => {
-                        return tunnel(
-                            client, buffer, opened, authority, &egress, record, services, state,
-                        )
-                        .await;
+                        let answer = format!(
+                            "HTTP/1.1 200 Connection Established\r\nx-request-id: {}\r\n\r\n",
+                            record.id
+                        );
+                        let tunnel = Tunnel {
+                            client,
+                            buffer,
+                            opened,
+                            authority,
+                            egress: &egress,
+                            record,
+                            services,
+                            state,
+                        };
+                        return tunnel.run(answer.as_bytes()).await;
                     }
                 }
             }
@@ -103,7 +116,7 @@ pub(super) async fn serve(
                 method,
                 target,
             } => {
-                describe(&mut record, &method, &authority);
+                record.describe(&method, Some(&authority));
                 let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
                 let mut forwarded = String::new();
                 let opened = match canonical_path(path.as_bytes())
@@ -116,6 +129,7 @@ pub(super) async fn serve(
                         let request = Request {
                             authority: &authority,
                             http: Some((&method, path.canonical())),
+                            now: SystemTime::now(),
                         };
                         open(
                             &egress,
@@ -146,12 +160,6 @@ pub(super) async fn serve(
     }
 }
 
-fn describe(record: &mut Record, method: &str, authority: &Authority) {
-    record.method = method.to_owned();
-    record.host = authority.host.to_string();
-    record.port = authority.port;
-}
-
 /// Writes a refusal; tells whether the connection is still good.
 async fn refuse(
     client: &mut TcpStream,
@@ -170,85 +178,6 @@ async fn refuse(
         let _ = client.shutdown().await;
     }
     written.is_ok()
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the two ends, the decision, and where it is told"
-)]
-async fn tunnel(
-    mut client: TcpStream,
-    mut buffer: BytesMut,
-    opened: Opened,
-    authority: Authority,
-    egress: &Egress,
-    mut record: Record,
-    services: &EgressServices,
-    state: &State,
-) {
-    let Opened {
-        mut upstream,
-        raw,
-        lenient,
-    } = opened;
-    let answer = format!(
-        "HTTP/1.1 200 Connection Established\r\nx-request-id: {}\r\n\r\n",
-        record.id
-    );
-    record.status = 200;
-    if client.write_all(answer.as_bytes()).await.is_err() {
-        record.ended = Some("client_closed");
-        return record.write(services);
-    }
-    if !raw
-        && let Err(reason) =
-            judge_first_bytes(&mut client, &mut buffer, &authority, &egress.limits).await
-    {
-        let closed = reason == "client_closed";
-        if lenient && !closed {
-            record.verdict = "would_deny";
-            record.reason = reason;
-        } else {
-            if !closed {
-                (record.verdict, record.reason) = ("deny", reason);
-            }
-            record.ended = Some(reason);
-            return record.write(services);
-        }
-    }
-    // None yet: a configuration may have come since the decision, while the
-    // destination was dialled and the first bytes were awaited.
-    let mut judged = None;
-    let (peer, resolved) = (record.client.ip(), record.resolved.clone());
-    let mut cut = || {
-        let version = state.version();
-        if judged.replace(version) == Some(version) {
-            return None;
-        }
-        let allowed = state
-            .egress()
-            .is_some_and(|egress| still_allowed(&egress, peer, &authority, &resolved, raw));
-        (!allowed).then_some("policy_changed")
-    };
-    let traffic = Traffic::default();
-    services.metrics.egress_tunnels(1);
-    record.ended = if let Some(reason) = cut() {
-        Some(reason)
-    } else if upstream.write_all(&buffer).await.is_err() {
-        Some("upstream_closed")
-    } else {
-        traffic.up.fetch_add(buffer.len() as u64, Ordering::Relaxed);
-        drop(buffer);
-        let limits = RelayLimits {
-            idle: egress.limits.idle_timeout,
-            lifetime: Some(egress.limits.max_lifetime),
-        };
-        relay(&mut client, &mut upstream, limits, &traffic, cut).await
-    };
-    services.metrics.egress_tunnels(-1);
-    record.bytes_up = traffic.up.load(Ordering::Relaxed);
-    record.bytes_down = traffic.down.load(Ordering::Relaxed);
-    record.write(services);
 }
 
 #[expect(

@@ -1,6 +1,6 @@
 //! From what is asked for to a connection, or a refusal.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::SystemTime};
 
 use portcullis_config::{
     egress::{Authority, Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
@@ -20,6 +20,8 @@ pub(super) struct Opened {
     pub raw: bool,
     /// Whether what the policy refuses is passed on all the same.
     pub lenient: bool,
+    /// Until when it may be reached.
+    pub until: Option<SystemTime>,
 }
 
 /// Decides, resolves, judges and dials. The record learns everything on the way.
@@ -61,7 +63,7 @@ pub(super) async fn open(
     if let Err(refused) = judge_addresses(
         policy,
         &decision,
-        authority.port,
+        request,
         &addresses,
         &egress.cluster_ranges,
     ) {
@@ -79,39 +81,55 @@ pub(super) async fn open(
         upstream,
         raw: decision.raw,
         lenient,
+        until: decision.until,
     })
 }
 
-/// Decides on an open tunnel again, under the configuration that came since: its
+/// What becomes of an open tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It stays, until this time.
+    Until(Option<SystemTime>),
+    /// The entry that allowed it has ended.
+    Over,
+    /// It may not be any more.
+    Refused,
+}
+
+/// Decides on an open tunnel again, under the configuration and at the time of now: its
 /// name, the addresses it was opened to, and whether it may go without TLS.
-pub(super) fn still_allowed(
+pub(super) fn standing(
     egress: &Egress,
     client: IpAddr,
     authority: &Authority,
     resolved: &[IpAddr],
     raw: bool,
-) -> bool {
+    now: SystemTime,
+) -> Standing {
     let Some(policy) = select(&egress.policies, client) else {
-        return false;
+        return Standing::Refused;
     };
     let lenient = policy.mode != EgressMode::Enforce;
     let request = Request {
         authority,
         http: None,
+        now,
     };
     let decision = decide(policy, request, &egress.cluster_ranges);
     if !decision.allowed && (decision.always || !lenient) {
-        return false;
+        return match decision.reason {
+            "grant_expired" => Standing::Over,
+            _ => Standing::Refused,
+        };
     }
-    match judge_addresses(
-        policy,
-        &decision,
-        authority.port,
-        resolved,
-        &egress.cluster_ranges,
-    ) {
+    let judged = judge_addresses(policy, &decision, request, resolved, &egress.cluster_ranges);
+    let stays = match judged {
         Err(refused) => lenient && !refused.always,
         Ok(()) => lenient || decision.raw || !raw,
+    };
+    match stays {
+        true => Standing::Until(decision.until),
+        false => Standing::Refused,
     }
 }
 

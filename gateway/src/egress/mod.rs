@@ -5,7 +5,7 @@
 //!      -> dial a judged address -> (tunnel: ClientHello names the host) -> relay within limits -> audit
 //! ```
 //!
-//! CONNECT tunnels and plain HTTP in absolute form. The decision is
+//! CONNECT tunnels and plain HTTP in absolute form, and SOCKS5. The decision is
 //! [`portcullis_config::egress`]; here is what it needs sockets for.
 
 mod answer;
@@ -13,11 +13,13 @@ mod audit;
 mod connection;
 mod decide;
 mod dial;
+mod first_bytes;
 mod forward;
 mod head;
 mod prefixed;
 mod resolver;
 mod servers;
+mod socks;
 mod test_answers;
 mod tunnel;
 

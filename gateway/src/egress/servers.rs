@@ -11,12 +11,12 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use portcullis_config::{
-    model::Egress,
+    model::{Egress, EgressListener, EgressProtocol},
     problem::{Origin, Problem, Severity},
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{TestAnswers, connection::serve, resolver::Resolver};
+use super::{TestAnswers, connection, resolver::Resolver, socks};
 use crate::{
     listen::bind,
     snapshot::Snapshot,
@@ -57,13 +57,22 @@ struct Running {
     name: String,
     address: SocketAddr,
     bound: SocketAddr,
-    stop: watch::Sender<bool>,
+    /// What is spoken; none where it is over.
+    protocol: watch::Sender<Option<EgressProtocol>>,
+}
+
+impl Running {
+    /// Whether its socket is that of a listener.
+    fn is(&self, listener: &EgressListener) -> bool {
+        let same_name = || self.name == listener.name;
+        self.address == listener.address && (self.address.port() != 0 || same_name())
+    }
 }
 
 /// A change of the listeners whose sockets are bound already.
 #[derive(Debug)]
 pub struct EgressPlan {
-    listeners: Vec<(String, SocketAddr, Option<TcpListener>)>,
+    listeners: Vec<(EgressListener, Option<TcpListener>)>,
     /// `None` keeps the one that runs.
     resolver: Option<Arc<Resolver>>,
 }
@@ -133,16 +142,14 @@ impl EgressServers {
         };
         let running = self.lock();
         let mut listeners = Vec::new();
-        for (index, (name, address)) in egress.listeners.iter().enumerate() {
-            let same = |known: &Running| {
-                known.address == *address && (address.port() != 0 || known.name == *name)
-            };
-            if running.iter().any(same) {
-                listeners.push((name.clone(), *address, None));
+        for (index, listener) in egress.listeners.iter().enumerate() {
+            let EgressListener { name, address, .. } = listener;
+            if running.iter().any(|known| known.is(listener)) {
+                listeners.push((listener.clone(), None));
                 continue;
             }
             match bind(*address) {
-                Ok(socket) => listeners.push((name.clone(), *address, Some(socket))),
+                Ok(socket) => listeners.push((listener.clone(), Some(socket))),
                 Err(error) => problem(
                     format!("egress.listeners[{index}].address"),
                     format!("egress listener {name:?} cannot listen on {address}: {error}"),
@@ -181,39 +188,48 @@ impl EgressServers {
         }
         let mut running = self.lock();
         let mut before: Vec<Running> = running.drain(..).collect();
-        for (name, address, socket) in plan.listeners {
+        for (listener, socket) in plan.listeners {
             match socket {
-                Some(socket) => running.extend(self.start(name, address, socket)),
+                Some(socket) => running.extend(self.start(listener, socket)),
                 None => {
-                    let at = before.iter().position(|known| known.address == address);
-                    running.extend(at.map(|at| Running {
-                        name,
-                        ..before.swap_remove(at)
+                    let kept = before.iter().position(|known| known.is(&listener));
+                    running.extend(kept.map(|at| {
+                        let kept = before.swap_remove(at);
+                        kept.protocol.send_replace(Some(listener.protocol));
+                        Running {
+                            name: listener.name,
+                            ..kept
+                        }
                     }));
                 }
             }
         }
         for gone in before {
             tracing::info!(listener = %gone.name, address = %gone.bound, "egress listener removed");
-            gone.stop.send_replace(true);
+            gone.protocol.send_replace(None);
         }
     }
 
-    fn start(&self, name: String, address: SocketAddr, socket: TcpListener) -> Option<Running> {
+    fn start(&self, listener: EgressListener, socket: TcpListener) -> Option<Running> {
         let bound = socket.local_addr().ok()?;
-        tracing::info!(listener = %name, address = %bound, "egress proxy listening");
-        let (stop, stopped) = watch::channel(false);
+        let EgressListener {
+            name,
+            address,
+            protocol,
+        } = listener;
+        tracing::info!(listener = %name, address = %bound, ?protocol, "egress proxy listening");
+        let (protocol, spoken) = watch::channel(Some(protocol));
         tokio::spawn(accept(
             socket,
             Arc::clone(&self.services),
             Arc::clone(&self.state),
-            stopped,
+            spoken,
         ));
         Some(Running {
             name,
             address,
             bound,
-            stop,
+            protocol,
         })
     }
 
@@ -229,7 +245,7 @@ impl EgressServers {
     pub fn stop(&self) {
         self.state.draining.store(true, Ordering::Relaxed);
         for running in self.lock().drain(..) {
-            running.stop.send_replace(true);
+            running.protocol.send_replace(None);
         }
     }
 
@@ -252,12 +268,15 @@ async fn accept(
     socket: TcpListener,
     services: Arc<EgressServices>,
     state: Arc<State>,
-    mut stopped: watch::Receiver<bool>,
+    mut spoken: watch::Receiver<Option<EgressProtocol>>,
 ) {
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            _ = spoken.wait_for(Option::is_none) => return,
+        };
+        let Some(protocol) = *spoken.borrow() else {
+            return;
         };
         let (client, address) = match accepted {
             Ok(accepted) => accepted,
@@ -279,7 +298,10 @@ async fn accept(
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         tokio::spawn(async move {
             let _open = open;
-            serve(client, address, &services, &state).await;
+            match protocol {
+                EgressProtocol::Http => connection::serve(client, address, &services, &state).await,
+                EgressProtocol::Socks5 => socks::serve(client, address, &services, &state).await,
+            }
         });
     }
 }

@@ -1,55 +1,115 @@
-//! The first bytes of a CONNECT tunnel.
+//! A tunnel: what a client and a destination say to each other, within limits.
+
+use std::{sync::atomic::Ordering, time::SystemTime};
 
 use bytes::BytesMut;
-use portcullis_config::{
-    egress::{Authority, Host},
-    model::EgressLimits,
+use portcullis_config::{egress::Authority, model::Egress};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use super::{
+    audit::Record,
+    decide::{Opened, Standing, standing},
+    first_bytes::judge_first_bytes,
+    servers::{EgressServices, State},
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use crate::relay::{RelayLimits, Traffic, relay};
 
-use crate::tls::{FirstBytes, HelloReader};
-
-/// Reads the first bytes until they can be judged; none has left yet.
-///
-/// On port 80 a client may speak in clear; what looks like TLS is judged there too.
-///
-/// # Errors
-/// The reason code of a tunnel that is to be cut.
-pub(super) async fn judge_first_bytes(
-    client: &mut TcpStream,
-    buffer: &mut BytesMut,
-    authority: &Authority,
-    limits: &EgressLimits,
-) -> Result<(), &'static str> {
-    let mut hello = HelloReader::default();
-    let reading = async {
-        loop {
-            match hello.read(buffer) {
-                FirstBytes::Hello(name) => return sni_agrees(name.as_deref(), &authority.host),
-                FirstBytes::NotTls if authority.port == 80 => return Ok(()),
-                FirstBytes::NotTls => return Err("not_tls"),
-                FirstBytes::Incomplete => {}
-            }
-            if buffer.len() as u64 > limits.max_client_hello_size {
-                return Err("client_hello_too_large");
-            }
-            match client.read_buf(buffer).await {
-                Ok(0) | Err(_) => return Err("client_closed"),
-                Ok(_) => {}
-            }
-        }
-    };
-    match tokio::time::timeout(limits.client_hello_timeout, reading).await {
-        Ok(judged) => judged,
-        Err(_) => Err("client_hello_timeout"),
-    }
+/// A client and the destination that it may reach.
+pub(super) struct Tunnel<'a> {
+    pub(super) client: TcpStream,
+    /// What the client has sent behind what it asked for.
+    pub(super) buffer: BytesMut,
+    pub(super) opened: Opened,
+    pub(super) authority: Authority,
+    pub(super) egress: &'a Egress,
+    pub(super) record: Record,
+    pub(super) services: &'a EgressServices,
+    pub(super) state: &'a State,
 }
 
-fn sni_agrees(sni: Option<&str>, host: &Host) -> Result<(), &'static str> {
-    match (sni, host) {
-        (Some(sni), Host::Name(name)) if sni.strip_suffix('.').unwrap_or(sni) == name => Ok(()),
-        (None, Host::Address(_)) => Ok(()),
-        (None, Host::Name(_)) => Err("sni_missing"),
-        (Some(_), _) => Err("sni_mismatch"),
+impl Tunnel<'_> {
+    /// Tells the client that it is open, judges its first bytes and relays until the end.
+    pub(super) async fn run(mut self, answer: &[u8]) {
+        self.record.status = 200;
+        let ended = match self.client.write_all(answer).await {
+            Err(_) => Some("client_closed"),
+            Ok(()) => match self.judge().await {
+                Err(reason) => Some(reason),
+                Ok(()) => self.relay().await,
+            },
+        };
+        self.record.ended = ended;
+        self.record.write(self.services);
+    }
+
+    /// Judges the first bytes: none has left until then.
+    async fn judge(&mut self) -> Result<(), &'static str> {
+        if self.opened.raw {
+            return Ok(());
+        }
+        let limits = &self.egress.limits;
+        let judged =
+            judge_first_bytes(&mut self.client, &mut self.buffer, &self.authority, limits).await;
+        let Err(reason) = judged else {
+            return Ok(());
+        };
+        if reason == "client_closed" {
+            return Err(reason);
+        }
+        self.record.reason = reason;
+        if self.opened.lenient {
+            self.record.verdict = "would_deny";
+            return Ok(());
+        }
+        self.record.verdict = "deny";
+        Err(reason)
+    }
+
+    async fn relay(&mut self) -> Option<&'static str> {
+        // None yet: a configuration may have come since the decision, while the
+        // destination was dialled and the first bytes were awaited.
+        let mut judged = None;
+        let mut until = self.opened.until;
+        let (peer, resolved) = (self.record.client.ip(), self.record.resolved.clone());
+        let (authority, state, raw) = (&self.authority, self.state, self.opened.raw);
+        let mut cut = || {
+            let (version, now) = (state.version(), SystemTime::now());
+            let is_over = until.is_some_and(|until| until <= now);
+            if judged.replace(version) == Some(version) && !is_over {
+                return None;
+            }
+            let egress = state.egress();
+            let stands =
+                egress.map(|egress| standing(&egress, peer, authority, &resolved, raw, now));
+            match stands {
+                Some(Standing::Until(later)) => {
+                    until = later;
+                    None
+                }
+                Some(Standing::Over) => Some("grant_expired"),
+                Some(Standing::Refused) | None => Some("policy_changed"),
+            }
+        };
+        let services = self.services;
+        services.metrics.egress_tunnels(1);
+        let traffic = Traffic::default();
+        let ended = if let Some(reason) = cut() {
+            Some(reason)
+        } else if self.opened.upstream.write_all(&self.buffer).await.is_err() {
+            Some("upstream_closed")
+        } else {
+            let sent = std::mem::take(&mut self.buffer).len();
+            traffic.up.fetch_add(sent as u64, Ordering::Relaxed);
+            let limits = RelayLimits {
+                idle: self.egress.limits.idle_timeout,
+                lifetime: Some(self.egress.limits.max_lifetime),
+            };
+            let upstream = &mut self.opened.upstream;
+            relay(&mut self.client, upstream, limits, &traffic, cut).await
+        };
+        services.metrics.egress_tunnels(-1);
+        self.record.bytes_up = traffic.up.load(Ordering::Relaxed);
+        self.record.bytes_down = traffic.down.load(Ordering::Relaxed);
+        ended
     }
 }

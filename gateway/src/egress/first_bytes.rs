@@ -1,0 +1,55 @@
+//! The first bytes of a tunnel.
+
+use bytes::BytesMut;
+use portcullis_config::{
+    egress::{Authority, Host},
+    model::EgressLimits,
+};
+use tokio::{io::AsyncReadExt, net::TcpStream};
+
+use crate::tls::{FirstBytes, HelloReader};
+
+/// Reads the first bytes until they can be judged; none has left yet.
+///
+/// On port 80 a client may speak in clear; what looks like TLS is judged there too.
+///
+/// # Errors
+/// The reason code of a tunnel that is to be cut.
+pub(super) async fn judge_first_bytes(
+    client: &mut TcpStream,
+    buffer: &mut BytesMut,
+    authority: &Authority,
+    limits: &EgressLimits,
+) -> Result<(), &'static str> {
+    let mut hello = HelloReader::default();
+    let reading = async {
+        loop {
+            match hello.read(buffer) {
+                FirstBytes::Hello(name) => return sni_agrees(name.as_deref(), &authority.host),
+                FirstBytes::NotTls if authority.port == 80 => return Ok(()),
+                FirstBytes::NotTls => return Err("not_tls"),
+                FirstBytes::Incomplete => {}
+            }
+            if buffer.len() as u64 > limits.max_client_hello_size {
+                return Err("client_hello_too_large");
+            }
+            match client.read_buf(buffer).await {
+                Ok(0) | Err(_) => return Err("client_closed"),
+                Ok(_) => {}
+            }
+        }
+    };
+    match tokio::time::timeout(limits.client_hello_timeout, reading).await {
+        Ok(judged) => judged,
+        Err(_) => Err("client_hello_timeout"),
+    }
+}
+
+fn sni_agrees(sni: Option<&str>, host: &Host) -> Result<(), &'static str> {
+    match (sni, host) {
+        (Some(sni), Host::Name(name)) if sni.strip_suffix('.').unwrap_or(sni) == name => Ok(()),
+        (None, Host::Address(_)) => Ok(()),
+        (None, Host::Name(_)) => Err("sni_missing"),
+        (Some(_), _) => Err("sni_mismatch"),
+    }
+}
