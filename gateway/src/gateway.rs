@@ -107,7 +107,8 @@ struct Servers {
 #[derive(Default)]
 struct LoadState {
     at: Option<SystemTime>,
-    refused: bool,
+    /// Why it was refused.
+    refused: Option<Problem>,
     problems: Vec<Problem>,
     named_files: Vec<PathBuf>,
 }
@@ -394,7 +395,8 @@ impl Gateway {
             }
         }
         let mut state = lock(&inner.state);
-        let good_again = unchanged && state.refused && !settings_refused;
+        let is_refused = settings_refused.is_some();
+        let good_again = unchanged && state.refused.is_some() && !is_refused;
         let news = !unchanged || state.problems != problems;
         *state = LoadState {
             at: Some(SystemTime::now()),
@@ -409,7 +411,7 @@ impl Gateway {
             true => inner.metrics.load_unchanged(counts),
             false => inner.metrics.load_accepted(version, counts),
         }
-        if settings_refused && news {
+        if is_refused && news {
             inner.metrics.load_refused(counts);
             tracing::error!("settings refused; the last good ones serve");
         }
@@ -438,7 +440,7 @@ impl Gateway {
     /// between: it is told and counted once.
     fn known_as_refused(&self, change: Change, refused: &Refused) -> bool {
         let state = lock(&self.inner.state);
-        change == Change::Watched && state.refused && state.problems == refused.problems
+        change == Change::Watched && state.refused.is_some() && state.problems == refused.problems
     }
 
     fn refuse(&self, refused: Refused) {
@@ -448,11 +450,11 @@ impl Gateway {
         self.keep_series(&inner.snapshot.load());
         let mut state = lock(&inner.state);
         // What the refused one names is watched too, so that mending a file it names is noticed.
-        state.watch_more(refused.named_files);
+        state.watch_more(refused.named_files.clone());
         let named_files = std::mem::take(&mut state.named_files);
         *state = LoadState {
             at: Some(SystemTime::now()),
-            refused: true,
+            refused: refused.first().cloned(),
             problems: refused.problems,
             named_files,
         };
@@ -647,7 +649,11 @@ impl AdminView for Gateway {
         let objects = self.inner.source.objects();
         let mut reasons = objects.map_or_else(Vec::new, |objects| objects.unready());
         if objects.is_some() && !self.inner.serves_objects.load(Ordering::Relaxed) {
-            reasons.push("the objects of the cluster are not known yet".into());
+            reasons.push(match &lock(&self.inner.state).refused {
+                // Where, and not what: others may read this than the log.
+                Some(problem) => format!("the settings are refused, for {}", problem.origin),
+                None => "the objects of the cluster are not known yet".into(),
+            });
         }
         if self.inner.draining.load(Ordering::Relaxed) {
             reasons.push("draining".into());
@@ -657,7 +663,14 @@ impl AdminView for Gateway {
 
     fn remarks(&self) -> Vec<String> {
         let objects = self.inner.source.objects();
-        objects.map_or_else(Vec::new, |objects| objects.remarks())
+        let mut remarks = objects.map_or_else(Vec::new, |objects| objects.remarks());
+        if let Some(problem) = &lock(&self.inner.state).refused {
+            remarks.push(format!(
+                "the configuration is refused, for {}; the last good one serves",
+                problem.origin
+            ));
+        }
+        remarks
     }
 
     fn metrics(&self) -> String {
@@ -688,7 +701,7 @@ impl AdminView for Gateway {
         };
         json!({
             "serving": { "version": snapshot.version, "hash": snapshot.hash, "built": seconds(snapshot.built) },
-            "lastLoad": { "at": state.at.map(seconds), "refused": state.refused },
+            "lastLoad": { "at": state.at.map(seconds), "refused": state.refused.is_some() },
             "problems": state.problems,
         })
     }

@@ -10,21 +10,22 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use portcullis_config::{
     document::Document,
     model::{Model, PageContent},
     problem::{Origin, Problem, Severity},
-    read::{Origins, SourceFile, read},
+    read::{Origins, read},
     validate::validate,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    files::{ConfigFiles, Contents, is_in_secret, own_mounts},
+    files::{ConfigFiles, Contents, is_of_cluster, own_mounts},
     snapshot::{ContentHash, Live, Reads, Snapshot, compile},
-    source::Source,
+    source::{Settings, Source},
     telemetry::Metrics,
     tls::{self, TlsFiles},
 };
@@ -44,9 +45,9 @@ pub struct Loaded {
     pub named_files: Vec<PathBuf>,
     /// The settings, where all objects are in it: then they may go on when later ones are wrong.
     /// Without objects none are kept.
-    pub settings: Option<Vec<SourceFile>>,
-    /// Whether the settings of now are refused, and those of before serve with the objects of now.
-    pub settings_refused: bool,
+    pub settings: Option<Settings>,
+    /// Why the settings of now are refused, where those of before serve with the objects of now.
+    pub settings_refused: Option<Problem>,
 }
 
 /// A configuration that may not.
@@ -56,6 +57,17 @@ pub struct Refused {
     pub problems: Vec<Problem>,
     /// Files that the configuration names, as far as it could be read.
     pub named_files: Vec<PathBuf>,
+}
+
+impl Refused {
+    /// The problem to tell where there is room for one: the first that refuses.
+    pub fn first(&self) -> Option<&Problem> {
+        let mut errors = self.problems.iter();
+        errors.find(|problem| refuses(problem)).or_else(|| {
+            // Settings that are not there are no file, and nothing beside them was read.
+            self.problems.first()
+        })
+    }
 }
 
 /// Reads, validates and compiles a configuration.
@@ -74,7 +86,7 @@ pub fn load(
 ) -> Result<Loaded, Refused> {
     // Asked once, and first: what comes in between is in the next load.
     let is_whole = source.knows_objects();
-    let attempt = |settings: &[SourceFile]| {
+    let attempt = |settings: &Settings| {
         Attempt {
             source,
             settings,
@@ -96,8 +108,8 @@ pub fn load(
                 Err(refused) => refused,
             },
         },
-        Err(problem) => Refused {
-            problems: vec![*problem],
+        Err(problems) => Refused {
+            problems,
             named_files: Vec::new(),
         },
     };
@@ -105,19 +117,19 @@ pub fn load(
     let Some(Ok(mut loaded)) = last_good else {
         return Err(refused);
     };
+    loaded.settings_refused = refused.first().cloned();
     loaded.named_files.extend(refused.named_files);
     let news = refused.problems.into_iter();
     let news = news.filter(|problem| !loaded.problems.contains(problem));
     let news: Vec<_> = news.collect();
     loaded.problems.extend(news);
-    loaded.settings_refused = true;
     Ok(loaded)
 }
 
 /// One try with some settings.
 struct Attempt<'a> {
     source: &'a Source,
-    settings: &'a [SourceFile],
+    settings: &'a Settings,
     live: &'a Live,
     metrics: &'a Metrics,
     previous: Option<&'a TlsFiles>,
@@ -128,16 +140,17 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     fn load(self) -> Result<Loaded, Refused> {
         let files = self.source.files();
-        let mut read = read(self.settings);
+        let mut read = read(&self.settings.documents);
         let nothing = nothing_to_serve(&read.document, files);
         if !self.is_whole {
             // An answer that there is no such host would be a wrong one.
             read.document.listeners.clear();
         }
-        let contents = match self.source.objects() {
+        let mut contents = match self.source.objects() {
             Some(objects) => objects.translate(&mut read),
             None => Contents::default(),
         };
+        contents.set_config_maps(Arc::clone(&self.settings.config_maps));
         let hash_of_objects = self.source.objects().map(|_| hash_of(&read.document));
         let validated = validate(&read.document, &read.origins);
         let mut named_files = named_files(&validated.model);
@@ -148,7 +161,7 @@ impl Attempt<'_> {
             // Next to other problems it may only be what is left of a broken listener.
             problems.extend(nothing);
         }
-        if problems.iter().any(|problem| self.refuses(problem)) {
+        if problems.iter().any(refuses) {
             return Err(Refused {
                 problems,
                 named_files,
@@ -175,7 +188,7 @@ impl Attempt<'_> {
         );
         // Known only now: which files a rule file includes is in its text.
         let seen = reads.seen();
-        named_files.extend(seen.keys().filter(|path| !is_in_secret(path)).cloned());
+        named_files.extend(seen.keys().filter(|path| !is_of_cluster(path)).cloned());
         named_files.sort();
         named_files.dedup();
         let files_read = match files.paths().is_empty() {
@@ -197,8 +210,8 @@ impl Attempt<'_> {
                     // What serves until all is known must not go on in place of settings that
                     // turn out to be wrong.
                     settings: (self.is_whole && self.source.objects().is_some())
-                        .then(|| self.settings.to_vec()),
-                    settings_refused: false,
+                        .then(|| self.settings.clone()),
+                    settings_refused: None,
                 })
             }
             Ok((_, more)) | Err(more) => {
@@ -211,11 +224,11 @@ impl Attempt<'_> {
             }
         }
     }
+}
 
-    /// Whether nothing may serve with a problem: what is wrong in an object hurts that alone.
-    fn refuses(&self, problem: &Problem) -> bool {
-        problem.severity == Severity::Error && !matches!(problem.origin, Origin::Object { .. })
-    }
+/// Whether nothing may serve with a problem: what is wrong in an object hurts that alone.
+fn refuses(problem: &Problem) -> bool {
+    problem.severity == Severity::Error && !matches!(problem.origin, Origin::Object { .. })
 }
 
 /// A configuration without any listener: a file that was cut or emptied, and must
@@ -321,7 +334,7 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
     files.extend(users);
     files.extend(secrets);
     files.extend(sticky);
-    files.retain(|file| !is_in_secret(file));
+    files.retain(|file| !is_of_cluster(file));
     files
 }
 
@@ -334,7 +347,7 @@ fn hash_of(document: &Document) -> ContentHash {
 }
 
 fn content_hash(
-    sources: &[SourceFile],
+    settings: &Settings,
     files: &BTreeMap<PathBuf, ContentHash>,
     objects: Option<&ContentHash>,
 ) -> String {
@@ -345,7 +358,7 @@ fn content_hash(
             hash.update(part);
         }
     };
-    for source in sources {
+    for source in &settings.documents {
         add(source.name.as_bytes(), source.text.as_bytes());
     }
     for (path, content) in files {

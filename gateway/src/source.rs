@@ -12,7 +12,7 @@ use portcullis_config::{
 use tokio::sync::Notify;
 
 use crate::{
-    files::{ConfigFiles, Contents},
+    files::{ConfigFiles, ConfigMaps, Contents},
     telemetry::Metrics,
 };
 
@@ -26,6 +26,16 @@ listeners:
     protocol: https
 ";
 
+/// Settings of the whole gateway, as they are at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The documents.
+    pub documents: Vec<SourceFile>,
+    /// The ConfigMaps that they come from, for files that they name: those of the same time,
+    /// also when the settings of before go on.
+    pub config_maps: Arc<ConfigMaps>,
+}
+
 /// Objects that a document is made of, besides what the files say.
 ///
 /// One that is wrong is left out and told; the others are served.
@@ -35,7 +45,7 @@ pub trait Objects: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Why they are not to be had: then those of before go on.
-    fn settings(&self) -> Result<Vec<SourceFile>, Box<Problem>>;
+    fn settings(&self) -> Result<Settings, Vec<Problem>>;
 
     /// Adds what they mean to a document, with its origins and problems, and returns the
     /// contents that it names.
@@ -70,10 +80,10 @@ pub struct Source {
     objects: Option<Arc<dyn Objects>>,
     /// The settings that served last. With objects, these must go on changing when somebody
     /// has broken the settings.
-    last_good: Mutex<Option<Vec<SourceFile>>>,
+    last_good: Mutex<Option<Settings>>,
     /// Settings that could not be put in force, and why: those that served last go on until
     /// they are others.
-    refused: Mutex<Option<(Vec<SourceFile>, Vec<Problem>)>>,
+    refused: Mutex<Option<(Settings, Vec<Problem>)>>,
 }
 
 impl Source {
@@ -108,36 +118,42 @@ impl Source {
     ///
     /// # Errors
     /// What cannot be read.
-    pub fn settings(&self) -> Result<Vec<SourceFile>, Box<Problem>> {
+    pub fn settings(&self) -> Result<Settings, Vec<Problem>> {
         let of_files = match (self.files.paths().is_empty(), &self.objects) {
             (true, Some(_)) => Vec::new(),
-            _ => self.files.load().map_err(|error| self.unreadable(&error))?,
+            _ => self
+                .files
+                .load()
+                .map_err(|error| vec![self.unreadable(&error)])?,
         };
         let of_objects = match &self.objects {
             Some(objects) => objects.settings()?,
-            None => Vec::new(),
+            None => Settings::default(),
         };
-        let settings = [of_files, of_objects].concat();
-        Ok(match settings.is_empty() {
-            true => vec![SourceFile {
+        let mut documents = [of_files, of_objects.documents].concat();
+        if documents.is_empty() {
+            documents.push(SourceFile {
                 name: "built-in".to_owned(),
                 text: BUILT_IN.to_owned(),
-            }],
-            false => settings,
+            });
+        }
+        Ok(Settings {
+            documents,
+            config_maps: of_objects.config_maps,
         })
     }
 
-    fn unreadable(&self, error: &io::Error) -> Box<Problem> {
-        Box::new(crate::load::unreadable(&self.files, error))
+    fn unreadable(&self, error: &io::Error) -> Problem {
+        crate::load::unreadable(&self.files, error)
     }
 
     /// Notes the settings that serve.
-    pub fn accept(&self, settings: Vec<SourceFile>) {
+    pub fn accept(&self, settings: Settings) {
         *lock(&self.last_good) = Some(settings);
     }
 
     /// Notes settings that load and cannot be put in force; tells whether others may go on.
-    pub fn refuse(&self, settings: Vec<SourceFile>, problems: Vec<Problem>) -> bool {
+    pub fn refuse(&self, settings: Settings, problems: Vec<Problem>) -> bool {
         let may_go_on = lock(&self.last_good)
             .as_ref()
             .is_some_and(|known| *known != settings);
@@ -148,14 +164,14 @@ impl Source {
     }
 
     /// Why these settings could not be put in force, where they were tried.
-    pub fn known_refusal(&self, settings: &[SourceFile]) -> Option<Vec<Problem>> {
+    pub fn known_refusal(&self, settings: &Settings) -> Option<Vec<Problem>> {
         let refused = lock(&self.refused);
         let (known, problems) = refused.as_ref()?;
         (known == settings).then(|| problems.clone())
     }
 
     /// The settings that served last, where they may go on without what was refused.
-    pub fn last_good(&self) -> Option<Vec<SourceFile>> {
+    pub fn last_good(&self) -> Option<Settings> {
         lock(&self.last_good).clone()
     }
 }

@@ -1,8 +1,9 @@
 //! Objects of Kubernetes from manifests, served without a cluster.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, io::Write, path::Path, process::Command};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use flate2::{Compression, write::GzEncoder};
 use portcullis_tests::{Authority, Backend, Client, Gateway, portcullis};
 use rustls::pki_types::ServerName;
 use tempfile::TempDir;
@@ -270,4 +271,117 @@ fn check_tells_what_would_be_served() {
     .expect("writable");
     let (good, told) = run(&["--manifests", &manifests]);
     assert!(!good && told.contains("wrong.yaml"), "{told}");
+}
+
+/// The keys of two ConfigMaps with settings, and of one that nobody names.
+const RULE_MAPS: &str = r#"---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: gw}
+data:
+  settings.yaml: |
+    wafProfiles:
+    - name: shop
+      rules:
+      - file: configmap:gw/rules/FILE
+    defaults: {waf: {profile: shop, mode: block}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: rules, namespace: gw}
+data:
+  shop.conf: |
+    SecRuleEngine On
+    SecRule ARGS "@pmFromFile words.txt" "id:1,phase:1,deny,status:406"
+    Include more.conf
+  more.conf: |
+    SecRule ARGS "@pmFromFile packed.txt.gz" "id:2,phase:1,deny,status:409"
+  pattern.conf: |
+    Include *.conf
+  broken.conf: |
+    SecRule ARGS "@pmFromFile none.txt" "id:3,phase:1,deny"
+  words.txt: forbidden
+  other.yaml: 'rateLimits: []'
+binaryData: {packed.txt.gz: PACKED}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: rules, namespace: shop}
+data: {shop.conf: SecRuleEngine Off}
+"#;
+
+fn rule_maps(file: &str) -> String {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(b"packed-word\n").expect("memory");
+    let packed = BASE64_STANDARD.encode(encoder.finish().expect("memory"));
+    RULE_MAPS
+        .replace("gw/rules/FILE", file)
+        .replace("PACKED", &packed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waf_rules_and_their_data_come_from_config_maps_with_settings() {
+    let backend = Backend::start("a").await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let manifests = write(
+        folder.path(),
+        &[
+            ingress("web", "", &[("shop.test", "/", "a")]),
+            service("a", &backend),
+            rule_maps("gw/rules/shop.conf"),
+        ],
+    );
+    let named = ["--configmap=gw/rules", "--configmap=gw/settings"];
+    let arguments = [&["--manifests", manifests.as_str()], &named[..]].concat();
+    let gateway = Gateway::start_in(folder, LISTENERS, &arguments);
+    for (query, expected) in [("fine", 200), ("forbidden", 406), ("a-packed-word", 409)] {
+        let path = format!("/?a={query}");
+        assert_eq!(
+            status(&gateway, "shop.test", &path).await,
+            expected,
+            "{query}"
+        );
+    }
+    for (file, expected) in [
+        (
+            "gw/rules/none.conf",
+            "ConfigMap gw/rules has no key none.conf",
+        ),
+        (
+            "shop/rules/shop.conf",
+            "ConfigMap shop/rules is not read: no --configmap names it",
+        ),
+        (
+            "gw/rules/broken.conf",
+            "ConfigMap gw/rules has no key none.txt",
+        ),
+        (
+            "gw/rules/pattern.conf",
+            "configmap:gw/rules: it is no folder; name each of its keys",
+        ),
+        (
+            "gw/rules",
+            "configmap:gw/rules is not configmap:NAMESPACE/NAME/KEY",
+        ),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let manifests = write(folder.path(), &[rule_maps(file)]);
+        let listeners = folder.path().join("listeners.yaml");
+        fs::write(&listeners, LISTENERS).expect("writable");
+        let output = Command::new(portcullis())
+            .args(["check", "--manifests", &manifests])
+            .arg(&listeners)
+            .args(named)
+            .output()
+            .expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            !output.status.success() && said.contains(expected),
+            "{file}: {said}"
+        );
+        assert!(
+            said.contains("ConfigMap/gw/settings/settings.yaml:"),
+            "{file}: {said}"
+        );
+    }
 }

@@ -63,6 +63,10 @@ use serde::{Deserialize, Serialize};
 /// `secret:shop/web-tls/tls.crt`.
 pub const SECRET_SCHEME: &str = "secret:";
 
+/// What the path of a file begins with that is a key of a ConfigMap with settings, as
+/// `configmap:edge/rules/shop.conf`.
+pub const CONFIG_MAP_SCHEME: &str = "configmap:";
+
 /// The whole configuration of one Portcullis.
 ///
 /// Every section may be left out; one without a value is an error. Several files in a directory merge: lists

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::node::Node;
 use crate::{
-    document::{Document, SECRET_SCHEME},
+    document::{CONFIG_MAP_SCHEME, Document, SECRET_SCHEME},
     problem::{Origin, Problem},
 };
 
@@ -83,9 +83,10 @@ impl Origins {
     }
 
     /// Resolves a file named in the document against the folder of the file that names it.
-    /// A key of a Secret is the same for all of them.
+    /// A key of a Secret or a ConfigMap is the same for all of them.
     pub fn resolve(&self, path: &str, file: &str) -> std::path::PathBuf {
-        if file.starts_with(SECRET_SCHEME) {
+        let of_cluster = [SECRET_SCHEME, CONFIG_MAP_SCHEME];
+        if of_cluster.iter().any(|scheme| file.starts_with(scheme)) {
             return file.into();
         }
         match self.locate(path) {

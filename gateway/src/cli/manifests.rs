@@ -23,10 +23,11 @@ pub(super) struct ManifestArgs {
 /// How objects are served, from a cluster or from manifests.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ObjectArgs {
-    /// ConfigMap with settings of the whole gateway, the same documents as in files; every key
-    /// that ends in `.yaml` or `.yml` is one.
+    /// ConfigMap with settings of the whole gateway, the same documents as in files: every key
+    /// that ends in `.yaml` or `.yml` is one, or packed in `.yaml.gz` or `.yml.gz`. May be given
+    /// more than once: all of them are one configuration, as the files of a folder are.
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    configmap: Option<ResourceName>,
+    configmap: Vec<ResourceName>,
     /// Controller of the IngressClasses that are served.
     #[arg(long, value_name = "NAME", default_value = Options::CONTROLLER)]
     controller_class: String,
@@ -51,7 +52,7 @@ impl ObjectArgs {
     /// As the translation takes them.
     pub(super) fn options(&self) -> Options {
         Options {
-            config_map: self.configmap.clone(),
+            config_maps: self.configmap.iter().cloned().collect(),
             controller: self.controller_class.clone(),
             without_class: self.watch_ingress_without_class,
             any_class: false,

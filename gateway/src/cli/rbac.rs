@@ -31,9 +31,10 @@ pub(super) struct RbacArgs {
     /// Name of its ServiceAccount, and of the roles.
     #[arg(long, default_value = "portcullis", value_name = "NAME")]
     service_account: String,
-    /// As `run --configmap`. Default: `portcullis-config` where the gateway runs.
+    /// As `run --configmap`; may be given more than once. Default: `portcullis-config` where the
+    /// gateway runs.
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    configmap: Option<ResourceName>,
+    configmap: Vec<ResourceName>,
     /// As `run --default-ssl-certificate`.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     default_ssl_certificate: Option<ResourceName>,
@@ -180,15 +181,13 @@ impl RbacArgs {
         let watched =
             |namespace: &String| self.namespace.is_empty() || self.namespace.contains(namespace);
         let system = &self.system_namespace;
-        let settings = ResourceName::new(system, "portcullis-config");
-        let settings = self.configmap.as_ref().unwrap_or(&settings);
-        add(
-            &settings.namespace,
-            named("", "configmaps", READ, &[&settings.name]),
-        );
-        // Events of the settings are where those are.
-        if self.events && !watched(&settings.namespace) {
-            add(&settings.namespace, events());
+        for (namespace, names) in self.settings() {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            add(&namespace, named("", "configmaps", READ, &names));
+            // Events of the settings are where those are.
+            if self.events && !watched(&namespace) {
+                add(&namespace, events());
+            }
         }
         if self.update_status {
             let group = "coordination.k8s.io";
@@ -211,6 +210,20 @@ impl RbacArgs {
             add(namespace, named("", "secrets", READ, &names));
         }
         roles
+    }
+
+    /// ConfigMaps with settings, by namespace.
+    fn settings(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let default = ResourceName::new(&self.system_namespace, "portcullis-config");
+        let named = match self.configmap.is_empty() {
+            true => std::slice::from_ref(&default),
+            false => &self.configmap,
+        };
+        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for ResourceName { namespace, name } in named.iter().cloned() {
+            names.entry(namespace).or_default().insert(name);
+        }
+        names
     }
 
     /// Secrets that rights name, by namespace.
@@ -334,6 +347,34 @@ mod tests {
         for verb in ["create", "patch", "update"] {
             assert!(!none.contains(&format!("- {verb}")), "{none}");
         }
+    }
+
+    #[test]
+    fn each_config_map_with_settings_can_be_read_and_no_other() {
+        let lets = |args: &RbacArgs, namespace, name| {
+            ["list", "watch"]
+                .iter()
+                .all(|verb| lets(args, Some(namespace), verb, "configmaps", name))
+        };
+        let args = args(&[
+            "--configmap=gw/base",
+            "--configmap=gw/hosts",
+            "--configmap=rules/waf",
+            "--namespace=shop",
+        ]);
+        for (namespace, name) in [("gw", "base"), ("gw", "hosts"), ("rules", "waf")] {
+            assert!(lets(&args, namespace, name), "{namespace}/{name}");
+        }
+        for (namespace, name) in [
+            ("gw", "waf"),
+            ("rules", "base"),
+            ("portcullis-ingress", "portcullis-config"),
+        ] {
+            assert!(!lets(&args, namespace, name), "{namespace}/{name}");
+        }
+        let writes_events =
+            |namespace| super::tests::lets(&args, Some(namespace), "create", "events", "");
+        assert!(writes_events("gw") && writes_events("rules"));
     }
 
     #[test]

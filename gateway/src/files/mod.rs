@@ -9,10 +9,12 @@
 //! hashed once a second.
 
 mod contents;
+mod gzip;
 mod own_mount;
 
-pub(crate) use contents::is_in_secret;
-pub use contents::{Contents, Keys};
+pub(crate) use contents::is_of_cluster;
+pub use contents::{ConfigMaps, Contents, Keys};
+pub(crate) use gzip::unpack;
 pub use own_mount::own_mounts;
 
 use std::{

@@ -139,7 +139,7 @@ fn judge(ingress: Ingress, objects: &ObjectSet, options: &Options) -> Verdict {
     let Ok(settings) = settings::settings(&alone, options) else {
         return Verdict::default();
     };
-    let mut read = read(&settings);
+    let mut read = read(&settings.documents);
     translate(&alone, options, &mut read);
     let validated = validate(&read.document, &read.origins);
     let mut verdict = Verdict::default();

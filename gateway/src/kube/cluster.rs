@@ -20,10 +20,7 @@ use k8s_openapi::api::{
     networking::v1::{Ingress, IngressClass},
 };
 use kube::Api;
-use portcullis_config::{
-    problem::Problem,
-    read::{Read, SourceFile},
-};
+use portcullis_config::{problem::Problem, read::Read};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -43,7 +40,11 @@ use super::{
     watch::reason,
     webhook::{self, Webhook},
 };
-use crate::{files::Contents, source::Objects, telemetry::Metrics};
+use crate::{
+    files::Contents,
+    source::{Objects, Settings},
+    telemetry::Metrics,
+};
 
 /// Which Secrets the API server is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,8 +122,8 @@ impl Cluster {
                 shared.start_secrets(&mut tasks, scope);
             }
         }
-        let config_map = shared.options.load().config_map.clone();
-        if let Some(name) = config_map {
+        let config_maps = shared.options.load().config_maps.clone();
+        for name in config_maps {
             let scope = Scope::Object(name);
             shared.start::<ConfigMap>(&mut tasks, shared.api(&scope), scope);
         }
@@ -200,9 +201,9 @@ impl Drop for Cluster {
 }
 
 impl Objects for Cluster {
-    fn settings(&self) -> Result<Vec<SourceFile>, Box<Problem>> {
+    fn settings(&self) -> Result<Settings, Vec<Problem>> {
         if !self.are_known() {
-            return Ok(Vec::new());
+            return Ok(Settings::default());
         }
         settings::settings(&self.shared.objects(), &self.shared.options.load())
     }

@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn objects_of_one_namespace_with_watches_of_their_own_do_not_disturb_each_other() {
+        let mut known = Known::default();
+        let scope = |name: &str| Scope::Object(ResourceName::new("a", name));
+        assert!(known.replace(&scope("one"), vec![service("a", "one", 1)]));
+        assert!(known.replace(&scope("two"), vec![service("a", "two", 1)]));
+        assert_eq!(names(&known), ["a/one", "a/two"]);
+        // One is gone, which the list of the other says nothing of.
+        assert!(known.replace::<Service>(&scope("one"), Vec::new()));
+        assert!(!known.replace(&scope("two"), vec![service("a", "two", 1)]));
+        assert_eq!(names(&known), ["a/two"]);
+    }
+
+    #[test]
     fn what_cannot_be_read_stays_as_it_was() {
         let mut known = Known::default();
         let name = ResourceName::new("a", "one");

@@ -7,15 +7,15 @@ use std::{
 
 use anyhow::Context;
 use k8s_openapi::{Resource, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use portcullis_config::{
-    problem::Problem,
-    read::{Read, SourceFile},
-};
+use portcullis_config::{problem::Problem, read::Read};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
-use super::{Kind, ObjectSet, Options, ResourceName, settings, translate::translate};
-use crate::{files::Contents, source::Objects};
+use super::{Kind, ObjectSet, Options, ResourceName, settings, sizes, translate::translate};
+use crate::{
+    files::Contents,
+    source::{Objects, Settings},
+};
 
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -75,11 +75,12 @@ impl Manifests {
 }
 
 impl Objects for Manifests {
-    fn settings(&self) -> Result<Vec<SourceFile>, Box<Problem>> {
+    fn settings(&self) -> Result<Settings, Vec<Problem>> {
         settings::settings(&self.objects, &self.options)
     }
 
     fn translate(&self, read: &mut Read) -> Contents {
+        read.problems.extend(sizes::problems(&self.objects));
         translate(&self.objects, &self.options, read)
     }
 

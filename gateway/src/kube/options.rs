@@ -1,12 +1,14 @@
 //! What is said of objects on the command line.
 
+use std::collections::BTreeSet;
+
 use super::ResourceName;
 
 /// Which objects are served, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// ConfigMap with settings of the whole gateway.
-    pub config_map: Option<ResourceName>,
+    /// ConfigMaps with settings of the whole gateway, in the order in which they are read.
+    pub config_maps: BTreeSet<ResourceName>,
     /// `spec.controller` of the IngressClasses that are served.
     pub controller: String,
     /// Whether Ingresses without a class are served where no class is the default one.
@@ -33,7 +35,7 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            config_map: None,
+            config_maps: BTreeSet::new(),
             controller: Self::CONTROLLER.to_owned(),
             without_class: false,
             any_class: false,

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::{Kind, ObjectSet, ResourceName, translate::service_of};
 
 /// What `kubectl apply` leaves: a copy of the object, which for a Secret is its data.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A kind that is watched.
 pub(super) trait Watched:
@@ -117,7 +117,9 @@ watched!(EndpointSlice, endpoint_slices, (one, other) {
         || one.address_type != other.address_type
 }, of service_of);
 watched!(Secret, secrets, (one, other) one.data != other.data);
-watched!(ConfigMap, config_maps, (one, other) one.data != other.data);
+watched!(ConfigMap, config_maps, (one, other) {
+    one.data != other.data || one.binary_data != other.binary_data
+});
 
 fn named<K: Watched>(objects: &[K]) -> Kind<K> {
     let named = objects.iter().map(|object| {

@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::files::{self, Contents};
+use crate::files::{self, Contents, is_of_cluster};
 
 /// Largest rule file or CA bundle that is read.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -68,6 +68,12 @@ impl Reads {
     /// # Errors
     /// A folder that cannot be read, or has none, by its path.
     pub(super) fn rule_files(&self, folder: &Path) -> Result<Vec<PathBuf>, String> {
+        if is_of_cluster(folder) {
+            return Err(format!(
+                "{}: it is no folder; name each of its keys",
+                folder.display()
+            ));
+        }
         let files = files::rule_files(folder);
         let listing = files::content(folder);
         self.seen

@@ -11,4 +11,5 @@ mod narrow;
 mod outages;
 mod rolling;
 mod settings;
+mod several_settings;
 mod takeover;

@@ -5,6 +5,7 @@
 //! `field_cases.rs` holds against the collection.
 
 mod addresses;
+mod config_maps;
 mod proxy_protocol;
 mod rates;
 mod reading;

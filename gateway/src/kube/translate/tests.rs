@@ -27,7 +27,7 @@ fn options(text: &str) -> Options {
         match option {
             "zone" => options.zone = Some(value.to_owned()),
             "controller" => options.controller = value.to_owned(),
-            "configmap" => options.config_map = value.parse().ok(),
+            "configmap" => options.config_maps.extend(value.parse()),
             "default-certificate" => options.default_certificate = value.parse().ok(),
             "external-names" => options.external_names = value == "true",
             "many-labels" => options.many_labels = value == "true",
@@ -45,9 +45,14 @@ fn translated(input: &Path) -> String {
     let source = Source::new(ConfigFiles::default(), Some(Arc::new(manifests)));
     let settings = match source.settings() {
         Ok(settings) => settings,
-        Err(problem) => return format!("# {problem}\n"),
+        Err(problems) => {
+            return problems
+                .iter()
+                .map(|problem| format!("# {problem}\n"))
+                .collect();
+        }
     };
-    let mut made = read(&settings);
+    let mut made = read(&settings.documents);
     let objects = source.objects().expect("the manifests");
     objects.translate(&mut made);
     let validated = validate(&made.document, &made.origins);
