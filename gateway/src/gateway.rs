@@ -1,9 +1,10 @@
 //! The process put together: what starts, reloads and drains.
 //!
 //! ```text
-//! files changed, SIGHUP --> load --> plan listeners --> swap the snapshot --> commit listeners
-//!                             \            \
-//!                              \------------+--> refused: told, the last good one serves
+//! files or objects changed, SIGHUP --> load --> plan listeners --> swap the snapshot --> commit
+//!                      ^                 \            \                              listeners
+//!                      |                  \------------+--> refused: told, the last good one serves
+//!                      +-- after a pause, what could not be put in force --+
 //! ```
 
 use std::{
@@ -36,9 +37,10 @@ use crate::{
     listen::{ListenError, Listeners},
     load::{Loaded, Refused, load},
     places::Places,
+    retry::Retry,
     slots::Slots,
     snapshot::{Live, Snapshot},
-    source::{Objects, Source},
+    source::{Objects, Settings, Source},
     tcp::{TcpRelay, TcpServices},
     telemetry::{AccessLog, AuditLog, Decisions, LogWriter, Metrics},
     tls::Tls,
@@ -48,8 +50,26 @@ use crate::{
 /// How long changes of objects are waited for that come together, at least.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// How often a gateway that serves nothing yet tries again.
-const RETRY: Duration = Duration::from_secs(5);
+/// Why a configuration is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Somebody asks for it.
+    Asked,
+    /// Something is different with files.
+    Files(Change),
+    /// Objects changed.
+    Objects,
+    /// What could not be put in force is tried again.
+    Again,
+}
+
+impl Cause {
+    /// Whether a refusal is told though the same was told before: to those who did something
+    /// about it.
+    fn tells_again(self) -> bool {
+        matches!(self, Self::Asked | Self::Files(Change::Content))
+    }
+}
 
 /// How to start a gateway.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +111,8 @@ struct Inner {
     state: Mutex<LoadState>,
     /// Loads run one at a time.
     loading: tokio::sync::Mutex<()>,
+    /// When what could not be put in force is tried again.
+    retry: Retry,
     draining: AtomicBool,
     /// Whether a configuration with all objects has been put in force.
     serves_objects: AtomicBool,
@@ -230,6 +252,7 @@ impl Gateway {
                     named_files,
                 }),
                 loading: tokio::sync::Mutex::default(),
+                retry: Retry::default(),
                 draining: AtomicBool::new(false),
                 serves_objects: AtomicBool::new(settings.is_some()),
             }),
@@ -269,24 +292,34 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Loads the configuration again; a refused one changes nothing.
+    /// Loads the configuration again, also what could not be put in force; a refused one changes
+    /// nothing.
     pub async fn reload(&self) {
-        self.load_for(Change::Content).await;
+        self.load_for(Cause::Asked).await;
     }
 
-    async fn load_for(&self, change: Change) {
+    async fn load_for(&self, cause: Cause) {
         let _one_at_a_time = self.inner.loading.lock().await;
+        let inner = &self.inner;
+        if matches!(cause, Cause::Asked | Cause::Again) {
+            inner.source.try_again();
+        }
         // A second time with the settings that served last, where those of now cannot be put
         // in force: or objects would stand still.
-        if self.load_once(change).await {
-            self.load_once(Change::Content).await;
+        if self.load_once(cause).await {
+            self.load_once(cause).await;
+        }
+        if !inner.source.waits() {
+            inner.retry.clear();
         }
     }
 
     /// Loads, and tells whether that is to be done once more, with other settings.
-    async fn load_once(&self, change: Change) -> bool {
+    async fn load_once(&self, cause: Cause) -> bool {
         let inner = &self.inner;
         if inner.draining.load(Ordering::Relaxed) {
+            inner.source.try_again();
+            inner.source.settle();
             return false;
         }
         let began = Instant::now();
@@ -302,32 +335,59 @@ impl Gateway {
         match loaded {
             Ok(Ok(loaded)) => {
                 let settings = loaded.settings.clone();
-                match self.accept(loaded) {
+                match self.accept(loaded, cause) {
                     Ok(()) => {
                         let serves = settings.is_some();
                         inner.serves_objects.store(serves, Ordering::Relaxed);
+                        inner.source.settle();
                     }
-                    Err(problems) => {
-                        again = settings.is_some_and(|tried| inner.source.refuse(tried, problems));
-                    }
+                    Err(refused) => again = self.hold_back(settings, refused, cause),
                 }
             }
-            Ok(Err(refused)) if self.known_as_refused(change, &refused) => {
-                self.keep_series(&inner.snapshot.load());
-                lock(&inner.state).watch_more(refused.named_files);
+            Ok(Err(refused)) => {
+                inner.source.settle();
+                match self.is_told(cause, &refused) {
+                    true => {
+                        self.keep_series(&inner.snapshot.load());
+                        lock(&inner.state).watch_more(refused.named_files);
+                    }
+                    false => self.refuse(refused),
+                }
             }
-            Ok(Err(refused)) => self.refuse(refused),
-            Err(error) => tracing::error!(%error, "loading the configuration failed"),
+            Err(error) => {
+                inner.source.settle();
+                tracing::error!(%error, "loading the configuration failed");
+            }
         }
         inner.metrics.load_took(began.elapsed());
         again
+    }
+
+    /// Has what cannot be put in force tried again later, and tells whether the settings that
+    /// served last are to go on meanwhile.
+    fn hold_back(&self, settings: Option<Settings>, refused: Refused, cause: Cause) -> bool {
+        let inner = &self.inner;
+        let refusal = inner.source.refuse(settings, refused.problems.clone());
+        let is_told = refusal.is_known && !cause.tells_again();
+        match cause {
+            Cause::Again => inner.retry.failed(refusal.is_known),
+            // The pause goes on that began when it was found.
+            _ if is_told => {}
+            _ => inner.retry.failed(false),
+        }
+        // With those that go on it is told of.
+        match refusal.may_go_on || is_told {
+            true => self.keep_series(&inner.snapshot.load()),
+            false => self.refuse(refused),
+        }
+        refusal.may_go_on
     }
 
     /// Puts a configuration in force.
     ///
     /// # Errors
     /// Why it cannot be: then it is refused.
-    fn accept(&self, loaded: Loaded) -> Result<(), Vec<Problem>> {
+    fn accept(&self, loaded: Loaded, cause: Cause) -> Result<(), Refused> {
         let inner = &self.inner;
         let Loaded {
             mut snapshot,
@@ -338,33 +398,28 @@ impl Gateway {
             settings,
             settings_refused,
         } = loaded;
+        let not_put = |problems: Vec<Problem>| Refused {
+            problems: placed(problems, &origins),
+            named_files: named_files.clone(),
+        };
         let counts = severities(&problems);
         let unchanged = inner.snapshot.load().hash == snapshot.hash;
         let table = match inner.tls.plan(&snapshot.model, &tls_files) {
             Ok(table) => table,
-            Err(error) => {
-                return Err(
-                    self.refuse_to_put(vec![internal("listeners".into(), &error)], named_files)
-                );
-            }
+            Err(error) => return Err(not_put(vec![internal("listeners".into(), &error)])),
         };
         let version = inner.snapshot.load().version + 1;
         if !unchanged {
             let plan = match inner.listeners.plan(&snapshot.model.listeners) {
                 Ok(plan) => plan,
-                Err(errors) => {
-                    return Err(self
-                        .refuse_to_put(placed(listener_problems(&errors), &origins), named_files));
-                }
+                Err(errors) => return Err(not_put(listener_problems(&errors))),
             };
             let egress = match inner.egress.plan(snapshot.model.egress.as_ref()) {
                 Ok(plan) => plan,
-                Err(problems) => {
-                    return Err(self.refuse_to_put(placed(problems, &origins), named_files));
-                }
+                Err(problems) => return Err(not_put(problems)),
             };
             if let Err(problem) = self.bind_servers(&snapshot.model.process) {
-                return Err(self.refuse_to_put(placed(vec![*problem], &origins), named_files));
+                return Err(not_put(vec![*problem]));
             }
             inner.tls.commit(table, tls_files);
             snapshot.version = version;
@@ -397,7 +452,8 @@ impl Gateway {
         let mut state = lock(&inner.state);
         let is_refused = settings_refused.is_some();
         let good_again = unchanged && state.refused.is_some() && !is_refused;
-        let news = !unchanged || state.problems != problems;
+        let tells_again = is_refused && cause.tells_again();
+        let news = !unchanged || state.problems != problems || tells_again;
         *state = LoadState {
             at: Some(SystemTime::now()),
             refused: settings_refused,
@@ -427,20 +483,11 @@ impl Gateway {
         Ok(())
     }
 
-    /// Refuses what loads and cannot be put in force.
-    fn refuse_to_put(&self, problems: Vec<Problem>, named_files: Vec<PathBuf>) -> Vec<Problem> {
-        self.refuse(Refused {
-            problems: problems.clone(),
-            named_files,
-        });
-        problems
-    }
-
-    /// Whether a load found again what the last one was refused for, with nothing changed in
-    /// between: it is told and counted once.
-    fn known_as_refused(&self, change: Change, refused: &Refused) -> bool {
+    /// Whether a load found again what the last one was refused for: that is told and counted
+    /// once, unless somebody has done something about it.
+    fn is_told(&self, cause: Cause, refused: &Refused) -> bool {
         let state = lock(&self.inner.state);
-        change == Change::Watched && state.refused.is_some() && state.problems == refused.problems
+        !cause.tells_again() && state.refused.is_some() && state.problems == refused.problems
     }
 
     fn refuse(&self, refused: Refused) {
@@ -737,10 +784,10 @@ async fn watch(gateway: Gateway) {
     let mut watcher = Watcher::start(gateway.inner.source.files().clone(), named);
     let objects = gateway.inner.source.objects().cloned();
     // The first time for what changed while the process started.
-    let mut change = Change::Content;
+    let mut cause = Cause::Files(Change::Content);
     loop {
         let began = Instant::now();
-        gateway.load_for(change).await;
+        gateway.load_for(cause).await;
         // One that comes alone is served at once; of many, half of a core is left to others.
         let rested = Instant::now() + began.elapsed();
         watcher.set_others(lock(&gateway.inner.state).named_files.clone());
@@ -750,15 +797,13 @@ async fn watch(gateway: Gateway) {
                 None => std::future::pending().await,
             }
         };
-        // What could not be put in force, as an address that another has, may be so by then.
-        let is_waiting = objects.is_some() && !gateway.inner.serves_objects.load(Ordering::Relaxed);
-        change = tokio::select! {
-            () = tokio::time::sleep(RETRY), if is_waiting => Change::Content,
-            change = watcher.changed() => change,
+        cause = tokio::select! {
+            () = gateway.inner.retry.due() => Cause::Again,
+            change = watcher.changed() => Cause::Files(change),
             () = objects_changed => {
                 let rest = rested.saturating_duration_since(Instant::now());
                 tokio::time::sleep(rest.max(SETTLE)).await;
-                Change::Content
+                Cause::Objects
             }
         };
     }

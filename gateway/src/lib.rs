@@ -24,6 +24,7 @@ pub mod listen;
 pub mod load;
 mod places;
 mod relay;
+mod retry;
 mod slots;
 pub mod snapshot;
 pub mod source;

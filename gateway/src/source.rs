@@ -81,9 +81,27 @@ pub struct Source {
     /// The settings that served last. With objects, these must go on changing when somebody
     /// has broken the settings.
     last_good: Mutex<Option<Settings>>,
-    /// Settings that could not be put in force, and why: those that served last go on until
-    /// they are others.
-    refused: Mutex<Option<(Settings, Vec<Problem>)>>,
+    /// What could not be put in force when it was tried last.
+    refused: Mutex<Option<Tried>>,
+}
+
+/// An attempt to put a configuration in force that failed.
+#[derive(Debug)]
+struct Tried {
+    /// The settings, where they are kept.
+    settings: Option<Settings>,
+    problems: Vec<Problem>,
+    /// Whether the settings that served last go on in place of these.
+    is_held_back: bool,
+}
+
+/// What becomes of settings that load and cannot be put in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// Whether it was so when they were tried last.
+    pub is_known: bool,
+    /// Whether the settings that served last may go on with the objects of now.
+    pub may_go_on: bool,
 }
 
 impl Source {
@@ -152,22 +170,59 @@ impl Source {
         *lock(&self.last_good) = Some(settings);
     }
 
-    /// Notes settings that load and cannot be put in force; tells whether others may go on.
-    pub fn refuse(&self, settings: Settings, problems: Vec<Problem>) -> bool {
-        let may_go_on = lock(&self.last_good)
+    /// Notes what loads and cannot be put in force.
+    pub fn refuse(&self, settings: Option<Settings>, problems: Vec<Problem>) -> Refusal {
+        let may_go_on = {
+            let last_good = lock(&self.last_good);
+            let differ = |(tried, good)| tried != good;
+            settings
+                .as_ref()
+                .zip(last_good.as_ref())
+                .is_some_and(differ)
+        };
+        let mut refused = lock(&self.refused);
+        let is_known = refused
             .as_ref()
-            .is_some_and(|known| *known != settings);
-        if may_go_on {
-            *lock(&self.refused) = Some((settings, problems));
+            .is_some_and(|tried| tried.settings == settings && tried.problems == problems);
+        *refused = Some(Tried {
+            settings,
+            problems,
+            is_held_back: may_go_on,
+        });
+        Refusal {
+            is_known,
+            may_go_on,
         }
-        may_go_on
     }
 
-    /// Why these settings could not be put in force, where they were tried.
+    /// Why these settings could not be put in force, unless they are to be tried again. With
+    /// others there is nothing to hold back.
     pub fn known_refusal(&self, settings: &Settings) -> Option<Vec<Problem>> {
-        let refused = lock(&self.refused);
-        let (known, problems) = refused.as_ref()?;
-        (known == settings).then(|| problems.clone())
+        let mut refused = lock(&self.refused);
+        let tried = refused.as_mut().filter(|tried| tried.is_held_back)?;
+        tried.is_held_back = tried.settings.as_ref() == Some(settings);
+        tried.is_held_back.then(|| tried.problems.clone())
+    }
+
+    /// Whether something could not be put in force and is to be tried again.
+    pub fn waits(&self) -> bool {
+        lock(&self.refused).is_some()
+    }
+
+    /// Has settings tried again that could not be put in force.
+    pub fn try_again(&self) {
+        if let Some(tried) = &mut *lock(&self.refused) {
+            tried.is_held_back = false;
+        }
+    }
+
+    /// Forgets what could not be put in force, when a load has ended without it: what is there
+    /// now serves, or is wrong in itself. What is held back stays.
+    pub fn settle(&self) {
+        let mut refused = lock(&self.refused);
+        if refused.as_ref().is_some_and(|tried| !tried.is_held_back) {
+            *refused = None;
+        }
     }
 
     /// The settings that served last, where they may go on without what was refused.
@@ -178,4 +233,70 @@ impl Source {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_config::problem::{Origin, Severity};
+
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        Settings {
+            documents: vec![SourceFile {
+                name: "a.yaml".to_owned(),
+                text: text.to_owned(),
+            }],
+            ..Settings::default()
+        }
+    }
+
+    fn problems(reason: &str) -> Vec<Problem> {
+        vec![Problem {
+            origin: Origin::Internal,
+            path: "listeners[0].address".to_owned(),
+            reason: reason.to_owned(),
+            hint: None,
+            severity: Severity::Error,
+        }]
+    }
+
+    #[test]
+    fn settings_are_held_back_until_they_are_others_or_tried_again() {
+        let source = Source::new(ConfigFiles::default(), None);
+        let (good, tried) = (settings("good"), settings("tried"));
+        source.accept(good);
+        let refusal = source.refuse(Some(tried.clone()), problems("in use"));
+        assert!(refusal.may_go_on && !refusal.is_known);
+        // Those of before serve, and these stay held back.
+        source.settle();
+        assert!(source.waits());
+        assert_eq!(source.known_refusal(&tried), Some(problems("in use")));
+        source.try_again();
+        assert_eq!(source.known_refusal(&tried), None);
+        let refusal = source.refuse(Some(tried.clone()), problems("in use"));
+        assert!(refusal.may_go_on && refusal.is_known);
+        let refusal = source.refuse(Some(tried.clone()), problems("forbidden"));
+        assert!(!refusal.is_known, "for another reason");
+        let refusal = source.refuse(Some(settings("edited")), problems("forbidden"));
+        assert!(!refusal.is_known, "with other settings");
+        // Others have nothing to do with it.
+        assert_eq!(source.known_refusal(&tried), None);
+        source.settle();
+        assert!(!source.waits());
+    }
+
+    #[test]
+    fn what_nothing_can_stand_in_for_is_not_held_back() {
+        let source = Source::new(ConfigFiles::default(), None);
+        for tried in [None, Some(settings("first"))] {
+            assert!(!source.refuse(tried.clone(), problems("in use")).may_go_on);
+            assert!(source.waits());
+            let again = source.refuse(tried, problems("in use"));
+            assert!(again.is_known && !again.may_go_on);
+            assert_eq!(source.known_refusal(&settings("first")), None);
+            source.settle();
+            assert!(!source.waits());
+        }
+    }
 }

@@ -458,6 +458,98 @@ async fn listeners_come_and_go_by_a_reload_and_open_connections_stay() {
     assert_eq!(response.headers()["x-version"], "3");
 }
 
+/// A configuration with a listener on a port that another process has is served when that has
+/// let go of it, from files alone as with objects beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_port_is_served_when_the_port_is_free() {
+    let backend = Backend::start("one").await;
+    for objects in [false, true] {
+        waits_for_a_port(&backend, objects).await;
+    }
+}
+
+async fn waits_for_a_port(backend: &Backend, objects: bool) {
+    let authority = Authority::new();
+    let folder = folder_with_certificate(&authority);
+    let manifests = folder.path().join("manifests");
+    fs::create_dir(&manifests).expect("writable");
+    let manifests = manifests.display().to_string();
+    let arguments = ["--manifests", &manifests];
+    let arguments = if objects { &arguments[..] } else { &[] };
+    let gateway = Gateway::start_in(folder, &config(backend, 1), arguments);
+    let mut client = Client::h1(gateway.http()).await;
+    let mut version = async || {
+        let response = client.get("any.example", "/").await.expect("open");
+        response.headers()["x-version"].clone()
+    };
+    let refusals = || {
+        gateway
+            .metric(r#"portcullis_reloads_total{outcome="refused"}"#)
+            .unwrap_or(0.0)
+    };
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    let wanted = config(backend, 2).replace(
+        "listeners:",
+        &format!("listeners:\n- {{name: wanted, protocol: http, address: '{address}'}}"),
+    );
+    gateway.write_config(&wanted);
+    wait_for("the refusal", || refusals() == 1.0);
+    let told = || gateway.log().matches(&address.to_string()).count();
+    let told_once = told();
+    assert!(told_once > 0, "{}", gateway.log());
+    let (_, problems) = gateway.admin("/config/problems");
+    assert!(problems.contains(&address.to_string()), "{problems}");
+    assert!(gateway.management("/readyz").1.contains("is refused"));
+    // It is tried again, and that is not told each time.
+    let last_load = || gateway.metric("portcullis_config_load_seconds");
+    let before = last_load();
+    wait_for("an attempt", || last_load() != before);
+    assert_eq!((refusals(), told()), (1.0, told_once), "{}", gateway.log());
+    assert_eq!(version().await, "1");
+    // Who asks gets an answer.
+    gateway.signal("HUP");
+    wait_for("an answer to the signal", || refusals() == 2.0);
+    assert_eq!(told(), 2 * told_once, "{}", gateway.log());
+    assert_eq!(version().await, "1");
+
+    drop(taken);
+    wait_for("the listener", || {
+        gateway.try_at("listeners/wanted") == Some(address)
+    });
+    assert_eq!(version().await, "2");
+    wait_for("nothing to be wrong", || {
+        !gateway
+            .admin("/config/problems")
+            .1
+            .contains(&address.to_string())
+    });
+    assert_eq!(gateway.management("/readyz").1, "ready\n");
+    assert_eq!(refusals(), 2.0);
+
+    // A signal does not wait for the pause.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    let wanted = config(backend, 3).replace(
+        "listeners:",
+        &format!("listeners:\n- {{name: later, protocol: http, address: '{address}'}}"),
+    );
+    gateway.write_config(&wanted);
+    wait_for("the refusal", || refusals() == 3.0);
+    drop(taken);
+    let began = Instant::now();
+    gateway.signal("HUP");
+    wait_for("the listener", || {
+        gateway.try_at("listeners/later") == Some(address)
+    });
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_reloads_too() {
     let backend = Backend::start("one").await;

@@ -62,7 +62,7 @@ fn check(manifests: &[String], names: &[&str]) -> (bool, String) {
 }
 
 /// One ConfigMap has no room for it; three are one configuration, packed where that is needed.
-/// On a cluster: `cluster/settings.rs`.
+/// On a cluster: `cluster/several_settings.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn cfg_11_what_is_too_large_for_one_config_map_fits_into_several() {
     let hosts = allow_list();
