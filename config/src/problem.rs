@@ -72,6 +72,38 @@ pub enum Severity {
     Error,
 }
 
+/// What a problem is, in one word, for those who count problems or look for some. It is the
+/// reason of the Event of an object, and `category` at `/config/problems`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub enum Category {
+    /// A Service is not there, or has no such port: it ends when that comes.
+    ServiceNotFound,
+    /// Nothing of a Service is ready.
+    NoEndpoints,
+    /// A certificate, or what says whose it is.
+    CertificateInvalid,
+    /// Somebody else has it.
+    Conflict,
+    /// Any other error.
+    Invalid,
+    /// Any other warning.
+    Questionable,
+}
+
+impl Category {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceNotFound => "ServiceNotFound",
+            Self::NoEndpoints => "NoEndpoints",
+            Self::CertificateInvalid => "CertificateInvalid",
+            Self::Conflict => "Conflict",
+            Self::Invalid => "Invalid",
+            Self::Questionable => "Questionable",
+        }
+    }
+}
+
 /// One thing that is wrong, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,6 +119,55 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Error or warning.
     pub severity: Severity,
+    /// What it is, in one word.
+    pub category: Category,
+}
+
+impl Problem {
+    /// A problem at a place, of the category that every other one of its severity has.
+    pub fn new(
+        severity: Severity,
+        origin: Origin,
+        path: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self {
+            origin,
+            path: path.into(),
+            reason: reason.into(),
+            hint: None,
+            severity,
+            category: match severity {
+                Severity::Error => Category::Invalid,
+                Severity::Warning => Category::Questionable,
+            },
+        }
+    }
+
+    /// An error at a place.
+    pub fn error(origin: Origin, path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::new(Severity::Error, origin, path, reason)
+    }
+
+    /// A warning at a place.
+    pub fn warning(origin: Origin, path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, origin, path, reason)
+    }
+
+    /// The same with what to do about it, where that can be said.
+    #[must_use]
+    pub fn with_hint(self, hint: Option<impl Into<String>>) -> Self {
+        Self {
+            hint: hint.map(Into::into),
+            ..self
+        }
+    }
+
+    /// The same of another category.
+    #[must_use]
+    pub fn with_category(self, category: Category) -> Self {
+        Self { category, ..self }
+    }
 }
 
 impl fmt::Display for Problem {

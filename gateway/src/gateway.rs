@@ -588,13 +588,9 @@ impl Gateway {
             return Ok(());
         }
         let problem = |section: &str, address: String, error: std::io::Error| {
-            Box::new(Problem {
-                origin: Origin::Internal,
-                path: format!("{section}.address"),
-                reason: format!("{section} cannot listen on {address}: {error}"),
-                hint: None,
-                severity: Severity::Error,
-            })
+            let reason = format!("{section} cannot listen on {address}: {error}");
+            let path = format!("{section}.address");
+            Box::new(Problem::error(Origin::Internal, path, reason))
         };
         // A weak reference, or the server would keep the gateway that owns it.
         let weak = Arc::downgrade(&self.inner);
@@ -816,13 +812,7 @@ fn listener_problems(errors: &[ListenError]) -> Vec<Problem> {
 }
 
 fn internal(path: String, error: &dyn std::fmt::Display) -> Problem {
-    Problem {
-        origin: Origin::Internal,
-        path,
-        reason: error.to_string(),
-        hint: None,
-        severity: Severity::Error,
-    }
+    Problem::error(Origin::Internal, path, error.to_string())
 }
 
 /// Finds where what could not be put in force is written.

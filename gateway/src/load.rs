@@ -170,12 +170,10 @@ impl Attempt<'_> {
         // Told in either case: whoever mends a file wants to know of the others.
         let (tls_files, broken) = TlsFiles::load(&validated.model, self.previous, &contents);
         let refuses = broken.iter().any(|broken| broken.refuses);
-        let broken = broken.into_iter().map(|broken| Problem {
-            origin: read.origins.locate(&broken.path),
-            path: broken.path,
-            reason: broken.reason,
-            hint: None,
-            severity: broken.severity,
+        let broken = broken.into_iter().map(|broken| {
+            let origin = read.origins.locate(&broken.path);
+            Problem::new(broken.severity, origin, broken.path, broken.reason)
+                .with_category(broken.category)
         });
         let reads = Reads::of(contents);
         let compiled = compile(
@@ -238,30 +236,25 @@ fn nothing_to_serve(document: &Document, files: &ConfigFiles) -> Option<Problem>
         .egress
         .as_ref()
         .is_some_and(|egress| !egress.listeners.is_empty());
-    (document.listeners.is_empty() && !egress).then(|| Problem {
-        origin: whole(files),
-        path: "listeners".into(),
-        reason: "there is no listener, and none in egress: nothing would be served".into(),
-        hint: Some(
-            "a listener needs a name and a protocol: `- {name: http, protocol: http}`".into(),
-        ),
-        severity: Severity::Error,
+    (document.listeners.is_empty() && !egress).then(|| {
+        let reason = "there is no listener, and none in egress: nothing would be served";
+        let hint = "a listener needs a name and a protocol: `- {name: http, protocol: http}`";
+        Problem::error(whole(files), "listeners", reason).with_hint(Some(hint))
     })
 }
 
 /// Warns of files whose changes will not be seen.
 fn never_changing<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Problem> {
     let own_mounts = own_mounts(files);
-    let problems = own_mounts.into_iter().map(|file| Problem {
-        origin: Origin::File {
+    let problems = own_mounts.into_iter().map(|file| {
+        let origin = Origin::File {
             file: file.display().to_string(),
             line: 0,
             column: 0,
-        },
-        path: String::new(),
-        reason: "the file is a mount of its own: one that takes its place is never seen".into(),
-        hint: Some("mount the folder it is in, without `subPath`".into()),
-        severity: Severity::Warning,
+        };
+        let reason = "the file is a mount of its own: one that takes its place is never seen";
+        let hint = "mount the folder it is in, without `subPath`";
+        Problem::warning(origin, "", reason).with_hint(Some(hint))
     });
     problems.collect()
 }
@@ -279,13 +272,7 @@ fn whole(files: &ConfigFiles) -> Origin {
 }
 
 pub(crate) fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
-    Problem {
-        origin: whole(files),
-        path: String::new(),
-        reason: error.to_string(),
-        hint: None,
-        severity: Severity::Error,
-    }
+    Problem::error(whole(files), "", error.to_string())
 }
 
 /// The files that a configuration names itself: certificates, rules, CAs, users.

@@ -237,7 +237,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_config::problem::{Origin, Severity};
+    use portcullis_config::problem::Origin;
 
     use super::*;
 
@@ -252,13 +252,8 @@ mod tests {
     }
 
     fn problems(reason: &str) -> Vec<Problem> {
-        vec![Problem {
-            origin: Origin::Internal,
-            path: "listeners[0].address".to_owned(),
-            reason: reason.to_owned(),
-            hint: None,
-            severity: Severity::Error,
-        }]
+        let place = "listeners[0].address";
+        vec![Problem::error(Origin::Internal, place, reason)]
     }
 
     #[test]

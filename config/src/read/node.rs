@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::problem::{Origin, Problem, Severity};
+use crate::problem::{Origin, Problem};
 
 /// A value with its place.
 #[derive(Clone, Debug)]
@@ -79,13 +79,7 @@ impl Place {
 
     /// An error at this place.
     pub(super) fn error(&self, path: &str, reason: String, hint: Option<&str>) -> Problem {
-        Problem {
-            origin: self.origin(),
-            path: path.to_owned(),
-            reason,
-            hint: hint.map(str::to_owned),
-            severity: Severity::Error,
-        }
+        Problem::error(self.origin(), path, reason).with_hint(hint)
     }
 }
 

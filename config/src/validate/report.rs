@@ -128,12 +128,8 @@ impl<'a> Report<'a> {
 
     fn note(&mut self, path: String, reason: String, hint: Option<String>, severity: Severity) {
         self.errors += usize::from(severity == Severity::Error);
-        self.problems.push(Problem {
-            origin: self.origins.locate(&path),
-            path,
-            reason,
-            hint,
-            severity,
-        });
+        let origin = self.origins.locate(&path);
+        self.problems
+            .push(Problem::new(severity, origin, path, reason).with_hint(hint));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use portcullis_config::{
     model::{Egress, EgressListener, EgressProtocol},
-    problem::{Origin, Problem, Severity},
+    problem::{Origin, Problem},
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -132,13 +132,7 @@ impl EgressServers {
         };
         let mut problems = Vec::new();
         let mut problem = |path: String, reason: String| {
-            problems.push(Problem {
-                origin: Origin::Internal,
-                path,
-                reason,
-                hint: None,
-                severity: Severity::Error,
-            });
+            problems.push(Problem::error(Origin::Internal, path, reason));
         };
         let running = self.lock();
         let mut listeners = Vec::new();

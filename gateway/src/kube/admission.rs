@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::networking::v1::{Ingress, IngressBackend};
 use portcullis_config::{
-    problem::{Origin, Problem, Severity},
+    problem::{Category, Origin, Problem, Severity},
     read::read,
     validate::validate,
 };
@@ -145,7 +145,10 @@ fn judge(ingress: Ingress, objects: &ObjectSet, options: &Options) -> Verdict {
     let mut verdict = Verdict::default();
     let problems = read.problems.into_iter().chain(validated.problems);
     for problem in problems.filter(|problem| is_of(problem, &name)) {
-        match problem.severity == Severity::Error && !may_come_later(&problem) {
+        // A Service may come later.
+        let is_refused =
+            problem.severity == Severity::Error && problem.category != Category::ServiceNotFound;
+        match is_refused {
             true => verdict.errors.push(problem.to_string()),
             false => verdict.warnings.push(problem.to_string()),
         }
@@ -163,11 +166,6 @@ fn is_of(problem: &Problem, ingress: &ResourceName) -> bool {
         } => *kind == Ingress::NAME && *namespace == ingress.namespace && *name == ingress.name,
         Origin::File { .. } | Origin::Internal => false,
     }
-}
-
-/// Whether it is wrong only as long as something else is not there.
-fn may_come_later(problem: &Problem) -> bool {
-    super::event::reason_of(problem) == super::event::SERVICE_NOT_FOUND
 }
 
 fn named_services(ingress: &Ingress, namespace: &str) -> Vec<ResourceName> {

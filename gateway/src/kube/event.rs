@@ -14,7 +14,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
     jiff::Timestamp,
 };
-use portcullis_config::problem::{Origin, Problem, Severity};
+use portcullis_config::problem::{Origin, Problem};
 use sha2::{Digest, Sha256};
 
 use super::{ObjectSet, ResourceName, watched::Watched};
@@ -46,7 +46,7 @@ pub(super) fn of_problem(problem: &Problem, objects: &ObjectSet, instance: &str)
         action: Some("Translating".to_owned()),
         event_time: Some(MicroTime(Timestamp::now())),
         note: Some(note),
-        reason: Some(reason_of(problem).to_owned()),
+        reason: Some(problem.category.as_str().to_owned()),
         regarding: Some(ObjectReference {
             api_version: Some(api_version.to_owned()),
             kind: Some(kind),
@@ -134,31 +134,6 @@ fn shortened(mut note: String) -> String {
     note
 }
 
-/// The reason of a problem that ends when a Service comes.
-pub(super) const SERVICE_NOT_FOUND: &str = "ServiceNotFound";
-
-/// What a problem is, in one word, for those who count Events or look for some.
-pub(super) fn reason_of(problem: &Problem) -> &'static str {
-    let field = match &problem.origin {
-        Origin::Object { field, .. } => field.as_str(),
-        Origin::File { .. } | Origin::Internal => "",
-    };
-    let says = |words: &str| problem.reason.contains(words);
-    if says("there is no Service") || says("has no port") {
-        SERVICE_NOT_FOUND
-    } else if says("which is older") {
-        "Conflict"
-    } else if field.starts_with("spec.tls") || problem.path.starts_with("certificates[") {
-        "CertificateInvalid"
-    } else if says("is ready: its requests get 503") {
-        "NoEndpoints"
-    } else if problem.severity == Severity::Error {
-        "Invalid"
-    } else {
-        "Questionable"
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -193,10 +168,32 @@ mod tests {
 
     #[test]
     fn problems_of_the_translation_are_told_with_their_objects_and_reasons() {
-        let objects = objects(json!([
+        let mut objects = objects(json!([
             ingress("old", "2026-01-01T00:00:00Z"),
             ingress("new", "2026-01-02T00:00:00Z"),
+            {
+                "metadata": {
+                    "namespace": "shop", "name": "odd", "uid": "uid-odd",
+                    "creationTimestamp": "2026-01-03T00:00:00Z",
+                },
+                "spec": {
+                    "tls": [{ "hosts": ["a host"] }],
+                    "rules": [{ "host": "b.test", "http": { "paths": [
+                        { "path": "/", "pathType": "Prefix", "backend": { "resource": { "kind": "Bucket", "name": "b" } } },
+                        { "path": "/(.*)", "pathType": "ImplementationSpecific", "backend": { "service": {
+                            "name": "idle", "port": { "number": 80 },
+                        } } },
+                    ] } }],
+                },
+            },
         ]));
+        let idle: Service = serde_json::from_value(json!({
+            "metadata": { "namespace": "shop", "name": "idle", "uid": "uid-idle" },
+            "spec": { "ports": [{ "port": 80 }] },
+        }))
+        .expect("a Service");
+        let name = ResourceName::of(&idle.metadata);
+        objects.services.insert(name, Arc::new(idle));
         let options = Options {
             any_class: true,
             ..Options::default()
@@ -213,17 +210,26 @@ mod tests {
             .map(|event| {
                 let regarding = event.regarding.as_ref().expect("an object");
                 assert!(regarding.uid.is_some());
-                assert_eq!(
-                    regarding.api_version.as_deref(),
-                    Some("networking.k8s.io/v1")
-                );
+                let version = match regarding.kind.as_deref() {
+                    Some("Service") => "v1",
+                    _ => "networking.k8s.io/v1",
+                };
+                assert_eq!(regarding.api_version.as_deref(), Some(version));
                 (
                     regarding.name.as_deref().unwrap_or_default(),
                     event.reason.as_deref().unwrap_or_default(),
                 )
             })
             .collect();
-        assert_eq!(shown, [("new", "Conflict"), ("old", "ServiceNotFound")]);
+        let expected = [
+            ("odd", "CertificateInvalid"),
+            ("new", "Conflict"),
+            ("old", "ServiceNotFound"),
+            ("odd", "Invalid"),
+            ("odd", "Questionable"),
+            ("idle", "NoEndpoints"),
+        ];
+        assert_eq!(shown, expected);
         let again = of_problem(&found.problems[0], &objects, "pod-2").expect("an Event");
         assert_eq!(
             again.metadata.name, events[0].metadata.name,
@@ -239,16 +245,13 @@ mod tests {
         let mut config_map = ConfigMap::default();
         config_map.metadata.uid = Some("uid".into());
         objects.config_maps.insert(name, Arc::new(config_map));
-        let problem = |file: &str| Problem {
-            origin: Origin::File {
+        let problem = |file: &str| {
+            let origin = Origin::File {
                 file: file.to_owned(),
                 line: 3,
                 column: 1,
-            },
-            path: "listeners".into(),
-            reason: "é".repeat(600),
-            hint: None,
-            severity: Severity::Error,
+            };
+            Problem::error(origin, "listeners", "é".repeat(600))
         };
         let told = of_problem(&problem("ConfigMap/gw/settings/a.yaml"), &objects, "pod");
         let told = told.expect("an Event");

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use portcullis_config::{
-    problem::{Origin, Problem, Severity},
+    problem::{Origin, Problem},
     read::SourceFile,
 };
 
@@ -93,17 +93,14 @@ impl Documents {
             let file = format!("ConfigMap/{name}/{key}");
             match self.text(form, content) {
                 Ok(text) => self.found.push(SourceFile { name: file, text }),
-                Err(reason) => self.problems.push(Problem {
-                    origin: Origin::File {
+                Err(reason) => {
+                    let origin = Origin::File {
                         file,
                         line: 0,
                         column: 0,
-                    },
-                    path: String::new(),
-                    reason,
-                    hint: None,
-                    severity: Severity::Error,
-                }),
+                    };
+                    self.problems.push(Problem::error(origin, "", reason));
+                }
             }
         }
         let place = (name.namespace.clone(), name.name.clone());
@@ -135,13 +132,8 @@ impl Documents {
 
     /// Something is wrong with a ConfigMap as a whole.
     fn wrong(&mut self, name: &ResourceName, reason: String) {
-        self.problems.push(Problem {
-            origin: place::<ConfigMap>(name, ""),
-            path: String::new(),
-            reason,
-            hint: None,
-            severity: Severity::Error,
-        });
+        let origin = place::<ConfigMap>(name, "");
+        self.problems.push(Problem::error(origin, "", reason));
     }
 }
 

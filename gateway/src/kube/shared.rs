@@ -12,7 +12,7 @@ use k8s_openapi::{
     },
 };
 use kube::{Api, Client, core::DeserializeGuard};
-use portcullis_config::problem::{Origin, Problem, Severity};
+use portcullis_config::problem::{Origin, Problem};
 use tokio::{
     sync::{Notify, Semaphore, watch::Sender},
     task::JoinSet,
@@ -170,18 +170,14 @@ impl Shared {
                 true => "its last version that could be serves on",
                 false => "it is left out",
             };
-            Problem {
-                origin: Origin::Object {
-                    kind: (*kind).to_owned(),
-                    namespace: name.namespace.clone(),
-                    name: name.name.clone(),
-                    field: String::new(),
-                },
-                path: String::new(),
-                reason: format!("cannot be read: {reason}; {instead}"),
-                hint: None,
-                severity: Severity::Error,
-            }
+            let origin = Origin::Object {
+                kind: (*kind).to_owned(),
+                namespace: name.namespace.clone(),
+                name: name.name.clone(),
+                field: String::new(),
+            };
+            let reason = format!("cannot be read: {reason}; {instead}");
+            Problem::error(origin, "", reason)
         });
         of_broken.collect()
     }

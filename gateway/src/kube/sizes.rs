@@ -44,13 +44,8 @@ fn problem(name: &ResourceName, config_map: &ConfigMap) -> Option<Problem> {
     } else {
         return None;
     };
-    Some(Problem {
-        origin: place::<ConfigMap>(name, ""),
-        path: String::new(),
-        reason,
-        hint: Some(hint.to_owned()),
-        severity,
-    })
+    let problem = Problem::new(severity, place::<ConfigMap>(name, ""), "", reason);
+    Some(problem.with_hint(Some(hint)))
 }
 
 fn values(config_map: &ConfigMap) -> usize {

@@ -56,13 +56,7 @@ pub fn compile(
 ) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
     let mut problems = Vec::new();
     let mut tell = |severity, path: String, reason: String| {
-        problems.push(Problem {
-            origin: origins.locate(&path),
-            path,
-            reason,
-            hint: None,
-            severity,
-        });
+        problems.push(Problem::new(severity, origins.locate(&path), path, reason));
     };
 
     let waf_rule_sets = WafRuleSets::compile(&document, &model, live, reads, &mut tell);

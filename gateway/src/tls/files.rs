@@ -9,7 +9,7 @@ use std::{
 
 use portcullis_config::{
     model::{ClientCertificates, ClientTrust, Model},
-    problem::Severity,
+    problem::{Category, Severity},
 };
 use rustls::server::ProducesTickets;
 
@@ -42,6 +42,8 @@ pub struct FileProblem {
     pub reason: String,
     /// How bad it is.
     pub severity: Severity,
+    /// What it is, in one word.
+    pub category: Category,
     /// Whether the configuration must be refused for it: a control would be missing.
     pub refuses: bool,
 }
@@ -69,6 +71,7 @@ impl TlsFiles {
                 path: format!("certificates[{}]", index.unwrap_or_default()),
                 reason: format!("certificate {:?}: {}", broken.name, broken.reason),
                 severity: broken.severity,
+                category: Category::CertificateInvalid,
                 refuses: false,
             });
         }
@@ -119,6 +122,7 @@ impl TlsFiles {
                     path: format!("{path}[{at}]"),
                     reason: format!("{reason}{kept}"),
                     severity: Severity::Error,
+                    category: Category::Invalid,
                     refuses: known.is_none(),
                 });
                 let Some(known) = known else { return };
@@ -141,6 +145,7 @@ impl TlsFiles {
                 path: format!("{path}.{field}"),
                 reason,
                 severity,
+                category: Category::CertificateInvalid,
                 refuses,
             });
         };

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use k8s_openapi::api::networking::v1::IngressTLS;
 use portcullis_config::{
     document::{Certificate, ListenerProtocol, ListenerTls},
+    problem::Category,
     route::canonical_host,
 };
 
@@ -122,7 +123,8 @@ impl<'o> Translation<'o> {
         let secret = secret.map(|name| ResourceName::new(&served.name.namespace, name));
         // One that could not be served must not take others along that have the certificate too.
         if !is_host(&host) {
-            return self.warn(served, field, format!("{host:?} is not a host name"), None);
+            let problem = served.warning(field, format!("{host:?} is not a host name"));
+            return self.tell(problem.with_category(Category::CertificateInvalid));
         }
         if let Some(whose) = routed.get(host.as_str())
             && whose.namespace != served.name.namespace
@@ -130,19 +132,23 @@ impl<'o> Translation<'o> {
             let reason = format!(
                 "{host} is a host of Ingress {whose}, which is older: its certificate comes from that namespace"
             );
-            return self.warn(served, field, reason, None);
+            let problem = served.warning(field, reason);
+            return self.tell(problem.with_category(Category::Conflict));
         }
         if let Some(owner) = hosts.owners.get(&host) {
             let is_own = owner.ingress == served.name;
             if owner.secret != secret && !(is_own && tls.hosts.is_none()) {
-                let reason = match is_own {
-                    true => format!("{host} stands twice"),
-                    false => format!(
-                        "{host} is served with the certificate of Ingress {}, which is older",
-                        owner.ingress
+                let (reason, category) = match is_own {
+                    true => (format!("{host} stands twice"), Category::CertificateInvalid),
+                    false => (
+                        format!(
+                            "{host} is served with the certificate of Ingress {}, which is older",
+                            owner.ingress
+                        ),
+                        Category::Conflict,
                     ),
                 };
-                self.warn(served, field, reason, None);
+                self.tell(served.warning(field, reason).with_category(category));
             }
             return;
         }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use k8s_openapi::api::networking::v1::HTTPIngressPath;
+use portcullis_config::problem::Category;
 
 use super::{
     Translation,
@@ -84,16 +85,20 @@ impl<'o> Translation<'o> {
                         of_hosts[at].paths.push((field, path));
                     }
                     Entry::Occupied(taken) => {
-                        let whose = match *taken.get() == served.name {
-                            true => "stands twice".to_owned(),
-                            false => format!("is that of Ingress {}, which is older", taken.get()),
+                        let (whose, category) = match *taken.get() == served.name {
+                            true => ("stands twice".to_owned(), Category::Questionable),
+                            false => (
+                                format!("is that of Ingress {}, which is older", taken.get()),
+                                Category::Conflict,
+                            ),
                         };
                         let shown = match host.as_str() {
                             ANY => "*",
                             host => host,
                         };
                         let path = path.path.as_deref().unwrap_or("/");
-                        self.warn(served, &field, format!("{shown}{path} {whose}"), None);
+                        let problem = served.warning(&field, format!("{shown}{path} {whose}"));
+                        self.tell(problem.with_category(category));
                     }
                 }
             }

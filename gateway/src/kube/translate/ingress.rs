@@ -8,8 +8,9 @@ use k8s_openapi::{
     },
     jiff::Timestamp,
 };
-use portcullis_config::document::{
-    Https, Match, PathMatch, Policies, Route, RouteBackend, RouteWaf, Rule,
+use portcullis_config::{
+    document::{Https, Match, PathMatch, Policies, Route, RouteBackend, RouteWaf, Rule},
+    problem::{Category, Problem},
 };
 
 use super::{
@@ -103,6 +104,16 @@ impl<'o> Served<'o> {
         backends.filter_map(|backend| Some(backend.service.as_ref()?.name.as_str()))
     }
 
+    /// An error of a field of it.
+    pub(super) fn error(&self, field: &str, reason: impl Into<String>) -> Problem {
+        Problem::error(place_of_ingress(&self.name, field), "", reason)
+    }
+
+    /// A warning of a field of it.
+    pub(super) fn warning(&self, field: &str, reason: impl Into<String>) -> Problem {
+        Problem::warning(place_of_ingress(&self.name, field), "", reason)
+    }
+
     /// Whether it answers challenges of an ACME server.
     fn is_solver(&self) -> bool {
         let labels = self.ingress.metadata.labels.as_ref();
@@ -177,12 +188,13 @@ impl<'o> Translation<'o> {
             });
         }
         if default.is_none() && served.rules().is_empty() {
-            let reason = "an Ingress without rules and without a default backend".to_owned();
-            self.warn(served, "spec", reason, None);
+            let reason = "an Ingress without rules and without a default backend";
+            self.tell(served.warning("spec", reason));
         }
         if served.all_tls().len() > MAX_TLS {
             let reason = format!("only the first {MAX_TLS} of them are served");
-            self.warn(served, "spec.tls", reason, None);
+            let problem = served.warning("spec.tls", reason);
+            self.tell(problem.with_category(Category::CertificateInvalid));
         }
         let secure = Secure::of(served);
         let is_only = of_hosts.len() == 1;
@@ -207,7 +219,8 @@ impl<'o> Translation<'o> {
                     Err(owner) if of_host.host == ANY && owner != served.name => {
                         let reason =
                             format!("every host is that of Ingress {owner}, which is older");
-                        self.warn(served, &field, reason, None);
+                        let problem = served.warning(&field, reason);
+                        self.tell(problem.with_category(Category::Conflict));
                     }
                     Err(_) => {}
                 }
@@ -269,7 +282,8 @@ impl<'o> Translation<'o> {
                 if text.contains(['(', '|', '*', '$', '^', '[', '\\']) {
                     let reason = format!("{text:?} is taken as a prefix, as it is written");
                     let hint = "a regular expression is not served yet";
-                    self.warn(served, &format!("{field}.path"), reason, Some(hint));
+                    let problem = served.warning(&format!("{field}.path"), reason);
+                    self.tell(problem.with_hint(Some(hint)));
                 }
                 PathMatch::Prefix(text)
             }
@@ -317,7 +331,7 @@ impl<'o> Translation<'o> {
                     ),
                     None => "names no Service: its requests get 503".to_owned(),
                 };
-                self.error(served, field, reason, None);
+                self.tell(served.error(field, reason));
                 Vec::new()
             }
         }
@@ -344,9 +358,11 @@ impl<'o> Translation<'o> {
             self.read.document.backends.push(made.backend);
             self.known_backends.insert(name.clone(), made.problem);
         }
-        if let Some(Some((reason, hint))) = self.known_backends.get(&name).cloned() {
-            let reason = format!("{reason}: its requests get 503");
-            self.error(served, field, reason, hint);
+        if let Some(Some(wrong)) = self.known_backends.get(&name) {
+            let reason = format!("{}: its requests get 503", wrong.reason);
+            let problem = served.error(field, reason).with_hint(wrong.hint);
+            let problem = problem.with_category(wrong.category);
+            self.tell(problem);
         }
         name
     }

@@ -28,12 +28,12 @@ use k8s_openapi::api::{
     networking::v1::Ingress,
 };
 use portcullis_config::{
-    problem::{Origin, Problem, Severity},
+    problem::{Category, Origin, Problem},
     read::Read,
 };
 
+use self::endpoint_slice::Slices;
 pub(super) use self::endpoint_slice::service_of;
-use self::{endpoint_slice::Slices, ingress::Served};
 use super::{ObjectSet, Options, ResourceName, objects::place};
 use crate::files::Contents;
 
@@ -97,40 +97,15 @@ impl<'o> Translation<'o> {
         self.read.origins.insert(path, origin);
     }
 
-    fn warn(&mut self, served: &Served<'o>, field: &str, reason: String, hint: Option<&str>) {
-        self.tell(served, field, reason, hint, Severity::Warning);
-    }
-
-    fn error(&mut self, served: &Served<'o>, field: &str, reason: String, hint: Option<&str>) {
-        self.tell(served, field, reason, hint, Severity::Error);
+    fn tell(&mut self, problem: Problem) {
+        self.read.problems.push(problem);
     }
 
     /// Tells that nothing of a Service is ready.
     fn no_endpoint(&mut self, service: &ResourceName, backend: &str) {
-        self.read.problems.push(Problem {
-            origin: place_of_service(service),
-            path: String::new(),
-            reason: format!("nothing of {backend} is ready: its requests get 503"),
-            hint: None,
-            severity: Severity::Warning,
-        });
-    }
-
-    fn tell(
-        &mut self,
-        served: &Served<'o>,
-        field: &str,
-        reason: String,
-        hint: Option<&str>,
-        severity: Severity,
-    ) {
-        self.read.problems.push(Problem {
-            origin: place_of_ingress(&served.name, field),
-            path: String::new(),
-            reason,
-            hint: hint.map(str::to_owned),
-            severity,
-        });
+        let reason = format!("nothing of {backend} is ready: its requests get 503");
+        let problem = Problem::warning(place_of_service(service), "", reason);
+        self.tell(problem.with_category(Category::NoEndpoints));
     }
 }
 

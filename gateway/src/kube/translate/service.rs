@@ -4,7 +4,10 @@ use k8s_openapi::api::{
     core::v1::{ServicePort, ServiceSpec},
     networking::v1::IngressServiceBackend,
 };
-use portcullis_config::document::{Backend, BackendProtocol, Endpoint};
+use portcullis_config::{
+    document::{Backend, BackendProtocol, Endpoint},
+    problem::Category,
+};
 
 use super::endpoint_slice::Slices;
 use crate::kube::{ObjectSet, Options, ResourceName};
@@ -18,7 +21,32 @@ pub(super) struct Made {
 }
 
 /// What is wrong with a Service, and what to do about it.
-pub(super) type Wrong = (String, Option<&'static str>);
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) category: Category,
+    pub(super) reason: String,
+    pub(super) hint: Option<&'static str>,
+}
+
+impl Wrong {
+    /// It, or a port of it, is not there.
+    fn not_found(reason: String) -> Self {
+        Self {
+            category: Category::ServiceNotFound,
+            reason,
+            hint: None,
+        }
+    }
+
+    /// It is not served.
+    fn invalid(reason: String, hint: Option<&'static str>) -> Self {
+        Self {
+            category: Category::Invalid,
+            reason,
+            hint,
+        }
+    }
+}
 
 /// Makes the backend of a Service that an Ingress refers to. There always is one: without
 /// endpoints its requests get 503, and no broader rule takes them.
@@ -52,7 +80,7 @@ pub(super) fn backend(
         .get(&service)
         .and_then(|service| service.spec.as_ref());
     let made = match found {
-        None => Err((format!("there is no Service {service}"), None)),
+        None => Err(Wrong::not_found(format!("there is no Service {service}"))),
         Some(spec) if spec.type_.as_deref() == Some("ExternalName") => {
             // Whoever writes the Service, or has the zone of the name, chooses the address.
             backend.local_addresses = (!options.local_addresses).then_some(false);
@@ -61,7 +89,7 @@ pub(super) fn backend(
         Some(spec) => {
             let known = spec.ports.as_deref().unwrap_or_default();
             match known.iter().find(|known| port.is(known)) {
-                None => Err((no_port(&service, &port, known), None)),
+                None => Err(Wrong::not_found(no_port(&service, &port, known))),
                 Some(known) => {
                     backend.protocol = protocol(known);
                     let name = known.name.as_deref().unwrap_or_default();
@@ -149,25 +177,20 @@ fn no_port(service: &ResourceName, port: &Port, known: &[ServicePort]) -> String
 }
 
 /// The address of a name outside, which is looked up for each connection's sake.
-fn external(
-    spec: &ServiceSpec,
-    port: &Port,
-    options: &Options,
-) -> Result<Vec<String>, (String, Option<&'static str>)> {
+fn external(spec: &ServiceSpec, port: &Port, options: &Options) -> Result<Vec<String>, Wrong> {
     let name = spec.external_name.as_deref().unwrap_or_default();
     let name = name.strip_suffix('.').unwrap_or(name);
     if !options.external_names {
         let reason = format!("a Service of type ExternalName ({name}) is not served");
-        return Err((
-            reason,
-            Some("start the gateway with --allow-external-names"),
-        ));
+        let hint = "start the gateway with --allow-external-names";
+        return Err(Wrong::invalid(reason, Some(hint)));
     }
     // The API does not judge these names, and an address is not looked up as one.
     let is_name = name.parse::<std::net::IpAddr>().is_err()
         && name.bytes().any(|byte| byte.is_ascii_alphabetic());
     if !is_name || name.eq_ignore_ascii_case("localhost") {
-        return Err((format!("externalName {name:?} is not a name outside"), None));
+        let reason = format!("externalName {name:?} is not a name outside");
+        return Err(Wrong::invalid(reason, None));
     }
     let ports = spec.ports.as_deref().unwrap_or_default();
     let number = match port {
@@ -179,7 +202,7 @@ fn external(
     };
     match number {
         Some(number) => Ok(vec![format!("{name}:{number}")]),
-        None => Err((format!("the Service has no port {port}"), None)),
+        None => Err(Wrong::not_found(format!("the Service has no port {port}"))),
     }
 }
 
