@@ -1,6 +1,6 @@
 //! A certificate authority for one test.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
@@ -133,6 +133,18 @@ impl Authority {
     /// Signs a certificate: chain and key in PEM.
     pub fn sign(&self, hosts: &[&str]) -> (String, String) {
         let (leaf, key) = self.leaf(hosts);
+        (leaf.pem(), key.serialize_pem())
+    }
+
+    /// Signs a certificate that is good until a time: chain and key in PEM.
+    pub fn sign_until(&self, hosts: &[&str], until: SystemTime) -> (String, String) {
+        let key = KeyPair::generate().expect("a key is made");
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).expect("hosts are names");
+        params.not_after = until.into();
+        let leaf = params
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate is signed");
         (leaf.pem(), key.serialize_pem())
     }
 

@@ -97,3 +97,11 @@ pub struct Certificate {
     /// the certificate's own DNS names.
     pub hosts: Vec<String>,
 }
+
+impl Certificate {
+    /// The namespace of the object that it was made of, which its name begins with; none for
+    /// one of a file, whose name has no `/`.
+    pub fn namespace(&self) -> Option<&str> {
+        self.name.split_once('/').map(|(namespace, _)| namespace)
+    }
+}

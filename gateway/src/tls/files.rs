@@ -71,7 +71,7 @@ impl TlsFiles {
                 path: format!("certificates[{}]", index.unwrap_or_default()),
                 reason: format!("certificate {:?}: {}", broken.name, broken.reason),
                 severity: broken.severity,
-                category: Category::CertificateInvalid,
+                category: broken.category,
                 refuses: false,
             });
         }

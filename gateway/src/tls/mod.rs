@@ -20,6 +20,7 @@ mod client_verifier;
 mod distinguished_name;
 mod files;
 mod host;
+mod hosts;
 mod ocsp;
 mod read;
 mod store;

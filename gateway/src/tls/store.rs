@@ -1,12 +1,11 @@
 //! The certificates that are served.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use portcullis_config::{model::Certificate, problem::Severity};
+use portcullis_config::{
+    model::Certificate,
+    problem::{Category, Severity},
+};
 use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -15,6 +14,7 @@ use x509_parser::{extensions::GeneralName, prelude::FromDer, prelude::X509Certif
 use super::{
     chain::{self, Chain},
     files::unix_seconds,
+    hosts::{Claims, HostOwners},
     ocsp::{self, Unfit},
     read::{hash_of, hex},
 };
@@ -23,23 +23,21 @@ use crate::files::Contents;
 /// Largest certificate or key file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// By host, which certificate is its own; `None` where that could not be read, and no other
-/// is served for the host.
-type Owners = BTreeMap<String, Option<usize>>;
-
 /// All certificates, found by the name a client asks for.
 #[derive(Debug, Default)]
 pub struct CertificateStore {
     entries: Vec<Arc<Pair>>,
-    exact: Owners,
-    /// The same by the suffix after `*.`.
-    wildcard: Owners,
+    hosts: HostOwners,
     by_name: BTreeMap<String, usize>,
 }
 
 #[derive(Debug)]
 struct Pair {
     facts: CertificateFacts,
+    /// Begin of validity, in seconds since 1970.
+    not_before: i64,
+    /// The DNS names in it.
+    names: Vec<String>,
     key: Arc<CertifiedKey>,
     /// The same with an OCSP response, while that is good.
     stapled: Option<Stapled>,
@@ -78,6 +76,8 @@ pub struct CertificateProblem {
     pub reason: String,
     /// An error leaves the certificate out, or in its last good version.
     pub severity: Severity,
+    /// What it is, in one word.
+    pub category: Category,
 }
 
 impl CertificateStore {
@@ -92,6 +92,7 @@ impl CertificateStore {
     ) -> (Self, Vec<CertificateProblem>) {
         let mut store = Self::default();
         let mut problems = Vec::new();
+        let mut claims = Claims::default();
         for certificate in certificates {
             let known = previous.and_then(|store| store.entry(&certificate.name));
             let mut tell = |reason: String, severity| {
@@ -99,6 +100,7 @@ impl CertificateStore {
                     name: certificate.name.clone(),
                     reason,
                     severity,
+                    category: Category::CertificateInvalid,
                 });
             };
             let read = read_entry(certificate, known, contents, &mut |reason| {
@@ -116,19 +118,34 @@ impl CertificateStore {
                     }
                     None => {
                         tell(reason, Severity::Error);
-                        store.claim(certificate);
+                        // Whoever asks for one of its hosts is not served with what some other
+                        // certificate happens to cover.
+                        claims.add(certificate, &certificate.hosts, None);
                         continue;
                     }
                 },
             };
-            store.add(entry, &mut tell);
+            let index = store.entries.len();
+            let covered = |host: &str| entry.covers(host);
+            claims.add(certificate, &entry.facts.hosts, Some((index, &covered)));
+            store.by_name.insert(certificate.name.clone(), index);
+            store.entries.push(entry);
         }
+        let now = unix_seconds();
+        let is_valid = |index: usize| store.entries[index].is_valid(now);
+        let (hosts, told) = claims.settle(&is_valid);
+        store.hosts = hosts;
+        problems.extend(told);
         (store, problems)
     }
 
     /// Finds the certificate for a name: exact, then one-label wildcard
     /// (RFC 9525 section 6.3), then the named default.
+    ///
+    /// Where the certificate of a host is not valid at this time, another of the same owner
+    /// that is valid and said to be for the host stands in for it.
     pub fn find(&self, sni: Option<&str>, default: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let now = unix_seconds();
         let by_sni = sni.and_then(|sni| {
             let sni = sni.strip_suffix('.').unwrap_or(sni);
             let lower;
@@ -138,13 +155,11 @@ impl CertificateStore {
             } else {
                 sni
             };
-            self.exact
-                .get(sni)
-                .or_else(|| self.wildcard.get(sni.split_once('.')?.1))
+            self.hosts
+                .find(sni, |index| self.entries[index].is_valid(now))
         });
-        let by_sni = by_sni.copied().flatten();
         let index = by_sni.or_else(|| self.by_name.get(default?).copied())?;
-        Some(self.entries[index].served(unix_seconds()))
+        Some(self.entries[index].served(now))
     }
 
     /// Facts of every certificate, in document order.
@@ -154,41 +169,6 @@ impl CertificateStore {
 
     fn entry(&self, name: &str) -> Option<&Arc<Pair>> {
         self.by_name.get(name).map(|&index| &self.entries[index])
-    }
-
-    /// Whose certificate a host is served with.
-    fn owner(&mut self, host: &str) -> Entry<'_, String, Option<usize>> {
-        let (map, key) = match host.strip_prefix("*.") {
-            Some(suffix) => (&mut self.wildcard, suffix),
-            None => (&mut self.exact, host),
-        };
-        map.entry(key.to_owned())
-    }
-
-    /// Keeps the hosts that a broken certificate is said to be for: whoever asks for one of
-    /// them is not served with what some other certificate happens to cover.
-    fn claim(&mut self, certificate: &Certificate) {
-        for host in &certificate.hosts {
-            self.owner(host).or_insert(None);
-        }
-    }
-
-    fn add(&mut self, entry: Arc<Pair>, tell: &mut impl FnMut(String, Severity)) {
-        let index = self.entries.len();
-        for host in &entry.facts.hosts {
-            let owner = *self.owner(host).or_insert(Some(index));
-            let reason = match owner {
-                Some(owner) if owner == index => continue,
-                Some(owner) => {
-                    let owner = &self.entries[owner].facts.name;
-                    format!("{host} is served by certificate {owner:?}, which stands first")
-                }
-                None => format!("{host} is that of a certificate which stands first and is broken"),
-            };
-            tell(reason, Severity::Warning);
-        }
-        self.by_name.insert(entry.facts.name.clone(), index);
-        self.entries.push(entry);
     }
 }
 
@@ -203,10 +183,24 @@ impl Pair {
         Arc::new(Self {
             facts,
             key: Arc::clone(&self.key),
+            not_before: self.not_before,
+            names: self.names.clone(),
             stapled: self.stapled.clone(),
             content: self.content,
             warnings: self.warnings.clone(),
         })
+    }
+
+    /// Whether clients take it at a time.
+    fn is_valid(&self, now: i64) -> bool {
+        (self.not_before..=self.facts.not_after).contains(&now)
+    }
+
+    /// Whether clients take it for a host, which may be a wildcard itself.
+    fn covers(&self, host: &str) -> bool {
+        let wildcard = || Some(format!("*.{}", host.split_once('.')?.1));
+        self.names.iter().any(|name| name == host)
+            || wildcard().is_some_and(|wildcard| self.names.contains(&wildcard))
     }
 
     /// What a handshake of this time is served.
@@ -358,10 +352,10 @@ fn parse_entry(
     }
     let (_, leaf) = X509Certificate::from_der(&pair.cert[0])
         .map_err(|error| format!("{chain_path}: {error}"))?;
-    let hosts = if certificate.hosts.is_empty() {
-        dns_names(&leaf)
-    } else {
-        certificate.hosts.clone()
+    let names = dns_names(&leaf);
+    let hosts = match certificate.hosts.is_empty() {
+        true => names.clone(),
+        false => certificate.hosts.clone(),
     };
     if hosts.is_empty() {
         return Err(format!(
@@ -377,6 +371,8 @@ fn parse_entry(
     };
     Ok(Pair {
         facts,
+        not_before: leaf.validity().not_before.timestamp(),
+        names,
         key: Arc::new(pair),
         stapled: None,
         content,

@@ -1,7 +1,14 @@
 //! Which certificate a name gets, and whom a bad one hurts.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use portcullis_tests::{Authority, Backend, Client, Gateway, wait_for};
 
 /// The certificate that a name is served, by its fingerprint; empty where the
@@ -177,4 +184,91 @@ async fn ing_17_a_name_gets_the_certificate_that_was_declared_for_it() {
             }
         }
     }
+}
+
+/// An Ingress of a month of 2026 for `a.test` that names the Secret `s`, in a namespace and with
+/// a certificate.
+fn object(namespace: &str, month: u8, (certificate, key): &(String, String)) -> String {
+    let [certificate, key] = [certificate, key].map(|text| BASE64_STANDARD.encode(text));
+    format!(
+        "---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: i{month}, namespace: {namespace}, creationTimestamp: '2026-0{month}-01T00:00:00Z'}}
+spec:
+  tls: [{{hosts: [a.test], secretName: s{month}}}]
+  rules: [{{host: a.test, http: {{paths: [{{path: /{month}, pathType: Prefix, backend: {{service: {{name: a, port: {{number: 80}}}}}}}}]}}}}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: s{month}, namespace: {namespace}}}
+data: {{tls.crt: {certificate}, tls.key: {key}}}
+"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ing_17_of_two_secrets_for_a_host_the_one_that_is_valid_is_served() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let soon = SystemTime::now() + Duration::from_secs(8);
+    let past = SystemTime::now() - Duration::from_secs(3600);
+    let one = authority.sign(&["a.test"]);
+    let two = authority.sign(&["a.test"]);
+    let expired = authority.sign_until(&["a.test"], past);
+    let expiring = authority.sign_until(&["a.test"], soon);
+    let of_other = authority.sign(&["b.test"]);
+    let broken = ("garbage".to_owned(), "garbage".to_owned());
+    let fingerprint = |pair: &(String, String)| {
+        let file = folder.path().join("some.pem");
+        fs::write(&file, &pair.0).expect("writable");
+        of_file(&file)
+    };
+    let older = "is served with the certificate of Ingress shop/i1, which is older, as long as that is valid";
+    let instead =
+        "a.test is served by certificate \\\"shop/s2/spare\\\" while this one is not valid";
+    let cannot = "this one is not for it and cannot stand in";
+    let foreign = "which is older: its certificate comes from that namespace";
+    for (first, namespace, second, expected, told) in [
+        (&one, "shop", &two, Some(&one), older),
+        (&expired, "shop", &two, Some(&two), instead),
+        (&broken, "shop", &two, Some(&two), instead),
+        (&expired, "shop", &expired, Some(&expired), older),
+        (&expired, "shop", &broken, Some(&expired), older),
+        (&expired, "shop", &of_other, Some(&expired), cannot),
+        (&expired, "other", &two, Some(&expired), foreign),
+        // The default one, which is nobody's.
+        (&broken, "other", &two, None, foreign),
+    ] {
+        let gateway = serve(&[object("shop", 1, first), object(namespace, 2, second)]);
+        let found = served(gateway.https(), "a.test");
+        match expected {
+            Some(pair) => assert_eq!(found, fingerprint(pair), "{told}"),
+            None => assert!(!found.is_empty() && found != fingerprint(second), "{told}"),
+        }
+        let (_, problems) = gateway.admin("/config/problems");
+        assert!(problems.contains(told), "{told}: {problems}");
+    }
+    // Time passes, and nothing else.
+    let gateway = serve(&[object("shop", 1, &expiring), object("shop", 2, &two)]);
+    assert_eq!(
+        served(gateway.https(), "a.test"),
+        fingerprint(&expiring),
+        "too slow to see it"
+    );
+    let snapshot = gateway.metric("portcullis_config_snapshot");
+    wait_for("the one that is valid", || {
+        served(gateway.https(), "a.test") == fingerprint(&two)
+    });
+    assert!(SystemTime::now() >= soon - Duration::from_secs(1));
+    assert_eq!(gateway.metric("portcullis_config_snapshot"), snapshot);
+}
+
+fn serve(objects: &[String]) -> Gateway {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let manifests = folder.path().join("manifests.yaml");
+    fs::write(&manifests, objects.concat()).expect("writable");
+    let settings = "listeners: [{name: https, protocol: https, address: '127.0.0.1:0'}]\n";
+    let manifests = manifests.display().to_string();
+    Gateway::start_in(folder, settings, &["--manifests", &manifests])
 }

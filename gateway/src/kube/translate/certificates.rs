@@ -1,6 +1,9 @@
 //! Which certificate a host is served with: that of the object which declares it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::networking::v1::IngressTLS;
 use portcullis_config::{
@@ -21,6 +24,9 @@ use crate::{
 /// Name of the certificate for hosts that have none of their own.
 const DEFAULT: &str = "/default";
 
+/// What the name of a certificate ends with that may stand in for those of older Ingresses.
+const SPARE: &str = "/spare";
+
 /// Keys of a Secret of type `kubernetes.io/tls`.
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -35,12 +41,33 @@ struct Owner {
 #[derive(Default)]
 struct Hosts {
     owners: HashMap<String, Owner>,
-    /// The hosts of each Secret.
-    of_secrets: HashMap<ResourceName, Vec<String>>,
-    /// The Secrets as they were first named: by which Ingress, and where.
-    order: Vec<(ResourceName, ResourceName, String)>,
+    /// Those that have a host.
+    own: Secrets,
+    /// Those that newer Ingresses of the namespace say for a host.
+    spare: Secrets,
+    /// The same, each with each of its hosts.
+    spared: HashSet<(ResourceName, String)>,
     /// Those that want the certificate of whoever has none.
     of_default: Vec<String>,
+}
+
+/// Secrets and their hosts.
+#[derive(Default)]
+struct Secrets {
+    hosts: HashMap<ResourceName, Vec<String>>,
+    /// As they were first named: by which Ingress, and where.
+    order: Vec<(ResourceName, ResourceName, String)>,
+}
+
+impl Secrets {
+    fn add(&mut self, secret: ResourceName, host: String, ingress: &ResourceName, field: &str) {
+        let hosts = self.hosts.entry(secret.clone()).or_default();
+        if hosts.is_empty() {
+            let field = format!("{field}.secretName");
+            self.order.push((secret, ingress.clone(), field));
+        }
+        hosts.push(host);
+    }
 }
 
 impl<'o> Translation<'o> {
@@ -87,20 +114,21 @@ impl<'o> Translation<'o> {
             }
         }
         hosts.of_default.sort();
-        let Hosts {
-            of_secrets: mut hosts_of,
-            order,
-            of_default,
-            ..
-        } = hosts;
-        self.default_certificate(of_default);
-        for (secret, ingress, field) in order {
-            let hosts = hosts_of.remove(&secret).unwrap_or_default();
+        self.default_certificate(hosts.of_default);
+        self.secrets(hosts.own, "");
+        // Behind all that have a host: of two for one host the first that is valid is served.
+        self.secrets(hosts.spare, SPARE);
+    }
+
+    /// Adds certificates, each with its hosts.
+    fn secrets(&mut self, mut secrets: Secrets, suffix: &str) {
+        for (secret, ingress, field) in secrets.order {
+            let hosts = secrets.hosts.remove(&secret).unwrap_or_default();
             let index = self.read.document.certificates.len();
             let origin = super::place_of_ingress(&ingress, &field);
             self.origin(format!("certificates[{index}]"), origin);
             self.read.document.certificates.push(Certificate {
-                name: secret.to_string(),
+                name: format!("{secret}{suffix}"),
                 certificate: Contents::path(&secret.namespace, &secret.name, CERTIFICATE),
                 key: Contents::path(&secret.namespace, &secret.name, KEY),
                 ocsp: None,
@@ -148,6 +176,19 @@ impl<'o> Translation<'o> {
                         Category::Conflict,
                     ),
                 };
+                // Who is served the default one wants no certificate, and none stands in for it.
+                let is_spare = !is_own
+                    && owner.ingress.namespace == served.name.namespace
+                    && owner.secret.is_some();
+                let reason = match secret.filter(|_| is_spare) {
+                    None => reason,
+                    Some(secret) => {
+                        if hosts.spared.insert((secret.clone(), host.clone())) {
+                            hosts.spare.add(secret, host, &served.name, field);
+                        }
+                        format!("{reason}, as long as that is valid")
+                    }
+                };
                 self.tell(served.warning(field, reason).with_category(category));
             }
             return;
@@ -160,12 +201,7 @@ impl<'o> Translation<'o> {
         let Some(secret) = secret else {
             return hosts.of_default.push(host);
         };
-        let of_secret = hosts.of_secrets.entry(secret.clone()).or_default();
-        if of_secret.is_empty() {
-            let field = format!("{field}.secretName");
-            hosts.order.push((secret, served.name.clone(), field));
-        }
-        of_secret.push(host);
+        hosts.own.add(secret, host, &served.name, field);
     }
 
     /// Has the https listeners serve a certificate to whoever asks for no host of ours.
