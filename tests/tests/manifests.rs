@@ -145,6 +145,75 @@ async fn what_is_missing_answers_503_on_its_own_path() {
         problems.contains("spec.rules[0].http.paths[0]") && problems.contains("//wrong"),
         "{problems}"
     );
+    let told: serde_json::Value = serde_json::from_str(&problems).expect("JSON");
+    let mut told = told["problems"].as_array().into_iter().flatten();
+    let missing = told.find(|told| told["category"] == "ServiceNotFound");
+    let reason = missing.expect("the category")["reason"].to_string();
+    assert!(
+        reason.contains("there is no Service shop/missing"),
+        "{reason}"
+    );
+}
+
+/// An IngressClass of ours with parameters, and the ConfigMap that they name.
+fn class(name: &str, policies: &str) -> String {
+    format!(
+        "---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {{name: {name}}}
+spec:
+  controller: portcullis.dev/ingress-controller
+  parameters: {{kind: ConfigMap, scope: Namespace, namespace: shop, name: {name}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: {name}, namespace: shop}}
+data: {{policies.yaml: '{policies}'}}
+"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_without_its_parameters_is_closed_and_no_other_is() {
+    let backend = Backend::start("a").await;
+    let of_class = |class: &str, name: &str, path: &str| {
+        let rules = [(&*format!("{class}.test"), path, "a")];
+        let spec = format!("spec:\n  ingressClassName: {class}\n");
+        ingress(name, "", &rules).replace("spec:\n", &spec)
+    };
+    let challenge = "/.well-known/acme-challenge/token";
+    let solver = of_class("broken", "solver", challenge).replace(
+        "namespace: shop",
+        "namespace: shop, labels: {acme.cert-manager.io/http01-solver: \"true\"}",
+    );
+    let gateway = start(
+        &format!("{LISTENERS}accessLists: [{{name: nobody, allow: [192.0.2.1/32]}}]\n"),
+        &[
+            class("closed", "policies: {access: [nobody]}"),
+            class("open", "policies: {}"),
+            class("broken", "policies: {acess: [nobody]}"),
+            class("unknown", "policies: {access: [anybody]}"),
+            class("gone", "policies: {}").replace("kind: ConfigMap\n", "kind: Other\n"),
+            of_class("closed", "closed", "/"),
+            of_class("open", "open", "/"),
+            of_class("broken", "broken", "/"),
+            of_class("unknown", "unknown", "/"),
+            of_class("gone", "gone", "/"),
+            solver,
+            service("a", &backend),
+        ],
+    );
+    for (host, path, expected) in [
+        ("closed.test", "/", 403),
+        ("open.test", "/", 200),
+        ("broken.test", "/", 503),
+        ("broken.test", challenge, 200),
+        ("unknown.test", "/", 503),
+        ("gone.test", "/", 503),
+    ] {
+        assert_eq!(status(&gateway, host, path).await, expected, "{host}{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

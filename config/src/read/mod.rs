@@ -19,8 +19,10 @@ mod node;
 mod parse;
 mod parts;
 mod path;
+mod policies;
 
 pub use error::did_you_mean;
+pub use policies::{PoliciesRead, read_policies};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,14 +123,7 @@ pub struct Read {
 /// `true` and `false` are booleans; numbers are decimal, without leading zeros.
 pub fn read(files: &[SourceFile]) -> Read {
     let mut problems = Vec::new();
-    let mut trees = Vec::new();
-    for file in files {
-        match parse::parse(file) {
-            Ok(tree) => trees.extend(tree),
-            Err(problem) => problems.push(*problem),
-        }
-    }
-    let merged = merge::merge(trees, &mut problems);
+    let merged = tree(files, &mut problems);
     let mut origins = Origins::default();
     let document = parts::document(merged, &mut origins, &mut problems);
     problems.sort_by(|a, b| a.origin.cmp(&b.origin));
@@ -138,6 +133,18 @@ pub fn read(files: &[SourceFile]) -> Read {
         origins,
         problems,
     }
+}
+
+/// The merged tree of some files.
+fn tree(files: &[SourceFile], problems: &mut Vec<Problem>) -> Node {
+    let mut trees = Vec::new();
+    for file in files {
+        match parse::parse(file) {
+            Ok(tree) => trees.extend(tree),
+            Err(problem) => problems.push(*problem),
+        }
+    }
+    merge::merge(trees, problems)
 }
 
 /// Writes a document as YAML.

@@ -1,5 +1,7 @@
 //! Problems as they are found.
 
+use std::collections::BTreeSet;
+
 use crate::{
     problem::{Origin, Problem, Severity},
     read::{Origins, did_you_mean},
@@ -21,8 +23,14 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The problems in the order of their places.
+    /// The problems in the order of their places. What stands at one place for many routes, as
+    /// policies of a class of Ingresses do, is told once.
     pub(super) fn into_problems(mut self) -> Vec<Problem> {
+        let mut told = BTreeSet::new();
+        self.problems.retain(|problem| {
+            matches!(problem.origin, Origin::Internal)
+                || told.insert((problem.origin.clone(), problem.reason.clone()))
+        });
         self.problems.sort_by(|a, b| a.origin.cmp(&b.origin));
         self.problems
     }

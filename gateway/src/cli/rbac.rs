@@ -35,6 +35,9 @@ pub(super) struct RbacArgs {
     /// gateway runs.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     configmap: Vec<ResourceName>,
+    /// ConfigMap that an IngressClass names in `spec.parameters`; may be given more than once.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    class_parameters: Vec<ResourceName>,
     /// As `run --default-ssl-certificate`.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     default_ssl_certificate: Option<ResourceName>,
@@ -212,7 +215,7 @@ impl RbacArgs {
         roles
     }
 
-    /// ConfigMaps with settings, by namespace.
+    /// ConfigMaps with settings of the gateway and of classes, by namespace.
     fn settings(&self) -> BTreeMap<String, BTreeSet<String>> {
         let default = ResourceName::new(&self.system_namespace, "portcullis-config");
         let named = match self.configmap.is_empty() {
@@ -220,7 +223,8 @@ impl RbacArgs {
             false => &self.configmap,
         };
         let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for ResourceName { namespace, name } in named.iter().cloned() {
+        let all = named.iter().chain(&self.class_parameters);
+        for ResourceName { namespace, name } in all.cloned() {
             names.entry(namespace).or_default().insert(name);
         }
         names
@@ -375,6 +379,25 @@ mod tests {
         let writes_events =
             |namespace| super::tests::lets(&args, Some(namespace), "create", "events", "");
         assert!(writes_events("gw") && writes_events("rules"));
+    }
+
+    #[test]
+    fn parameters_of_classes_can_be_read_by_name() {
+        let args = args(&[
+            "--namespace=shop",
+            "--class-parameters=classes/internal",
+            "--class-parameters=classes/public",
+        ]);
+        let map = |verb, name| lets(&args, Some("classes"), verb, "configmaps", name);
+        for name in ["internal", "public"] {
+            assert!(map("list", name) && map("watch", name), "{name}");
+        }
+        assert!(!map("list", "other"));
+        assert!(!lets(&args, Some("shop"), "list", "configmaps", "internal"));
+        assert!(
+            lets(&args, Some("classes"), "create", "events", ""),
+            "what is wrong is told there"
+        );
     }
 
     #[test]

@@ -124,6 +124,7 @@ fn judge(ingress: Ingress, objects: &ObjectSet, options: &Options) -> Verdict {
     let mut alone = ObjectSet {
         ingress_classes: objects.ingress_classes.clone(),
         config_maps: objects.config_maps.clone(),
+        unreadable_config_maps: objects.unreadable_config_maps.clone(),
         ..ObjectSet::default()
     };
     for service in named {

@@ -193,8 +193,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Those of single Secrets are no tasks of ours, and hold what they feed.
-        for (_, watch) in self.shared.known().secrets.watches.drain() {
+        // Those of single objects are no tasks of ours, and hold what they feed.
+        let known = &mut *self.shared.known();
+        let of_secrets = known.secrets.watches.drain();
+        for (_, watch) in of_secrets.chain(known.config_map_watches.drain()) {
             watch.abort();
         }
     }

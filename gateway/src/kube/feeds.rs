@@ -1,20 +1,15 @@
 //! From watches to what is known.
 
-use std::{
-    collections::HashSet,
-    marker::PhantomData,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashSet, marker::PhantomData, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
-use tokio::sync::oneshot;
 
 use super::{
     ResourceName,
     freshness::Number,
     known::Scope,
     shared::Shared,
-    translate::referenced_secrets,
+    translate::{referenced_config_maps, referenced_secrets},
     watch::{Change, Feed},
     watched::Watched,
 };
@@ -38,9 +33,10 @@ impl<K: Watched> KindFeed<K> {
         }
     }
 
-    /// Has the Secrets read that changes make needed, before the changes count: a host must not
-    /// be served with another certificate for the moment that it takes to read its own.
-    async fn read_secrets(&self, changes: &[Change<K>]) {
+    /// Has the Secrets and ConfigMaps read that changes make needed, before the changes count: a
+    /// host must not be served with another certificate for the moment that it takes to read its
+    /// own, nor a class be closed.
+    async fn read_named(&self, changes: &[Change<K>]) {
         if !K::NAMES_SECRETS {
             return;
         }
@@ -48,8 +44,11 @@ impl<K: Watched> KindFeed<K> {
         let objects = self.shared.objects();
         if let Some(naming) = K::naming_secrets(&objects, &applied) {
             drop(objects);
-            let wanted = referenced_secrets(&naming, &self.shared.options.load());
-            self.shared.want(wanted).await;
+            let options = self.shared.options.load_full();
+            let config_maps = referenced_config_maps(&naming, &options);
+            let secrets = referenced_secrets(&naming, &options);
+            let read = self.shared.want_config_maps(config_maps);
+            tokio::join!(read, self.shared.want(secrets));
         }
     }
 
@@ -62,7 +61,7 @@ impl<K: Watched> KindFeed<K> {
             true => Some(self.shared.turns.lock().await),
             false => None,
         };
-        self.read_secrets(&changes).await;
+        self.read_named(&changes).await;
         let is_news = take(&mut self.shared.known(), changes);
         self.shared.seen.notify_one();
         if is_news && K::NAMES_SECRETS {
@@ -182,91 +181,5 @@ impl Feed<Secret> for SecretFeed {
 
     fn stale(&self, reason: String) {
         self.shared.freshness.stale(self.number, reason);
-    }
-}
-
-/// One Secret, by its name.
-#[derive(Debug)]
-pub(super) struct OneSecret {
-    shared: Arc<Shared>,
-    name: ResourceName,
-    number: Number,
-    /// Told when it is known, or known that it cannot be.
-    first: Mutex<Option<oneshot::Sender<()>>>,
-}
-
-impl OneSecret {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        name: ResourceName,
-        number: Number,
-        first: oneshot::Sender<()>,
-    ) -> Self {
-        Self {
-            shared,
-            name,
-            number,
-            first: Mutex::new(Some(first)),
-        }
-    }
-
-    /// Whoever waits for the first answer has what is known loaded; after that we have.
-    fn told(&self, is_news: bool) {
-        let first = self
-            .first
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let is_awaited = first.is_some_and(|first| first.send(()).is_ok());
-        if is_news && !is_awaited {
-            self.shared.changed();
-        }
-    }
-}
-
-impl Feed<Secret> for OneSecret {
-    fn needs(&self, _: &ResourceName) -> bool {
-        true
-    }
-
-    async fn replace(&self, all: Vec<Change<Secret>>) {
-        let scope = Scope::Object(self.name.clone());
-        let is_news = {
-            let known = &mut *self.shared.known();
-            let mended = known.secrets.unreadable.remove(&self.name).is_some();
-            mended | known.replace(&scope, all)
-        };
-        self.told(is_news);
-    }
-
-    async fn change(&self, changes: Vec<Change<Secret>>) {
-        let is_news = self.shared.known().apply(changes);
-        self.told(is_news);
-    }
-
-    fn fresh(&self) {
-        self.shared.fresh(self.number);
-        let mut known = self.shared.known();
-        let mended = known.secrets.unreadable.remove(&self.name).is_some();
-        drop(known);
-        if mended {
-            self.shared.changed();
-        }
-    }
-
-    fn stale(&self, reason: String) {
-        self.shared.freshness.stale(self.number, reason.clone());
-        let is_news = {
-            let secrets = &mut self.shared.known().secrets;
-            let before = secrets.unreadable.insert(self.name.clone(), reason.clone());
-            before != Some(reason)
-        };
-        self.told(is_news);
-    }
-}
-
-impl Drop for OneSecret {
-    fn drop(&mut self) {
-        self.shared.freshness.remove(self.number);
     }
 }

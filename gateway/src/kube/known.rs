@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use tokio::task::AbortHandle;
 
 use super::{ObjectSet, ResourceName, watch::Change, watched::Watched};
@@ -42,6 +42,8 @@ pub(super) struct Known {
     pub(super) services: Option<HashSet<ResourceName>>,
     /// Which Secrets are read, and how far that is.
     pub(super) secrets: Secrets,
+    /// ConfigMaps with a watch of their own.
+    pub(super) config_map_watches: HashMap<ResourceName, AbortHandle>,
 }
 
 /// Which Secrets are read.
@@ -138,21 +140,40 @@ impl Known {
         secrets.wanted.retain(|name| needed.contains(name));
         secrets.asked.retain(|name| needed.contains(name));
         secrets.unreadable.retain(|name, _| needed.contains(name));
-        secrets.watches.retain(|name, watch| {
-            let is_needed = needed.contains(name);
-            if !is_needed {
-                watch.abort();
-            }
-            is_needed
-        });
-        let is_needless = |name: &ResourceName| !needed.contains(name);
+        keep_watches(&mut secrets.watches, needed);
+        self.keep::<Secret>(needed);
+    }
+
+    /// Forgets the ConfigMaps that nothing refers to.
+    pub(super) fn keep_config_maps(&mut self, needed: &HashSet<ResourceName>) {
+        keep_watches(&mut self.config_map_watches, needed);
+        self.keep::<ConfigMap>(needed);
+        let unreadable = &self.objects.unreadable_config_maps;
+        if unreadable.keys().any(|name| !needed.contains(name)) {
+            let unreadable = &mut Arc::make_mut(&mut self.objects).unreadable_config_maps;
+            unreadable.retain(|name, _| needed.contains(name));
+        }
+    }
+
+    fn keep<K: Watched>(&mut self, needed: &HashSet<ResourceName>) {
         self.broken
-            .retain(|(kind, name), _| *kind != Secret::NAME || needed.contains(name));
-        if self.objects.secrets.keys().any(is_needless) {
-            let known = &mut Arc::make_mut(&mut self.objects).secrets;
+            .retain(|(kind, name), _| *kind != K::NAME || needed.contains(name));
+        let is_needless = |name: &ResourceName| !needed.contains(name);
+        if K::of(&self.objects).keys().any(is_needless) {
+            let known = K::of_mut(Arc::make_mut(&mut self.objects));
             known.retain(|name, _| needed.contains(name));
         }
     }
+}
+
+fn keep_watches(watches: &mut HashMap<ResourceName, AbortHandle>, needed: &HashSet<ResourceName>) {
+    watches.retain(|name, watch| {
+        let is_needed = needed.contains(name);
+        if !is_needed {
+            watch.abort();
+        }
+        is_needed
+    });
 }
 
 #[cfg(test)]

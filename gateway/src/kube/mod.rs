@@ -23,6 +23,7 @@ mod options;
 mod secrets;
 mod settings;
 mod shared;
+mod single;
 mod sizes;
 mod status;
 pub mod translate;

@@ -84,6 +84,8 @@ pub struct ObjectSet {
     pub secrets: Kind<Secret>,
     /// `v1` ConfigMap, those that are referred to.
     pub config_maps: Kind<ConfigMap>,
+    /// ConfigMaps that are referred to and could not be read: why.
+    pub unreadable_config_maps: BTreeMap<ResourceName, String>,
 }
 
 /// What a Secret holds is the content of files.

@@ -1,21 +1,20 @@
-//! Which Secrets are read: those that something refers to, and no other.
+//! Which Secrets and ConfigMaps are read: those that something refers to, and no other.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Resource;
 use tokio::sync::oneshot;
 
 use super::{
     ResourceName, SecretAccess,
     contact::ANSWER,
-    feeds::OneSecret,
     freshness::Number,
     known::Scope,
     shared::Shared,
-    translate::{referenced_secrets, referenced_services},
-    watch::{Change, Pauses, reason, watch},
+    translate::{referenced_config_maps, referenced_secrets, referenced_services},
+    watch::{Change, Pauses, reason},
     watched::{Watched, strip},
 };
 
@@ -37,9 +36,27 @@ impl Shared {
                 // The list that is still to come has it.
                 Some(_) if !self.freshness.is_known(Secret::NAME) => {}
                 Some(_) => answers.push(self.ask_for(name)),
-                None => answers.push(self.watch_alone(name)),
+                None => answers.push(self.watch_alone::<Secret>(name)),
             }
         }
+        self.await_answers(answers).await;
+    }
+
+    /// Has ConfigMaps read, each with a watch of its own, and waits in the same way.
+    pub(super) async fn want_config_maps(self: &Arc<Self>, names: HashSet<ResourceName>) {
+        let mut answers = Vec::new();
+        for name in names {
+            // The settings are watched anyway.
+            let is_watched = self.options.load().config_maps.contains(&name)
+                || self.known().config_map_watches.contains_key(&name);
+            if !is_watched {
+                answers.push(self.watch_alone::<ConfigMap>(name));
+            }
+        }
+        self.await_answers(answers).await;
+    }
+
+    async fn await_answers(&self, answers: Vec<oneshot::Receiver<()>>) {
         let patience = match self.freshness.are_known() {
             true => PATIENCE,
             false => FIRST_PATIENCE,
@@ -48,15 +65,18 @@ impl Shared {
         let _ = tokio::time::timeout(patience, join_all(answers)).await;
     }
 
-    /// Notes what is referred to now, and forgets Secrets that nothing refers to any more.
+    /// Notes what is referred to now, and forgets what nothing refers to any more.
     pub(super) fn note_references(&self) {
         let (objects, options) = (self.objects(), self.options.load());
-        let mut needed = referenced_secrets(&objects, &options);
-        needed.extend(self.own_secret.clone());
+        let mut secrets = referenced_secrets(&objects, &options);
+        secrets.extend(self.own_secret.clone());
+        let mut config_maps = referenced_config_maps(&objects, &options);
+        config_maps.extend(options.config_maps.iter().cloned());
         let services = referenced_services(&objects, &options);
         drop(objects);
-        let mut known = self.known();
-        known.keep_secrets(&needed);
+        let known = &mut *self.known();
+        known.keep_secrets(&secrets);
+        known.keep_config_maps(&config_maps);
         known.services = Some(services);
     }
 
@@ -122,25 +142,6 @@ impl Shared {
             }
             tokio::time::sleep(pauses.next()).await;
         }
-    }
-
-    /// Watches a single Secret.
-    fn watch_alone(self: &Arc<Self>, name: ResourceName) -> oneshot::Receiver<()> {
-        let (first, answer) = oneshot::channel();
-        let number: Number = self.freshness.add(Secret::NAME, false);
-        let fields = Some(format!("metadata.name={}", name.name));
-        let api = self.api(&Scope::Object(name.clone()));
-        let feed = OneSecret::new(Arc::clone(self), name.clone(), number, first);
-        let task = tokio::spawn(watch(api, fields, feed, self.again.subscribe()));
-        let before = self
-            .known()
-            .secrets
-            .watches
-            .insert(name, task.abort_handle());
-        if let Some(before) = before {
-            before.abort();
-        }
-        answer
     }
 
     /// A watch has what the server has; the last of them lets what is known be served.

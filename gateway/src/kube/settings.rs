@@ -29,12 +29,7 @@ const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 /// # Errors
 /// Each ConfigMap that is not there or has no document, and each document that cannot be read.
 pub(super) fn settings(objects: &ObjectSet, options: &Options) -> Result<Settings, Vec<Problem>> {
-    let mut documents = Documents {
-        found: Vec::new(),
-        config_maps: ConfigMaps::new(),
-        problems: Vec::new(),
-        room: MAX_UNPACKED_BYTES,
-    };
+    let mut documents = Documents::none();
     for name in &options.config_maps {
         match objects.config_maps.get(name) {
             Some(config_map) => documents.take(name, config_map),
@@ -46,6 +41,22 @@ pub(super) fn settings(objects: &ObjectSet, options: &Options) -> Result<Setting
             documents: documents.found,
             config_maps: Arc::new(documents.config_maps),
         }),
+        false => Err(documents.problems),
+    }
+}
+
+/// The documents of one ConfigMap.
+///
+/// # Errors
+/// That there is none, or each that cannot be read.
+pub(super) fn documents(
+    name: &ResourceName,
+    config_map: &ConfigMap,
+) -> Result<Vec<SourceFile>, Vec<Problem>> {
+    let mut documents = Documents::none();
+    documents.take(name, config_map);
+    match documents.problems.is_empty() {
+        true => Ok(documents.found),
         false => Err(documents.problems),
     }
 }
@@ -76,6 +87,15 @@ struct Documents {
 }
 
 impl Documents {
+    fn none() -> Self {
+        Self {
+            found: Vec::new(),
+            config_maps: ConfigMaps::new(),
+            problems: Vec::new(),
+            room: MAX_UNPACKED_BYTES,
+        }
+    }
+
     fn take(&mut self, name: &ResourceName, config_map: &ConfigMap) {
         let texts = config_map.data.iter().flatten();
         let binaries = config_map.binary_data.iter().flatten();

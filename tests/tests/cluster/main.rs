@@ -9,6 +9,7 @@ mod election;
 mod isolation;
 mod narrow;
 mod outages;
+mod parameters;
 mod rolling;
 mod settings;
 mod several_settings;

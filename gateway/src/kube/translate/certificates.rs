@@ -14,7 +14,7 @@ use portcullis_config::{
 
 use super::{
     Translation,
-    ingress::{Served, hosts_of},
+    served::{Served, hosts_of},
 };
 use crate::{
     files::Contents,

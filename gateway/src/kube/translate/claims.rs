@@ -7,7 +7,7 @@ use portcullis_config::problem::Category;
 
 use super::{
     Translation,
-    ingress::{ANY, Served, host_of},
+    served::{ANY, Served, host_of},
 };
 use crate::kube::ResourceName;
 

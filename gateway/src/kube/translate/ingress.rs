@@ -1,134 +1,24 @@
 //! Ingresses to routes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
-use k8s_openapi::{
-    api::networking::v1::{
-        HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressTLS,
-    },
-    jiff::Timestamp,
-};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, IngressBackend, IngressServiceBackend};
 use portcullis_config::{
     document::{Https, Match, PathMatch, Policies, Route, RouteBackend, RouteWaf, Rule},
-    problem::{Category, Problem},
+    problem::Category,
 };
 
 use super::{
     Translation,
     claims::{Claims, OfHost},
-    ingress_class::Classes,
+    parameters::Parameters,
     place_of_ingress, place_of_service,
+    served::{ANY, MAX_TLS, Served, hosts_of},
 };
-use crate::kube::{ObjectSet, Options, ResourceName};
-
-/// How cert-manager marks the Ingresses with which it answers ACME challenges.
-const SOLVER: &str = "acme.cert-manager.io/http01-solver";
+use crate::kube::ResourceName;
 
 /// Where these challenges are (RFC 8555 section 8.3). The mark lifts nothing anywhere else.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
-
-/// Items of `spec.tls` that are served: each may name a Secret, which has to be read.
-const MAX_TLS: usize = 500;
-
-/// The host of rules that name none.
-pub(super) const ANY: &str = "";
-
-/// An Ingress that is served.
-#[derive(Debug)]
-pub(super) struct Served<'o> {
-    pub(super) name: ResourceName,
-    ingress: &'o Ingress,
-    /// The hosts of its rules that are named, each once.
-    pub(super) hosts: BTreeSet<String>,
-}
-
-/// The Ingresses of our classes, the oldest first; of the same age by namespace and name.
-pub(super) fn served<'o>(objects: &'o ObjectSet, options: &Options) -> Vec<Served<'o>> {
-    let classes = Classes::of(objects, options);
-    let ours = objects
-        .ingresses
-        .iter()
-        .filter(|(_, ingress)| classes.have(ingress));
-    let mut ours: Vec<_> = ours
-        .map(|(name, ingress)| Served::new(name, ingress))
-        .collect();
-    ours.sort_by(|a, b| (a.created(), &a.name).cmp(&(b.created(), &b.name)));
-    ours
-}
-
-impl<'o> Served<'o> {
-    fn new(name: &ResourceName, ingress: &'o Ingress) -> Self {
-        let mut served = Self {
-            name: name.clone(),
-            ingress,
-            hosts: BTreeSet::new(),
-        };
-        served.hosts = served.rules().iter().map(host_of).collect();
-        served.hosts.remove(ANY);
-        served
-    }
-
-    fn created(&self) -> Option<Timestamp> {
-        let created = self.ingress.metadata.creation_timestamp.as_ref();
-        created.map(|time| time.0)
-    }
-
-    /// Its `spec.rules`.
-    pub(super) fn rules(&self) -> &'o [IngressRule] {
-        let spec = self.ingress.spec.as_ref();
-        spec.and_then(|spec| spec.rules.as_deref())
-            .unwrap_or_default()
-    }
-
-    /// Its `spec.tls`, as many as are served.
-    pub(super) fn tls(&self) -> &'o [IngressTLS] {
-        let all = self.all_tls();
-        &all[..all.len().min(MAX_TLS)]
-    }
-
-    fn all_tls(&self) -> &'o [IngressTLS] {
-        let spec = self.ingress.spec.as_ref();
-        spec.and_then(|spec| spec.tls.as_deref())
-            .unwrap_or_default()
-    }
-
-    fn default_backend(&self) -> Option<&'o IngressBackend> {
-        self.ingress.spec.as_ref()?.default_backend.as_ref()
-    }
-
-    /// The Services that it names.
-    pub(super) fn services(&self) -> impl Iterator<Item = &'o str> {
-        let paths = self.rules().iter().filter_map(|rule| rule.http.as_ref());
-        let backends = paths.flat_map(|http| http.paths.iter().map(|path| &path.backend));
-        let backends = backends.chain(self.default_backend());
-        backends.filter_map(|backend| Some(backend.service.as_ref()?.name.as_str()))
-    }
-
-    /// An error of a field of it.
-    pub(super) fn error(&self, field: &str, reason: impl Into<String>) -> Problem {
-        Problem::error(place_of_ingress(&self.name, field), "", reason)
-    }
-
-    /// A warning of a field of it.
-    pub(super) fn warning(&self, field: &str, reason: impl Into<String>) -> Problem {
-        Problem::warning(place_of_ingress(&self.name, field), "", reason)
-    }
-
-    /// Whether it answers challenges of an ACME server.
-    fn is_solver(&self) -> bool {
-        let labels = self.ingress.metadata.labels.as_ref();
-        labels
-            .and_then(|labels| labels.get(SOLVER))
-            .map(String::as_str)
-            == Some("true")
-    }
-}
-
-/// The hosts that one of `spec.tls` names; none where it means those of the rules.
-pub(super) fn hosts_of(tls: &IngressTLS) -> Option<impl Iterator<Item = String>> {
-    let named = tls.hosts.as_deref().filter(|hosts| !hosts.is_empty())?;
-    Some(named.iter().map(|host| canonical(Some(host))))
-}
 
 /// The hosts that an Ingress has a certificate for, or wants the default one for.
 struct Secure {
@@ -153,15 +43,6 @@ impl Secure {
         };
         host != ANY && (self.all || self.named.contains(host) || wildcard() == Some(true))
     }
-}
-
-pub(super) fn host_of(rule: &IngressRule) -> String {
-    canonical(rule.host.as_deref())
-}
-
-/// A host as it is compared.
-fn canonical(host: Option<&str>) -> String {
-    host.unwrap_or(ANY).to_ascii_lowercase()
 }
 
 impl<'o> Translation<'o> {
@@ -196,19 +77,24 @@ impl<'o> Translation<'o> {
             let problem = served.warning("spec.tls", reason);
             self.tell(problem.with_category(Category::CertificateInvalid));
         }
+        let parameters = self.parameters_of(served);
+        let is_closed = matches!(parameters, Some(Parameters::Unreadable));
         let secure = Secure::of(served);
         let is_only = of_hosts.len() == 1;
         for of_host in of_hosts {
             let mut rules = Vec::new();
             for (field, path) in &of_host.paths {
-                rules.push((field.clone(), self.rule(served, field, path)));
+                rules.push((field.clone(), self.rule(served, field, path, is_closed)));
             }
             // Whatever no path of the host takes, unless somebody has all of them.
             if let Some(backend) = default {
                 let field = "spec.defaultBackend".to_owned();
                 match claims.take_rest(&of_host.host, &served.name) {
                     Ok(()) => {
-                        let backends = self.backends(served, &field, backend);
+                        let backends = match is_closed {
+                            true => Vec::new(),
+                            false => self.backends(served, &field, backend),
+                        };
                         let rule = Rule {
                             backends,
                             ..Rule::default()
@@ -248,6 +134,9 @@ impl<'o> Translation<'o> {
                 );
             }
             let is_secure = secure.has(&of_host.host);
+            if let Some(Parameters::Said(said)) = &parameters {
+                self.origin(format!("routes[{index}].policies"), said.1.clone());
+            }
             self.read.document.routes.push(Route {
                 name,
                 listeners: Vec::new(),
@@ -256,24 +145,36 @@ impl<'o> Translation<'o> {
                     host => vec![host.to_owned()],
                 },
                 single_label: !self.options.many_labels,
-                policies: self.policies(is_secure),
+                policies: self.policies(is_secure, parameters.as_ref()),
                 rules: rules.into_iter().map(|(_, rule)| rule).collect(),
             });
         }
     }
 
-    /// A host with a certificate of its own is redirected to, unless the settings say
-    /// what is done with requests in clear.
-    fn policies(&self, is_secure: bool) -> Option<Policies> {
-        let said = self.read.document.defaults.as_ref();
-        let is_said = said.is_some_and(|defaults| defaults.https.is_some());
-        (is_secure && !is_said).then(|| Policies {
-            https: Some(Https::Redirect),
-            ..Policies::default()
-        })
+    /// The policies of the class. A host with a certificate of its own is redirected to, unless
+    /// they or the settings say what is done with requests in clear.
+    fn policies(&self, is_secure: bool, parameters: Option<&Parameters>) -> Option<Policies> {
+        let mut policies = match parameters {
+            Some(Parameters::Said(said)) => Some(said.0.clone()),
+            Some(Parameters::Unreadable) | None => None,
+        };
+        let said = [policies.as_ref(), self.read.document.defaults.as_ref()];
+        let is_said = said.into_iter().flatten().any(|said| said.https.is_some());
+        if is_secure && !is_said {
+            policies.get_or_insert_default().https = Some(Https::Redirect);
+        }
+        policies
     }
 
-    fn rule(&mut self, served: &Served<'o>, field: &str, path: &'o HTTPIngressPath) -> Rule {
+    /// A rule for a path. Where it is closed only challenges are answered, for which no policy of
+    /// the class would hold.
+    fn rule(
+        &mut self,
+        served: &Served<'o>,
+        field: &str,
+        path: &'o HTTPIngressPath,
+        is_closed: bool,
+    ) -> Rule {
         let text = path.path.clone().unwrap_or_else(|| "/".to_owned());
         let path_match = match path.path_type.as_str() {
             "Exact" => PathMatch::Exact(text),
@@ -307,7 +208,10 @@ impl<'o> Translation<'o> {
                 path: Some(path_match),
                 ..Match::default()
             }],
-            backends: self.backends(served, &format!("{field}.backend"), &path.backend),
+            backends: match is_closed && !is_challenge {
+                true => Vec::new(),
+                false => self.backends(served, &format!("{field}.backend"), &path.backend),
+            },
             ..Rule::default()
         }
     }

@@ -8,6 +8,7 @@
 //!   hosts alone. No broader rule takes their requests.
 //! - A host and path, or a host of `spec.tls`, that an older Ingress has: the newer one goes
 //!   without, and has it when the older one is gone.
+//! - Parameters of an IngressClass that cannot be read: 503 for the Ingresses of that class.
 //!
 //! Annotations, and the kinds of the Gateway API, have their place here beside `ingress`.
 
@@ -16,7 +17,9 @@ mod claims;
 mod endpoint_slice;
 mod ingress;
 mod ingress_class;
+pub(super) mod parameters;
 mod self_signed;
+mod served;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -32,8 +35,8 @@ use portcullis_config::{
     read::Read,
 };
 
-use self::endpoint_slice::Slices;
 pub(super) use self::endpoint_slice::service_of;
+use self::{endpoint_slice::Slices, ingress_class::Classes, parameters::Parameters};
 use super::{ObjectSet, Options, ResourceName, objects::place};
 use crate::files::Contents;
 
@@ -44,10 +47,12 @@ pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Con
         options,
         slices: Slices::of(objects, options),
         known_backends: HashMap::new(),
+        parameters: HashMap::new(),
         contents: Contents::default(),
         read,
     };
-    let ingresses = ingress::served(objects, options);
+    let ingresses = served::served(objects, options);
+    translation.read_parameters();
     translation.certificates(&ingresses);
     translation.routes(&ingresses);
     translation.contents
@@ -55,7 +60,7 @@ pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Con
 
 /// The names of the Secrets that objects refer to: no other is read.
 pub fn referenced_secrets(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
-    let ingresses = ingress::served(objects, options);
+    let ingresses = served::served(objects, options);
     let named = ingresses.iter().flat_map(|served| {
         served.tls().iter().filter_map(|tls| {
             let name = tls.secret_name.as_deref()?;
@@ -67,7 +72,7 @@ pub fn referenced_secrets(objects: &ObjectSet, options: &Options) -> HashSet<Res
 
 /// The names of the Services that objects refer to: what becomes of others changes nothing.
 pub fn referenced_services(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
-    let ingresses = ingress::served(objects, options);
+    let ingresses = served::served(objects, options);
     let named = ingresses.iter().flat_map(|served| {
         let services = served.services();
         services.map(|service| ResourceName::new(&served.name.namespace, service))
@@ -75,9 +80,16 @@ pub fn referenced_services(objects: &ObjectSet, options: &Options) -> HashSet<Re
     named.collect()
 }
 
+/// The names of the ConfigMaps that our classes refer to.
+pub fn referenced_config_maps(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
+    let classes = Classes::of(objects, options);
+    let named = classes.ours().map(|(_, class)| parameters::named(class));
+    named.filter_map(|named| named.ok().flatten()).collect()
+}
+
 /// The names of the Ingresses that are served.
 pub fn served_ingresses(objects: &ObjectSet, options: &Options) -> Vec<ResourceName> {
-    let ingresses = ingress::served(objects, options);
+    let ingresses = served::served(objects, options);
     ingresses.into_iter().map(|served| served.name).collect()
 }
 
@@ -88,6 +100,8 @@ struct Translation<'o> {
     slices: Slices<'o>,
     /// The backends that were made, by name, and what is wrong with their Services.
     known_backends: HashMap<String, Option<service::Wrong>>,
+    /// The parameters of our classes that name some, by their names.
+    parameters: HashMap<&'o str, Parameters>,
     contents: Contents,
     read: &'o mut Read,
 }
