@@ -46,6 +46,10 @@ pub(super) struct ObjectArgs {
     /// one as the API says.
     #[arg(long)]
     wildcard_many_labels: bool,
+    /// Let Ingresses of this namespace answer challenges of ACME for hosts of other namespaces,
+    /// as where one has all Certificates; may be given more than once.
+    #[arg(long, value_name = "NAMESPACE")]
+    acme_challenge_namespace: Vec<String>,
 }
 
 impl ObjectArgs {
@@ -60,6 +64,7 @@ impl ObjectArgs {
             external_names: self.allow_external_names,
             local_addresses: false,
             many_labels: self.wildcard_many_labels,
+            challenge_namespaces: self.acme_challenge_namespace.clone(),
             zone: None,
         }
     }

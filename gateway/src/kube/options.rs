@@ -23,6 +23,8 @@ pub struct Options {
     pub local_addresses: bool,
     /// Whether a wildcard host of an Ingress stands for several labels, and not for one.
     pub many_labels: bool,
+    /// Namespaces that answer challenges of ACME for hosts of others too.
+    pub challenge_namespaces: Vec<String>,
     /// The zone that the process runs in, for `hints.forZones` of EndpointSlices.
     pub zone: Option<String>,
 }
@@ -43,6 +45,7 @@ impl Default for Options {
             external_names: false,
             local_addresses: false,
             many_labels: false,
+            challenge_namespaces: Vec::new(),
             zone: None,
         }
     }

@@ -7,13 +7,17 @@ use portcullis_config::problem::Category;
 
 use super::{
     Translation,
+    challenges::Owners,
     served::{ANY, Served, host_of},
 };
 use crate::kube::ResourceName;
 
 /// Hosts and paths, each with the Ingress that has it.
 #[derive(Debug, Default)]
-pub(super) struct Claims(HashMap<(String, PathKey), ResourceName>);
+pub(super) struct Claims {
+    paths: HashMap<(String, PathKey), ResourceName>,
+    owners: Owners,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum PathKey {
@@ -43,7 +47,7 @@ impl Claims {
         ingress: &ResourceName,
     ) -> Result<(), ResourceName> {
         let rest = (host.to_owned(), PathKey::Prefix(String::new()));
-        match self.0.entry(rest) {
+        match self.paths.entry(rest) {
             Entry::Vacant(free) => {
                 free.insert(ingress.clone());
                 Ok(())
@@ -76,10 +80,14 @@ impl<'o> Translation<'o> {
                 });
                 of_hosts.len() - 1
             });
+            claims.owners.note(&host, &served.name);
             let paths = rule.http.as_ref().map_or(&[][..], |http| &http.paths);
             for (index, path) in paths.iter().enumerate() {
                 let field = format!("{field}.http.paths[{index}]");
-                match claims.0.entry((host.clone(), PathKey::of(path))) {
+                if !self.may_answer(served, (&host, &claims.owners), (&field, path)) {
+                    continue;
+                }
+                match claims.paths.entry((host.clone(), PathKey::of(path))) {
                     Entry::Vacant(free) => {
                         free.insert(served.name.clone());
                         of_hosts[at].paths.push((field, path));

@@ -9,16 +9,13 @@ use portcullis_config::{
 };
 
 use super::{
-    Translation,
+    Translation, challenges,
     claims::{Claims, OfHost},
     parameters::Parameters,
     place_of_ingress, place_of_service,
     served::{ANY, MAX_TLS, Served, hosts_of},
 };
 use crate::kube::ResourceName;
-
-/// Where these challenges are (RFC 8555 section 8.3). The mark lifts nothing anywhere else.
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 /// The hosts that an Ingress has a certificate for, or wants the default one for.
 struct Secure {
@@ -189,11 +186,8 @@ impl<'o> Translation<'o> {
                 PathMatch::Prefix(text)
             }
         };
-        let is_challenge = served.is_solver()
-            && path
-                .path
-                .as_deref()
-                .is_some_and(|path| path.starts_with(CHALLENGES));
+        // The mark of a solver lifts nothing anywhere else.
+        let is_challenge = challenges::is_answered(served, path);
         Rule {
             // A challenge comes from anybody, in clear, before there is a certificate.
             policies: is_challenge.then(|| Policies {

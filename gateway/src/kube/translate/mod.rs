@@ -13,6 +13,7 @@
 //! Annotations, and the kinds of the Gateway API, have their place here beside `ingress`.
 
 mod certificates;
+mod challenges;
 mod claims;
 mod endpoint_slice;
 mod ingress;

@@ -30,6 +30,7 @@ fn options(text: &str) -> Options {
             "configmap" => options.config_maps.extend(value.parse()),
             "default-certificate" => options.default_certificate = value.parse().ok(),
             "external-names" => options.external_names = value == "true",
+            "challenges" => options.challenge_namespaces = vec![value.to_owned()],
             "many-labels" => options.many_labels = value == "true",
             "without-class" => options.without_class = value == "true",
             _ => {}
