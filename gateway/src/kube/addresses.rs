@@ -1,6 +1,9 @@
 //! The addresses that clients reach us by, for the status of Ingresses.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use k8s_openapi::api::{
     core::v1::{Node, Pod, Service},
@@ -32,6 +35,9 @@ const OWN_LABELS: [&str; 5] = [
     "statefulset.kubernetes.io/pod-name",
     "apps.kubernetes.io/pod-index",
 ];
+/// Labels that a pod gets from its Node when it is bound to it, since Kubernetes 1.35: its zone and
+/// its region (KEP 4742).
+const OF_NODE: &str = "topology.kubernetes.io/";
 
 /// An IP address or a name, as a status has it.
 pub(super) type Address = IngressLoadBalancerIngress;
@@ -82,16 +88,11 @@ pub(super) async fn of_nodes(client: &Client, pod: &ResourceName) -> kube::Resul
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
     let own = pods.get_with(&pod.name, &GetParams::any()).await?;
     let labels = own.metadata.labels.unwrap_or_default();
-    let labels: Vec<String> = labels
-        .into_iter()
-        .filter(|(key, _)| !OWN_LABELS.contains(&key.as_str()))
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
     // No label would mean every pod of the namespace.
-    let all = match labels.is_empty() {
-        true => vec![pods.get_with(&pod.name, &GetParams::any()).await?],
-        false => {
-            let params = ListParams::default().labels(&labels.join(","));
+    let all = match selector(labels) {
+        None => vec![pods.get_with(&pod.name, &GetParams::any()).await?],
+        Some(labels) => {
+            let params = ListParams::default().labels(&labels);
             pods.list(&params).await?.items
         }
     };
@@ -108,6 +109,16 @@ pub(super) async fn of_nodes(client: &Client, pod: &ResourceName) -> kube::Resul
         }
     }
     Ok(addresses)
+}
+
+/// What all pods with our labels have in common; none where nothing is left.
+fn selector(labels: BTreeMap<String, String>) -> Option<String> {
+    let of_one = |key: &str| OWN_LABELS.contains(&key) || key.starts_with(OF_NODE);
+    let of_all = labels.into_iter().filter(|(key, _)| !of_one(key));
+    let of_all: Vec<String> = of_all
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    (!of_all.is_empty()).then(|| of_all.join(","))
 }
 
 fn serves(pod: &Pod) -> bool {
@@ -186,6 +197,23 @@ mod tests {
             node_addresses(&node(json!([internal, external]))),
             ["192.0.2.1"]
         );
+    }
+
+    #[test]
+    fn pods_of_other_nodes_and_versions_have_our_labels() {
+        let labels = |of_all: &[(&str, &str)]| {
+            let of_one = [
+                ("pod-template-hash", "6cc7b4f769"),
+                ("topology.kubernetes.io/zone", "zone-a"),
+                ("topology.kubernetes.io/region", "region"),
+            ];
+            let all = of_one.iter().chain(of_all);
+            let all = all.map(|&(key, value)| (key.to_owned(), value.to_owned()));
+            selector(all.collect())
+        };
+        let of_all = [("app", "gateway"), ("tier", "edge")];
+        assert_eq!(labels(&of_all).as_deref(), Some("app=gateway,tier=edge"));
+        assert_eq!(labels(&[]), None);
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! namespaces of their own for what they serve.
 
 mod certificates;
+mod challenges;
 mod edge;
 mod election;
 mod isolation;
 mod narrow;
+mod nodes;
 mod outages;
 mod parameters;
 mod rolling;
