@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::manifests::ObjectArgs;
-use crate::kube::{ClusterOptions, Publish, ResourceName, SecretAccess, Webhook};
+use crate::kube::{
+    ClusterOptions, MAX_NAMED_SECRETS, Publish, ResourceName, SecretAccess, Webhook,
+};
 
 /// How a cluster is reached and watched.
 #[derive(Args, Clone, Debug, Default)]
@@ -29,6 +31,15 @@ pub(super) struct ClusterArgs {
         value_name = "WHICH"
     )]
     secrets: Secrets,
+    /// Secrets that are read with `--secrets named`, at most, besides those that arguments name.
+    /// Each costs a connection to the API server.
+    #[arg(
+        long,
+        requires = "kubernetes",
+        default_value_t = MAX_NAMED_SECRETS,
+        value_name = "COUNT"
+    )]
+    max_named_secrets: usize,
     /// The Node that this process runs on: its zone is preferred where EndpointSlices have hints.
     #[arg(long, env = "NODE_NAME", hide_env_values = true, value_name = "NAME")]
     node_name: Option<String>,
@@ -139,6 +150,7 @@ impl ClusterArgs {
             kubeconfig: self.kubeconfig.clone(),
             namespaces,
             secrets: self.secrets.into(),
+            max_named_secrets: self.max_named_secrets,
             node: self.node_name.clone(),
             pod: ResourceName {
                 namespace: self.pod_namespace.clone().unwrap_or_default(),

@@ -56,6 +56,9 @@ pub enum SecretAccess {
     Named,
 }
 
+/// Secrets that have a watch of their own where nothing else is said.
+pub const MAX_NAMED_SECRETS: usize = 5000;
+
 /// How a cluster is reached, and what of it is watched.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterOptions {
@@ -65,6 +68,8 @@ pub struct ClusterOptions {
     pub namespaces: Vec<String>,
     /// How Secrets are read.
     pub secrets: SecretAccess,
+    /// Secrets that are read by name, at most, besides those of arguments.
+    pub max_named_secrets: usize,
     /// The Node that the process runs on, for its zone.
     pub node: Option<String>,
     /// The pod that the process is, or the name of one that is none.
@@ -108,6 +113,7 @@ impl Cluster {
             client,
             options.namespaces,
             options.secrets,
+            options.max_named_secrets,
             options.options,
             own_secret,
         ));
@@ -221,8 +227,19 @@ impl Objects for Cluster {
         }
         let objects = self.shared.objects();
         let mut contents = translate(&objects, &self.shared.options.load(), read);
-        for (name, reason) in &self.shared.known().secrets.unreadable {
-            contents.refuse(&name.namespace, &name.name, reason);
+        {
+            let secrets = &self.shared.known().secrets;
+            for name in &secrets.over {
+                let most = self.shared.max_named_secrets;
+                let reason = format!(
+                    "not read: more than {most} Secrets are named (--max-named-secrets), and \
+                     this one is not among the first"
+                );
+                contents.refuse(&name.namespace, &name.name, &reason);
+            }
+            for (name, reason) in &secrets.unreadable {
+                contents.refuse(&name.namespace, &name.name, reason);
+            }
         }
         read.problems.extend(self.shared.problems());
         contents

@@ -9,7 +9,7 @@ use super::{
     freshness::Number,
     known::Scope,
     shared::Shared,
-    translate::{referenced_config_maps, referenced_secrets},
+    translate::referenced_config_maps,
     watch::{Change, Feed},
     watched::Watched,
 };
@@ -46,7 +46,7 @@ impl<K: Watched> KindFeed<K> {
             drop(objects);
             let options = self.shared.options.load_full();
             let config_maps = referenced_config_maps(&naming, &options);
-            let secrets = referenced_secrets(&naming, &options);
+            let secrets = self.shared.within_bound(&naming);
             let read = self.shared.want_config_maps(config_maps);
             tokio::join!(read, self.shared.want(secrets));
         }

@@ -53,6 +53,8 @@ pub(super) struct Secrets {
     pub(super) wanted: HashSet<ResourceName>,
     /// Those that are asked for one by one, until the answer is there or a watch has told them.
     pub(super) asked: HashSet<ResourceName>,
+    /// Those that something refers to and that are not read, since there are too many.
+    pub(super) over: HashSet<ResourceName>,
     /// Those that could not be read: why.
     pub(super) unreadable: BTreeMap<ResourceName, String>,
     /// Those with a watch of their own.

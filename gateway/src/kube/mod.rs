@@ -9,6 +9,7 @@
 
 mod addresses;
 mod admission;
+mod asking;
 mod cluster;
 mod contact;
 mod event;
@@ -32,7 +33,7 @@ mod watched;
 mod webhook;
 
 pub use addresses::Publish;
-pub use cluster::{Cluster, ClusterOptions, SecretAccess};
+pub use cluster::{Cluster, ClusterOptions, MAX_NAMED_SECRETS, SecretAccess};
 pub use manifests::Manifests;
 pub use objects::{Kind, ObjectSet, ResourceName};
 pub use options::Options;

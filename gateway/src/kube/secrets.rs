@@ -1,19 +1,26 @@
 //! Which Secrets and ConfigMaps are read: those that something refers to, and no other.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Resource;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    ResourceName, SecretAccess,
+    ObjectSet, ResourceName, SecretAccess,
     contact::ANSWER,
     freshness::Number,
     known::Scope,
     shared::Shared,
-    translate::{referenced_config_maps, referenced_secrets, referenced_services},
+    translate::{
+        NeededSecrets, needed_secrets, referenced_config_maps, referenced_secrets,
+        referenced_services,
+    },
     watch::{Change, Pauses, reason},
     watched::{Watched, strip},
 };
@@ -22,27 +29,38 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The same before anything is served.
 const FIRST_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the Secrets of a namespace are not waited for after they were in vain: a change holds up
+/// those that come after it, of all namespaces.
+const LATE: Duration = Duration::from_mins(1);
+
+/// A Secret that is waited for.
+type Awaited = (ResourceName, oneshot::Receiver<()>);
 
 impl Shared {
     /// Has Secrets read, and waits until they are, or until it is known that they cannot be.
     pub(super) async fn want(self: &Arc<Self>, names: HashSet<ResourceName>) {
-        let mut answers = Vec::new();
-        for name in names {
-            if !self.known().secrets.wanted.insert(name.clone()) {
-                continue;
-            }
-            let scope = self.list_of(&name);
-            match scope {
-                // The list that is still to come has it.
-                Some(_) if !self.freshness.is_known(Secret::NAME) => {}
-                Some(_) => answers.push(self.ask_for(name)),
-                None => answers.push(self.watch_alone::<Secret>(name)),
+        let mut answers = self.begin(names);
+        let are_known = self.freshness.are_known();
+        let (patience, now) = (self.patience(), Instant::now());
+        if are_known {
+            let late = &mut *self.late();
+            late.retain(|_, since| now - *since < LATE);
+            answers.retain(|(name, _)| !late.contains_key(&name.namespace));
+        }
+        // Who does not come in time is told of when it does.
+        for (name, answer) in answers {
+            let answer = tokio::time::timeout_at(now + patience, answer).await;
+            if answer.is_err() && are_known {
+                let namespace = name.namespace.clone();
+                if self.late().insert(name.namespace, now).is_none() {
+                    tracing::warn!(%namespace, "Secrets are not known in time");
+                }
             }
         }
-        self.await_answers(answers).await;
     }
 
-    /// Has ConfigMaps read, each with a watch of its own, and waits in the same way.
+    /// Has ConfigMaps read, each with a watch of its own, and waits until they are. Whoever may
+    /// write a class may hold up the others.
     pub(super) async fn want_config_maps(self: &Arc<Self>, names: HashSet<ResourceName>) {
         let mut answers = Vec::new();
         for name in names {
@@ -53,31 +71,91 @@ impl Shared {
                 answers.push(self.watch_alone::<ConfigMap>(name));
             }
         }
-        self.await_answers(answers).await;
+        // Who does not come in time is told of when it does.
+        let _ = tokio::time::timeout(self.patience(), join_all(answers)).await;
     }
 
-    async fn await_answers(&self, answers: Vec<oneshot::Receiver<()>>) {
-        let patience = match self.freshness.are_known() {
+    fn patience(&self) -> Duration {
+        match self.freshness.are_known() {
             true => PATIENCE,
             false => FIRST_PATIENCE,
-        };
-        // Who does not come in time is told of when it does.
-        let _ = tokio::time::timeout(patience, join_all(answers)).await;
+        }
     }
 
-    /// Notes what is referred to now, and forgets what nothing refers to any more.
-    pub(super) fn note_references(&self) {
+    fn late(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to read Secrets that are not read yet.
+    fn begin(self: &Arc<Self>, names: HashSet<ResourceName>) -> Vec<Awaited> {
+        let mut answers = Vec::new();
+        for name in names {
+            if !self.known().secrets.wanted.insert(name.clone()) {
+                continue;
+            }
+            let scope = self.list_of(&name);
+            match scope {
+                // The list that is still to come has it.
+                Some(_) if !self.freshness.is_known(Secret::NAME) => {}
+                Some(_) => answers.push((name.clone(), self.ask_for(name))),
+                None => answers.push((name.clone(), self.watch_alone::<Secret>(name))),
+            }
+        }
+        answers
+    }
+
+    /// Those of the Secrets of some objects, which are about to be known, that are read when they
+    /// are: not where there are too many.
+    pub(super) fn within_bound(&self, naming: &ObjectSet) -> HashSet<ResourceName> {
+        let options = self.options.load();
+        let mut named = referenced_secrets(naming, &options);
+        let count = {
+            let wanted = &self.known().secrets.wanted;
+            wanted.union(&named).count()
+        };
+        let most = self.most_secrets();
+        // What is counted too much here is looked at again.
+        if count > most {
+            let mut all = ObjectSet::clone(&self.objects());
+            all.ingresses.extend(naming.ingresses.clone());
+            all.ingress_classes = naming.ingress_classes.clone();
+            let read = needed_secrets(&all, &options, most).read;
+            named.retain(|name| read.contains(name));
+        }
+        named
+    }
+
+    /// Notes what is referred to now, forgets what nothing refers to any more, or what others
+    /// come before, and begins to read the Secrets that there is room for now.
+    pub(super) fn note_references(self: &Arc<Self>) {
         let (objects, options) = (self.objects(), self.options.load());
-        let mut secrets = referenced_secrets(&objects, &options);
-        secrets.extend(self.own_secret.clone());
+        let needed = needed_secrets(&objects, &options, self.most_secrets());
         let mut config_maps = referenced_config_maps(&objects, &options);
         config_maps.extend(options.config_maps.iter().cloned());
         let services = referenced_services(&objects, &options);
         drop(objects);
-        let known = &mut *self.known();
-        known.keep_secrets(&secrets);
-        known.keep_config_maps(&config_maps);
-        known.services = Some(services);
+        let NeededSecrets { mut read, mut over } = needed;
+        if let Some(own) = &self.own_secret {
+            over.remove(own);
+            read.insert(own.clone());
+        }
+        {
+            let known = &mut *self.known();
+            known.keep_secrets(&read);
+            known.secrets.over = over;
+            known.keep_config_maps(&config_maps);
+            known.services = Some(services);
+        }
+        // Nobody waits: what comes is loaded when it does.
+        drop(self.begin(read));
+    }
+
+    /// How many Secrets that objects refer to are read.
+    fn most_secrets(&self) -> usize {
+        match self.secret_access {
+            SecretAccess::All => usize::MAX,
+            SecretAccess::Named => self.max_named_secrets,
+        }
     }
 
     /// The list that a Secret is in, where lists are read.
@@ -105,7 +183,11 @@ impl Shared {
         let mut pauses = Pauses::default();
         loop {
             let answer = {
-                let _turn = self.asking.acquire().await;
+                let _turn = self.asking.turn(&name.namespace).await;
+                // It may have taken long, and nothing refers to it any more.
+                if !self.known().secrets.asked.contains(&name) {
+                    return;
+                }
                 tokio::time::timeout(ANSWER, api.get_opt(&name.name)).await
             };
             let failed = match answer {
@@ -151,5 +233,51 @@ impl Shared {
         if !were_known {
             self.changed();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::{Client, Config};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::kube::Options;
+
+    /// What is shared with watches of an API server that never answers.
+    async fn silent() -> (Arc<Shared>, TcpListener) {
+        crate::tls::install_provider();
+        // Connections are made, and nobody takes them.
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let uri = format!("http://{address}").parse().expect("a URI");
+        let client = Client::try_from(Config::new(uri)).expect("a client");
+        let (access, options) = (SecretAccess::Named, Options::default());
+        let shared = Shared::new(client, Vec::new(), access, 100, options, None);
+        let number = shared.freshness.add("Ingress", true);
+        shared.freshness.fresh(number);
+        (Arc::new(shared), listener)
+    }
+
+    #[tokio::test]
+    async fn a_namespace_without_answers_is_waited_for_once_in_a_while() {
+        let (shared, _listener) = silent().await;
+        let want = async |names: &[(&str, &str)]| {
+            let names = names
+                .iter()
+                .map(|(namespace, name)| ResourceName::new(namespace, name));
+            let began = Instant::now();
+            shared.want(names.collect()).await;
+            began.elapsed()
+        };
+        let took = want(&[("a", "one"), ("a", "two")]).await;
+        assert!(
+            took >= PATIENCE && took < PATIENCE * 2,
+            "{took:?}: once for both"
+        );
+        let took = want(&[("a", "three")]).await;
+        assert!(took < PATIENCE / 2, "{took:?}: it is late");
+        let took = want(&[("a", "four"), ("b", "one")]).await;
+        assert!(took >= PATIENCE, "{took:?}: another is waited for");
     }
 }

@@ -1,6 +1,9 @@
 //! What the tasks of a cluster have in common.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use k8s_openapi::{
@@ -14,21 +17,20 @@ use k8s_openapi::{
 use kube::{Api, Client, core::DeserializeGuard};
 use portcullis_config::problem::{Origin, Problem};
 use tokio::{
-    sync::{Notify, Semaphore, watch::Sender},
+    sync::{Notify, watch::Sender},
     task::JoinSet,
+    time::Instant,
 };
 
 use super::{
     ObjectSet, Options, ResourceName, SecretAccess,
+    asking::Asking,
     feeds::{KindFeed, SecretFeed},
     freshness::Freshness,
     known::{Known, Scope},
     watch,
     watched::Watched,
 };
-
-/// Secrets that are asked for one by one at once.
-const SECRETS_AT_ONCE: usize = 16;
 
 /// What the tasks of a cluster have in common.
 pub(super) struct Shared {
@@ -46,7 +48,11 @@ pub(super) struct Shared {
     /// Changes of what names Secrets are taken one after the other: one must not let go of
     /// a Secret that another has just asked for.
     pub(super) turns: tokio::sync::Mutex<()>,
-    pub(super) asking: Semaphore,
+    pub(super) asking: Asking,
+    /// Namespaces whose Secrets were waited for in vain, and when.
+    pub(super) late: Mutex<HashMap<String, Instant>>,
+    /// Secrets that have a watch of their own, at most, besides those of arguments.
+    pub(super) max_named_secrets: usize,
     /// A Secret that is read though no object refers to it.
     pub(super) own_secret: Option<ResourceName>,
 }
@@ -62,6 +68,7 @@ impl Shared {
         client: Client,
         namespaces: Vec<String>,
         secret_access: SecretAccess,
+        max_named_secrets: usize,
         options: Options,
         own_secret: Option<ResourceName>,
     ) -> Self {
@@ -76,7 +83,9 @@ impl Shared {
             seen: Notify::new(),
             again: Sender::new(0),
             turns: tokio::sync::Mutex::default(),
-            asking: Semaphore::new(SECRETS_AT_ONCE),
+            asking: Asking::default(),
+            late: Mutex::default(),
+            max_named_secrets,
             own_secret,
         }
     }

@@ -14,6 +14,7 @@ use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
     ResourceName,
+    asking::Turn,
     freshness::Number,
     known::{Known, Scope},
     shared::Shared,
@@ -174,6 +175,10 @@ impl<K: Single> OneObject<K> {
 impl<K: Single> Feed<K> for OneObject<K> {
     fn needs(&self, _: &ResourceName) -> bool {
         true
+    }
+
+    async fn turn(&self) -> Option<Turn<'_>> {
+        Some(self.shared.asking.turn(&self.name.namespace).await)
     }
 
     async fn replace(&self, all: Vec<Change<K>>) {

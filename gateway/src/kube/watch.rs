@@ -23,6 +23,7 @@ use tokio::{sync::watch::Receiver, time::timeout};
 
 use super::{
     ResourceName,
+    asking::Turn,
     watched::{Watched, strip},
 };
 
@@ -59,6 +60,10 @@ pub(super) enum Change<K> {
 
 /// Takes what a watch finds.
 pub(super) trait Feed<K>: Send + Sync + 'static {
+    /// Waits until it may ask: of very many watches only some list or open at once.
+    fn turn(&self) -> impl Future<Output = Option<Turn<'_>>> + Send {
+        std::future::ready(None)
+    }
     /// Whether an object is needed. The others are not kept, not even for the time of a list.
     fn needs(&self, name: &ResourceName) -> bool;
     /// These are all.
@@ -89,18 +94,23 @@ pub(super) async fn watch<K: Watched>(
     let mut pauses = Pauses::default();
     let mut version: Option<String> = None;
     loop {
+        let turn = feed.turn().await;
         let began = tokio::time::Instant::now();
         let outcome = match &mut version {
-            Some(known) => follow(&api, fields.as_deref(), &feed, known, &mut again).await,
-            None => match list(&api, fields.as_deref(), &feed).await {
-                Ok((all, at)) => {
-                    feed.replace(all).await;
-                    feed.fresh();
-                    version = Some(at);
-                    continue;
+            Some(known) => follow(&api, fields.as_deref(), &feed, turn, known, &mut again).await,
+            None => {
+                let listed = list(&api, fields.as_deref(), &feed).await;
+                drop(turn);
+                match listed {
+                    Ok((all, at)) => {
+                        feed.replace(all).await;
+                        feed.fresh();
+                        version = Some(at);
+                        continue;
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
         };
         if version.is_some() && began.elapsed() > STEADY {
             pauses = Pauses::default();
@@ -194,12 +204,14 @@ async fn follow<K: Watched>(
     api: &Api<DeserializeGuard<K>>,
     fields: Option<&str>,
     feed: &impl Feed<K>,
+    turn: Option<Turn<'_>>,
     version: &mut String,
     again: &mut Receiver<u64>,
 ) -> Result<Ended, Failure> {
     let mut params = WatchParams::default().timeout(fastrand::u32(LIFE));
     params.field_selector = fields.map(str::to_owned);
     let stream = timeout(ANSWER, api.watch(&params, version)).await;
+    drop(turn);
     let stream = match stream.map_err(|_| Failure::late("to open a watch"))? {
         Err(kube::Error::Api(status)) if status.code == 410 => return Ok(Ended::Expired),
         stream => stream?,

@@ -3,6 +3,7 @@
 //! All tests share one cluster and one Deployment of the gateway with two replicas, and have
 //! namespaces of their own for what they serve.
 
+mod bound;
 mod certificates;
 mod challenges;
 mod edge;

@@ -15,7 +15,7 @@ const SERVED: &str = "narrow";
 /// The class that it serves.
 const CLASS: &str = "narrow";
 
-fn secret(namespace: &str, name: &str, (certificate, key): &(String, String)) -> String {
+pub(crate) fn secret(namespace: &str, name: &str, (certificate, key): &(String, String)) -> String {
     format!(
         "apiVersion: v1
 kind: Secret
@@ -79,12 +79,14 @@ spec:
         readinessProbe: {httpGet: {path: /readyz, port: 9090}, periodSeconds: 1}
 ";
 
-/// Whether the gateway has the certificate of an authority for a host.
-fn is_trusted(cluster: &Cluster, host: &'static str, authority: &Authority) -> bool {
-    let address = cluster.field(
-        &["pods", "-n", SYSTEM, "-l", "app=narrow"],
-        "{.items[0].status.podIP}",
-    );
+/// Whether the only gateway of a namespace has the certificate of an authority for a host.
+pub(crate) fn is_trusted(
+    cluster: &Cluster,
+    system: &str,
+    host: &'static str,
+    authority: &Authority,
+) -> bool {
+    let address = cluster.field(&["pods", "-n", system], "{.items[0].status.podIP}");
     let config = authority.client(&["http/1.1"]);
     cluster.within("node-a", move || async move {
         let address = format!("{address}:8443");
@@ -127,14 +129,19 @@ fn a_gateway_with_narrow_rights_reads_named_secrets_and_refuses_what_cannot_be_s
     cluster.apply(GATEWAY);
     cluster.rolled_out(SYSTEM, "narrow");
     cluster.wait("the listed Secret is served", || {
-        is_trusted(cluster, "listed.narrow.test", &authority)
+        is_trusted(cluster, SYSTEM, "listed.narrow.test", &authority)
     });
     let told = || cluster.field(&["events", "-n", SERVED], "{.items[*].message}");
     cluster.wait("the other one is told of", || {
         told().contains("Secret narrow/unlisted cannot be read: secrets \"unlisted\" is forbidden")
     });
     assert!(!told().contains("Secret narrow/listed"), "{}", told());
-    assert!(!is_trusted(cluster, "unlisted.narrow.test", &authority));
+    assert!(!is_trusted(
+        cluster,
+        SYSTEM,
+        "unlisted.narrow.test",
+        &authority
+    ));
 
     cluster.apply(&format!(
         "apiVersion: admissionregistration.k8s.io/v1

@@ -19,13 +19,14 @@ mod endpoint_slice;
 mod ingress;
 mod ingress_class;
 pub(super) mod parameters;
+mod references;
 mod self_signed;
 mod served;
 mod service;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use k8s_openapi::api::{
     core::v1::{Secret, Service},
@@ -37,7 +38,10 @@ use portcullis_config::{
 };
 
 pub(super) use self::endpoint_slice::service_of;
-use self::{endpoint_slice::Slices, ingress_class::Classes, parameters::Parameters};
+pub use self::references::{
+    NeededSecrets, needed_secrets, referenced_config_maps, referenced_secrets, referenced_services,
+};
+use self::{endpoint_slice::Slices, parameters::Parameters};
 use super::{ObjectSet, Options, ResourceName, objects::place};
 use crate::files::Contents;
 
@@ -57,35 +61,6 @@ pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Con
     translation.certificates(&ingresses);
     translation.routes(&ingresses);
     translation.contents
-}
-
-/// The names of the Secrets that objects refer to: no other is read.
-pub fn referenced_secrets(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
-    let ingresses = served::served(objects, options);
-    let named = ingresses.iter().flat_map(|served| {
-        served.tls().iter().filter_map(|tls| {
-            let name = tls.secret_name.as_deref()?;
-            Some(ResourceName::new(&served.name.namespace, name))
-        })
-    });
-    named.chain(options.default_certificate.clone()).collect()
-}
-
-/// The names of the Services that objects refer to: what becomes of others changes nothing.
-pub fn referenced_services(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
-    let ingresses = served::served(objects, options);
-    let named = ingresses.iter().flat_map(|served| {
-        let services = served.services();
-        services.map(|service| ResourceName::new(&served.name.namespace, service))
-    });
-    named.collect()
-}
-
-/// The names of the ConfigMaps that our classes refer to.
-pub fn referenced_config_maps(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
-    let classes = Classes::of(objects, options);
-    let named = classes.ours().map(|(_, class)| parameters::named(class));
-    named.filter_map(|named| named.ok().flatten()).collect()
 }
 
 /// The names of the Ingresses that are served.

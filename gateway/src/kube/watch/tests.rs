@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 
 use super::*;
+use crate::kube::asking::Asking;
 
 /// What an API server is asked, and what it says then. Once it has nothing more to say it is
 /// silent.
@@ -147,6 +148,35 @@ impl Feed<Service> for Told {
     }
 }
 
+/// One of several, of which one may ask at once.
+struct InTurn(Told, Arc<Asking>);
+
+impl Feed<Service> for InTurn {
+    async fn turn(&self) -> Option<Turn<'_>> {
+        Some(self.1.turn("a").await)
+    }
+
+    fn needs(&self, name: &ResourceName) -> bool {
+        self.0.needs(name)
+    }
+
+    async fn replace(&self, all: Vec<Change<Service>>) {
+        self.0.replace(all).await;
+    }
+
+    async fn change(&self, changes: Vec<Change<Service>>) {
+        self.0.change(changes).await;
+    }
+
+    fn fresh(&self) {
+        self.0.fresh();
+    }
+
+    fn stale(&self, reason: String) {
+        self.0.stale(reason);
+    }
+}
+
 /// What a watch says until it has said so much, and what it has asked for.
 async fn told(
     answers: impl IntoIterator<Item = (u16, String)>,
@@ -271,4 +301,34 @@ fn pauses_grow_and_have_a_bound() {
     assert!(all[0] <= FIRST_PAUSE && all[0] >= FIRST_PAUSE / 2);
     assert!(all.iter().all(|pause| *pause <= LAST_PAUSE));
     assert!(all[19] >= LAST_PAUSE / 2);
+}
+
+#[tokio::test]
+async fn of_many_watches_only_some_ask_at_once_and_none_waits_for_one_that_is_open() {
+    // Three lists; the first watch that is opened gets no answer.
+    let lists = (1..=3).map(|version| list(&[], &version.to_string(), ""));
+    let (server, client) = Server::start(lists).await;
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let turns = Arc::new(Asking::new(1, 1));
+    let again = tokio::sync::watch::Sender::new(0);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let feed = InTurn(Told(sender.clone()), Arc::clone(&turns));
+        let api = Api::all(client.clone());
+        tasks.spawn(watch::<Service>(api, None, feed, again.subscribe()));
+    }
+    for expected in ["all ", "fresh", "all ", "fresh", "all ", "fresh"] {
+        let said = timeout(Duration::from_secs(10), told.recv()).await;
+        assert_eq!(said.expect("in time").as_deref(), Some(expected));
+    }
+    let watches = || {
+        let asked = server.asked.lock().expect("asked");
+        asked.iter().filter(|uri| uri.contains("watch=")).count()
+    };
+    while watches() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Three would ask, and one has the turn.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(watches(), 1);
 }
