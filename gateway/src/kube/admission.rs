@@ -4,12 +4,15 @@
 //! not grow with the number of objects. So what depends on others is not refused: a host and path
 //! that an older Ingress has, and Services that may come later.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use k8s_openapi::api::networking::v1::{Ingress, IngressBackend};
+use k8s_openapi::api::{
+    core::v1::ConfigMap,
+    networking::v1::{Ingress, IngressBackend},
+};
 use portcullis_config::{
     problem::{Category, Origin, Problem, Severity},
-    read::read,
+    read::{Read, read},
     validate::validate,
 };
 use serde::Deserialize;
@@ -60,11 +63,53 @@ struct Verdict {
     warnings: Vec<String>,
 }
 
+/// The settings, read once and not for each question.
+#[derive(Debug, Default)]
+pub(super) struct KnownSettings(Mutex<Option<(ConfigMaps, Arc<Read>)>>);
+
+/// The ConfigMaps that are named for the settings, as far as they are there.
+type ConfigMaps = Vec<Option<Arc<ConfigMap>>>;
+
+impl KnownSettings {
+    /// As they are now, without what has nothing to do with Ingresses. Where they cannot be had
+    /// there are none: they are told of by themselves, and an Ingress is judged all the same.
+    fn read(&self, objects: &ObjectSet, options: &Options) -> Arc<Read> {
+        let named = options.config_maps.iter();
+        let config_maps: ConfigMaps = named
+            .map(|name| objects.config_maps.get(name).cloned())
+            .collect();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, read)) = &*known
+            && are_same(of, &config_maps)
+        {
+            return Arc::clone(read);
+        }
+        let settings = settings::settings(objects, options).unwrap_or_default();
+        let mut made = read(&settings.documents);
+        made.document.egress = None;
+        made.problems.clear();
+        let made = Arc::new(made);
+        *known = Some((config_maps, Arc::clone(&made)));
+        made
+    }
+}
+
+/// Whether two lists have the very same ConfigMaps.
+fn are_same(one: &[Option<Arc<ConfigMap>>], other: &[Option<Arc<ConfigMap>>]) -> bool {
+    let place = |known: &Option<Arc<ConfigMap>>| known.as_ref().map(Arc::as_ptr);
+    one.iter().map(place).eq(other.iter().map(place))
+}
+
 /// The answer to a question.
-pub(super) fn answer(review: Review, objects: &ObjectSet, options: &Options) -> Value {
+pub(super) fn answer(
+    review: Review,
+    objects: &ObjectSet,
+    options: &Options,
+    known: &KnownSettings,
+) -> Value {
     let Request { uid, .. } = &review.request;
     let uid = uid.clone();
-    let mut verdict = judge_request(review.request, objects, options);
+    let mut verdict = judge_request(review.request, objects, options, known);
     let mut response = json!({ "uid": uid, "allowed": verdict.errors.is_empty() });
     if !verdict.errors.is_empty() {
         let message = told(verdict.errors).join("\n");
@@ -90,7 +135,12 @@ fn told(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
-fn judge_request(request: Request, objects: &ObjectSet, options: &Options) -> Verdict {
+fn judge_request(
+    request: Request,
+    objects: &ObjectSet,
+    options: &Options,
+    known: &KnownSettings,
+) -> Verdict {
     let kind = (
         request.kind.group.as_str(),
         request.kind.version.as_str(),
@@ -108,7 +158,7 @@ fn judge_request(request: Request, objects: &ObjectSet, options: &Options) -> Ve
             if metadata.name.is_none() {
                 metadata.name = Some(metadata.generate_name.clone().unwrap_or_default());
             }
-            judge(ingress, objects, options)
+            judge(ingress, objects, options, known)
         }
         Err(error) => Verdict {
             errors: vec![format!("the Ingress cannot be read: {error}")],
@@ -118,7 +168,12 @@ fn judge_request(request: Request, objects: &ObjectSet, options: &Options) -> Ve
 }
 
 /// Judges an Ingress with what it names.
-fn judge(ingress: Ingress, objects: &ObjectSet, options: &Options) -> Verdict {
+fn judge(
+    ingress: Ingress,
+    objects: &ObjectSet,
+    options: &Options,
+    known: &KnownSettings,
+) -> Verdict {
     let name = ResourceName::of(&ingress.metadata);
     let named = named_services(&ingress, &name.namespace);
     let mut alone = ObjectSet {
@@ -136,11 +191,7 @@ fn judge(ingress: Ingress, objects: &ObjectSet, options: &Options) -> Verdict {
     if served_ingresses(&alone, options).is_empty() {
         return Verdict::default();
     }
-    // Without the settings, which are told of by themselves.
-    let Ok(settings) = settings::settings(&alone, options) else {
-        return Verdict::default();
-    };
-    let mut read = read(&settings.documents);
+    let mut read = Read::clone(&known.read(&alone, options));
     translate(&alone, options, &mut read);
     let validated = validate(&read.document, &read.origins);
     let mut verdict = Verdict::default();
@@ -225,6 +276,7 @@ mod tests {
             review("CREATE", ingress(resource.clone())),
             &objects,
             &options(),
+            &KnownSettings::default(),
         );
         let response = &answer["response"];
         assert_eq!(response["uid"], "u-1");
@@ -238,13 +290,19 @@ mod tests {
             review("DELETE", ingress(resource.clone())),
             &objects,
             &options(),
+            &KnownSettings::default(),
         );
         assert_eq!(
             deleted["response"],
             json!({ "uid": "u-1", "allowed": true })
         );
         let others = Options::default();
-        let others = super::answer(review("CREATE", ingress(resource)), &objects, &others);
+        let others = super::answer(
+            review("CREATE", ingress(resource)),
+            &objects,
+            &others,
+            &KnownSettings::default(),
+        );
         assert_eq!(others["response"]["allowed"], true, "of no class of ours");
     }
 
@@ -252,7 +310,12 @@ mod tests {
     fn a_service_may_come_later_and_its_author_is_told() {
         let service = json!({ "service": { "name": "web", "port": { "number": 80 } } });
         let objects = ObjectSet::default();
-        let answer = answer(review("UPDATE", ingress(service)), &objects, &options());
+        let answer = answer(
+            review("UPDATE", ingress(service)),
+            &objects,
+            &options(),
+            &KnownSettings::default(),
+        );
         let response = &answer["response"];
         assert_eq!(response["allowed"], true);
         let warnings = response["warnings"].as_array().expect("warnings");
@@ -268,7 +331,44 @@ mod tests {
     fn what_is_no_ingress_is_refused_and_never_more_than_that() {
         let objects = ObjectSet::default();
         let broken = json!({ "metadata": { "name": 1 } });
-        let answer = answer(review("CREATE", broken), &objects, &options());
+        let answer = answer(
+            review("CREATE", broken),
+            &objects,
+            &options(),
+            &KnownSettings::default(),
+        );
         assert_eq!(answer["response"]["allowed"], false);
+    }
+
+    #[test]
+    fn settings_are_read_when_they_change_and_missing_ones_hide_nothing() {
+        let known = KnownSettings::default();
+        let options = Options {
+            config_maps: ["gw/settings".parse().expect("a name")].into(),
+            ..options()
+        };
+        let mut objects = ObjectSet::default();
+        let resource = json!({ "resource": { "kind": "Bucket", "name": "b" } });
+        let refused = answer(
+            review("CREATE", ingress(resource)),
+            &objects,
+            &options,
+            &known,
+        );
+        assert_eq!(refused["response"]["allowed"], false, "without settings");
+        let mut put = |text: &str| {
+            let config_map: ConfigMap = serde_json::from_value(json!({
+                "metadata": { "namespace": "gw", "name": "settings" },
+                "data": { "a.yaml": text },
+            }))
+            .expect("a ConfigMap");
+            let name = "gw/settings".parse().expect("a name");
+            objects.config_maps.insert(name, Arc::new(config_map));
+            known.read(&objects, &options)
+        };
+        let one = put("defaults: {https: optional}");
+        let two = put("defaults: {https: required}");
+        assert_ne!(one.document.defaults, two.document.defaults);
+        assert!(Arc::ptr_eq(&two, &known.read(&objects, &options)));
     }
 }

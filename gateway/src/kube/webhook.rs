@@ -58,6 +58,7 @@ struct Server {
     certificate: ResourceName,
     tls: Mutex<Tls>,
     questions: Semaphore,
+    settings: admission::KnownSettings,
 }
 
 /// The certificate, as TLS takes it.
@@ -76,6 +77,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, certificat
         certificate,
         tls: Mutex::default(),
         questions: Semaphore::new(MAX_QUESTIONS),
+        settings: admission::KnownSettings::default(),
     });
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // They end with this task.
@@ -151,7 +153,7 @@ impl Server {
         config.clone()
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if request.uri().path() != PATH {
             return text(StatusCode::NOT_FOUND, "only /validate\n");
         }
@@ -167,12 +169,14 @@ impl Server {
         let Ok(Ok(_turn)) = timeout(ANSWER, self.questions.acquire()).await else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "too many questions\n");
         };
-        let shared = Arc::clone(&self.shared);
+        let server = Arc::clone(&self);
         // Thinking must not hold up requests.
         let answered = tokio::task::spawn_blocking(move || {
             let review = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-            let objects = shared.objects();
-            Ok::<_, String>(admission::answer(review, &objects, &shared.options.load()))
+            let shared = &server.shared;
+            let (objects, options) = (shared.objects(), shared.options.load());
+            let answer = admission::answer(review, &objects, &options, &server.settings);
+            Ok::<_, String>(answer)
         });
         match answered.await {
             Ok(Ok(answer)) => {
