@@ -1,5 +1,5 @@
-//! Load tests: what Portcullis costs for each request, next to its peers, and what a
-//! reload of many hosts takes ([`reload`]).
+//! Load tests: what Portcullis costs for each request, next to its peers, what a
+//! reload of many hosts takes ([`reload`]), and how soon Ingresses are served ([`ingresses`]).
 //!
 //! ```text
 //! compare -> scenario -> round -> peer: start, probe, warm up, measure, stop
@@ -21,6 +21,7 @@ pub mod certificate;
 pub mod compare;
 pub mod cpu;
 pub mod driver;
+pub mod ingresses;
 pub mod machine;
 pub mod peers;
 pub mod probe;

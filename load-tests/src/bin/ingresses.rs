@@ -1,37 +1,28 @@
 //! `ingresses`: how long an Ingress takes from being accepted to being served, while thousands are
-//! added one by one.
+//! added one by one, or while one among thousands is changed.
 //!
-//! Starts the cluster of the tests, runs the release binary on one of its nodes, and adds Ingresses
-//! through the API server. Each is asked for from the moment the API server has accepted it; and with
-//! each, an earlier one, which must be served all the time.
+//! Starts the cluster of the tests, has the API server hold what is there before, runs the release
+//! binary on one of the nodes, and adds or changes Ingresses. Each is asked for from the moment the API
+//! server has accepted it; and with each, another one, which must be served all the time.
 //!
 //!     cargo build --release -p portcullis -p portcullis-load-tests --bins
 //!     PORTCULLIS_CLUSTER=1 PORTCULLIS_BIN=target/release/portcullis target/release/ingresses
 
 use std::{
     fs,
-    path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use anyhow::{Context, bail};
 use clap::Parser;
-use portcullis_load_tests::{cpu, programs, stats::Spread};
-use portcullis_tests::{Cluster, cluster};
-use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+use portcullis_load_tests::{
+    cpu,
+    ingresses::{Api, Bed, Measured, Scenario},
+    programs,
+    stats::Spread,
 };
-
-/// The node that the gateway runs on.
-const NODE: &str = "10.90.0.11";
-/// The longest that one Ingress is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Pause between two questions.
-const PAUSE: Duration = Duration::from_millis(2);
+use portcullis_tests::{Cluster, cluster};
 
 /// How long Ingresses take to be served.
 #[derive(Debug, Parser)]
@@ -39,19 +30,40 @@ struct Arguments {
     /// Ingresses that are added, one by one.
     #[arg(long, default_value_t = 3000)]
     ingresses: usize,
-    /// Ingresses that are there before.
+    /// Ingresses that are there before the gateway starts.
     #[arg(long, default_value_t = 0)]
     before: usize,
-    /// Exit with 1 when the median is above this many milliseconds.
+    /// Changes of one Ingress, one by one, when all are there.
+    #[arg(long, default_value_t = 0)]
+    changes: usize,
+    /// Give each Ingress a TLS Secret of its own, with a certificate for its host.
+    #[arg(long)]
+    tls: bool,
+    /// Endpoints that each Ingress has besides, of a Service of its own.
+    #[arg(long, default_value_t = 0)]
+    endpoints: usize,
+    /// Exit with 1 when a median is above this many milliseconds.
     #[arg(long)]
     check: Option<f64>,
 }
 
-/// What was measured.
-struct Measured {
-    milliseconds: Vec<f64>,
-    wrong: usize,
+/// What one part of the run cost.
+struct Part {
+    measured: Measured,
+    cpu: Duration,
 }
+
+/// What the gateway took to serve what was there before.
+struct Start {
+    took: Duration,
+    cpu: Duration,
+    resident: usize,
+}
+
+/// Settings of the gateway: what has a certificate is served in clear as well.
+const SETTINGS: &str = "listeners: [{name: http, protocol: http}, {name: https, protocol: https}]
+defaults: {https: optional}
+";
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -60,47 +72,107 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let folder = tempfile::tempdir()?;
     let settings = folder.path().join("settings.yaml");
-    fs::write(&settings, "listeners: [{name: http, protocol: http}]\n")?;
-    let mut gateway = start(cluster, &settings)?;
-    let before = cpu::of_tree(gateway.id())?;
-    let measured = cluster.within("node-a", {
-        let api = Api::read(cluster)?;
-        let (count, before) = (arguments.ingresses, arguments.before);
-        move || async move { measure(&api, before, count).await }
-    });
-    let spent = cpu::of_tree(gateway.id())? - before;
-    let resident = resident(gateway.id())?;
-    gateway.kill()?;
-    gateway.wait()?;
-    let measured = measured?;
-    let spread = Spread::of(&measured.milliseconds).context("nothing was measured")?;
-    let mut sorted = measured.milliseconds.clone();
-    sorted.sort_by(f64::total_cmp);
-    let late = sorted[sorted.len() * 99 / 100];
-    println!("| Ingresses added one by one | {} |", arguments.ingresses);
-    println!("| --- | --- |");
-    println!("| there before | {} |", arguments.before);
-    println!(
-        "| from accepted to served, ms, median | {:.1} |",
-        spread.median
-    );
-    println!("| 99 of 100 | {late:.1} |");
-    println!("| longest | {:.1} |", spread.max);
-    println!("| wrong answers meanwhile | {} |", measured.wrong);
-    println!(
-        "| CPU time of the gateway for each, ms | {:.1} |",
-        spent.as_secs_f64() * 1e3 / arguments.ingresses as f64
-    );
+    fs::write(&settings, SETTINGS)?;
+    let scenario = Scenario {
+        before: arguments.before,
+        added: arguments.ingresses,
+        changes: arguments.changes,
+        tls: arguments.tls,
+        endpoints: arguments.endpoints,
+    };
+    let api = Api::read(cluster)?;
+    let mut gateway = command(cluster, &settings)?;
+    let (start, parts, end) = cluster.within("node-a", move || async move {
+        let bed = Bed::prepare(api, scenario).await?;
+        let gateway = Running(gateway.spawn().context("nsenter")?);
+        measure(&bed, gateway.0.id()).await
+    })?;
+    println!("| what | |\n| --- | --- |");
+    println!("| Ingresses there before | {} |", arguments.before);
+    println!("| a TLS Secret for each | {} |", arguments.tls);
+    println!("| endpoints of each, besides | {} |", arguments.endpoints);
+    if arguments.before > 0 {
+        let (took, cpu) = (start.took.as_secs_f64(), start.cpu.as_secs_f64());
+        println!("| from the start until they are served, s | {took:.1} |");
+        println!("| CPU time for that, s | {cpu:.1} |");
+        println!("| resident then, MiB | {} |", start.resident >> 20);
+    }
+    let mut fails = false;
+    for (what, part) in ["added", "changed"].into_iter().zip(&parts) {
+        fails |= part.measured.wrong > 0;
+        if let Some(median) = tell(what, part) {
+            fails |= arguments.check.is_some_and(|most| median > most);
+        }
+    }
+    let (resident, peak) = end;
     println!("| resident at the end, MiB | {} |", resident >> 20);
-    let is_late = arguments.check.is_some_and(|most| spread.median > most);
-    Ok(match is_late || measured.wrong > 0 {
+    println!("| resident at most, MiB | {} |", peak >> 20);
+    Ok(match fails {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
 }
 
-fn start(cluster: &Cluster, settings: &std::path::Path) -> anyhow::Result<Child> {
-    let child = Command::new("nsenter")
+/// Ends with what holds it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, which was told then.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn measure(bed: &Bed, gateway: u32) -> anyhow::Result<(Start, [Part; 2], (usize, usize))> {
+    let took = bed.ready().await?;
+    let start = Start {
+        took,
+        cpu: cpu::of_tree(gateway)?,
+        resident: memory(gateway, "VmRSS:")?,
+    };
+    let before = cpu::of_tree(gateway)?;
+    let measured = bed.add().await?;
+    let between = cpu::of_tree(gateway)?;
+    let added = Part {
+        measured,
+        cpu: between - before,
+    };
+    let measured = bed.change().await?;
+    let changed = Part {
+        measured,
+        cpu: cpu::of_tree(gateway)? - between,
+    };
+    let end = (memory(gateway, "VmRSS:")?, memory(gateway, "VmHWM:")?);
+    Ok((start, [added, changed], end))
+}
+
+/// Prints what was measured, and returns the median; none where nothing was.
+fn tell(what: &str, part: &Part) -> Option<f64> {
+    let times = &part.measured.milliseconds;
+    let spread = Spread::of(times)?;
+    let mut sorted = times.clone();
+    sorted.sort_by(f64::total_cmp);
+    let late = sorted[sorted.len() * 99 / 100];
+    let each = part.cpu.as_secs_f64() * 1e3 / times.len() as f64;
+    println!("| {what} one by one | {} |", times.len());
+    println!(
+        "| {what}: from accepted to served, ms, median | {:.1} |",
+        spread.median
+    );
+    println!("| {what}: 99 of 100 | {late:.1} |");
+    println!("| {what}: longest | {:.1} |", spread.max);
+    println!(
+        "| {what}: wrong answers meanwhile | {} |",
+        part.measured.wrong
+    );
+    println!("| {what}: CPU time of the gateway for each, ms | {each:.1} |");
+    Some(spread.median)
+}
+
+fn command(cluster: &Cluster, settings: &std::path::Path) -> anyhow::Result<Command> {
+    let mut command = Command::new("nsenter");
+    command
         .arg(format!("--net={}", cluster.namespace("node-a")))
         .arg(programs::built("portcullis", "portcullis")?)
         .args([
@@ -112,150 +184,14 @@ fn start(cluster: &Cluster, settings: &std::path::Path) -> anyhow::Result<Child>
         .arg(format!("--kubeconfig={}", cluster.kubeconfig_inside()))
         .arg("--config")
         .arg(settings)
-        .stdout(Stdio::null())
-        .spawn()
-        .context("nsenter")?;
-    Ok(child)
+        .stdout(Stdio::null());
+    Ok(command)
 }
 
-/// The API server, for the administrator.
-struct Api {
-    client: reqwest::Client,
-    server: String,
-}
-
-impl Api {
-    fn read(cluster: &Cluster) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(PathBuf::from(cluster.kubeconfig_inside()))?;
-        let config: Value = serde_saphyr::from_str(&text)?;
-        let decoded = |value: &Value| -> anyhow::Result<Vec<u8>> {
-            Ok(BASE64_STANDARD.decode(value.as_str().context("no data")?)?)
-        };
-        let (known, user) = (
-            &config["clusters"][0]["cluster"],
-            &config["users"][0]["user"],
-        );
-        let identity = [
-            decoded(&user["client-certificate-data"])?,
-            decoded(&user["client-key-data"])?,
-        ];
-        let authority = decoded(&known["certificate-authority-data"])?;
-        let client = reqwest::Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(&authority)?])
-            .identity(reqwest::Identity::from_pem(&identity.concat())?)
-            .no_proxy()
-            .build()?;
-        let server = known["server"].as_str().context("no server")?.to_owned();
-        Ok(Self { client, server })
-    }
-
-    async fn create(&self, path: &str, object: &Value) -> anyhow::Result<()> {
-        let url = format!("{}{path}", self.server);
-        let response = self.client.post(url).json(object).send().await?;
-        let status = response.status();
-        ensure!(
-            status.is_success(),
-            "{path}: {status} {}",
-            response.text().await?
-        );
-        Ok(())
-    }
-}
-
-async fn measure(api: &Api, before: usize, count: usize) -> anyhow::Result<Measured> {
-    let backend = TcpListener::bind((NODE, 0)).await?;
-    let port = backend.local_addr()?.port();
-    tokio::spawn(answer(backend));
-    let namespace = "/api/v1/namespaces";
-    api.create(namespace, &json!({"metadata": {"name": "many"}}))
-        .await?;
-    let service = json!({"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}});
-    api.create("/api/v1/namespaces/many/services", &service)
-        .await?;
-    let slice = json!({
-        "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
-        "addressType": "IPv4", "ports": [{"port": port}], "endpoints": [{"addresses": [NODE]}],
-    });
-    let slices = "/apis/discovery.k8s.io/v1/namespaces/many/endpointslices";
-    api.create(slices, &slice).await?;
-    let class = json!({
-        "metadata": {"name": "portcullis"},
-        "spec": {"controller": "portcullis.dev/ingress-controller"},
-    });
-    api.create("/apis/networking.k8s.io/v1/ingressclasses", &class)
-        .await?;
-    let mut measured = Measured {
-        milliseconds: Vec::new(),
-        wrong: 0,
-    };
-    for number in 0..before + count {
-        let ingresses = "/apis/networking.k8s.io/v1/namespaces/many/ingresses";
-        api.create(ingresses, &ingress(number)).await?;
-        let accepted = Instant::now();
-        if number + 1 < before {
-            continue;
-        }
-        while ask(number).await != Some(200) {
-            ensure!(
-                accepted.elapsed() < PATIENCE,
-                "Ingress {number} is not served"
-            );
-            tokio::time::sleep(PAUSE).await;
-        }
-        if number >= before {
-            let took = accepted.elapsed();
-            measured.milliseconds.push(took.as_secs_f64() * 1e3);
-            // An earlier one, another each time.
-            let earlier = number * 7919 % (number + 1);
-            measured.wrong += usize::from(ask(earlier).await != Some(200));
-        }
-    }
-    Ok(measured)
-}
-
-fn ingress(number: usize) -> Value {
-    json!({
-        "metadata": {"name": format!("web-{number}")},
-        "spec": {"ingressClassName": "portcullis", "rules": [{
-            "host": format!("web-{number}.test"),
-            "http": {"paths": [{
-                "path": "/", "pathType": "Prefix",
-                "backend": {"service": {"name": "web", "port": {"number": 80}}},
-            }]},
-        }]},
-    })
-}
-
-/// The status of an answer for the host of an Ingress; none where nobody listens yet.
-async fn ask(number: usize) -> Option<u16> {
-    let mut stream = TcpStream::connect((NODE, 8080)).await.ok()?;
-    let request = format!("GET / HTTP/1.1\r\nHost: web-{number}.test\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.ok()?;
-    let status = answer.get(9..12)?;
-    std::str::from_utf8(status).ok()?.parse().ok()
-}
-
-/// A backend that answers every request alike.
-async fn answer(listener: TcpListener) {
-    while let Ok((mut stream, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            let mut buffer = [0; 4096];
-            while let Ok(read) = stream.read(&mut buffer).await
-                && read > 0
-                && stream
-                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-                    .await
-                    .is_ok()
-            {}
-        });
-    }
-}
-
-fn resident(process: u32) -> anyhow::Result<usize> {
+/// A line of `/proc/<pid>/status`, in bytes.
+fn memory(process: u32, what: &str) -> anyhow::Result<usize> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let line = status.lines().find(|line| line.starts_with(what));
     let kilobytes = line.and_then(|line| line.split_ascii_whitespace().nth(1));
-    Ok(kilobytes.context("no VmRSS")?.parse::<usize>()? << 10)
+    Ok(kilobytes.context("no such line")?.parse::<usize>()? << 10)
 }
