@@ -16,6 +16,7 @@ mod event;
 mod events;
 mod feeds;
 mod freshness;
+mod holding;
 mod known;
 mod lease;
 mod manifests;

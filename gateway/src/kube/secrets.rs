@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use super::{
     ObjectSet, ResourceName, SecretAccess,
     contact::ANSWER,
     freshness::Number,
+    holding,
     known::Scope,
     shared::Shared,
     translate::{
@@ -25,38 +26,38 @@ use super::{
     watched::{Watched, strip},
 };
 
-/// How long a change waits for the Secrets that it makes needed.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The same before anything is served.
+/// How long is waited before anything is served.
 const FIRST_PATIENCE: Duration = Duration::from_secs(30);
-/// How long the Secrets of a namespace are not waited for after they were in vain: a change holds up
-/// those that come after it, of all namespaces.
-const LATE: Duration = Duration::from_mins(1);
 
 /// A Secret that is waited for.
 type Awaited = (ResourceName, oneshot::Receiver<()>);
 
 impl Shared {
-    /// Has Secrets read, and waits until they are, or until it is known that they cannot be.
+    /// Has Secrets read, and waits until they are, or until it is known that they cannot be, as
+    /// long as their namespaces may hold up others.
     pub(super) async fn want(self: &Arc<Self>, names: HashSet<ResourceName>) {
-        let mut answers = self.begin(names);
-        let are_known = self.freshness.are_known();
-        let (patience, now) = (self.patience(), Instant::now());
-        if are_known {
-            let late = &mut *self.late();
-            late.retain(|_, since| now - *since < LATE);
-            answers.retain(|(name, _)| !late.contains_key(&name.namespace));
+        let mut of_namespaces: HashMap<String, Vec<_>> = HashMap::new();
+        for (name, answer) in self.begin(names) {
+            let answers = of_namespaces.entry(name.namespace).or_default();
+            answers.push(answer);
         }
-        // Who does not come in time is told of when it does.
-        for (name, answer) in answers {
-            let answer = tokio::time::timeout_at(now + patience, answer).await;
-            if answer.is_err() && are_known {
-                let namespace = name.namespace.clone();
-                if self.late().insert(name.namespace, now).is_none() {
-                    tracing::warn!(%namespace, "Secrets are not known in time");
-                }
+        if !self.freshness.are_known() {
+            let all = of_namespaces.into_values().flatten();
+            // Who does not come in time is told of when it does.
+            let _ = tokio::time::timeout(FIRST_PATIENCE, join_all(all)).await;
+            return;
+        }
+        let waiting = of_namespaces.into_iter().map(async |(namespace, answers)| {
+            let began = Instant::now();
+            let left = self.holding.left(&namespace, began);
+            let answered = tokio::time::timeout(left, join_all(answers)).await;
+            if answered.is_err() && !left.is_zero() {
+                tracing::warn!(%namespace, "Secrets are not known in time");
             }
-        }
+            let now = Instant::now();
+            self.holding.spend(&namespace, now - began, now);
+        });
+        join_all(waiting).await;
     }
 
     /// Has ConfigMaps read, each with a watch of its own, and waits until they are. Whoever may
@@ -71,19 +72,12 @@ impl Shared {
                 answers.push(self.watch_alone::<ConfigMap>(name));
             }
         }
-        // Who does not come in time is told of when it does.
-        let _ = tokio::time::timeout(self.patience(), join_all(answers)).await;
-    }
-
-    fn patience(&self) -> Duration {
-        match self.freshness.are_known() {
-            true => PATIENCE,
+        let patience = match self.freshness.are_known() {
+            true => holding::MOST,
             false => FIRST_PATIENCE,
-        }
-    }
-
-    fn late(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        // Who does not come in time is told of when it does.
+        let _ = tokio::time::timeout(patience, join_all(answers)).await;
     }
 
     /// Begins to read Secrets that are not read yet.
@@ -260,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_namespace_without_answers_is_waited_for_once_in_a_while() {
+    async fn a_namespace_without_answers_holds_up_others_once() {
         let (shared, _listener) = silent().await;
         let want = async |names: &[(&str, &str)]| {
             let names = names
@@ -270,14 +264,15 @@ mod tests {
             shared.want(names.collect()).await;
             began.elapsed()
         };
+        let most = holding::MOST;
         let took = want(&[("a", "one"), ("a", "two")]).await;
-        assert!(
-            took >= PATIENCE && took < PATIENCE * 2,
-            "{took:?}: once for both"
-        );
+        assert!(took >= most && took < most * 2, "{took:?}: once for both");
         let took = want(&[("a", "three")]).await;
-        assert!(took < PATIENCE / 2, "{took:?}: it is late");
+        assert!(took < most / 2, "{took:?}: its account is spent");
         let took = want(&[("a", "four"), ("b", "one")]).await;
-        assert!(took >= PATIENCE, "{took:?}: another is waited for");
+        assert!(
+            took >= most && took < most * 2,
+            "{took:?}: another has its own"
+        );
     }
 }

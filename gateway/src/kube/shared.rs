@@ -1,9 +1,6 @@
 //! What the tasks of a cluster have in common.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use k8s_openapi::{
@@ -19,7 +16,6 @@ use portcullis_config::problem::{Origin, Problem};
 use tokio::{
     sync::{Notify, watch::Sender},
     task::JoinSet,
-    time::Instant,
 };
 
 use super::{
@@ -27,6 +23,7 @@ use super::{
     asking::Asking,
     feeds::{KindFeed, SecretFeed},
     freshness::Freshness,
+    holding::Holding,
     known::{Known, Scope},
     watch,
     watched::Watched,
@@ -49,8 +46,8 @@ pub(super) struct Shared {
     /// a Secret that another has just asked for.
     pub(super) turns: tokio::sync::Mutex<()>,
     pub(super) asking: Asking,
-    /// Namespaces whose Secrets were waited for in vain, and when.
-    pub(super) late: Mutex<HashMap<String, Instant>>,
+    /// How long namespaces hold up the changes of others.
+    pub(super) holding: Holding,
     /// Secrets that have a watch of their own, at most, besides those of arguments.
     pub(super) max_named_secrets: usize,
     /// A Secret that is read though no object refers to it.
@@ -84,7 +81,7 @@ impl Shared {
             again: Sender::new(0),
             turns: tokio::sync::Mutex::default(),
             asking: Asking::default(),
-            late: Mutex::default(),
+            holding: Holding::default(),
             max_named_secrets,
             own_secret,
         }

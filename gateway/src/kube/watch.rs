@@ -11,15 +11,21 @@
 //! open again after it failed (no event says so, and "stale since" would go on), a watch that
 //! has gone silent, and which object cannot be read.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use kube::{
     Api, Resource,
     api::{ListParams, WatchEvent, WatchParams},
     core::DeserializeGuard,
 };
-use tokio::{sync::watch::Receiver, time::timeout};
+use tokio::{
+    sync::watch::Receiver,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     ResourceName,
@@ -38,6 +44,8 @@ const SILENCE: Duration = Duration::from_secs(100);
 const LIFE: std::ops::Range<u32> = 240..290;
 /// Changes that are taken together, at most.
 const BATCH: usize = 512;
+/// The longest rest between two batches.
+const LONGEST_REST: Duration = Duration::from_millis(200);
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
@@ -218,18 +226,22 @@ async fn follow<K: Watched>(
     };
     feed.fresh();
     let mut stream = pin!(stream.ready_chunks(BATCH));
+    let mut events = Vec::new();
     loop {
-        let chunk = tokio::select! {
-            chunk = timeout(SILENCE, stream.next()) => chunk,
-            _ = again.changed() => return Ok(Ended::Over),
-        };
-        // Silent or at its end.
-        let Ok(Some(chunk)) = chunk else {
-            return Ok(Ended::Over);
-        };
+        if events.is_empty() {
+            let chunk = tokio::select! {
+                chunk = timeout(SILENCE, stream.next()) => chunk,
+                _ = again.changed() => return Ok(Ended::Over),
+            };
+            // Silent or at its end.
+            let Ok(Some(chunk)) = chunk else {
+                return Ok(Ended::Over);
+            };
+            events = chunk;
+        }
         let mut changes = Vec::new();
         let mut end = None;
-        for event in chunk {
+        for event in std::mem::take(&mut events) {
             match event {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     set_version(version, object.meta().resource_version.as_ref());
@@ -255,10 +267,38 @@ async fn follow<K: Watched>(
             }
         }
         if !changes.is_empty() {
-            feed.change(changes).await;
+            events = meanwhile(take(feed, changes), stream.as_mut()).await;
         }
         if let Some(end) = end {
             return end;
+        }
+    }
+}
+
+/// Has changes taken, and rests as long as that took: one that comes alone counts at once, and of
+/// many, more are taken together, since what a change costs is mostly the same for one and for all.
+async fn take<K: Watched>(feed: &impl Feed<K>, changes: Vec<Change<K>>) {
+    let began = Instant::now();
+    feed.change(changes).await;
+    sleep(began.elapsed().min(LONGEST_REST)).await;
+}
+
+/// Does something, and returns what a stream brings until that is done. A connection hands on events
+/// one by one, however many it has: whoever waited for something with each would fall behind for good.
+async fn meanwhile<T>(
+    work: impl Future<Output = ()>,
+    mut stream: Pin<&mut impl Stream<Item = Vec<T>>>,
+) -> Vec<T> {
+    let mut work = pin!(work);
+    let mut came = Vec::new();
+    let mut is_open = true;
+    loop {
+        tokio::select! {
+            () = &mut work => return came,
+            chunk = stream.next(), if is_open && came.len() < BATCH => match chunk {
+                Some(chunk) => came.extend(chunk),
+                None => is_open = false,
+            },
         }
     }
 }

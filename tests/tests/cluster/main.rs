@@ -8,6 +8,7 @@ mod certificates;
 mod challenges;
 mod edge;
 mod election;
+mod flood;
 mod isolation;
 mod narrow;
 mod nodes;

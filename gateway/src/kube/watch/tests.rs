@@ -332,3 +332,24 @@ async fn of_many_watches_only_some_ask_at_once_and_none_waits_for_one_that_is_op
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(watches(), 1);
 }
+
+#[tokio::test]
+async fn what_comes_while_changes_are_taken_is_taken_together() {
+    let yields = async |count| {
+        for _ in 0..count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let one_by_one = futures_util::stream::iter(0..3).then(async |number| {
+        yields(1).await;
+        vec![number]
+    });
+    let mut stream = pin!(one_by_one);
+    let came = meanwhile(yields(2), stream.as_mut()).await;
+    assert!(
+        came.len() < 3,
+        "{came:?}: it waits for no more than it must"
+    );
+    let rest = meanwhile(yields(50), stream.as_mut()).await;
+    assert_eq!([came, rest].concat(), [0, 1, 2]);
+}
