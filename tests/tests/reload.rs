@@ -488,6 +488,13 @@ async fn waits_for_a_port(backend: &Backend, objects: bool) {
             .unwrap_or(0.0)
     };
 
+    // What changed while it started is looked at once, and would be told of twice.
+    wait_for("the first look at what changed", || {
+        gateway
+            .metric(r#"portcullis_reloads_total{outcome="unchanged"}"#)
+            .is_some_and(|looks| looks > 0.0)
+    });
+
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address");
     let wanted = config(backend, 2).replace(
