@@ -275,7 +275,7 @@ async fn a_listener_changes_what_it_speaks_without_being_bound_again() {
     let mut client = Raw::connect(address);
     client.send(b"CONNECT other.example:443 HTTP/1.1\r\n\r\n");
     assert!(client.response().starts_with("HTTP/1.1 403 "));
-    gateway.reload(&config("socks5", "[api.example]"));
+    gateway.reload(&config("socks5", "[api.example, more.example]"));
     let mut client = Raw::connect(address);
     client.send(&[5, 1, 2]);
     assert_eq!(client.read(1 << 20), [5, 0xff]);
