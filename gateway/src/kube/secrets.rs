@@ -18,10 +18,7 @@ use super::{
     holding,
     known::Scope,
     shared::Shared,
-    translate::{
-        NeededSecrets, needed_secrets, referenced_config_maps, referenced_secrets,
-        referenced_services,
-    },
+    translate::{NeededSecrets, References, referenced_secrets, references},
     watch::{Change, Pauses, reason},
     watched::{Watched, strip},
 };
@@ -103,17 +100,14 @@ impl Shared {
     pub(super) fn within_bound(&self, naming: &ObjectSet) -> HashSet<ResourceName> {
         let options = self.options.load();
         let mut named = referenced_secrets(naming, &options);
-        let count = {
-            let wanted = &self.known().secrets.wanted;
-            wanted.union(&named).count()
-        };
+        let count = self.known().secrets.wanted.len() + named.len();
         let most = self.most_secrets();
-        // What is counted too much here is looked at again.
+        // What is counted too much here, as one that is wanted already, is looked at again.
         if count > most {
             let mut all = ObjectSet::clone(&self.objects());
             all.ingresses.extend(naming.ingresses.clone());
             all.ingress_classes = naming.ingress_classes.clone();
-            let read = needed_secrets(&all, &options, most).read;
+            let read = references(&all, &options, most).secrets.read;
             named.retain(|name| read.contains(name));
         }
         named
@@ -123,12 +117,13 @@ impl Shared {
     /// come before, and begins to read the Secrets that there is room for now.
     pub(super) fn note_references(self: &Arc<Self>) {
         let (objects, options) = (self.objects(), self.options.load());
-        let needed = needed_secrets(&objects, &options, self.most_secrets());
-        let mut config_maps = referenced_config_maps(&objects, &options);
+        let References {
+            secrets: NeededSecrets { mut read, mut over },
+            services,
+            mut config_maps,
+        } = references(&objects, &options, self.most_secrets());
         config_maps.extend(options.config_maps.iter().cloned());
-        let services = referenced_services(&objects, &options);
         drop(objects);
-        let NeededSecrets { mut read, mut over } = needed;
         if let Some(own) = &self.own_secret {
             over.remove(own);
             read.insert(own.clone());

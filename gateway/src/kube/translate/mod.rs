@@ -39,7 +39,7 @@ use portcullis_config::{
 
 pub(super) use self::endpoint_slice::service_of;
 pub use self::references::{
-    NeededSecrets, needed_secrets, referenced_config_maps, referenced_secrets, referenced_services,
+    NeededSecrets, References, referenced_config_maps, referenced_secrets, references,
 };
 use self::{endpoint_slice::Slices, parameters::Parameters};
 use super::{ObjectSet, Options, ResourceName, objects::place};

@@ -2,8 +2,37 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{ingress_class::Classes, parameters, served};
+use super::{
+    ingress_class::Classes,
+    parameters,
+    served::{self, Served},
+};
 use crate::kube::{ObjectSet, Options, ResourceName};
+
+/// Everything that objects refer to.
+#[derive(Debug, Default)]
+pub struct References {
+    /// The Secrets.
+    pub secrets: NeededSecrets,
+    /// The Services: what becomes of others changes nothing.
+    pub services: HashSet<ResourceName>,
+    /// The ConfigMaps of our classes.
+    pub config_maps: HashSet<ResourceName>,
+}
+
+/// Finds everything that objects refer to, with so many Secrets of Ingresses.
+pub fn references(objects: &ObjectSet, options: &Options, most: usize) -> References {
+    let ingresses = served::served(objects, options);
+    let services = ingresses.iter().flat_map(|served| {
+        let services = served.services();
+        services.map(|service| ResourceName::new(&served.name.namespace, service))
+    });
+    References {
+        services: services.collect(),
+        secrets: within(most, named(&ingresses), options),
+        config_maps: referenced_config_maps(objects, options),
+    }
+}
 
 /// The Secrets that are read, and those that are not since there are too many.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,7 +45,7 @@ pub struct NeededSecrets {
 
 /// The names of the Secrets that objects refer to: no other is read.
 pub fn referenced_secrets(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
-    let named = named(objects, options).into_iter();
+    let named = named(&served::served(objects, options)).into_iter();
     named.chain(options.default_certificate.clone()).collect()
 }
 
@@ -26,8 +55,7 @@ pub fn referenced_secrets(objects: &ObjectSet, options: &Options) -> HashSet<Res
 /// Namespaces take turns, each with the Secrets of its oldest Ingresses first, and of one turn the
 /// oldest Ingress comes first. So who names many takes nothing from who names few, however old his
 /// Ingresses are; and who is new in a namespace takes nothing from the others there.
-pub fn needed_secrets(objects: &ObjectSet, options: &Options, most: usize) -> NeededSecrets {
-    let mut named = named(objects, options);
+fn within(most: usize, mut named: Vec<ResourceName>, options: &Options) -> NeededSecrets {
     let mut over = HashSet::new();
     if named.len() > most {
         let mut of_namespace: HashMap<String, usize> = HashMap::new();
@@ -52,16 +80,6 @@ pub fn needed_secrets(objects: &ObjectSet, options: &Options, most: usize) -> Ne
     }
 }
 
-/// The names of the Services that objects refer to: what becomes of others changes nothing.
-pub fn referenced_services(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
-    let ingresses = served::served(objects, options);
-    let named = ingresses.iter().flat_map(|served| {
-        let services = served.services();
-        services.map(|service| ResourceName::new(&served.name.namespace, service))
-    });
-    named.collect()
-}
-
 /// The names of the ConfigMaps that our classes refer to.
 pub fn referenced_config_maps(objects: &ObjectSet, options: &Options) -> HashSet<ResourceName> {
     let classes = Classes::of(objects, options);
@@ -70,8 +88,7 @@ pub fn referenced_config_maps(objects: &ObjectSet, options: &Options) -> HashSet
 }
 
 /// The Secrets of Ingresses, each once, those of the oldest first.
-fn named(objects: &ObjectSet, options: &Options) -> Vec<ResourceName> {
-    let ingresses = served::served(objects, options);
+fn named(ingresses: &[Served<'_>]) -> Vec<ResourceName> {
     let mut known = HashSet::new();
     let named = ingresses.iter().flat_map(|served| {
         served.tls().iter().filter_map(|tls| {
@@ -120,7 +137,7 @@ mod tests {
             ..Options::default()
         };
         let objects = objects(ingresses);
-        let needed = needed_secrets(&objects, &options, most);
+        let needed = references(&objects, &options, most).secrets;
         let all: HashSet<_> = needed.read.union(&needed.over).cloned().collect();
         assert_eq!(all, referenced_secrets(&objects, &options));
         assert!(needed.read.contains(&ResourceName::new("edge", "default")));

@@ -132,7 +132,8 @@ fn the_services_that_are_referred_to_are_those_of_ingresses_that_are_served() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kube/translate/golden/classes.yaml");
     let text = fs::read_to_string(&input).expect("an input");
     let manifests = Manifests::read(&[input], options(&text)).expect("manifests");
-    let named = super::referenced_services(manifests.objects(), manifests.options());
+    let (objects, options) = (manifests.objects(), manifests.options());
+    let named = super::references(objects, options, usize::MAX).services;
     let mut made = read(&[]);
     super::translate(manifests.objects(), manifests.options(), &mut made);
     let backends = made.document.backends.iter();
