@@ -1,12 +1,11 @@
 //! More Secrets are named than may be read.
 
-use std::process::Command;
-
-use portcullis_tests::{Authority, Cluster, portcullis};
+use portcullis_tests::{Authority, Cluster};
 
 use crate::{
-    edge::{edge, ingress, web},
-    narrow::{is_trusted, secret},
+    edge::{edge, ingress, secret, web},
+    narrow::is_trusted,
+    own::{gateway, rights},
 };
 
 /// The namespace of this gateway.
@@ -21,13 +20,7 @@ const INGRESSES: [(&str, &str); 4] = [
     ("bound-few", "one.few.test"),
 ];
 
-/// A gateway that reads two Secrets.
-const GATEWAY: &str = "
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {name: bound}
-spec: {controller: test.invalid/bound}
----
+const SETTINGS: &str = "
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: portcullis-config, namespace: bound-gateway}
@@ -35,29 +28,6 @@ data:
   settings.yaml: |
     listeners: [{name: https, protocol: https}]
     management: {address: '[::]:9090'}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: bound, namespace: bound-gateway}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: bound}}
-  template:
-    metadata: {labels: {app: bound}}
-    spec:
-      serviceAccountName: portcullis-bound
-      containers:
-      - name: portcullis
-        image: portcullis
-        args:
-        - run
-        - --threads=1
-        - --kubernetes
-        - --controller-class=test.invalid/bound
-        - --configmap=bound-gateway/portcullis-config
-        - --secrets=named
-        - --max-named-secrets=2
-        readinessProbe: {httpGet: {path: /readyz, port: 9090}, periodSeconds: 1}
 ";
 
 /// Waits until just some hosts have their own certificates.
@@ -86,7 +56,7 @@ fn of_too_many_secrets_each_namespace_has_those_of_its_oldest_ingresses() {
     for (number, (namespace, host)) in INGRESSES.into_iter().enumerate() {
         let name = format!("number-{number}");
         let certificate = authority.sign(&[host]);
-        cluster.apply(&secret(namespace, &name, &certificate));
+        cluster.apply(&secret(namespace, &name, &certificate.0, &certificate.1));
         cluster.apply(&ingress(namespace, &name, CLASS, host, Some(&name)));
         // Their age is in seconds.
         std::thread::sleep(std::time::Duration::from_millis(1100));
@@ -94,13 +64,21 @@ fn of_too_many_secrets_each_namespace_has_those_of_its_oldest_ingresses() {
     cluster.apply(&format!(
         "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SYSTEM}}}\n"
     ));
-    let rights = Command::new(portcullis())
-        .args(["rbac", "--service-account=portcullis-bound"])
-        .args(["--system-namespace", SYSTEM])
-        .output()
-        .expect("the binary runs");
-    cluster.apply(&String::from_utf8_lossy(&rights.stdout));
-    cluster.apply(GATEWAY);
+    cluster.apply(&rights(&[
+        "--service-account=portcullis-bound",
+        "--system-namespace=bound-gateway",
+    ]));
+    cluster.apply(SETTINGS);
+    // It reads two Secrets.
+    cluster.apply(&gateway(
+        SYSTEM,
+        CLASS,
+        &[
+            "--configmap=bound-gateway/portcullis-config",
+            "--secrets=named",
+            "--max-named-secrets=2",
+        ],
+    ));
     cluster.rolled_out(SYSTEM, "bound");
     serves(
         cluster,

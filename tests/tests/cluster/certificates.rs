@@ -2,23 +2,9 @@
 
 use std::sync::Arc;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use portcullis_tests::{Asked, Authority, Load};
 
-use crate::edge::{Edge, edge, https, ingress, web};
-
-fn secret(namespace: &str, name: &str, certificate: &str, key: &str) -> String {
-    format!(
-        "apiVersion: v1
-kind: Secret
-metadata: {{name: {name}, namespace: {namespace}}}
-type: kubernetes.io/tls
-data: {{tls.crt: {}, tls.key: {}}}
-",
-        BASE64_STANDARD.encode(certificate),
-        BASE64_STANDARD.encode(key)
-    )
-}
+use crate::edge::{Edge, edge, https, ingress, secret, web};
 
 /// Whether a client that trusts an authority alone gets a handshake, some times in a row.
 fn is_trusted(edge: &Edge, host: &'static str, authority: &Arc<Authority>) -> bool {

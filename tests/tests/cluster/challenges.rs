@@ -1,9 +1,11 @@
 //! ACME challenges, answered by Ingresses as cert-manager makes them.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use portcullis_tests::Authority;
 
-use crate::edge::{Edge, NAMESPACE, edge, ingress, web};
+use crate::{
+    edge::{Edge, NAMESPACE, edge, ingress, secret, web},
+    settings::settings,
+};
 
 const HOST: &str = "challenged.test";
 
@@ -21,21 +23,6 @@ const EACH: [(&str, &str, u16); 3] = [
     ("signed in", "authentication: [staff]", 401),
     ("of the list", "access: [nobody]", 403),
 ];
-
-fn settings(defaults: &str) -> String {
-    format!(
-        "apiVersion: v1
-kind: ConfigMap
-metadata: {{name: portcullis-config, namespace: {NAMESPACE}}}
-data:
-  settings.yaml: |
-    listeners:
-    - {{name: http, protocol: http}}
-    - {{name: https, protocol: https}}
-    management: {{address: '[::]:9090'}}
-{defaults}"
-    )
-}
 
 /// The pod, the Service and the Ingress of a challenge, with the names, labels and fields that
 /// cert-manager gives them (pkg/issuer/acme/http of cert-manager 1.18).
@@ -122,16 +109,8 @@ fn a_challenge_of_cert_manager_is_answered_whatever_is_asked_of_others() {
     let Some(edge) = edge() else { return };
     let (certificate, key) = Authority::new().sign(&[HOST]);
     edge.cluster.apply(&web("challenges", 1));
-    edge.cluster.apply(&format!(
-        "apiVersion: v1
-kind: Secret
-metadata: {{name: tls, namespace: challenges}}
-type: kubernetes.io/tls
-data: {{tls.crt: {}, tls.key: {}}}
-",
-        BASE64_STANDARD.encode(certificate),
-        BASE64_STANDARD.encode(key)
-    ));
+    edge.cluster
+        .apply(&secret("challenges", "tls", &certificate, &key));
     let main = ingress("challenges", "web", "portcullis", HOST, Some("tls"));
     edge.cluster.apply(&main);
     edge.cluster.rolled_out("challenges", "web");

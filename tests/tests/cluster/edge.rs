@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use portcullis_tests::{Asked, Cluster, cluster};
 
 /// Where clients outside of the cluster find it.
@@ -169,6 +170,21 @@ spec:
   selector: {{app: web}}
   ports: [{{name: http, port: 80, targetPort: 8080}}]
 "
+    )
+}
+
+/// A Secret with a certificate and its key.
+pub(crate) fn secret(namespace: &str, name: &str, certificate: &str, key: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Secret
+metadata: {{name: {name}, namespace: {namespace}}}
+type: kubernetes.io/tls
+data: {{tls.crt: {}, tls.key: {}}}
+---
+",
+        BASE64_STANDARD.encode(certificate),
+        BASE64_STANDARD.encode(key)
     )
 }
 

@@ -13,6 +13,7 @@ mod isolation;
 mod narrow;
 mod nodes;
 mod outages;
+mod own;
 mod parameters;
 mod rolling;
 mod settings;

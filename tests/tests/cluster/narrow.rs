@@ -1,12 +1,15 @@
 //! A gateway of its own with the rights to one namespace and to Secrets by name, and its
 //! admission webhook.
 
-use std::{process::Command, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use portcullis_tests::{Authority, Cluster, portcullis};
+use portcullis_tests::{Authority, Cluster};
 
-use crate::edge::{edge, ingress, web};
+use crate::{
+    edge::{edge, ingress, secret, web},
+    own::{gateway, rights},
+};
 
 /// The namespace of this gateway.
 const SYSTEM: &str = "narrow-gateway";
@@ -15,27 +18,8 @@ const SERVED: &str = "narrow";
 /// The class that it serves.
 const CLASS: &str = "narrow";
 
-pub(crate) fn secret(namespace: &str, name: &str, (certificate, key): &(String, String)) -> String {
-    format!(
-        "apiVersion: v1
-kind: Secret
-metadata: {{name: {name}, namespace: {namespace}}}
-type: kubernetes.io/tls
-data: {{tls.crt: {}, tls.key: {}}}
----
-",
-        BASE64_STANDARD.encode(certificate),
-        BASE64_STANDARD.encode(key)
-    )
-}
-
-/// What is applied for the gateway, besides its rights.
-const GATEWAY: &str = "
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {name: narrow}
-spec: {controller: test.invalid/narrow}
----
+/// What is applied for the gateway, besides itself and its rights.
+const BESIDES: &str = "
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: portcullis-config, namespace: narrow-gateway}
@@ -52,31 +36,6 @@ metadata: {name: webhook, namespace: narrow-gateway}
 spec:
   selector: {app: narrow}
   ports: [{name: https, port: 443, targetPort: 8444}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: narrow, namespace: narrow-gateway}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: narrow}}
-  template:
-    metadata: {labels: {app: narrow}}
-    spec:
-      serviceAccountName: portcullis-narrow
-      containers:
-      - name: portcullis
-        image: portcullis
-        args:
-        - run
-        - --threads=1
-        - --kubernetes
-        - --controller-class=test.invalid/narrow
-        - --configmap=narrow-gateway/portcullis-config
-        - --watch-namespace=narrow
-        - --secrets=named
-        - --webhook-address=[::]:8444
-        - --webhook-certificate=narrow-gateway/webhook
-        readinessProbe: {httpGet: {path: /readyz, port: 9090}, periodSeconds: 1}
 ";
 
 /// Whether the only gateway of a namespace has the certificate of an authority for a host.
@@ -110,23 +69,34 @@ fn a_gateway_with_narrow_rights_reads_named_secrets_and_refuses_what_cannot_be_s
     cluster.apply(&web(SERVED, 1));
     cluster.apply(&format!(
         "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SYSTEM}}}\n---\n{}{}{}",
-        secret(SYSTEM, "webhook", &webhook),
-        secret(SERVED, "listed", &listed),
-        secret(SERVED, "unlisted", &unlisted),
+        secret(SYSTEM, "webhook", &webhook.0, &webhook.1),
+        secret(SERVED, "listed", &listed.0, &listed.1),
+        secret(SERVED, "unlisted", &unlisted.0, &unlisted.1),
     ));
-    let rights = Command::new(portcullis())
-        .args(["rbac", "--service-account=portcullis-narrow"])
-        .args(["--system-namespace", SYSTEM, "--namespace", SERVED])
-        .args(["--secrets=named", "--secret=narrow/listed"])
-        .args(["--webhook-certificate=narrow-gateway/webhook"])
-        .output()
-        .expect("the binary runs");
-    cluster.apply(&String::from_utf8_lossy(&rights.stdout));
+    cluster.apply(&rights(&[
+        "--service-account=portcullis-narrow",
+        "--system-namespace=narrow-gateway",
+        "--namespace=narrow",
+        "--secrets=named",
+        "--secret=narrow/listed",
+        "--webhook-certificate=narrow-gateway/webhook",
+    ]));
     for name in ["listed", "unlisted"] {
         let host = format!("{name}.narrow.test");
         cluster.apply(&ingress(SERVED, name, CLASS, &host, Some(name)));
     }
-    cluster.apply(GATEWAY);
+    cluster.apply(BESIDES);
+    cluster.apply(&gateway(
+        SYSTEM,
+        CLASS,
+        &[
+            "--configmap=narrow-gateway/portcullis-config",
+            "--watch-namespace=narrow",
+            "--secrets=named",
+            "--webhook-address=[::]:8444",
+            "--webhook-certificate=narrow-gateway/webhook",
+        ],
+    ));
     cluster.rolled_out(SYSTEM, "narrow");
     cluster.wait("the listed Secret is served", || {
         is_trusted(cluster, SYSTEM, "listed.narrow.test", &authority)
@@ -192,7 +162,7 @@ webhooks:
     // Its certificate is rotated, and the one before is not good any more.
     let other = Authority::new();
     let rotated = other.sign(&["webhook.narrow-gateway.svc"]);
-    cluster.apply(&secret(SYSTEM, "webhook", &rotated));
+    cluster.apply(&secret(SYSTEM, "webhook", &rotated.0, &rotated.1));
     let bundle = format!(
         r#"[{{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":"{}"}}]"#,
         BASE64_STANDARD.encode(other.pem())

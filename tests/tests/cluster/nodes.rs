@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeSet,
-    process::Command,
     time::{Duration, Instant},
 };
 
-use portcullis_tests::{Cluster, portcullis};
+use portcullis_tests::Cluster;
 use serde_json::Value;
 
-use crate::edge::{edge, ingress, web};
+use crate::{
+    edge::{edge, ingress, web},
+    own::rights,
+};
 
 /// The namespace of this gateway.
 const SYSTEM: &str = "nodes-gateway";
@@ -98,12 +100,11 @@ fn run(cluster: &Cluster, replicas: usize, nodes: &str) {
     cluster.apply(&format!(
         "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SYSTEM}}}\n"
     ));
-    let rights = Command::new(portcullis())
-        .args(["rbac", "--service-account=portcullis-nodes"])
-        .args(["--system-namespace", SYSTEM, "--publish-node-addresses"])
-        .output()
-        .expect("the binary runs");
-    cluster.apply(&String::from_utf8_lossy(&rights.stdout));
+    cluster.apply(&rights(&[
+        "--service-account=portcullis-nodes",
+        "--system-namespace=nodes-gateway",
+        "--publish-node-addresses",
+    ]));
     cluster.apply(&gateway(replicas, nodes));
     cluster.rolled_out(SYSTEM, "nodes");
 }

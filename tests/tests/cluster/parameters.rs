@@ -1,10 +1,9 @@
 //! Policies of a class of Ingresses, from the ConfigMap that its parameters name.
 
-use std::process::Command;
-
-use portcullis_tests::portcullis;
-
-use crate::edge::{edge, ingress};
+use crate::{
+    edge::{edge, ingress},
+    own::rights,
+};
 
 /// The namespace of what is served, and of the ConfigMap.
 const SERVED: &str = "parameters";
@@ -42,12 +41,7 @@ spec:
         edge.events("default")
             .contains("ConfigMap parameters/limits cannot be read")
     });
-    let rights = Command::new(portcullis())
-        .args(["rbac", "--class-parameters=parameters/limits"])
-        .output()
-        .expect("the binary runs");
-    assert!(rights.status.success(), "{rights:?}");
-    cluster.apply(&String::from_utf8_lossy(&rights.stdout));
+    cluster.apply(&rights(&["--class-parameters=parameters/limits"]));
     edge.wait_for(host, 403);
     // Edits are taken up live, and a bad one keeps the last good version.
     cluster.apply(&config_map("policies: {}"));

@@ -2,7 +2,8 @@
 
 use crate::edge::{NAMESPACE, edge, ingress};
 
-fn settings(more: &str) -> String {
+/// The settings of the gateway that the tests share, with more of them.
+pub(crate) fn settings(more: &str) -> String {
     format!(
         "apiVersion: v1
 kind: ConfigMap

@@ -6,7 +6,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use portcullis_tests::{Cluster, portcullis};
 
-use crate::edge::{Edge, edge, ingress, web};
+use crate::{
+    edge::{Edge, edge, ingress, web},
+    own::{gateway, rights},
+};
 
 /// The namespace of this gateway and of what it serves.
 const NAMESPACE: &str = "several";
@@ -65,41 +68,10 @@ fn config_map(name: &str, field: &str, keys: &str) -> String {
     )
 }
 
-const GATEWAY: &str = "
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {name: several}
-spec: {controller: test.invalid/several}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: gateway, namespace: several}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: gateway}}
-  template:
-    metadata: {labels: {app: gateway}}
-    spec:
-      serviceAccountName: portcullis-several
-      containers:
-      - name: portcullis
-        image: portcullis
-        args:
-        - run
-        - --threads=1
-        - --kubernetes
-        - --controller-class=test.invalid/several
-        - --watch-namespace=several
-        - --configmap=several/routes
-        - --configmap=several/lists
-        - --configmap=several/base
-        readinessProbe: {httpGet: {path: /readyz, port: 9090}, periodSeconds: 1}
-";
-
 /// Asks the pod of the gateway, at a port: status and body; 0 where nothing answers.
 fn ask(cluster: &Cluster, host: &str, port: u16, path: &str) -> (u16, String) {
     let address = cluster.field(
-        &["pods", "-n", NAMESPACE, "-l", "app=gateway"],
+        &["pods", "-n", NAMESPACE, "-l", "app=several"],
         "{.items[0].status.podIP}",
     );
     let Ok(ip) = address.parse::<std::net::IpAddr>() else {
@@ -134,18 +106,24 @@ fn three_config_maps_are_one_configuration_and_one_that_is_missing_changes_nothi
     let status = |host: &str| ask(cluster, host, 8080, "/").0;
     let ready = || ask(cluster, "gateway.test", 9090, "/readyz");
     cluster.apply(&web(NAMESPACE, 1));
-    let rights = Command::new(portcullis())
-        .args(["rbac", "--service-account=portcullis-several"])
-        .args(["--system-namespace", NAMESPACE, "--namespace", NAMESPACE])
-        .args(["base", "lists", "routes"].map(|name| format!("--configmap={NAMESPACE}/{name}")))
-        .output()
-        .expect("the binary runs");
-    cluster.apply(&String::from_utf8_lossy(&rights.stdout));
+    let config_maps = [
+        "--configmap=several/routes",
+        "--configmap=several/lists",
+        "--configmap=several/base",
+    ];
+    let named = [
+        "--service-account=portcullis-several",
+        "--system-namespace=several",
+        "--namespace=several",
+    ];
+    cluster.apply(&rights(&[&named[..], &config_maps].concat()));
     cluster.apply(&[base(), lists(NOBODY), routes("nobody")].concat());
     cluster.apply(&ingress(NAMESPACE, "web", "several", "several.test", None));
     cluster.rolled_out(NAMESPACE, "web");
-    cluster.apply(GATEWAY);
-    cluster.rolled_out(NAMESPACE, "gateway");
+    let watched = ["--watch-namespace=several"];
+    let arguments = [&watched[..], &config_maps].concat();
+    cluster.apply(&gateway(NAMESPACE, "several", &arguments));
+    cluster.rolled_out(NAMESPACE, "several");
     cluster.wait("all three are served", || status("several.test") == 403);
     assert_eq!(ready(), (200, "ready\n".to_owned()));
 
@@ -168,7 +146,7 @@ fn three_config_maps_are_one_configuration_and_one_that_is_missing_changes_nothi
     cluster.wait("objects go on", || status("later.several.test") == 403);
 
     // What was not there at the start serves nothing.
-    cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, "-l", "app=gateway"]);
+    cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, "-l", "app=several"]);
     let missing = "the settings are refused, for ConfigMap/several/lists";
     cluster.wait("a new pod tells why it is not ready", || {
         let (status, said) = ready();
