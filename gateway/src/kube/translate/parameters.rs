@@ -46,7 +46,10 @@ pub(super) fn named(class: &IngressClass) -> Result<Option<ResourceName>, Box<Pr
     };
     let group = wanted.api_group.as_deref().unwrap_or_default();
     let is_ours = group == OUR_GROUP || group.ends_with(&format!(".{OUR_GROUP}"));
-    if !group.is_empty() && !is_ours {
+    // A ConfigMap is meant for us whatever group was written beside it, and a group without a dot
+    // (`v1`, `core`) is that of no kind of another controller.
+    let is_foreign = !is_ours && group.contains('.') && wanted.kind != "ConfigMap";
+    if is_foreign {
         let reason = format!(
             "{} of {group} is of another controller, and does not hold here",
             wanted.kind
@@ -60,7 +63,13 @@ pub(super) fn named(class: &IngressClass) -> Result<Option<ResourceName>, Box<Pr
         let problem = Problem::error(at(field), "", reason).with_hint(Some(hint));
         Err(Box::new(problem))
     };
-    if !group.is_empty() || wanted.kind != "ConfigMap" {
+    if !group.is_empty() && wanted.kind == "ConfigMap" {
+        return wrong(
+            "apiGroup",
+            format!("a ConfigMap is of no apiGroup, and not of {group}"),
+        );
+    }
+    if wanted.kind != "ConfigMap" {
         return wrong(
             "kind",
             format!("there are no parameters of kind {}", wanted.kind),
