@@ -35,7 +35,7 @@ use crate::{
     ingress::{Ingress, Services},
     inspect::BodyBudget,
     listen::{ListenError, Listeners},
-    load::{Loaded, Refused, load},
+    load::{Loaded, Refused, Serving, load},
     places::Places,
     retry::Retry,
     slots::Slots,
@@ -323,12 +323,16 @@ impl Gateway {
             return false;
         }
         let began = Instant::now();
-        let before = inner.tls.files();
+        let (before, tls_files) = (inner.snapshot.load_full(), inner.tls.files());
         let this = self.clone();
         // Rules may take long to compile; requests must not wait for that.
         let loaded = tokio::task::spawn_blocking(move || {
             let inner = &this.inner;
-            load(&inner.source, &inner.live, &inner.metrics, Some(&before))
+            let serving = Serving {
+                snapshot: &before,
+                tls_files: &tls_files,
+            };
+            load(&inner.source, &inner.live, &inner.metrics, Some(serving))
         })
         .await;
         let mut again = false;

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod demo;
 mod descriptors;
 mod dns;
+mod document_hash;
 pub mod egress;
 pub mod files;
 pub mod gateway;

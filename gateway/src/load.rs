@@ -18,11 +18,12 @@ use portcullis_config::{
     model::{Model, PageContent},
     problem::{Origin, Problem, Severity},
     read::{Origins, read},
-    validate::validate,
+    validate::{Made, validate_again},
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
+    document_hash::DocumentHash,
     files::{ConfigFiles, Contents, is_of_cluster, own_mounts},
     snapshot::{ContentHash, Live, Reads, Snapshot, compile},
     source::{Settings, Source},
@@ -82,7 +83,7 @@ pub fn load(
     source: &Source,
     live: &Live,
     metrics: &Metrics,
-    previous: Option<&TlsFiles>,
+    serving: Option<Serving<'_>>,
 ) -> Result<Loaded, Refused> {
     // Asked once, and first: what comes in between is in the next load.
     let is_whole = source.knows_objects();
@@ -92,7 +93,7 @@ pub fn load(
             settings,
             live,
             metrics,
-            previous,
+            serving,
             is_whole,
         }
         .load()
@@ -126,13 +127,22 @@ pub fn load(
     Ok(loaded)
 }
 
+/// What serves: what did not change is taken over from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Serving<'a> {
+    /// The snapshot.
+    pub snapshot: &'a Snapshot,
+    /// What TLS with clients goes by.
+    pub tls_files: &'a TlsFiles,
+}
+
 /// One try with some settings.
 struct Attempt<'a> {
     source: &'a Source,
     settings: &'a Settings,
     live: &'a Live,
     metrics: &'a Metrics,
-    previous: Option<&'a TlsFiles>,
+    serving: Option<Serving<'a>>,
     /// Whether all objects were known.
     is_whole: bool,
 }
@@ -151,8 +161,16 @@ impl Attempt<'_> {
             None => Contents::default(),
         };
         contents.set_config_maps(Arc::clone(&self.settings.config_maps));
-        let hash_of_objects = self.source.objects().map(|_| hash_of(&read.document));
-        let validated = validate(&read.document, &read.origins);
+        let before = self.serving.map(|serving| serving.snapshot);
+        let nothing_made = Made::default();
+        let made_before = before.map_or(&nothing_made, |before| &before.made);
+        read.document.share(made_before.document());
+        let document = Arc::new(read.document);
+        let document_hash = self.source.objects().map(|_| {
+            let before = before.and_then(|before| before.document_hash.as_ref());
+            DocumentHash::of(&document, before)
+        });
+        let (validated, made) = validate_again(&document, &read.origins, made_before);
         let mut named_files = named_files(&validated.model);
         let mut problems = read.problems;
         problems.extend(validated.problems);
@@ -168,7 +186,11 @@ impl Attempt<'_> {
             });
         }
         // Told in either case: whoever mends a file wants to know of the others.
-        let (tls_files, broken) = TlsFiles::load(&validated.model, self.previous, &contents);
+        let (tls_files, broken) = TlsFiles::load(
+            &validated.model,
+            self.serving.map(|serving| serving.tls_files),
+            &contents,
+        );
         let refuses = broken.iter().any(|broken| broken.refuses);
         let broken = broken.into_iter().map(|broken| {
             let origin = read.origins.locate(&broken.path);
@@ -177,11 +199,10 @@ impl Attempt<'_> {
         });
         let reads = Reads::of(contents);
         let compiled = compile(
-            read.document,
-            validated.model,
+            (made, validated.model),
+            before,
             &read.origins,
-            self.live,
-            self.metrics,
+            (self.live, self.metrics),
             &reads,
         );
         // Known only now: which files a rule file includes is in its text.
@@ -196,7 +217,9 @@ impl Attempt<'_> {
         problems.extend(never_changing(files_read.iter().chain(&named_files)));
         match compiled {
             Ok((mut snapshot, warnings)) if !refuses => {
-                snapshot.hash = content_hash(self.settings, &seen, hash_of_objects.as_ref());
+                let hash_of_objects = document_hash.as_ref().map(DocumentHash::whole);
+                snapshot.hash = content_hash(self.settings, &seen, hash_of_objects);
+                snapshot.document_hash = document_hash;
                 problems.extend(warnings);
                 problems.extend(broken);
                 Ok(Loaded {
@@ -323,14 +346,6 @@ fn named_files(model: &Model) -> Vec<PathBuf> {
     files.extend(sticky);
     files.retain(|file| !is_of_cluster(file));
     files
-}
-
-/// What a document says, whatever made it.
-fn hash_of(document: &Document) -> ContentHash {
-    let mut hash = Sha256::new();
-    // Writing to a hash never fails, and every type of the document can be written.
-    let _ = serde_json::to_writer(&mut hash, document);
-    hash.finalize().into()
 }
 
 fn content_hash(

@@ -24,6 +24,7 @@ mod process;
 mod resolver;
 mod route;
 mod scalar;
+mod share;
 mod spelling;
 mod tcp_route;
 mod timestamp;
@@ -56,6 +57,8 @@ pub use waf::*;
 pub use waf_limits::WafLimits;
 pub use waf_tuning::*;
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +83,7 @@ pub struct Document {
     pub listeners: Vec<Listener>,
     /// Certificates for the HTTPS listeners, chosen by SNI.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub certificates: Vec<Certificate>,
+    pub certificates: Vec<Arc<Certificate>>,
     /// TLS by host, for the https listeners.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls_policies: Vec<TlsPolicy>,
@@ -104,7 +107,7 @@ pub struct Document {
     pub error_pages: Vec<ErrorPages>,
     /// Where requests go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub backends: Vec<Backend>,
+    pub backends: Vec<Arc<Backend>>,
     /// How named endpoints of backends are looked up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolver: Option<Resolver>,
@@ -113,7 +116,7 @@ pub struct Document {
     pub defaults: Option<Policies>,
     /// Which request goes to which backend.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub routes: Vec<Route>,
+    pub routes: Vec<Arc<Route>>,
     /// Connections that are passed on as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tcp_routes: Vec<TcpRoute>,

@@ -3,6 +3,8 @@
 //! The model has the items of the document in its order, since only a document
 //! without errors has a model that serves.
 
+use std::sync::Arc;
+
 use super::waf::{fill_waf_profile, route_waf};
 use crate::{
     cors::{Allowed, Origins},
@@ -58,9 +60,10 @@ pub(super) fn fill(document: &mut Document, model: &Model) {
             .get_or_insert_with(|| "text/html; charset=utf-8".into());
     }
     for (backend, meant) in document.backends.iter_mut().zip(&model.backends) {
-        fill_backend(backend, meant);
+        fill_backend(Arc::make_mut(backend), meant);
     }
     for (route, meant) in document.routes.iter_mut().zip(&model.routes) {
+        let route = Arc::make_mut(route);
         for (rule, (_, meant)) in route.rules.iter_mut().zip(&meant.rules) {
             fill_rule(rule, meant);
         }

@@ -1,6 +1,8 @@
 //! What a dump must not show: a configuration may carry the credentials of a
 //! backend, or tell callers apart by theirs, in the values of headers.
 
+use std::sync::Arc;
+
 use crate::document::{Document, HeaderChanges};
 
 /// What stands for a secret.
@@ -29,7 +31,7 @@ pub(super) fn mask(document: &mut Document) {
     for rule in document
         .routes
         .iter_mut()
-        .flat_map(|route| &mut route.rules)
+        .flat_map(|route| &mut Arc::make_mut(route).rules)
     {
         for found in &mut rule.matches {
             for condition in &mut found.headers {

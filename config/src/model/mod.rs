@@ -40,7 +40,7 @@ pub struct Model {
     /// Ingress listeners.
     pub listeners: Vec<Listener>,
     /// Certificates, in document order.
-    pub certificates: Vec<Certificate>,
+    pub certificates: Vec<Arc<Certificate>>,
     /// TLS policies, in document order.
     pub tls_policies: Vec<TlsPolicy>,
     /// Whose forwarding headers are believed.
@@ -62,7 +62,7 @@ pub struct Model {
     /// Those for requests that no rule takes.
     pub default_error_pages: Vec<Arc<ErrorPages>>,
     /// Routes; compile them with [`crate::route::RouteTable::new`].
-    pub routes: Vec<Route>,
+    pub routes: Vec<Arc<Route>>,
     /// TCP routes, in document order.
     pub tcp_routes: Vec<TcpRoute>,
     /// UDP routes, in document order.

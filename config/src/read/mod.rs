@@ -16,21 +16,18 @@ mod error;
 mod hints;
 mod merge;
 mod node;
+mod origins;
 mod parse;
 mod parts;
 mod path;
 mod policies;
 
 pub use error::did_you_mean;
+pub use origins::{ItemOrigin, Origins};
 pub use policies::{PoliciesRead, read_policies};
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use self::node::Node;
-use crate::{
-    document::{CONFIG_MAP_SCHEME, Document, SECRET_SCHEME},
-    problem::{Origin, Problem},
-};
+use crate::{document::Document, problem::Problem};
 
 /// Problems that are told at once; nobody reads more.
 const MAX_PROBLEMS: usize = 1000;
@@ -42,62 +39,6 @@ pub struct SourceFile {
     pub name: String,
     /// Its text.
     pub text: String,
-}
-
-/// Where each part of a document came from: document path to origin.
-#[derive(Clone, Debug, Default)]
-pub struct Origins {
-    /// What was read, every value with its place.
-    tree: Option<Node>,
-    /// What was noted beside the tree.
-    noted: BTreeMap<String, Origin>,
-    /// Lists with items that could not be read; references into them are not judged.
-    incomplete: BTreeSet<String>,
-}
-
-impl Origins {
-    /// Notes where a part of the document came from.
-    pub fn insert(&mut self, path: impl Into<String>, origin: Origin) {
-        self.noted.insert(path.into(), origin);
-    }
-
-    /// Finds the origin of a document path, or of its nearest ancestor that has one.
-    pub fn locate(&self, path: &str) -> Origin {
-        let mut ancestor = path;
-        while !self.noted.is_empty() {
-            if let Some(origin) = self.noted.get(ancestor) {
-                return origin.clone();
-            }
-            match ancestor.rfind(['.', '[']) {
-                Some(end) => ancestor = &ancestor[..end],
-                None => break,
-            }
-        }
-        self.tree
-            .as_ref()
-            .map_or(Origin::Internal, |tree| tree.place_of(path).origin())
-    }
-
-    /// Tells whether items of a top-level list were left out because they could
-    /// not be read, so that a name may be missing for that reason.
-    pub fn is_incomplete(&self, list: &str) -> bool {
-        self.incomplete.contains(list)
-    }
-
-    /// Resolves a file named in the document against the folder of the file that names it.
-    /// A key of a Secret or a ConfigMap is the same for all of them.
-    pub fn resolve(&self, path: &str, file: &str) -> std::path::PathBuf {
-        let of_cluster = [SECRET_SCHEME, CONFIG_MAP_SCHEME];
-        if of_cluster.iter().any(|scheme| file.starts_with(scheme)) {
-            return file.into();
-        }
-        match self.locate(path) {
-            Origin::File { file: source, .. } => std::path::Path::new(&source)
-                .parent()
-                .map_or_else(|| file.into(), |folder| folder.join(file)),
-            Origin::Object { .. } | Origin::Internal => file.into(),
-        }
-    }
 }
 
 /// A document as read, with what was wrong while reading it.

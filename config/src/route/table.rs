@@ -92,7 +92,7 @@ struct Candidate {
 
 impl RouteTable {
     /// Orders routes for look-up.
-    pub fn new(routes: &[Route]) -> Self {
+    pub fn new(routes: &[Arc<Route>]) -> Self {
         let mut table = Self::default();
         for name in routes.iter().flat_map(|route| &route.listeners) {
             table.named.entry(name.clone()).or_default();

@@ -8,13 +8,13 @@ use crate::{
     model::{HeaderMatch, Match, ParameterMatch, PathMatch, ValueMatch},
 };
 
-/// The matches of a rule with their paths. One with an error matches nothing:
-/// without the condition that cannot be read it would match more.
+/// The matches of a rule, each with its number; the one of a rule that says none has none. One
+/// with an error matches nothing: without the condition that cannot be read it would match more.
 pub(super) fn matches(
     path: &str,
     rule: &document::Rule,
     report: &mut Report<'_>,
-) -> Vec<(String, Match)> {
+) -> Vec<(Option<usize>, Match)> {
     if rule.matches.is_empty() {
         let every = Match {
             path: PathMatch::Prefix(String::new()),
@@ -23,12 +23,12 @@ pub(super) fn matches(
             cookies: Vec::new(),
             query: Vec::new(),
         };
-        return vec![(path.to_owned(), every)];
+        return vec![(None, every)];
     }
     let mut matches = Vec::new();
     for (index, wanted) in rule.matches.iter().enumerate() {
         let place = format!("{path}.matches[{index}]");
-        matches.extend(one_match(&place, wanted, report).map(|compiled| (place, compiled)));
+        matches.extend(one_match(&place, wanted, report).map(|compiled| (Some(index), compiled)));
     }
     matches
 }

@@ -25,6 +25,7 @@ mod external;
 mod headers;
 mod health;
 mod listener;
+mod made;
 mod mirror;
 mod path_form;
 mod policy;
@@ -57,6 +58,8 @@ use crate::{
 };
 use report::Report;
 
+pub use made::Made;
+
 /// A model and everything that was wrong on the way to it.
 #[derive(Clone, Debug, Default)]
 pub struct Validated {
@@ -83,6 +86,18 @@ struct Names {
 
 /// Validates a document.
 pub fn validate(document: &Document, origins: &Origins) -> Validated {
+    let document = Arc::new(document.clone());
+    validate_again(&document, origins, &Made::default()).0
+}
+
+/// Validates a document that says much of what another said before, which it was made to share
+/// its items with ([`Document::share`]).
+pub fn validate_again(
+    document: &Arc<Document>,
+    origins: &Origins,
+    before: &Made,
+) -> (Validated, Made) {
+    let mut made = Made::of(document);
     let mut report = Report::new(origins);
     let mut model = Model {
         process: process::process(document, &mut report),
@@ -95,35 +110,46 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         "accessLists",
         &document.access_lists,
         |list| &list.name,
-        access::access_list,
+        |path, list, report| fresh((path, &list.name), list, access::access_list, report),
         &mut report,
     );
     (model.rate_limits, names.rate_limits) = build(
         "rateLimits",
         &document.rate_limits,
         |limit| &limit.name,
-        access::rate_limit,
+        |path, limit, report| fresh((path, &limit.name), limit, access::rate_limit, report),
         &mut report,
     );
     (model.waf_profiles, names.waf_profiles) = build(
         "wafProfiles",
         &document.waf_profiles,
         |profile| &profile.name,
-        waf::profile,
+        |path, profile, report| fresh((path, &profile.name), profile, waf::profile, report),
         &mut report,
     );
     (model.backends, names.backends) = build(
         "backends",
         &document.backends,
         |backend| &backend.name,
-        backend::backend,
+        |path, wanted, report| {
+            let make = |report: &mut Report<'_>| {
+                fresh((path, &wanted.name), &**wanted, backend::backend, report)
+            };
+            let (made, before) = (&mut made.backends, &before.backends);
+            made.again(before, (path, wanted), report, |_| true, make)
+        },
         &mut report,
     );
     (model.error_pages, names.error_pages) = build(
         "errorPages",
         &document.error_pages,
         |set| &set.name,
-        |path, set, report| error_page::error_pages(path, set, &names.backends, report),
+        |path, set, report| {
+            let build = |path: &str, set: &_, report: &mut Report<'_>| {
+                error_page::error_pages(path, set, &names.backends, report)
+            };
+            fresh((path, &set.name), set, build, report)
+        },
         &mut report,
     );
     (model.authentications, names.authentications) = build(
@@ -131,21 +157,40 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         &document.authentications,
         |authentication| &authentication.name,
         |path, wanted, report| {
-            authentication::authentication(path, wanted, &names.backends, report)
+            let build = |path: &str, wanted: &_, report: &mut Report<'_>| {
+                authentication::authentication(path, wanted, &names.backends, report)
+            };
+            fresh((path, &wanted.name), wanted, build, report)
         },
         &mut report,
     );
-    let (certificates, _) = build(
+    (model.certificates, _) = build(
         "certificates",
         &document.certificates,
         |certificate| &certificate.name,
-        listener::certificate,
+        |path, wanted, report| {
+            let make = |report: &mut Report<'_>| {
+                fresh(
+                    (path, &wanted.name),
+                    &**wanted,
+                    listener::certificate,
+                    report,
+                )
+            };
+            let (made, before) = (&mut made.certificates, &before.certificates);
+            made.again(before, (path, wanted), report, |_| true, make)
+        },
         &mut report,
     );
-    model.certificates = certificates.into_iter().map(Arc::unwrap_or_clone).collect();
     model.listeners = listener::listeners(document, &model, &mut report);
     model.tls_policies = tls::policies(document, &model.listeners, &mut report);
-    (model.routes, model.default_error_pages) = route::routes(document, &names, &mut report);
+    let is_same_ground = made.stands_as(before, &model, origins);
+    if is_same_ground {
+        made.take_over(before, &mut model);
+    }
+    let before = is_same_ground.then_some(&before.routes);
+    (model.routes, model.default_error_pages) =
+        route::routes(document, &names, (before, &mut made.routes), &mut report);
     model.tcp_routes = tcp_route::tcp_routes(
         document,
         &model.listeners,
@@ -159,9 +204,14 @@ pub fn validate(document: &Document, origins: &Origins) -> Validated {
         .egress
         .as_ref()
         .map(|section| egress::egress(section, &mut report));
-    Validated {
+    let validated = Validated {
         model,
         problems: report.into_problems(),
+    };
+    match origins.is_complete() {
+        true => (validated, made),
+        // What could not be read was not told again of all that refers to it.
+        false => (validated, Made::of(document)),
     }
 }
 
@@ -170,17 +220,14 @@ fn build<D, T>(
     section: &str,
     items: &[D],
     name: impl Fn(&D) -> &String,
-    build: impl Fn(&str, &D, &mut Report<'_>) -> T,
+    mut build: impl FnMut(&str, &D, &mut Report<'_>) -> Option<Arc<T>>,
     report: &mut Report<'_>,
 ) -> (Vec<Arc<T>>, Known<T>) {
     let mut known = Known::new();
     let mut built = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("{section}[{index}]");
-        let clean = report.clean(|report| {
-            text::name(&path, name(item), report);
-            Arc::new(build(&path, item, report))
-        });
+        let clean = build(&path, item, report);
         let name = name(item).clone();
         if known.contains_key(&name) {
             report.error(
@@ -193,6 +240,19 @@ fn build<D, T>(
         known.insert(name, clean);
     }
     (built, known)
+}
+
+/// Builds an item of a name; nothing comes out where an error was noted.
+fn fresh<D, T>(
+    (path, name): (&str, &str),
+    item: &D,
+    build: impl FnOnce(&str, &D, &mut Report<'_>) -> T,
+    report: &mut Report<'_>,
+) -> Option<Arc<T>> {
+    report.clean(|report| {
+        text::name(path, name, report);
+        Arc::new(build(path, item, report))
+    })
 }
 
 /// Adds what rules name and the document does not have, without endpoints.

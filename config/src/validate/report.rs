@@ -42,7 +42,7 @@ impl<'a> Report<'a> {
     /// Whether a part of the document was made of an object: what its author can do is said
     /// where that is done.
     pub(super) fn is_of_object(&self, path: &str) -> bool {
-        matches!(self.origins.locate(path), Origin::Object { .. })
+        self.origins.is_of_object(path)
     }
 
     /// Notes an error.
@@ -101,6 +101,14 @@ impl<'a> Report<'a> {
     pub(super) fn clean<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let (built, clean) = self.counted(build);
         clean.then_some(built)
+    }
+
+    /// Does something, and tells whether nothing at all was noted meanwhile.
+    pub(super) fn quiet<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> (T, bool) {
+        let (before, errors) = (self.problems.len(), self.errors);
+        let built = build(self);
+        let is_quiet = self.problems.len() == before && self.errors == errors;
+        (built, is_quiet)
     }
 
     /// Unwraps a result, noting its error.

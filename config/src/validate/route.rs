@@ -1,13 +1,15 @@
 //! Routes and rules.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use http::HeaderValue;
 
 use super::{
-    Names, action, affinity, canary, condition, headers, mirror,
+    Names, action, affinity, canary, condition, headers,
+    made::{Items, backends_of},
+    mirror,
     policy::{Level, inherit, level},
-    repeats::Repeats,
+    repeats::{Place, Repeats},
     report::Report,
     text,
 };
@@ -22,15 +24,20 @@ struct Context<'a> {
     document: &'a Document,
     names: &'a Names,
     defaults: Level,
-    repeats: Repeats,
+    repeats: Repeats<'a>,
 }
 
-/// The routes, and the error pages of requests that none of them takes.
+/// The routes, and the error pages of requests that none of them takes. Those of `before` stand
+/// on the same ground.
 pub(super) fn routes(
     document: &Document,
     names: &Names,
+    (before, made): (
+        Option<&Items<document::Route, Route>>,
+        &mut Items<document::Route, Route>,
+    ),
     report: &mut Report<'_>,
-) -> (Vec<Route>, Vec<Arc<ErrorPages>>) {
+) -> (Vec<Arc<Route>>, Vec<Arc<ErrorPages>>) {
     let mut context = Context {
         document,
         names,
@@ -38,25 +45,41 @@ pub(super) fn routes(
             true => Level::broken(),
             false => level("defaults", document.defaults.as_ref(), names, report),
         },
-        repeats: Repeats::default(),
+        repeats: Repeats::new(document),
     };
-    let mut names = BTreeSet::new();
+    let nothing = Items::default();
+    let before = before.unwrap_or(&nothing);
+    let is_still = |route: &Route| {
+        backends_of(route).all(|backend| {
+            let known = names.backends.get(&backend.name).and_then(Option::as_ref);
+            known.is_some_and(|known| Arc::ptr_eq(known, backend))
+        })
+    };
+    let mut taken = HashSet::new();
     let mut routes = Vec::new();
     for (index, route) in document.routes.iter().enumerate() {
         let path = format!("routes[{index}]");
-        if !names.insert(&route.name) {
+        if !taken.insert(&route.name) {
             let reason = format!("the name {:?} is taken", route.name);
             report.error(format!("{path}.name"), reason);
             continue;
         }
-        routes.extend(self::route(&path, route, &mut context, report));
+        let mut is_known = true;
+        let built = made.again(before, (&path, route), report, is_still, |report| {
+            is_known = false;
+            self::route((&path, index), route, &mut context, report).map(Arc::new)
+        });
+        if let Some(built) = built.as_ref().filter(|_| is_known) {
+            context.repeats.note_all(index, built, report);
+        }
+        routes.extend(built);
     }
     let default_error_pages = context.defaults.error_pages.unwrap_or_default();
     (routes, default_error_pages)
 }
 
 fn route(
-    path: &str,
+    (path, number): (&str, usize),
     route: &document::Route,
     context: &mut Context<'_>,
     report: &mut Report<'_>,
@@ -83,13 +106,14 @@ fn route(
     let mut rules = Vec::new();
     for (index, rule) in route.rules.iter().enumerate() {
         let path = format!("{path}.rules[{index}]");
-        let id = format!("{}/{index}", route.name);
         let matches = condition::matches(&path, rule, report);
-        if !nowhere {
-            let listeners = &route.listeners;
-            context
-                .repeats
-                .note(&id, listeners, &hosts, &matches, report);
+        for (at, condition) in matches.iter().filter(|_| !nowhere) {
+            let place = Place {
+                route: number,
+                rule: index,
+                index: *at,
+            };
+            context.repeats.note(place, &hosts, condition, report);
         }
         let matches: Vec<Match> = matches.into_iter().map(|(_, wanted)| wanted).collect();
         let rule = self::rule(

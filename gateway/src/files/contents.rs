@@ -86,6 +86,16 @@ impl Contents {
         Ok(bytes)
     }
 
+    /// The Secret that a path is a key of, where it is there: as long as it is the same in
+    /// memory, it says the same.
+    pub(crate) fn secret(&self, path: &Path) -> Option<&Arc<dyn Keys>> {
+        let OfCluster::Secret(path) = of_cluster(path)? else {
+            return None;
+        };
+        let [namespace, name, _] = parts(SECRET_SCHEME, path).ok()?;
+        self.secrets.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
     fn key_of_secret(&self, path: &str) -> Result<&[u8], String> {
         let [namespace, name, key] = parts(SECRET_SCHEME, path)?;
         let place = (namespace.to_owned(), name.to_owned());

@@ -89,13 +89,10 @@ pub struct ObjectSet {
 }
 
 /// What a Secret holds is the content of files.
-#[derive(Debug)]
-pub(super) struct SecretKeys(pub(super) Arc<Secret>);
-
-impl Keys for SecretKeys {
+impl Keys for Secret {
     fn get(&self, key: &str) -> Option<&[u8]> {
-        let binary = self.0.data.as_ref().and_then(|data| data.get(key));
-        let plain = || self.0.string_data.as_ref().and_then(|data| data.get(key));
+        let binary = self.data.as_ref().and_then(|data| data.get(key));
+        let plain = || self.string_data.as_ref().and_then(|data| data.get(key));
         binary
             .map(|bytes| bytes.0.as_slice())
             .or_else(|| plain().map(String::as_bytes))

@@ -151,8 +151,17 @@ impl EndpointSet {
 }
 
 impl CompiledBackend {
-    /// Brings what outlives this snapshot in line with it, now that it serves.
+    /// Whether what it is hangs on files, which say something else later.
+    pub(super) fn reads_files(&self) -> bool {
+        self.tls.is_some() || self.namer.is_some()
+    }
+
+    /// Brings what outlives this snapshot in line with it, now that it serves; where it is
+    /// shared with the one before, that has been done.
     pub(super) fn adopt(&self, metrics: &Metrics) {
+        if self.state.serves(self.number) {
+            return;
+        }
         self.state.gate.resize(places(&self.backend));
         self.state.keep_names(&self.backend);
         self.state.serve(self.number);

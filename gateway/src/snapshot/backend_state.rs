@@ -71,6 +71,11 @@ impl BackendState {
         self.serving.store(number, Ordering::SeqCst);
     }
 
+    /// Whether this snapshot of the backend serves already.
+    pub(super) fn serves(&self, number: u64) -> bool {
+        self.serving.load(Ordering::SeqCst) == number
+    }
+
     /// Forgets endpoints that are not of this set, and tells of the others; comes back
     /// with those that went. A set of a snapshot that does not serve changes nothing.
     pub(super) fn keep(
@@ -82,7 +87,7 @@ impl BackendState {
     ) -> Vec<SocketAddr> {
         let mut gone = Vec::new();
         let mut endpoints = lock(&self.endpoints);
-        if self.serving.load(Ordering::SeqCst) != number {
+        if !self.serves(number) {
             return gone;
         }
         let mut kept = HashSet::new();

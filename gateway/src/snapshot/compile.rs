@@ -14,11 +14,11 @@ use arc_swap::ArcSwap;
 use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 
 use portcullis_config::{
-    document::Document,
     model::{Action, Backend, Endpoint, EndpointAddress, ErrorPages, Mirror, Model, Rule},
     problem::{Problem, Severity},
     read::Origins,
     route::RouteTable,
+    validate::Made,
 };
 use portcullis_waf::SecretNames;
 
@@ -41,19 +41,20 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 /// Compiles a model.
 ///
 /// Reads the files that the model names (WAF rules, backend CAs) through `reads`.
-/// The snapshot is the first until its version is set.
+/// The snapshot is the first until its version is set. What did not change since `before`, which
+/// serves, is shared with it.
 ///
 /// # Errors
 /// Every problem of those files, placed at the item that names them. What is only
 /// to be warned of comes with the snapshot.
 pub fn compile(
-    document: Document,
-    model: Model,
+    (made, model): (Made, Model),
+    before: Option<&Snapshot>,
     origins: &Origins,
-    live: &Live,
-    metrics: &Metrics,
+    (live, metrics): (&Live, &Metrics),
     reads: &Reads,
 ) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
+    let document = Arc::clone(made.document());
     let mut problems = Vec::new();
     let mut tell = |severity, path: String, reason: String| {
         problems.push(Problem::new(severity, origins.locate(&path), path, reason));
@@ -61,8 +62,18 @@ pub fn compile(
 
     let waf_rule_sets = WafRuleSets::compile(&document, &model, live, reads, &mut tell);
 
+    let before_backends = before.map_or(&[][..], Snapshot::backends);
+    let before_backends: HashMap<usize, &Arc<CompiledBackend>> = before_backends
+        .iter()
+        .map(|known| (Arc::as_ptr(&known.backend).addr(), known))
+        .collect();
     let mut backends: HashMap<String, Arc<CompiledBackend>> = HashMap::new();
     for (index, backend) in model.backends.iter().enumerate() {
+        let known = before_backends.get(&Arc::as_ptr(backend).addr());
+        if let Some(known) = known.filter(|known| !known.reads_files()) {
+            backends.insert(backend.name.clone(), Arc::clone(known));
+            continue;
+        }
         match compile_backend(backend, live, metrics, reads) {
             Ok(compiled) => {
                 backends.insert(backend.name.clone(), Arc::new(compiled));
@@ -140,7 +151,11 @@ pub fn compile(
         return Err(problems);
     }
 
-    let secrets = Arc::new(SecretNames::new(&model.process.secrets));
+    let same_secrets = before.filter(|known| known.model.process.secrets == model.process.secrets);
+    let secrets = match same_secrets {
+        Some(before) => Arc::clone(&before.secrets),
+        None => Arc::new(SecretNames::new(&model.process.secrets)),
+    };
     let mut limiters = HashMap::new();
     let mut rules = HashMap::new();
     let numbered = model.routes.iter().enumerate().flat_map(|(route, wanted)| {
@@ -151,6 +166,11 @@ pub fn compile(
         let waf = rule.policies.waf.as_deref();
         let waf =
             waf.and_then(|waf| waf_rule_sets.of((place, waf), &document, &model, live, &secrets));
+        let known = before.and_then(|before| before.rule(&rule.id));
+        if let Some(known) = known.filter(|known| known.is_still(rule, &backends, waf.as_ref())) {
+            rules.insert(rule.id.clone(), Arc::clone(known));
+            continue;
+        }
         let mut rule_limiters = Vec::new();
         for limit in &rule.policies.rate_limits {
             let limiter = limiters
@@ -190,7 +210,8 @@ pub fn compile(
         secrets,
         hash: String::new(),
         built: SystemTime::now(),
-        document,
+        made,
+        document_hash: None,
         yaml: OnceLock::new(),
         routes: RouteTable::new(&model.routes),
         tcp_routes: TcpRoutes::compile(&model, &backends, live, metrics),

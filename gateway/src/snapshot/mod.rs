@@ -62,13 +62,11 @@ use std::{
 
 use hickory_resolver::TokioResolver;
 use http::HeaderName;
-use portcullis_config::{
-    access::AddressSet, document::Document, dump::dump, model, route::RouteTable,
-};
+use portcullis_config::{access::AddressSet, dump::dump, model, route::RouteTable, validate::Made};
 use portcullis_waf::{Collections, EngineMode, RuleSet, SecretNames};
 use prometheus::IntCounter;
 
-use crate::{identity::Authenticator, telemetry::RuleMetrics};
+use crate::{document_hash::DocumentHash, identity::Authenticator, telemetry::RuleMetrics};
 
 /// Everything a request is answered from.
 #[derive(Debug)]
@@ -81,8 +79,10 @@ pub struct Snapshot {
     pub hash: String,
     /// When it was built.
     pub built: SystemTime,
-    /// The document that the model is of.
-    document: Document,
+    /// The document that the model is of, and what became of each of its items.
+    pub(crate) made: Made,
+    /// The hash of the document, where it is not of files alone.
+    pub(crate) document_hash: Option<DocumentHash>,
     /// The effective configuration as YAML, once somebody has asked for it.
     yaml: OnceLock<String>,
     /// The model it was compiled from.
@@ -112,7 +112,8 @@ impl Snapshot {
     /// The effective configuration as YAML. Written when it is asked for: it would take
     /// a third of a reload, and few look at it.
     pub fn yaml(&self) -> &str {
-        self.yaml.get_or_init(|| dump(&self.document, &self.model))
+        self.yaml
+            .get_or_init(|| dump(self.made.document(), &self.model))
     }
 
     /// Finds what was compiled for a rule of this snapshot's route table.
@@ -216,6 +217,37 @@ pub struct Targets {
     schedule: Schedule,
 }
 
+impl CompiledRule {
+    /// Whether nothing else would become of a rule: it is the same, and so is all that it
+    /// refers to. What is read from files with it, or counts, is compiled again.
+    fn is_still(
+        &self,
+        rule: &Arc<model::Rule>,
+        backends: &HashMap<String, Arc<CompiledBackend>>,
+        waf: Option<&CompiledWaf>,
+    ) -> bool {
+        let policies = &rule.policies;
+        let is_same = |backend: &Arc<CompiledBackend>| {
+            let now = backends.get(&backend.backend.name);
+            now.is_some_and(|now| Arc::ptr_eq(now, backend))
+        };
+        let targets = self.targets.iter().flat_map(|targets| &targets.backends);
+        let mirrors = self.mirrors.iter().map(|mirror| &mirror.backend);
+        let is_same_waf = match (&self.waf, waf) {
+            (None, None) => true,
+            (Some(before), Some(now)) => before.is_same(now),
+            _ => false,
+        };
+        Arc::ptr_eq(&self.rule, rule)
+            && rule.sticky.is_none()
+            && policies.authentication.is_empty()
+            && policies.rate_limits.is_empty()
+            && policies.error_pages.is_empty()
+            && is_same_waf
+            && targets.chain(&self.canary).chain(mirrors).all(is_same)
+    }
+}
+
 impl Targets {
     /// The backends that a model names, by weight.
     fn new(
@@ -263,4 +295,21 @@ pub struct CompiledWaf {
     pub mode: EngineMode,
     /// Names whose values no log tells.
     pub secrets: Arc<SecretNames>,
+}
+
+impl CompiledWaf {
+    fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            profile,
+            rules,
+            collections,
+            mode,
+            secrets,
+        } = self;
+        Arc::ptr_eq(profile, &other.profile)
+            && Arc::ptr_eq(rules, &other.rules)
+            && Arc::ptr_eq(collections, &other.collections)
+            && *mode == other.mode
+            && Arc::ptr_eq(secrets, &other.secrets)
+    }
 }

@@ -18,7 +18,7 @@ use super::{
     ocsp::{self, Unfit},
     read::{hash_of, hex},
 };
-use crate::files::Contents;
+use crate::files::{Contents, Keys};
 
 /// Largest certificate or key file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -31,7 +31,7 @@ pub struct CertificateStore {
     by_name: BTreeMap<String, usize>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pair {
     facts: CertificateFacts,
     /// Begin of validity, in seconds since 1970.
@@ -42,8 +42,37 @@ struct Pair {
     /// The same with an OCSP response, while that is good.
     stapled: Option<Stapled>,
     content: [u8; 32],
+    /// What it was read from, where that need not be read again to see that it is the same.
+    source: Option<Source>,
     /// What is to be told as long as the files say what they say.
     warnings: Vec<String>,
+}
+
+/// Objects that say the same as long as they are the same in memory.
+#[derive(Clone, Debug)]
+struct Source {
+    wanted: Arc<Certificate>,
+    /// The Secrets of the certificate and of its key.
+    secrets: [Arc<dyn Keys>; 2],
+}
+
+impl Source {
+    fn of(certificate: &Arc<Certificate>, contents: &Contents) -> Option<Self> {
+        if certificate.ocsp.is_some() {
+            return None;
+        }
+        let secret = |path| contents.secret(path).cloned();
+        Some(Self {
+            wanted: Arc::clone(certificate),
+            secrets: [secret(&certificate.certificate)?, secret(&certificate.key)?],
+        })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let mut secrets = self.secrets.iter().zip(&other.secrets);
+        Arc::ptr_eq(&self.wanted, &other.wanted)
+            && secrets.all(|(one, other)| std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other)))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +115,7 @@ impl CertificateStore {
     /// One that cannot be read hurts no other. Where `previous` has a good version
     /// of it, that one goes on. Content that did not change is not parsed again.
     pub fn load(
-        certificates: &[Certificate],
+        certificates: &[Arc<Certificate>],
         previous: Option<&Self>,
         contents: &Contents,
     ) -> (Self, Vec<CertificateProblem>) {
@@ -182,12 +211,8 @@ impl Pair {
         facts.hosts.clone_from(&certificate.hosts);
         Arc::new(Self {
             facts,
-            key: Arc::clone(&self.key),
-            not_before: self.not_before,
-            names: self.names.clone(),
-            stapled: self.stapled.clone(),
-            content: self.content,
-            warnings: self.warnings.clone(),
+            source: None,
+            ..Self::clone(self)
         })
     }
 
@@ -215,33 +240,19 @@ impl Pair {
 }
 
 fn read_entry(
-    certificate: &Certificate,
+    certificate: &Arc<Certificate>,
     known: Option<&Arc<Pair>>,
     contents: &Contents,
     warn: &mut dyn FnMut(String),
 ) -> Result<Arc<Pair>, String> {
-    let chain_pem = contents.read(&certificate.certificate, MAX_FILE_BYTES)?;
-    let key_pem = contents.read(&certificate.key, MAX_FILE_BYTES)?;
-    let response = certificate
-        .ocsp
-        .as_deref()
-        .map(|path| ocsp::read(path, contents));
-    let response_bytes = match &response {
-        Some(Ok(bytes)) => bytes,
-        _ => &[][..],
+    let source = Source::of(certificate, contents);
+    let is_same = |known: &&Arc<Pair>| {
+        let sources = known.source.as_ref().zip(source.as_ref());
+        sources.is_some_and(|(known, now)| known.is_same(now))
     };
-    let content = content_hash(certificate, &chain_pem, &key_pem, response_bytes);
-    let entry = match known {
-        Some(known) if known.content == content => Arc::clone(known),
-        _ => {
-            let mut entry = parse_entry(certificate, &chain_pem, &key_pem, content)?;
-            match response {
-                Some(Ok(response)) => entry.staple(certificate, response, known),
-                Some(Err(reason)) => entry.keep_staple(reason, known),
-                None => {}
-            }
-            Arc::new(entry)
-        }
+    let entry = match known.filter(is_same) {
+        Some(known) => Arc::clone(known),
+        None => read_files(certificate, source, known, contents)?,
     };
     for warning in &entry.warnings {
         warn(warning.clone());
@@ -257,6 +268,42 @@ fn read_entry(
         warn(format!("{path} is past its next update and is not stapled"));
     }
     Ok(entry)
+}
+
+fn read_files(
+    certificate: &Certificate,
+    source: Option<Source>,
+    known: Option<&Arc<Pair>>,
+    contents: &Contents,
+) -> Result<Arc<Pair>, String> {
+    let chain_pem = contents.read(&certificate.certificate, MAX_FILE_BYTES)?;
+    let key_pem = contents.read(&certificate.key, MAX_FILE_BYTES)?;
+    let response = certificate
+        .ocsp
+        .as_deref()
+        .map(|path| ocsp::read(path, contents));
+    let response_bytes = match &response {
+        Some(Ok(bytes)) => bytes,
+        _ => &[][..],
+    };
+    let content = content_hash(certificate, &chain_pem, &key_pem, response_bytes);
+    Ok(match known {
+        Some(known) if known.content == content && source.is_none() => Arc::clone(known),
+        Some(known) if known.content == content => Arc::new(Pair {
+            source,
+            ..Pair::clone(known)
+        }),
+        _ => {
+            let mut entry = parse_entry(certificate, &chain_pem, &key_pem, content)?;
+            match response {
+                Some(Ok(response)) => entry.staple(certificate, response, known),
+                Some(Err(reason)) => entry.keep_staple(reason, known),
+                None => {}
+            }
+            entry.source = source;
+            Arc::new(entry)
+        }
+    })
 }
 
 impl Pair {
@@ -376,6 +423,7 @@ fn parse_entry(
         key: Arc::new(pair),
         stapled: None,
         content,
+        source: None,
         warnings,
     })
 }

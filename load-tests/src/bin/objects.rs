@@ -12,7 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 use portcullis::{
     files::ConfigFiles,
     kube::{Manifests, Options},
-    load::{Loaded, load},
+    load::{Loaded, Serving, load},
     snapshot::Live,
     source::Source,
     telemetry::Metrics,
@@ -55,8 +55,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut times = Vec::new();
     for round in 0..=arguments.rounds {
         let before = cpu()?;
-        let files = previous.as_ref().map(|loaded| &loaded.tls_files);
-        let loaded = load(&sources[round % 2], &live, &metrics, files);
+        let serving = previous.as_ref().map(|loaded| Serving {
+            snapshot: &loaded.snapshot,
+            tls_files: &loaded.tls_files,
+        });
+        let loaded = load(&sources[round % 2], &live, &metrics, serving);
         let took = cpu()? - before;
         let loaded = loaded.map_err(|refused| anyhow::anyhow!("{:?}", refused.problems))?;
         ensure!(

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Routes as `name listeners hosts` and a list of matches, in the YAML of the document.
-fn routes(text: &str) -> Vec<Route> {
+fn routes(text: &str) -> Vec<Arc<Route>> {
     let listeners = "listeners: [{name: in, protocol: http, address: '127.0.0.1:0'}, {name: out, protocol: http, address: '127.0.0.1:0'}]\nroutes:\n";
     let read = read(&[SourceFile {
         name: "a.yaml".into(),
@@ -26,7 +26,7 @@ fn routes(text: &str) -> Vec<Route> {
 }
 
 /// Every order for a few routes, every rotation and its mirror for more.
-fn orders(routes: &[Route]) -> Vec<Vec<Route>> {
+fn orders(routes: &[Arc<Route>]) -> Vec<Vec<Arc<Route>>> {
     let mut orders = Vec::new();
     for start in 0..routes.len() {
         let mut order = routes.to_vec();
@@ -291,8 +291,13 @@ fn thousands_of_routes_are_found_by_their_own_path() {
 }
 
 /// The documented order, read off every match of every rule one by one.
-fn find_slowly<'a>(routes: &'a [Route], listener: &str, host: &str, path: &str) -> Option<&'a str> {
-    let served = |route: &&Route| {
+fn find_slowly<'a>(
+    routes: &'a [Arc<Route>],
+    listener: &str,
+    host: &str,
+    path: &str,
+) -> Option<&'a str> {
+    let served = |route: &&Arc<Route>| {
         route.listeners.is_empty() || route.listeners.iter().any(|name| name == listener)
     };
     let rank = |pattern: &HostPattern| match pattern {
@@ -302,7 +307,7 @@ fn find_slowly<'a>(routes: &'a [Route], listener: &str, host: &str, path: &str) 
             .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
             .then_some(suffix.len()),
     };
-    let rank = |route: &Route| match route.hosts.is_empty() {
+    let rank = |route: &Arc<Route>| match route.hosts.is_empty() {
         true => Some(0),
         false => route.hosts.iter().filter_map(rank).max(),
     };

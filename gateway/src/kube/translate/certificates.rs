@@ -9,6 +9,7 @@ use k8s_openapi::api::networking::v1::IngressTLS;
 use portcullis_config::{
     document::{Certificate, ListenerProtocol, ListenerTls},
     problem::Category,
+    read::ItemOrigin,
     route::canonical_host,
 };
 
@@ -16,10 +17,7 @@ use super::{
     Translation,
     served::{Served, hosts_of},
 };
-use crate::{
-    files::Contents,
-    kube::{ResourceName, objects::SecretKeys},
-};
+use crate::{files::Contents, kube::ResourceName};
 
 /// Name of the certificate for hosts that have none of their own.
 const DEFAULT: &str = "/default";
@@ -126,14 +124,15 @@ impl<'o> Translation<'o> {
             let hosts = secrets.hosts.remove(&secret).unwrap_or_default();
             let index = self.read.document.certificates.len();
             let origin = super::place_of_ingress(&ingress, &field);
-            self.origin(format!("certificates[{index}]"), origin);
-            self.read.document.certificates.push(Certificate {
+            let origin = ItemOrigin::of(origin);
+            self.read.origins.note("certificates", index, origin);
+            self.read.document.certificates.push(Arc::new(Certificate {
                 name: format!("{secret}{suffix}"),
                 certificate: Contents::path(&secret.namespace, &secret.name, CERTIFICATE),
                 key: Contents::path(&secret.namespace, &secret.name, KEY),
                 ocsp: None,
                 hosts,
-            });
+            }));
             self.hold(&secret);
         }
     }
@@ -236,20 +235,21 @@ impl<'o> Translation<'o> {
         hosts.push("default.invalid".to_owned());
         let index = self.read.document.certificates.len();
         let origin = super::place_of_secret(&secret);
-        self.origin(format!("certificates[{index}]"), origin);
-        self.read.document.certificates.push(Certificate {
+        let origin = ItemOrigin::of(origin);
+        self.read.origins.note("certificates", index, origin);
+        self.read.document.certificates.push(Arc::new(Certificate {
             name: DEFAULT.to_owned(),
             certificate: Contents::path(&secret.namespace, &secret.name, CERTIFICATE),
             key: Contents::path(&secret.namespace, &secret.name, KEY),
             ocsp: None,
             hosts,
-        });
+        }));
     }
 
     /// Lets the keys of a Secret be read.
     fn hold(&mut self, name: &ResourceName) {
         if let Some(secret) = self.objects.secrets.get(name) {
-            let keys = Arc::new(SecretKeys(Arc::clone(secret)));
+            let keys = Arc::clone(secret);
             self.contents.insert(&name.namespace, &name.name, keys);
         }
     }

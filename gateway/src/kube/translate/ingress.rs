@@ -1,11 +1,12 @@
 //! Ingresses to routes.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, IngressBackend, IngressServiceBackend};
 use portcullis_config::{
     document::{Https, Match, PathMatch, Policies, Route, RouteBackend, RouteWaf, Rule},
     problem::Category,
+    read::ItemOrigin,
 };
 
 use super::{
@@ -120,21 +121,18 @@ impl<'o> Translation<'o> {
                 false => format!("{}/{shown}", served.name),
             };
             let index = self.read.document.routes.len();
-            self.origin(
-                format!("routes[{index}]"),
-                place_of_ingress(&served.name, &of_host.field),
-            );
-            for (number, (field, _)) in rules.iter().enumerate() {
-                self.origin(
-                    format!("routes[{index}].rules[{number}]"),
-                    place_of_ingress(&served.name, field),
-                );
-            }
+            let (fields, rules) = rules.into_iter().unzip();
+            let origin = ItemOrigin {
+                whole: place_of_ingress(&served.name, &of_host.field),
+                rules: fields,
+                policies: match &parameters {
+                    Some(Parameters::Said(said)) => Some(said.1.clone()),
+                    _ => None,
+                },
+            };
+            self.read.origins.note("routes", index, origin);
             let is_secure = secure.has(&of_host.host);
-            if let Some(Parameters::Said(said)) = &parameters {
-                self.origin(format!("routes[{index}].policies"), said.1.clone());
-            }
-            self.read.document.routes.push(Route {
+            self.read.document.routes.push(Arc::new(Route {
                 name,
                 listeners: Vec::new(),
                 hosts: match of_host.host.as_str() {
@@ -143,8 +141,8 @@ impl<'o> Translation<'o> {
                 },
                 single_label: !self.options.many_labels,
                 policies: self.policies(is_secure, parameters.as_ref()),
-                rules: rules.into_iter().map(|(_, rule)| rule).collect(),
-            });
+                rules,
+            }));
         }
     }
 
@@ -252,8 +250,9 @@ impl<'o> Translation<'o> {
             if made.problem.is_none() && made.backend.endpoints.is_empty() {
                 self.no_endpoint(&service, &name);
             }
-            self.origin(format!("backends[{index}]"), place_of_service(&service));
-            self.read.document.backends.push(made.backend);
+            let origin = ItemOrigin::of(place_of_service(&service));
+            self.read.origins.note("backends", index, origin);
+            self.read.document.backends.push(Arc::new(made.backend));
             self.known_backends.insert(name.clone(), made.problem);
         }
         if let Some(Some(wrong)) = self.known_backends.get(&name) {

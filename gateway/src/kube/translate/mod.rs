@@ -83,10 +83,6 @@ struct Translation<'o> {
 }
 
 impl<'o> Translation<'o> {
-    fn origin(&mut self, path: String, origin: Origin) {
-        self.read.origins.insert(path, origin);
-    }
-
     fn tell(&mut self, problem: Problem) {
         self.read.problems.push(problem);
     }
