@@ -3,7 +3,10 @@
 use std::{fs, io::Write, path::Path, process::Command};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use http::Request;
+use http_body_util::Full;
 use portcullis_tests::{Authority, Backend, Client, Gateway, portcullis};
 use rustls::pki_types::ServerName;
 use tempfile::TempDir;
@@ -187,6 +190,7 @@ async fn a_class_without_its_parameters_is_closed_and_no_other_is() {
         "namespace: shop",
         "namespace: shop, labels: {acme.cert-manager.io/http01-solver: \"true\"}",
     );
+    let solver = solver.replace("Prefix", "Exact");
     let gateway = start(
         &format!("{LISTENERS}accessLists: [{{name: nobody, allow: [192.0.2.1/32]}}]\n"),
         &[
@@ -208,7 +212,8 @@ async fn a_class_without_its_parameters_is_closed_and_no_other_is() {
         ("closed.test", "/", 403),
         ("open.test", "/", 200),
         ("broken.test", "/", 503),
-        ("broken.test", challenge, 200),
+        // What limits of the class it would have to pass is not known.
+        ("broken.test", challenge, 503),
         ("unknown.test", "/", 503),
         ("gone.test", "/", 503),
     ] {
@@ -272,8 +277,9 @@ async fn challenges_are_answered_whatever_the_settings_ask_for() {
     let settings = format!(
         "{LISTENERS}
 accessLists: [{{name: nobody, allow: [192.0.2.1/32]}}]
-defaults: {{access: [nobody], https: redirect, waf: {{profile: own}}}}
-wafProfiles: [{{name: own, rules: [{{inline: 'SecRule REQUEST_URI \"@contains acme\" \"id:1,phase:1,deny\"'}}]}}]
+defaults: {{access: [nobody], https: redirect, waf: {{profile: own}}, rateLimits: [few]}}
+rateLimits: [{{name: few, rate: 3/h, burst: 3}}]
+wafProfiles: [{{name: own, rules: [{{inline: 'SecRule REQUEST_URI \"@contains attack\" \"id:1,phase:1,deny,status:418\"'}}]}}]
 "
     );
     let solver = ingress(
@@ -281,20 +287,28 @@ wafProfiles: [{{name: own, rules: [{{inline: 'SecRule REQUEST_URI \"@contains ac
         "",
         &[
             ("shop.test", "/.well-known/acme-challenge/token", "a"),
+            ("shop.test", "/.well-known/acme-challenge/to/ken", "a"),
             ("shop.test", "/not-a-challenge", "a"),
         ],
     );
-    let solver = solver.replace(
+    let solver = solver.replace("Prefix", "ImplementationSpecific").replace(
         "namespace: shop}",
         "namespace: shop, labels: {acme.cert-manager.io/http01-solver: 'true'}}",
     );
     let web = ingress("web", "", &[("shop.test", "/", "a")]);
     let gateway = start(&settings, &[solver, web, service("a", &backend)]);
+    let token = "/.well-known/acme-challenge/token";
     for (path, expected) in [
-        ("/.well-known/acme-challenge/token", 200),
+        ("/.well-known/acme-challenge/token/below", 403),
+        ("/.well-known/acme-challenge/to/ken", 403),
         ("/.well-known/acme-challenge/other", 403),
         ("/not-a-challenge", 403),
         ("/", 403),
+        (token, 200),
+        // The WAF and the limits hold for it.
+        (&format!("{token}?attack"), 418),
+        (token, 200),
+        (token, 429),
     ] {
         assert_eq!(
             status(&gateway, "shop.test", path).await,
@@ -302,6 +316,13 @@ wafProfiles: [{{name: own, rules: [{{inline: 'SecRule REQUEST_URI \"@contains ac
             "{path}"
         );
     }
+    let mut client = Client::h1(gateway.http()).await;
+    let posted = Request::post(token)
+        .header("host", "shop.test")
+        .body(Full::<Bytes>::default())
+        .expect("a request");
+    let posted = client.send(posted).await.expect("an answer");
+    assert_eq!(posted.status().as_u16(), 403);
 }
 
 #[test]

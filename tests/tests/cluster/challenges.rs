@@ -12,7 +12,6 @@ const HOST: &str = "challenged.test";
 /// Settings that let nobody through in clear, without a password, or from elsewhere.
 const STRICT: &str = "
     accessLists: [{name: nobody, allow: [192.0.2.1/32]}]
-    rateLimits: [{name: none, rate: 1/m}]
     authentications: [{name: staff, external: {backend: sso, path: /auth?status=401}}]
     backends: [{name: sso, endpoints: [{address: 'web.challenges.svc.cluster.local:80'}]}]
 ";
@@ -144,8 +143,7 @@ fn a_challenge_of_cert_manager_is_answered_whatever_is_asked_of_others() {
         answers(&edge, "it is gone", &[(&path, refused), ("/", refused)]);
     }
     // All of it at once.
-    let all = "    defaults: {https: redirect, authentication: [staff], access: [nobody], \
-               rateLimits: [none]}\n";
+    let all = "    defaults: {https: redirect, authentication: [staff], access: [nobody]}\n";
     edge.cluster.apply(&settings(&format!("{STRICT}{all}")));
     let solver = solver("NodePort", "ImplementationSpecific", "all");
     edge.cluster.apply(&solver);
@@ -158,4 +156,48 @@ fn a_challenge_of_cert_manager_is_answered_whatever_is_asked_of_others() {
     edge.cluster.apply(&settings(""));
     edge.cluster
         .kubectl(&["delete", "ingress", "web", "-n", "challenges"]);
+}
+
+/// An Ingress of somebody else for all of the host, besides that of its owner for one path.
+const SHARED: &str = "
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: part, namespace: challenges}
+spec:
+  ingressClassName: portcullis
+  rules:
+  - host: shared.challenged.test
+    http: {paths: [{path: /app, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+";
+
+#[test]
+fn who_has_all_other_paths_of_a_host_does_not_get_its_challenges() {
+    let Some(edge) = edge() else { return };
+    let host = "shared.challenged.test";
+    edge.serve("challenges", "whole.challenged.test", 1);
+    edge.serve("guests", "guests.challenged.test", 1);
+    edge.cluster.apply(SHARED);
+    edge.wait_for(host, 404);
+    // It is younger, which is told in seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let rest = ingress("guests", "rest", "portcullis", host, None);
+    edge.cluster.apply(&rest);
+    edge.wait_for(host, 200);
+    edge.cluster.wait("it is told", || {
+        edge.events("guests")
+            .contains("answered in the namespace of Ingress challenges/part")
+    });
+    for path in ["/", "/app", "/.well-known/security.txt"] {
+        assert_eq!(edge.status(host, path), 200, "{path}");
+    }
+    for path in [
+        "/.well-known/acme-challenge/x",
+        "/.well-known/%61cme-challenge/x",
+    ] {
+        assert_eq!(edge.status(host, path), 404, "{path}");
+    }
+    for (namespace, name) in [("guests", "rest"), ("challenges", "part")] {
+        edge.cluster
+            .kubectl(&["delete", "ingress", name, "-n", namespace]);
+    }
 }

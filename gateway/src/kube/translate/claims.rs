@@ -7,7 +7,7 @@ use portcullis_config::problem::Category;
 
 use super::{
     Translation,
-    challenges::Owners,
+    challenges::{self, Owners},
     served::{ANY, Served, host_of},
 };
 use crate::kube::ResourceName;
@@ -16,27 +16,36 @@ use crate::kube::ResourceName;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     paths: HashMap<(String, PathKey), ResourceName>,
-    owners: Owners,
+    pub(super) owners: Owners,
 }
 
+/// What a path takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum PathKey {
+pub(super) enum PathKey {
     Exact(String),
+    /// Without a slash behind it: `/a/` and `/a` are the same prefix.
     Prefix(String),
 }
 
 impl PathKey {
-    fn of(path: &HTTPIngressPath) -> Self {
-        let text = path.path.clone().unwrap_or_default();
+    /// Of a path of an Ingress.
+    pub(super) fn of(served: &Served<'_>, path: &HTTPIngressPath) -> Self {
+        let text = path.path.as_deref().unwrap_or("/");
         match path.path_type.as_str() {
-            "Exact" => Self::Exact(text),
-            // `/a/` and `/a` are the same prefix.
-            _ => Self::Prefix(text.trim_end_matches('/').to_owned()),
+            "Exact" => Self::Exact(text.to_owned()),
+            _ if challenges::is_answered(served, path) => Self::Exact(text.to_owned()),
+            // One alone: with two the path is refused, and takes nothing.
+            _ => Self::Prefix(text.strip_suffix('/').unwrap_or(text).to_owned()),
         }
     }
 }
 
 impl Claims {
+    /// Whether somebody has a path of a host.
+    pub(super) fn has(&self, host: &str, path: PathKey) -> bool {
+        self.paths.contains_key(&(host.to_owned(), path))
+    }
+
     /// Takes every path of a host that no other rule takes.
     ///
     /// # Errors
@@ -87,7 +96,8 @@ impl<'o> Translation<'o> {
                 if !self.may_answer(served, (&host, &claims.owners), (&field, path)) {
                     continue;
                 }
-                match claims.paths.entry((host.clone(), PathKey::of(path))) {
+                let key = (host.clone(), PathKey::of(served, path));
+                match claims.paths.entry(key) {
                     Entry::Vacant(free) => {
                         free.insert(served.name.clone());
                         of_hosts[at].paths.push((field, path));
@@ -110,6 +120,10 @@ impl<'o> Translation<'o> {
                     }
                 }
             }
+        }
+        // It has every host that nobody names.
+        if served.default_backend().is_some() {
+            claims.owners.note(ANY, &served.name);
         }
         of_hosts
     }

@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, IngressBackend, IngressServiceBackend};
 use portcullis_config::{
-    document::{Https, Match, PathMatch, Policies, Route, RouteBackend, RouteWaf, Rule},
-    problem::Category,
+    document::{Https, Match, PathMatch, Policies, Route, RouteBackend, Rule},
+    problem::{Category, Origin},
     read::ItemOrigin,
 };
 
@@ -52,12 +52,34 @@ impl<'o> Translation<'o> {
             routes.push(self.claimed(served, &mut claims));
         }
         // Only now is it known which hosts have somebody for every path.
+        let mut bare = Vec::new();
         for (served, of_hosts) in ingresses.iter().zip(routes) {
-            self.ingress(served, of_hosts, &mut claims);
+            let without = self.ingress(served, of_hosts, &mut claims);
+            bare.extend(without.into_iter().map(|of_host| (served, of_host)));
+        }
+        self.bare_hosts(bare);
+    }
+
+    /// Adds the hosts that somebody has a rule for and nobody a path: no broader host takes
+    /// their requests, and challenges among them.
+    fn bare_hosts(&mut self, bare: Vec<(&Served<'o>, OfHost<'o>)>) {
+        let routes = self.read.document.routes.iter();
+        let mut known: HashSet<String> = routes.flat_map(|route| route.hosts.clone()).collect();
+        for (served, of_host) in bare {
+            if of_host.host != ANY && known.insert(of_host.host.clone()) {
+                let rules = vec![(of_host.field.clone(), challenges::not_found())];
+                self.route(served, &of_host, false, (None, None), rules);
+            }
         }
     }
 
-    fn ingress(&mut self, served: &Served<'o>, mut of_hosts: Vec<OfHost<'o>>, claims: &mut Claims) {
+    /// Adds the routes of an Ingress, and returns its hosts that have none.
+    fn ingress(
+        &mut self,
+        served: &Served<'o>,
+        mut of_hosts: Vec<OfHost<'o>>,
+        claims: &mut Claims,
+    ) -> Vec<OfHost<'o>> {
         let default = served.default_backend();
         if default.is_some() && !of_hosts.iter().any(|known| known.host == ANY) {
             of_hosts.push(OfHost {
@@ -79,9 +101,12 @@ impl<'o> Translation<'o> {
         let is_closed = matches!(parameters, Some(Parameters::Unreadable));
         let secure = Secure::of(served);
         let is_only = of_hosts.len() == 1;
+        let mut bare = Vec::new();
         for of_host in of_hosts {
             let mut rules = Vec::new();
             for (field, path) in &of_host.paths {
+                let closed = self.closed_to(served, (&of_host.host, claims), (field, path));
+                rules.extend(closed.map(|rule| (field.clone(), rule)));
                 rules.push((field.clone(), self.rule(served, field, path, is_closed)));
             }
             // Whatever no path of the host takes, unless somebody has all of them.
@@ -89,6 +114,8 @@ impl<'o> Translation<'o> {
                 let field = "spec.defaultBackend".to_owned();
                 match claims.take_rest(&of_host.host, &served.name) {
                     Ok(()) => {
+                        let closed = self.rest_closed_to(served, (&of_host.host, claims), &field);
+                        rules.extend(closed.map(|rule| (field.clone(), rule)));
                         let backends = match is_closed {
                             true => Vec::new(),
                             false => self.backends(served, &field, backend),
@@ -110,40 +137,56 @@ impl<'o> Translation<'o> {
                 }
             }
             if rules.is_empty() {
+                bare.push(of_host);
                 continue;
             }
-            let shown = match of_host.host.as_str() {
-                ANY => "*",
-                host => host,
-            };
-            let name = match is_only {
-                true => served.name.to_string(),
-                false => format!("{}/{shown}", served.name),
-            };
-            let index = self.read.document.routes.len();
-            let (fields, rules) = rules.into_iter().unzip();
-            let origin = ItemOrigin {
-                whole: place_of_ingress(&served.name, &of_host.field),
-                rules: fields,
-                policies: match &parameters {
-                    Some(Parameters::Said(said)) => Some(said.1.clone()),
-                    _ => None,
-                },
-            };
-            self.read.origins.note("routes", index, origin);
             let is_secure = secure.has(&of_host.host);
-            self.read.document.routes.push(Arc::new(Route {
-                name,
-                listeners: Vec::new(),
-                hosts: match of_host.host.as_str() {
-                    ANY => Vec::new(),
-                    host => vec![host.to_owned()],
-                },
-                single_label: !self.options.many_labels,
-                policies: self.policies(is_secure, parameters.as_ref()),
-                rules,
-            }));
+            let policies = self.policies(is_secure, parameters.as_ref());
+            let said_at = match &parameters {
+                Some(Parameters::Said(said)) => Some(said.1.clone()),
+                _ => None,
+            };
+            self.route(served, &of_host, is_only, (policies, said_at), rules);
         }
+        bare
+    }
+
+    /// Adds the route of a host, with its rules and their fields.
+    fn route(
+        &mut self,
+        served: &Served<'o>,
+        of_host: &OfHost<'o>,
+        is_only: bool,
+        (policies, said_at): (Option<Policies>, Option<Origin>),
+        rules: Vec<(String, Rule)>,
+    ) {
+        let shown = match of_host.host.as_str() {
+            ANY => "*",
+            host => host,
+        };
+        let name = match is_only {
+            true => served.name.to_string(),
+            false => format!("{}/{shown}", served.name),
+        };
+        let index = self.read.document.routes.len();
+        let (fields, rules) = rules.into_iter().unzip();
+        let origin = ItemOrigin {
+            whole: place_of_ingress(&served.name, &of_host.field),
+            rules: fields,
+            policies: said_at,
+        };
+        self.read.origins.note("routes", index, origin);
+        self.read.document.routes.push(Arc::new(Route {
+            name,
+            listeners: Vec::new(),
+            hosts: match of_host.host.as_str() {
+                ANY => Vec::new(),
+                host => vec![host.to_owned()],
+            },
+            single_label: !self.options.many_labels,
+            policies,
+            rules,
+        }));
     }
 
     /// The policies of the class. A host with a certificate of its own is redirected to, unless
@@ -161,8 +204,7 @@ impl<'o> Translation<'o> {
         policies
     }
 
-    /// A rule for a path. Where it is closed only challenges are answered, for which no policy of
-    /// the class would hold.
+    /// A rule for a path.
     fn rule(
         &mut self,
         served: &Served<'o>,
@@ -171,9 +213,11 @@ impl<'o> Translation<'o> {
         is_closed: bool,
     ) -> Rule {
         let text = path.path.clone().unwrap_or_else(|| "/".to_owned());
+        let is_challenge = challenges::is_answered(served, path);
         let path_match = match path.path_type.as_str() {
             "Exact" => PathMatch::Exact(text),
             "Prefix" => PathMatch::Prefix(text),
+            _ if is_challenge => PathMatch::Exact(text),
             _ => {
                 if text.contains(['(', '|', '*', '$', '^', '[', '\\']) {
                     let reason = format!("{text:?} is taken as a prefix, as it is written");
@@ -184,23 +228,25 @@ impl<'o> Translation<'o> {
                 PathMatch::Prefix(text)
             }
         };
-        // The mark of a solver lifts nothing anywhere else.
-        let is_challenge = challenges::is_answered(served, path);
+        let of_method = |method: Option<&str>| Match {
+            path: Some(path_match.clone()),
+            method: method.map(str::to_owned),
+            ..Match::default()
+        };
         Rule {
-            // A challenge comes from anybody, in clear, before there is a certificate.
+            // A challenge comes from anybody, in clear, before there is a certificate. Limits and
+            // the WAF hold for it as for others.
             policies: is_challenge.then(|| Policies {
                 access: Some(Vec::new()),
                 authentication: Some(Vec::new()),
-                rate_limits: Some(Vec::new()),
                 https: Some(Https::Optional),
-                waf: Some(RouteWaf::default()),
                 ..Policies::default()
             }),
-            matches: vec![Match {
-                path: Some(path_match),
-                ..Match::default()
-            }],
-            backends: match is_closed && !is_challenge {
+            matches: match is_challenge {
+                true => vec![of_method(Some("GET")), of_method(Some("HEAD"))],
+                false => vec![of_method(None)],
+            },
+            backends: match is_closed {
                 true => Vec::new(),
                 false => self.backends(served, &format!("{field}.backend"), &path.backend),
             },

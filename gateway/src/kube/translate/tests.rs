@@ -5,8 +5,11 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use http::{HeaderMap, Method};
 use portcullis_config::{
+    model::Action,
     read::{read, to_yaml},
+    route::{RouteRequest, RouteTable},
     validate::validate,
 };
 
@@ -141,4 +144,58 @@ fn the_services_that_are_referred_to_are_those_of_ingresses_that_are_served() {
     let of_backends: std::collections::BTreeSet<_> = of_backends.map(str::to_owned).collect();
     let named: std::collections::BTreeSet<_> = named.iter().map(ToString::to_string).collect();
     assert_eq!(named, of_backends);
+}
+
+/// The namespace whose Service answers a challenge of a host with a golden input; empty where we
+/// answer that there is none.
+fn answers_challenge(input: &str, host: &str) -> String {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kube/translate/golden");
+    let input = golden.join(input).with_extension("yaml");
+    let text = fs::read_to_string(&input).expect("an input");
+    let manifests = Manifests::read(&[input], options(&text)).expect("manifests");
+    let mut made = read(&[]);
+    super::translate(manifests.objects(), manifests.options(), &mut made);
+    let model = validate(&made.document, &made.origins).model;
+    let found = RouteTable::new(&model.routes).find(RouteRequest {
+        listener: "http",
+        host,
+        path: "/.well-known/acme-challenge/token",
+        method: &Method::GET,
+        headers: &HeaderMap::new(),
+        query: None,
+    });
+    match found.as_ref().map(|found| &found.rule.action) {
+        Some(Action::Forward(backends)) => match backends.first() {
+            Some((backend, _)) => backend.name.split('/').next().unwrap_or("").to_owned(),
+            None => "closed".to_owned(),
+        },
+        Some(Action::Respond(_)) | None => String::new(),
+        Some(Action::Redirect(_)) => "redirect".to_owned(),
+    }
+}
+
+#[test]
+fn challenges_of_a_host_come_to_the_namespace_that_has_it_alone() {
+    for (input, host, expected) in [
+        ("challenges-everything", "rest.test", "shop"),
+        ("challenges-everything", "default.test", ""),
+        ("challenges-everything", "exact.test", ""),
+        ("challenges-everything", "pattern.test", ""),
+        ("challenges-everything", "above.test", "shop"),
+        ("challenges-everything", "later.test", ""),
+        ("challenges-everything", "trusted.test", "certificates"),
+        ("challenges-everything", "own.test", "shop"),
+        // Nobody else has it.
+        ("challenges-everything", "unheard-of.test", "thief"),
+        ("challenges-hosts", "a.covered.test", ""),
+        ("challenges-hosts", "b.covered.test", "thief"),
+        ("challenges-hosts", "bare.covered.test", ""),
+        ("challenges-hosts", "a.wild.test", ""),
+        ("challenges-hosts", "unheard-of.test", ""),
+        ("challenges-default", "unheard-of.test", ""),
+        ("challenges", "shop.test", "shop"),
+    ] {
+        let answers = answers_challenge(input, host);
+        assert_eq!(answers, expected, "{input}: {host}");
+    }
 }
