@@ -51,6 +51,9 @@ pub trait Objects: fmt::Debug + Send + Sync {
     /// contents that it names.
     fn translate(&self, read: &mut Read) -> Contents;
 
+    /// Is told which settings serve, when others do.
+    fn serves(&self, _: &Settings) {}
+
     /// Whether all of them are known. Until then nothing is served: an answer that there is no
     /// such host would be a wrong one.
     fn are_known(&self) -> bool;
@@ -167,7 +170,13 @@ impl Source {
 
     /// Notes the settings that serve.
     pub fn accept(&self, settings: Settings) {
-        *lock(&self.last_good) = Some(settings);
+        let mut last_good = lock(&self.last_good);
+        if let Some(objects) = &self.objects
+            && last_good.as_ref() != Some(&settings)
+        {
+            objects.serves(&settings);
+        }
+        *last_good = Some(settings);
     }
 
     /// Notes what loads and cannot be put in force.

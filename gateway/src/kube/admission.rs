@@ -179,6 +179,7 @@ fn judge(
     let mut alone = ObjectSet {
         ingress_classes: objects.ingress_classes.clone(),
         config_maps: objects.config_maps.clone(),
+        class_parameters: objects.class_parameters.clone(),
         unreadable_config_maps: objects.unreadable_config_maps.clone(),
         ..ObjectSet::default()
     };

@@ -20,7 +20,10 @@ use k8s_openapi::api::{
     networking::v1::{Ingress, IngressClass},
 };
 use kube::Api;
-use portcullis_config::{problem::Problem, read::Read};
+use portcullis_config::{
+    problem::Problem,
+    read::{self as config, Read},
+};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -33,10 +36,11 @@ use super::{
     events::tell_problems,
     known::Scope,
     lease::{Election, release},
+    setting_names::SettingNames,
     settings,
     shared::Shared,
     status::write_statuses,
-    translate::translate,
+    translate::{parameters::lost_names, translate},
     watch::reason,
     webhook::{self, Webhook},
 };
@@ -225,8 +229,17 @@ impl Objects for Cluster {
             };
             return translate(&ObjectSet::default(), &options, read);
         }
-        let objects = self.shared.objects();
-        let mut contents = translate(&objects, &self.shared.options.load(), read);
+        let options = self.shared.options.load();
+        let names = SettingNames::of(&read.document);
+        let (objects, serving) = {
+            let known = self.shared.known();
+            (known.objects_for(&names), known.serving())
+        };
+        if let Some(serving) = serving.filter(|serving| **serving != names) {
+            let lost = lost_names(&objects, &options, (&serving, &names), &read.origins);
+            read.problems.extend(lost);
+        }
+        let mut contents = translate(&objects, &options, read);
         {
             let secrets = &self.shared.known().secrets;
             for name in &secrets.over {
@@ -243,6 +256,14 @@ impl Objects for Cluster {
         }
         read.problems.extend(self.shared.problems());
         contents
+    }
+
+    fn serves(&self, settings: &Settings) {
+        let names = SettingNames::of(&config::read(&settings.documents).document);
+        let is_news = self.shared.known().serve(names);
+        if is_news {
+            self.shared.changed();
+        }
     }
 
     fn are_known(&self) -> bool {

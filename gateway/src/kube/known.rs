@@ -8,7 +8,9 @@ use std::{
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use tokio::task::AbortHandle;
 
-use super::{ObjectSet, ResourceName, watch::Change, watched::Watched};
+use super::{
+    ObjectSet, ResourceName, parameter_watch::Parameters, watch::Change, watched::Watched,
+};
 
 /// The objects of one watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub(super) struct Known {
     pub(super) secrets: Secrets,
     /// ConfigMaps with a watch of their own.
     pub(super) config_map_watches: HashMap<ResourceName, AbortHandle>,
+    /// What of these cannot be served yet.
+    pub(super) parameters: Parameters,
 }
 
 /// Which Secrets are read.
@@ -150,6 +154,12 @@ impl Known {
     pub(super) fn keep_config_maps(&mut self, needed: &HashSet<ResourceName>) {
         keep_watches(&mut self.config_map_watches, needed);
         self.keep::<ConfigMap>(needed);
+        self.parameters.keep(|name| needed.contains(name));
+        let read = &self.objects.class_parameters;
+        if read.keys().any(|name| !needed.contains(name)) {
+            let read = &mut Arc::make_mut(&mut self.objects).class_parameters;
+            read.retain(|name, _| needed.contains(name));
+        }
         let unreadable = &self.objects.unreadable_config_maps;
         if unreadable.keys().any(|name| !needed.contains(name)) {
             let unreadable = &mut Arc::make_mut(&mut self.objects).unreadable_config_maps;

@@ -10,6 +10,7 @@
 mod addresses;
 mod admission;
 mod asking;
+mod class_parameters;
 mod cluster;
 mod contact;
 mod event;
@@ -22,7 +23,9 @@ mod lease;
 mod manifests;
 mod objects;
 mod options;
+mod parameter_watch;
 mod secrets;
+mod setting_names;
 mod settings;
 mod shared;
 mod single;
@@ -34,6 +37,7 @@ mod watched;
 mod webhook;
 
 pub use addresses::Publish;
+pub use class_parameters::ClassParameters;
 pub use cluster::{Cluster, ClusterOptions, MAX_NAMED_SECRETS, SecretAccess};
 pub use manifests::Manifests;
 pub use objects::{Kind, ObjectSet, ResourceName};

@@ -12,6 +12,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use super::class_parameters::ClassParameters;
 use crate::files::Keys;
 use portcullis_config::problem::Origin;
 
@@ -84,6 +85,8 @@ pub struct ObjectSet {
     pub secrets: Kind<Secret>,
     /// `v1` ConfigMap, those that are referred to.
     pub config_maps: Kind<ConfigMap>,
+    /// What of those is known as parameters of a class; others are read when they are asked for.
+    pub class_parameters: BTreeMap<ResourceName, Arc<ClassParameters>>,
     /// ConfigMaps that are referred to and could not be read: why.
     pub unreadable_config_maps: BTreeMap<ResourceName, String>,
 }

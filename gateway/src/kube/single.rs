@@ -6,10 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::core::v1::{ConfigMap, Secret},
-};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Secret};
 use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
@@ -18,7 +15,6 @@ use super::{
     freshness::Number,
     known::{Known, Scope},
     shared::Shared,
-    translate::parameters,
     watch::{Change, Feed, watch},
     watched::Watched,
 };
@@ -34,9 +30,16 @@ pub(super) trait Single: Watched + kube::Resource<Scope = NamespaceResourceScope
     /// The same, to change them.
     fn all_unreadable_mut(known: &mut Known) -> &mut BTreeMap<ResourceName, String>;
 
-    /// Why it cannot be served, where that can be seen of itself.
-    fn fault(&self) -> Option<String> {
-        None
+    /// What is found in one before it counts, while nobody waits for that.
+    type Read: Send;
+
+    /// Looks at one.
+    fn read(&self) -> Self::Read;
+
+    /// Takes a change, with what was found where there is an object; tells whether something is
+    /// served otherwise.
+    fn take(change: Change<Self>, _: Option<Self::Read>, known: &mut Known) -> bool {
+        known.apply(vec![change])
     }
 }
 
@@ -52,31 +55,10 @@ impl Single for Secret {
     fn all_unreadable_mut(known: &mut Known) -> &mut BTreeMap<ResourceName, String> {
         &mut known.secrets.unreadable
     }
-}
 
-/// Parameters of a class: with a bad edit its Ingresses would get 503 at once.
-impl Single for ConfigMap {
-    fn watches(known: &mut Known) -> &mut HashMap<ResourceName, AbortHandle> {
-        &mut known.config_map_watches
-    }
+    type Read = ();
 
-    fn all_unreadable(known: &Known) -> &BTreeMap<ResourceName, String> {
-        &known.objects.unreadable_config_maps
-    }
-
-    fn all_unreadable_mut(known: &mut Known) -> &mut BTreeMap<ResourceName, String> {
-        &mut Arc::make_mut(&mut known.objects).unreadable_config_maps
-    }
-
-    fn fault(&self) -> Option<String> {
-        let problems = parameters::policies(self).err()?;
-        Some(
-            problems
-                .first()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-        )
-    }
+    fn read(&self) {}
 }
 
 impl Known {
@@ -96,19 +78,26 @@ impl Known {
         is_news
     }
 
-    /// A version that cannot be served does not take the place of one that can.
-    fn judged<K: Single>(&self, change: Change<K>) -> Change<K> {
-        let Change::Applied(object) = change else {
-            return change;
-        };
-        let name = ResourceName::of(object.metadata());
-        let known = K::of(&self.objects).get(&name);
-        let is_good = |known: &Arc<K>| known.fault().is_none();
-        match object.fault() {
-            Some(fault) if known.is_some_and(is_good) => Change::Broken(name, fault),
-            _ => Change::Applied(object),
-        }
+    /// Takes changes of single objects, one after the other: which was the last good version
+    /// changes with each.
+    fn take<K: Single>(&mut self, changes: Vec<(Change<K>, Option<K::Read>)>) -> bool {
+        changes.into_iter().fold(false, |is_news, (change, read)| {
+            K::take(change, read, self) | is_news
+        })
     }
+}
+
+/// Changes, each with what is found in it.
+fn looked_at<K: Single>(changes: Vec<Change<K>>) -> Vec<(Change<K>, Option<K::Read>)> {
+    let read = |change: &Change<K>| match change {
+        Change::Applied(object) => Some(object.read()),
+        Change::Deleted(_) | Change::Broken(..) | Change::Passed(_) => None,
+    };
+    let changes = changes.into_iter().map(|change| {
+        let read = read(&change);
+        (change, read)
+    });
+    changes.collect()
 }
 
 impl Shared {
@@ -182,26 +171,22 @@ impl<K: Single> Feed<K> for OneObject<K> {
     }
 
     async fn replace(&self, all: Vec<Change<K>>) {
-        let scope = Scope::Object(self.name.clone());
+        // A list of one object: it is there or gone.
+        let all = match all.is_empty() {
+            true => vec![Change::Deleted(self.name.clone())],
+            false => all,
+        };
+        let all = looked_at(all);
         let is_news = {
             let known = &mut *self.shared.known();
-            let mended = known.readable::<K>(&self.name);
-            let all = all.into_iter().map(|change| known.judged(change));
-            let all = all.collect();
-            mended | known.replace(&scope, all)
+            known.readable::<K>(&self.name) | known.take(all)
         };
         self.told(is_news);
     }
 
     async fn change(&self, changes: Vec<Change<K>>) {
-        let is_news = {
-            let known = &mut *self.shared.known();
-            // One after the other: which was the last good one changes with each.
-            changes.into_iter().fold(false, |is_news, change| {
-                let change = known.judged(change);
-                known.apply(vec![change]) | is_news
-            })
-        };
+        let changes = looked_at(changes);
+        let is_news = self.shared.known().take(changes);
         self.told(is_news);
     }
 
@@ -228,36 +213,9 @@ impl<K> Drop for OneObject<K> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
-
-    fn config_map(text: &str) -> Change<ConfigMap> {
-        let value = json!({
-            "metadata": { "namespace": "gw", "name": "limits" },
-            "data": { "policies.yaml": text },
-        });
-        Change::Applied(serde_json::from_value(value).expect("a ConfigMap"))
-    }
-
-    #[test]
-    fn a_bad_edit_keeps_the_last_good_version_and_a_bad_first_one_stays_to_be_told() {
-        let name = ResourceName::new("gw", "limits");
-        let mut known = Known::default();
-        let mut take = |text: &str| {
-            let change = known.judged(config_map(text));
-            known.apply(vec![change]);
-            let data = known.objects.config_maps[&name].data.clone();
-            let text = data.expect("data")["policies.yaml"].clone();
-            (text, known.broken.len())
-        };
-        let (bad, good, other) = ("policies: []", "policies: {}", "policies: {access: []}");
-        assert_eq!(take(bad), (bad.to_owned(), 0));
-        assert_eq!(take("worse"), ("worse".to_owned(), 0));
-        assert_eq!(take(good), (good.to_owned(), 0));
-        assert_eq!(take(bad), (good.to_owned(), 1));
-        assert_eq!(take(other), (other.to_owned(), 0));
-    }
 
     #[test]
     fn what_could_not_be_read_is_news_once() {

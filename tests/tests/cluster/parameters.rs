@@ -1,8 +1,9 @@
 //! Policies of a class of Ingresses, from the ConfigMap that its parameters name.
 
 use crate::{
-    edge::{edge, ingress},
+    edge::{NAMESPACE, edge, ingress},
     own::rights,
+    settings::settings,
 };
 
 /// The namespace of what is served, and of the ConfigMap.
@@ -16,6 +17,11 @@ metadata: {{name: limits, namespace: {SERVED}}}
 data: {{policies.yaml: '{text}'}}
 "
     )
+}
+
+/// Settings with one access list.
+fn list(name: &str, ranges: &str) -> String {
+    format!("    accessLists: [{{name: {name}, allow: [{ranges}]}}]\n")
 }
 
 #[test]
@@ -54,21 +60,43 @@ spec:
     edge.wait_for(host, 200);
     cluster.apply(&config_map("policies: {https: required}"));
     edge.wait_for(host, 403);
-    // What names nothing that there is closes the class, and hurts nobody else.
-    cluster.apply(&config_map("policies: {access: [unheard-of]}"));
-    edge.wait_for(host, 503);
+    // What names nothing that there is waits for settings that have it.
+    cluster.apply(&config_map("policies: {access: [offices]}"));
+    cluster.wait("the name is told", || {
+        edge.events(SERVED)
+            .contains("policies.access: there is no access list")
+    });
+    edge.wait_for(host, 403);
     edge.wait_for("plain.parameters.test", 200);
+    cluster.apply(&settings(&list("offices", "'::/0', 0.0.0.0/0")));
+    edge.wait_for(host, 200);
+    // Settings without it are refused, and objects change beside them.
+    cluster.apply(&settings(&list("bureaus", "192.0.2.1/32")));
+    cluster.wait("the refusal is told", || {
+        let events = edge.events(NAMESPACE);
+        events.contains("ConfigMap parameters/limits names in policies.access")
+            && events.contains("for IngressClass limited")
+    });
+    let later = "later.parameters.test";
+    cluster.apply(&ingress(SERVED, "later", "limited", later, None));
+    edge.wait_for(later, 200);
+    edge.wait_for(host, 200);
+    // With the other half of the change both count.
+    cluster.apply(&config_map("policies: {access: [bureaus]}"));
+    edge.wait_for(host, 403);
     cluster.apply(&config_map("policies: {https: required}"));
+    cluster.apply(&settings(""));
+    cluster.kubectl(&["delete", "ingress", "later", "-n", SERVED]);
     edge.wait_for(host, 403);
     // Replicas that start are ready only when they know it.
     cluster.kubectl(&[
         "rollout",
         "restart",
         "-n",
-        crate::edge::NAMESPACE,
+        NAMESPACE,
         "deployment/portcullis",
     ]);
-    cluster.rolled_out(crate::edge::NAMESPACE, "portcullis");
+    cluster.rolled_out(NAMESPACE, "portcullis");
     edge.wait_for(host, 403);
     cluster.kubectl(&["delete", "configmap", "limits", "-n", SERVED]);
     edge.wait_for(host, 503);

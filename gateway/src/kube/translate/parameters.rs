@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{core::v1::ConfigMap, networking::v1::IngressClass};
+use k8s_openapi::api::networking::v1::IngressClass;
 use portcullis_config::{
-    document::{Policies, RouteWaf},
+    document::Policies,
     problem::{Origin, Problem, Severity},
-    read::{PoliciesRead, read_policies},
+    read::Origins,
 };
 
 use super::{Translation, ingress_class::Classes, served::Served};
-use crate::kube::{ResourceName, objects::place, settings::documents};
+use crate::kube::{
+    ObjectSet, Options, ResourceName, class_parameters::ClassParameters, objects::place,
+    setting_names::SettingNames,
+};
 
 /// Groups of kinds that are ours, with those below it.
 const OUR_GROUP: &str = "portcullis.dev";
@@ -90,71 +93,51 @@ pub(super) fn named(class: &IngressClass) -> Result<Option<ResourceName>, Box<Pr
     }
 }
 
-/// The policies of a ConfigMap, where they stand, and what else is to be told.
-///
-/// # Errors
-/// Everything that is wrong.
-pub(in crate::kube) fn policies(
-    config_map: &ConfigMap,
-) -> Result<(Policies, Origin, Vec<Problem>), Vec<Problem>> {
-    let name = ResourceName::of(&config_map.metadata);
-    let problem = |reason: &str| vec![Problem::error(place::<ConfigMap>(&name, ""), "", reason)];
-    let placed = |problems: Vec<Problem>| -> Vec<Problem> {
-        let placed = problems.into_iter().map(|problem| Problem {
-            origin: within(&name, problem.origin),
-            ..problem
-        });
-        placed.collect()
-    };
-    let documents = documents(&name, config_map).map_err(placed)?;
-    let PoliciesRead {
-        policies,
-        origin,
-        problems,
-    } = read_policies(&documents);
-    let origin = within(&name, origin);
-    let problems = placed(problems);
-    let has_error = problems
-        .iter()
-        .any(|problem| problem.severity == Severity::Error);
-    match policies {
-        // Rules are compiled after the objects were judged, and then for each route anew.
-        Some(policies) if policies.waf.as_ref().is_some_and(is_tuned) => {
-            let reason = "`waf` of a class has `profile` and `mode`, and nothing else";
-            let problem = Problem::error(origin, "", reason);
-            Err(vec![problem.with_hint(Some(
-                "make a profile for the class in the settings",
-            ))])
+/// What settings lack that the parameters of a class name, which are served with other settings:
+/// with these the class would be closed.
+pub(in crate::kube) fn lost_names(
+    objects: &ObjectSet,
+    options: &Options,
+    (serving, names): (&SettingNames, &SettingNames),
+    origins: &Origins,
+) -> Vec<Problem> {
+    let classes = Classes::of(objects, options);
+    let named = classes
+        .ours()
+        .filter_map(|(class, object)| Some((class, named(object).ok()??)));
+    let mut problems = Vec::new();
+    for (class, name) in named {
+        let parameters = ClassParameters::of(objects, &name);
+        let Some(parameters) = parameters.filter(|known| known.fault(Some(serving)).is_none())
+        else {
+            continue;
+        };
+        let policies = parameters.said().map(|said| &said.0);
+        for missing in policies.map_or_else(Vec::new, |known| names.missing(known)) {
+            let reason = format!(
+                "{missing}, which ConfigMap {name} names in policies.{} for IngressClass {class}",
+                missing.key
+            );
+            let hint =
+                "let the ConfigMap name another, before or after this: both are taken together";
+            let origin = settings_place(missing.section, options, origins);
+            let problem = Problem::error(origin, missing.section, reason);
+            problems.push(problem.with_hint(Some(hint)));
         }
-        Some(policies) => Ok((policies, origin, problems)),
-        None if has_error => Err(problems),
-        // Emptied by mistake, most likely; `policies: {}` says that there are none.
-        None => Err(problem("it says no `policies`")),
     }
+    problems
 }
 
-/// A place in a key of a ConfigMap as a field of that object: what is wrong there hurts the
-/// class alone, where an error of a file has everything refused.
-fn within(name: &ResourceName, origin: Origin) -> Origin {
-    let Origin::File { file, line, column } = origin else {
-        return place::<ConfigMap>(name, "");
-    };
-    let key = file.rsplit('/').next().unwrap_or_default();
-    let field = match line {
-        0 => key.to_owned(),
-        _ => format!("{key}:{line}:{column}"),
-    };
-    place::<ConfigMap>(name, &field)
-}
-
-/// Whether it has rules other than its profile.
-fn is_tuned(waf: &RouteWaf) -> bool {
-    let plain = RouteWaf {
-        profile: waf.profile.clone(),
-        mode: waf.mode,
-        ..RouteWaf::default()
-    };
-    *waf != plain
+/// Where a section of the settings stands, or else the first of their ConfigMaps.
+fn settings_place(section: &str, options: &Options, origins: &Origins) -> Origin {
+    match (origins.locate(section), options.config_maps.first()) {
+        (Origin::Internal, Some(first)) => Origin::File {
+            file: format!("ConfigMap/{first}"),
+            line: 0,
+            column: 0,
+        },
+        (origin, _) => origin,
+    }
 }
 
 impl<'o> Translation<'o> {
@@ -178,17 +161,14 @@ impl<'o> Translation<'o> {
     }
 
     fn parameters(&mut self, class: &IngressClass, name: &ResourceName) -> Parameters {
-        let reason = match self.objects.config_maps.get(name) {
-            Some(config_map) => match policies(config_map) {
-                Ok((policies, origin, problems)) => {
-                    self.read.problems.extend(problems);
-                    return Parameters::Said(Arc::new((policies, origin)));
+        let reason = match ClassParameters::of(self.objects, name) {
+            Some(known) => {
+                self.read.problems.extend_from_slice(known.problems());
+                match known.said() {
+                    Some(said) => return Parameters::Said(Arc::clone(said)),
+                    None => format!("ConfigMap {name} has errors"),
                 }
-                Err(problems) => {
-                    self.read.problems.extend(problems);
-                    format!("ConfigMap {name} has errors")
-                }
-            },
+            }
             None => match self.objects.unreadable_config_maps.get(name) {
                 Some(reason) => format!("ConfigMap {name} cannot be read: {reason}"),
                 None => format!("there is no ConfigMap {name}"),
@@ -211,5 +191,81 @@ impl<'o> Translation<'o> {
             self.tell(served.warning("spec.ingressClassName", reason));
         }
         Some(parameters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_config::read::{SourceFile, read};
+    use serde_json::json;
+
+    use super::*;
+
+    fn objects(policies: &str) -> ObjectSet {
+        let class = json!({
+            "metadata": { "name": "internal" },
+            "spec": { "controller": Options::CONTROLLER, "parameters": {
+                "kind": "ConfigMap", "scope": "Namespace", "namespace": "gw", "name": "limits",
+            } },
+        });
+        let config_map = json!({
+            "metadata": { "namespace": "gw", "name": "limits" },
+            "data": { "policies.yaml": policies },
+        });
+        let mut objects = ObjectSet::default();
+        let class = serde_json::from_value(class).expect("a class");
+        let name = ResourceName::new("", "internal");
+        objects.ingress_classes.insert(name, Arc::new(class));
+        let config_map = serde_json::from_value(config_map).expect("a ConfigMap");
+        let name = ResourceName::new("gw", "limits");
+        objects.config_maps.insert(name, Arc::new(config_map));
+        objects
+    }
+
+    #[test]
+    fn settings_may_not_take_away_what_live_parameters_name() {
+        let lost = |policies: &str, serving: &str, tried: &str| {
+            let made = |text: &str| {
+                read(&[SourceFile {
+                    name: "ConfigMap/gw/settings/a.yaml".into(),
+                    text: text.into(),
+                }])
+            };
+            let (serving, tried) = (made(serving), made(tried));
+            let names = [&serving, &tried].map(|made| SettingNames::of(&made.document));
+            let options = Options {
+                config_maps: ["gw/settings".parse().expect("a name")].into(),
+                ..Options::default()
+            };
+            let objects = objects(policies);
+            let lost = lost_names(&objects, &options, (&names[0], &names[1]), &tried.origins);
+            assert!(
+                lost.iter()
+                    .all(|problem| problem.severity == Severity::Error)
+            );
+            let lost: Vec<_> = lost.iter().map(ToString::to_string).collect();
+            lost.join("\n")
+        };
+        let (office, both) = (
+            "accessLists: [{name: office}]",
+            "accessLists: [{name: office}, {name: bureau}]",
+        );
+        let policies = "policies: {access: [office]}";
+        assert_eq!(lost(policies, office, both), "");
+        let bureau = "# Renamed.\naccessLists: [{name: bureau}]";
+        assert_eq!(
+            lost(policies, both, bureau),
+            "ConfigMap/gw/settings/a.yaml:2:14: error: accessLists: there is no access list \
+             \"office\", which ConfigMap gw/limits names in policies.access for IngressClass \
+             internal (let the ConfigMap name another, before or after this: both are taken \
+             together)"
+        );
+        assert!(lost(policies, office, "rateLimits: []").starts_with("ConfigMap/gw/settings"));
+        // It was not served with those before either.
+        assert_eq!(
+            lost("policies: {access: [office, none]}", office, bureau),
+            ""
+        );
+        assert_eq!(lost("policies: {acess: [office]}", office, bureau), "");
     }
 }
