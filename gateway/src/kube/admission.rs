@@ -178,6 +178,7 @@ fn judge(
     let named = named_services(&ingress, &name.namespace);
     let mut alone = ObjectSet {
         ingress_classes: objects.ingress_classes.clone(),
+        gone_defaults: objects.gone_defaults.clone(),
         config_maps: objects.config_maps.clone(),
         class_parameters: objects.class_parameters.clone(),
         unreadable_config_maps: objects.unreadable_config_maps.clone(),

@@ -80,8 +80,11 @@ impl Known {
                     mended | self.is_news(before.as_deref(), Some(&object))
                 }
                 Change::Deleted(name) => {
-                    let known = K::of_mut(Arc::make_mut(&mut self.objects));
-                    let before = known.remove(&name);
+                    let objects = Arc::make_mut(&mut self.objects);
+                    let before = K::of_mut(objects).remove(&name);
+                    if let Some(before) = &before {
+                        K::note_gone(objects, &name, before);
+                    }
                     let was_broken = self.broken.remove(&(K::NAME, name)).is_some();
                     was_broken | self.is_news(before.as_deref(), None)
                 }
@@ -190,7 +193,9 @@ fn keep_watches(watches: &mut HashMap<ResourceName, AbortHandle>, needed: &HashS
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+    use k8s_openapi::api::{
+        core::v1::Service, discovery::v1::EndpointSlice, networking::v1::IngressClass,
+    };
     use serde_json::json;
 
     use super::*;
@@ -283,6 +288,28 @@ mod tests {
         known.apply(vec![broken()]);
         assert!(known.apply(vec![Change::<Service>::Deleted(name.clone())]));
         assert!(known.broken.is_empty() && names(&known).is_empty());
+    }
+
+    #[test]
+    fn a_default_class_that_is_gone_is_remembered() {
+        let class = |name: &str, mark: &str| {
+            let value = json!({
+                "metadata": {
+                    "name": name,
+                    "annotations": { "ingressclass.kubernetes.io/is-default-class": mark },
+                },
+                "spec": { "controller": "portcullis.dev/ingress-controller" },
+            });
+            let class: IngressClass = serde_json::from_value(value).expect("a class");
+            Change::Applied(class)
+        };
+        let mut known = Known::default();
+        known.apply(vec![class("marked", "true"), class("other", "false")]);
+        assert!(known.objects.gone_defaults.is_empty());
+        // A list that has them no more.
+        assert!(known.replace::<IngressClass>(&Scope::Cluster, Vec::new()));
+        let gone: Vec<_> = known.objects.gone_defaults.keys().collect();
+        assert_eq!(gone, [&ResourceName::new("", "marked")]);
     }
 
     #[test]

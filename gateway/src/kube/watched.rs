@@ -1,5 +1,7 @@
 //! The kinds that a cluster is watched for, and what of them is kept.
 
+use std::sync::Arc;
+
 use k8s_openapi::{
     Metadata, Resource,
     api::{
@@ -11,7 +13,10 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Kind, ObjectSet, ResourceName, translate::service_of};
+use super::{
+    Kind, ObjectSet, ResourceName,
+    translate::{is_default, service_of},
+};
 
 /// What `kubectl apply` leaves: a copy of the object, which for a Secret is its data.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -47,6 +52,9 @@ pub(super) trait Watched:
     /// Whether what is wanted of Secrets changes with it.
     const NAMES_SECRETS: bool = false;
 
+    /// Notes what must be remembered of one that is gone.
+    fn note_gone(_: &mut ObjectSet, _: &ResourceName, _: &Arc<Self>) {}
+
     /// The objects that must be looked at for Secrets which a change of this kind makes needed.
     fn naming_secrets(_: &ObjectSet, _: &[Self]) -> Option<ObjectSet> {
         None
@@ -56,7 +64,7 @@ pub(super) trait Watched:
 macro_rules! watched {
     (
         $kind:ty, $field:ident, ($one:ident, $other:ident) $differs:expr
-        $(, names $naming:expr)? $(, of $service:expr)?
+        $(, names $naming:expr)? $(, of $service:expr)? $(, gone $gone:expr)?
     ) => {
         impl Watched for $kind {
             const NAME: &'static str = <$kind as Resource>::KIND;
@@ -77,6 +85,12 @@ macro_rules! watched {
             $(
                 fn service(&self) -> Option<ResourceName> {
                     $service(self)
+                }
+            )?
+
+            $(
+                fn note_gone(objects: &mut ObjectSet, name: &ResourceName, class: &Arc<Self>) {
+                    $gone(objects, name, class);
                 }
             )?
 
@@ -107,6 +121,10 @@ watched!(IngressClass, ingress_classes, (one, other) one.spec != other.spec, nam
         ingress_classes,
         ..ObjectSet::default()
     }
+}, gone |objects: &mut ObjectSet, name: &ResourceName, class: &Arc<Self>| {
+    if is_default(class) {
+        objects.gone_defaults.insert(name.clone(), Arc::clone(class));
+    }
 });
 watched!(Service, services, (one, other) one.spec != other.spec, of |service: &Self| {
     Some(ResourceName::of(&service.metadata))
@@ -124,7 +142,7 @@ watched!(ConfigMap, config_maps, (one, other) {
 fn named<K: Watched>(objects: &[K]) -> Kind<K> {
     let named = objects.iter().map(|object| {
         let name = ResourceName::of(object.metadata());
-        (name, std::sync::Arc::new(object.clone()))
+        (name, Arc::new(object.clone()))
     });
     named.collect()
 }

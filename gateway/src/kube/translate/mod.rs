@@ -37,11 +37,11 @@ use portcullis_config::{
     read::Read,
 };
 
-pub(super) use self::endpoint_slice::service_of;
 pub use self::references::{
     NeededSecrets, References, referenced_config_maps, referenced_secrets, references,
 };
 use self::{endpoint_slice::Slices, parameters::Parameters};
+pub(super) use self::{endpoint_slice::service_of, ingress_class::is_default};
 use super::{ObjectSet, Options, ResourceName, objects::place};
 use crate::files::Contents;
 
@@ -53,6 +53,7 @@ pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Con
         slices: Slices::of(objects, options),
         known_backends: HashMap::new(),
         parameters: HashMap::new(),
+        unclear: None,
         contents: Contents::default(),
         read,
     };
@@ -78,6 +79,8 @@ struct Translation<'o> {
     known_backends: HashMap<String, Option<service::Wrong>>,
     /// The parameters of our classes that name some, by their names.
     parameters: HashMap<&'o str, Parameters>,
+    /// The class whose parameters may be meant for Ingresses that name no class.
+    unclear: Option<&'o str>,
     contents: Contents,
     read: &'o mut Read,
 }

@@ -143,7 +143,9 @@ fn settings_place(section: &str, options: &Options, origins: &Origins) -> Origin
 impl<'o> Translation<'o> {
     /// Reads the parameters of our classes.
     pub(super) fn read_parameters(&mut self) {
-        for (class, object) in Classes::of(self.objects, self.options).ours() {
+        let classes = Classes::of(self.objects, self.options);
+        self.unclear = classes.unclear();
+        for (class, object) in classes.ours() {
             let parameters = match named(object) {
                 Ok(None) => continue,
                 Ok(Some(name)) => self.parameters(object, &name),
@@ -181,7 +183,17 @@ impl<'o> Translation<'o> {
 
     /// The parameters of the class of an Ingress; it is told where they are not known.
     pub(super) fn parameters_of(&mut self, served: &Served<'o>) -> Option<Parameters> {
-        let class = served.class?;
+        let Some(class) = served.class else {
+            let class = self.unclear?;
+            let reason = format!(
+                "no IngressClass is the default one, and the parameters of {class} may be meant \
+                 for this: its requests get 503"
+            );
+            let hint = "name a class here, or mark one as the default";
+            let problem = served.warning("spec.ingressClassName", reason);
+            self.tell(problem.with_hint(Some(hint)));
+            return Some(Parameters::Unreadable);
+        };
         let parameters = self.parameters.get(class)?.clone();
         if matches!(parameters, Parameters::Unreadable) {
             // A warning: it is not this Ingress that is wrong, and the webhook lets it in.
