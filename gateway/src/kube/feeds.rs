@@ -143,7 +143,7 @@ impl SecretFeed {
                     }
                     Change::Passed(name) => {
                         let is_missed = known.secrets.wanted.contains(name)
-                            && !known.secrets.asked.contains(name)
+                            && !known.secrets.asked.contains_key(name)
                             && !known.objects.secrets.contains_key(name);
                         if is_missed {
                             missed.insert(name.clone());

@@ -55,8 +55,11 @@ pub(super) struct Known {
 pub(super) struct Secrets {
     /// Those that something refers to.
     pub(super) wanted: HashSet<ResourceName>,
-    /// Those that are asked for one by one, until the answer is there or a watch has told them.
-    pub(super) asked: HashSet<ResourceName>,
+    /// Those that are asked for one by one, until the answer is there or a watch has told them,
+    /// each with the number of its question.
+    pub(super) asked: HashMap<ResourceName, u64>,
+    /// How many questions there were.
+    questions: u64,
     /// Those that something refers to and that are not read, since there are too many.
     pub(super) over: HashSet<ResourceName>,
     /// Those that could not be read: why.
@@ -134,11 +137,31 @@ impl Known {
         before.as_ref() != Some(&reason)
     }
 
-    /// Takes a Secret that was asked for, unless a watch has told of it since.
-    pub(super) fn answered(&mut self, name: &ResourceName, secret: Option<Change<Secret>>) -> bool {
-        if !self.secrets.asked.remove(name) {
+    /// Notes that a Secret is asked for, and returns the number of the question: of an older one
+    /// the answer counts no more.
+    pub(super) fn ask(&mut self, name: &ResourceName) -> u64 {
+        let secrets = &mut self.secrets;
+        secrets.questions += 1;
+        secrets.asked.insert(name.clone(), secrets.questions);
+        secrets.questions
+    }
+
+    /// Whether the answer to a question is still wanted: not when a watch has told of the Secret
+    /// since, nothing refers to it any more, or it was asked for again.
+    pub(super) fn is_asked(&self, name: &ResourceName, question: u64) -> bool {
+        self.secrets.asked.get(name) == Some(&question)
+    }
+
+    /// Takes the answer to a question, where it is still wanted.
+    pub(super) fn answered(
+        &mut self,
+        (name, question): (&ResourceName, u64),
+        secret: Option<Change<Secret>>,
+    ) -> bool {
+        if !self.is_asked(name, question) {
             return false;
         }
+        self.secrets.asked.remove(name);
         let mended = self.secrets.unreadable.remove(name).is_some();
         mended | self.apply(secret.into_iter().collect())
     }
@@ -147,7 +170,7 @@ impl Known {
     pub(super) fn keep_secrets(&mut self, needed: &HashSet<ResourceName>) {
         let secrets = &mut self.secrets;
         secrets.wanted.retain(|name| needed.contains(name));
-        secrets.asked.retain(|name| needed.contains(name));
+        secrets.asked.retain(|name, _| needed.contains(name));
         secrets.unreadable.retain(|name, _| needed.contains(name));
         keep_watches(&mut secrets.watches, needed);
         self.keep::<Secret>(needed);
@@ -322,26 +345,56 @@ mod tests {
         assert_eq!(known.objects.services.len(), 2);
     }
 
+    fn secret(value: &str) -> Change<Secret> {
+        let value = json!({
+            "metadata": { "namespace": "a", "name": "web" },
+            "data": { "tls.crt": value },
+        });
+        Change::Applied(serde_json::from_value(value).expect("a Secret"))
+    }
+
+    fn value_of(known: &Known, name: &ResourceName) -> Vec<u8> {
+        let data = known.objects.secrets[name].data.clone();
+        data.expect("data")["tls.crt"].0.clone()
+    }
+
     #[test]
     fn a_watch_is_newer_than_an_answer_that_was_on_its_way() {
-        let secret = |value: &str| -> Secret {
-            let value = json!({
-                "metadata": { "namespace": "a", "name": "web" },
-                "data": { "tls.crt": value },
-            });
-            serde_json::from_value(value).expect("a Secret")
-        };
         let name = ResourceName::new("a", "web");
         let mut known = Known::default();
         known.secrets.wanted.insert(name.clone());
-        known.secrets.asked.insert(name.clone());
+        let question = known.ask(&name);
         // As the feed of the watch does.
         known.secrets.asked.remove(&name);
-        known.apply(vec![Change::Applied(secret("bmV3"))]);
-        assert!(!known.answered(&name, Some(Change::Applied(secret("b2xk")))));
-        let data = known.objects.secrets[&name].data.clone();
-        assert_eq!(data.expect("data")["tls.crt"].0, b"new");
+        known.apply(vec![secret("bmV3")]);
+        assert!(!known.answered((&name, question), Some(secret("b2xk"))));
+        assert_eq!(value_of(&known, &name), b"new");
         known.keep_secrets(&HashSet::new());
         assert!(known.objects.secrets.is_empty() && known.secrets.wanted.is_empty());
+    }
+
+    #[test]
+    fn of_two_questions_the_answer_to_the_newer_counts() {
+        let name = ResourceName::new("a", "web");
+        let needed = HashSet::from([name.clone()]);
+        for newer_comes_first in [true, false] {
+            let mut known = Known::default();
+            let older = known.ask(&name);
+            // Nothing refers to it for a moment.
+            known.keep_secrets(&HashSet::new());
+            assert!(!known.is_asked(&name, older));
+            let newer = known.ask(&name);
+            known.keep_secrets(&needed);
+            if newer_comes_first {
+                assert!(known.answered((&name, newer), Some(secret("bmV3"))));
+            }
+            assert!(!known.answered((&name, older), Some(secret("b2xk"))));
+            if !newer_comes_first {
+                assert!(known.is_asked(&name, newer), "it is still on its way");
+                assert!(known.answered((&name, newer), Some(secret("bmV3"))));
+            }
+            assert_eq!(value_of(&known, &name), b"new");
+            assert!(known.secrets.asked.is_empty());
+        }
     }
 }

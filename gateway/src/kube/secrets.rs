@@ -160,13 +160,13 @@ impl Shared {
     /// Asks for a Secret that a watch has passed, until there is an answer.
     pub(super) fn ask_for(self: &Arc<Self>, name: ResourceName) -> oneshot::Receiver<()> {
         let (first, answer) = oneshot::channel();
-        self.known().secrets.asked.insert(name.clone());
+        let question = self.known().ask(&name);
         let shared = Arc::clone(self);
-        tokio::spawn(async move { shared.ask(name, first).await });
+        tokio::spawn(async move { shared.ask(name, question, first).await });
         answer
     }
 
-    async fn ask(&self, name: ResourceName, first: oneshot::Sender<()>) {
+    async fn ask(&self, name: ResourceName, question: u64, first: oneshot::Sender<()>) {
         let api = self.api::<Secret>(&Scope::Object(name.clone()));
         let mut first = Some(first);
         let mut pauses = Pauses::default();
@@ -174,7 +174,7 @@ impl Shared {
             let answer = {
                 let _turn = self.asking.turn(&name.namespace).await;
                 // It may have taken long, and nothing refers to it any more.
-                if !self.known().secrets.asked.contains(&name) {
+                if !self.known().is_asked(&name, question) {
                     return;
                 }
                 tokio::time::timeout(ANSWER, api.get_opt(&name.name)).await
@@ -188,7 +188,7 @@ impl Shared {
                             Err(invalid) => Change::Broken(name.clone(), invalid.error),
                         }
                     });
-                    let is_news = self.known().answered(&name, found);
+                    let is_news = self.known().answered((&name, question), found);
                     let is_awaited = first.take().is_some_and(|first| first.send(()).is_ok());
                     if is_news && !is_awaited {
                         self.changed();
@@ -199,12 +199,14 @@ impl Shared {
                 Err(_) => format!("no answer in {} s", ANSWER.as_secs()),
             };
             let is_news = {
-                let secrets = &mut self.known().secrets;
-                // A watch has told of it, or nothing refers to it any more.
-                if !secrets.asked.contains(&name) {
+                let known = &mut *self.known();
+                if !known.is_asked(&name, question) {
                     return;
                 }
-                let before = secrets.unreadable.insert(name.clone(), failed.clone());
+                let before = known
+                    .secrets
+                    .unreadable
+                    .insert(name.clone(), failed.clone());
                 before != Some(failed)
             };
             let is_awaited = first.take().is_some_and(|first| first.send(()).is_ok());

@@ -63,6 +63,9 @@ impl<'o> Translation<'o> {
     /// Adds the hosts that somebody has a rule for and nobody a path: no broader host takes
     /// their requests, and challenges among them.
     fn bare_hosts(&mut self, bare: Vec<(&Served<'o>, OfHost<'o>)>) {
+        if bare.is_empty() {
+            return;
+        }
         let routes = self.read.document.routes.iter();
         let mut known: HashSet<String> = routes.flat_map(|route| route.hosts.clone()).collect();
         for (served, of_host) in bare {
