@@ -374,3 +374,6 @@ fn content_hash(
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ use super::{
     settings,
     shared::Shared,
     status::write_statuses,
-    translate::{parameters::lost_names, translate},
+    translate::{MadeBackends, parameters::lost_names, translate, translate_again},
     watch::reason,
     webhook::{self, Webhook},
 };
@@ -95,6 +95,8 @@ pub struct ClusterOptions {
 pub struct Cluster {
     shared: Arc<Shared>,
     problems: watch::Sender<Arc<Vec<Problem>>>,
+    /// What the last translation made.
+    made: Mutex<MadeBackends>,
     /// The Lease, and who we are for it.
     election: Option<(ResourceName, String)>,
     leads: watch::Receiver<bool>,
@@ -176,6 +178,7 @@ impl Cluster {
         Ok(Self {
             shared,
             problems,
+            made: Mutex::default(),
             election,
             leads,
             tasks: Mutex::new(tasks),
@@ -239,7 +242,10 @@ impl Objects for Cluster {
             let lost = lost_names(&objects, &options, (&serving, &names), &read.origins);
             read.problems.extend(lost);
         }
-        let mut contents = translate(&objects, &options, read);
+        let mut contents = {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            translate_again(&objects, &options, &mut made, read)
+        };
         {
             let secrets = &self.shared.known().secrets;
             for name in &secrets.over {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::ResourceName;
 
 /// Which objects are served, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// ConfigMaps with settings of the whole gateway, in the order in which they are read.
     pub config_maps: BTreeSet<ResourceName>,

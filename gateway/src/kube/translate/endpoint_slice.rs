@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -25,28 +26,35 @@ const MAX_ENDPOINTS: usize = 10_000;
 /// The slices of each Service, by its namespace and name.
 #[derive(Debug)]
 pub(super) struct Slices<'o> {
-    by_service: HashMap<(&'o str, &'o str), Vec<&'o EndpointSlice>>,
+    by_service: HashMap<&'o str, HashMap<&'o str, Vec<&'o Arc<EndpointSlice>>>>,
     /// Whether addresses of this machine are served.
     local: bool,
 }
 
 impl<'o> Slices<'o> {
     pub(super) fn of(objects: &'o ObjectSet, options: &Options) -> Self {
-        let mut slices: HashMap<_, Vec<&EndpointSlice>> = HashMap::new();
+        let mut slices: HashMap<&str, HashMap<&str, Vec<&Arc<EndpointSlice>>>> = HashMap::new();
         for (name, slice) in &objects.endpoint_slices {
             if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
                 continue;
             }
             let labels = slice.metadata.labels.as_ref();
             if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
-                let key = (name.namespace.as_str(), service.as_str());
-                slices.entry(key).or_default().push(slice);
+                let of_namespace = slices.entry(&name.namespace).or_default();
+                of_namespace.entry(service).or_default().push(slice);
             }
         }
         Self {
             by_service: slices,
             local: options.local_addresses,
         }
+    }
+
+    /// The slices of a Service, in the order of their names.
+    pub(super) fn of_service(&self, namespace: &str, service: &str) -> &[&'o Arc<EndpointSlice>] {
+        let of_namespace = self.by_service.get(namespace);
+        let slices = of_namespace.and_then(|known| known.get(service));
+        slices.map_or(&[][..], Vec::as_slice)
     }
 
     /// The addresses, with their ports, of a port of a Service, in order. Names (FQDN) are none:
@@ -61,15 +69,14 @@ impl<'o> Slices<'o> {
         family: Option<&str>,
         zone: Option<&str>,
     ) -> Vec<String> {
-        let slices = self.by_service.get(&(namespace, service));
-        let slices = slices.map_or(&[][..], Vec::as_slice);
+        let slices = self.of_service(namespace, service);
         let local = self.local;
         let preferred = slices
             .iter()
             .filter(|slice| family.is_none_or(|family| slice.address_type == family));
-        let found = addresses(preferred.copied(), port, zone, local);
+        let found = addresses(preferred.map(|slice| &***slice), port, zone, local);
         match found.is_empty() && family.is_some() {
-            true => addresses(slices.iter().copied(), port, zone, local),
+            true => addresses(slices.iter().map(|slice| &***slice), port, zone, local),
             false => found,
         }
     }

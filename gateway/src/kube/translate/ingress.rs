@@ -2,9 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use k8s_openapi::api::networking::v1::{HTTPIngressPath, IngressBackend, IngressServiceBackend};
+use k8s_openapi::api::networking::v1::HTTPIngressPath;
 use portcullis_config::{
-    document::{Https, Match, PathMatch, Policies, Route, RouteBackend, Rule},
+    document::{Https, Match, PathMatch, Policies, Route, Rule},
     problem::{Category, Origin},
     read::ItemOrigin,
 };
@@ -13,10 +13,9 @@ use super::{
     Translation, challenges,
     claims::{Claims, OfHost},
     parameters::Parameters,
-    place_of_ingress, place_of_service,
+    place_of_ingress,
     served::{ANY, MAX_TLS, Served, hosts_of},
 };
-use crate::kube::ResourceName;
 
 /// The hosts that an Ingress has a certificate for, or wants the default one for.
 struct Secure {
@@ -255,61 +254,5 @@ impl<'o> Translation<'o> {
             },
             ..Rule::default()
         }
-    }
-
-    fn backends(
-        &mut self,
-        served: &Served<'o>,
-        field: &str,
-        backend: &'o IngressBackend,
-    ) -> Vec<RouteBackend> {
-        match &backend.service {
-            Some(service) => vec![RouteBackend {
-                name: self.service(served, field, service),
-                weight: None,
-            }],
-            None => {
-                let reason = match &backend.resource {
-                    Some(resource) => format!(
-                        "a resource ({} {}) cannot be a backend: its requests get 503",
-                        resource.kind, resource.name
-                    ),
-                    None => "names no Service: its requests get 503".to_owned(),
-                };
-                self.tell(served.error(field, reason));
-                Vec::new()
-            }
-        }
-    }
-
-    /// The name of the backend of a Service, which is added where it is not there yet.
-    fn service(
-        &mut self,
-        served: &Served<'o>,
-        field: &str,
-        wanted: &'o IngressServiceBackend,
-    ) -> String {
-        let namespace = &served.name.namespace;
-        let name = super::service::name(namespace, wanted);
-        if !self.known_backends.contains_key(&name) {
-            let (objects, options) = (self.objects, self.options);
-            let made = super::service::backend(objects, options, &self.slices, namespace, wanted);
-            let index = self.read.document.backends.len();
-            let service = ResourceName::new(namespace, &wanted.name);
-            if made.problem.is_none() && made.backend.endpoints.is_empty() {
-                self.no_endpoint(&service, &name);
-            }
-            let origin = ItemOrigin::of(place_of_service(&service));
-            self.read.origins.note("backends", index, origin);
-            self.read.document.backends.push(Arc::new(made.backend));
-            self.known_backends.insert(name.clone(), made.problem);
-        }
-        if let Some(Some(wrong)) = self.known_backends.get(&name) {
-            let reason = format!("{}: its requests get 503", wrong.reason);
-            let problem = served.error(field, reason).with_hint(wrong.hint);
-            let problem = problem.with_category(wrong.category);
-            self.tell(problem);
-        }
-        name
     }
 }

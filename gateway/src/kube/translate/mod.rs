@@ -12,6 +12,7 @@
 //!
 //! Annotations, and the kinds of the Gateway API, have their place here beside `ingress`.
 
+mod backends;
 mod certificates;
 mod challenges;
 mod claims;
@@ -33,10 +34,11 @@ use k8s_openapi::api::{
     networking::v1::Ingress,
 };
 use portcullis_config::{
-    problem::{Category, Origin, Problem},
+    problem::{Origin, Problem},
     read::Read,
 };
 
+pub use self::backends::MadeBackends;
 pub use self::references::{
     NeededSecrets, References, referenced_config_maps, referenced_secrets, references,
 };
@@ -47,11 +49,23 @@ use crate::files::Contents;
 
 /// Adds what objects mean to a document, and returns the contents that it names.
 pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Contents {
+    translate_again(objects, options, &mut MadeBackends::default(), read)
+}
+
+/// The same, where much is as it was before: what was made then is taken over, and what is made
+/// now is left for the next time.
+pub fn translate_again(
+    objects: &ObjectSet,
+    options: &Options,
+    made: &mut MadeBackends,
+    read: &mut Read,
+) -> Contents {
     let mut translation = Translation {
         objects,
         options,
         slices: Slices::of(objects, options),
-        known_backends: HashMap::new(),
+        before: std::mem::take(made),
+        backends: MadeBackends::with(options),
         parameters: HashMap::new(),
         unclear: None,
         contents: Contents::default(),
@@ -61,6 +75,7 @@ pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Con
     translation.read_parameters();
     translation.certificates(&ingresses);
     translation.routes(&ingresses);
+    *made = translation.backends;
     translation.contents
 }
 
@@ -75,8 +90,9 @@ struct Translation<'o> {
     objects: &'o ObjectSet,
     options: &'o Options,
     slices: Slices<'o>,
-    /// The backends that were made, by name, and what is wrong with their Services.
-    known_backends: HashMap<String, Option<service::Wrong>>,
+    /// The backends of before, and those of now.
+    before: MadeBackends,
+    backends: MadeBackends,
     /// The parameters of our classes that name some, by their names.
     parameters: HashMap<&'o str, Parameters>,
     /// The class whose parameters may be meant for Ingresses that name no class.
@@ -88,13 +104,6 @@ struct Translation<'o> {
 impl<'o> Translation<'o> {
     fn tell(&mut self, problem: Problem) {
         self.read.problems.push(problem);
-    }
-
-    /// Tells that nothing of a Service is ready.
-    fn no_endpoint(&mut self, service: &ResourceName, backend: &str) {
-        let reason = format!("nothing of {backend} is ready: its requests get 503");
-        let problem = Problem::warning(place_of_service(service), "", reason);
-        self.tell(problem.with_category(Category::NoEndpoints));
     }
 }
 

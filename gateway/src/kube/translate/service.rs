@@ -1,5 +1,7 @@
 //! Services to backends.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::{
     core::v1::{ServicePort, ServiceSpec},
     networking::v1::IngressServiceBackend,
@@ -15,7 +17,7 @@ use crate::kube::{ObjectSet, Options, ResourceName};
 /// A backend of a Service and one of its ports, and why it may have no endpoint.
 #[derive(Debug)]
 pub(super) struct Made {
-    pub(super) backend: Backend,
+    pub(super) backend: Arc<Backend>,
     /// What is wrong, and what to do about it.
     pub(super) problem: Option<Wrong>,
 }
@@ -113,7 +115,10 @@ pub(super) fn backend(
         weight: None,
     });
     backend.endpoints = endpoints.collect();
-    Made { backend, problem }
+    Made {
+        backend: Arc::new(backend),
+        problem,
+    }
 }
 
 /// The name of the backend of a Service and one of its ports.
