@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     document_hash::DocumentHash,
-    files::{ConfigFiles, Contents, is_of_cluster, own_mounts},
+    files::{ConfigFiles, Contents, DiskReads, is_of_cluster, own_mounts},
     snapshot::{ContentHash, Live, Reads, Snapshot, compile},
     source::{Settings, Source},
     telemetry::Metrics,
@@ -85,6 +85,21 @@ pub fn load(
     metrics: &Metrics,
     serving: Option<Serving<'_>>,
 ) -> Result<Loaded, Refused> {
+    let reads = DiskReads::begin();
+    let loaded = load_noting(source, live, metrics, serving, &reads);
+    // Of a refused one too: it is what its files said then that is refused.
+    source.files().add_read(reads);
+    loaded
+}
+
+/// Loads, and notes what is read from disk.
+fn load_noting(
+    source: &Source,
+    live: &Live,
+    metrics: &Metrics,
+    serving: Option<Serving<'_>>,
+    reads: &DiskReads,
+) -> Result<Loaded, Refused> {
     // Asked once, and first: what comes in between is in the next load.
     let is_whole = source.knows_objects();
     let attempt = |settings: &Settings| {
@@ -94,11 +109,12 @@ pub fn load(
             live,
             metrics,
             serving,
+            reads,
             is_whole,
         }
         .load()
     };
-    let refused = match source.settings() {
+    let refused = match source.settings(reads) {
         Ok(settings) => match source.known_refusal(&settings) {
             Some(problems) => Refused {
                 problems,
@@ -143,6 +159,7 @@ struct Attempt<'a> {
     live: &'a Live,
     metrics: &'a Metrics,
     serving: Option<Serving<'a>>,
+    reads: &'a DiskReads,
     /// Whether all objects were known.
     is_whole: bool,
 }
@@ -161,6 +178,7 @@ impl Attempt<'_> {
             None => Contents::default(),
         };
         contents.set_config_maps(Arc::clone(&self.settings.config_maps));
+        contents.note_in(self.reads.clone());
         let before = self.serving.map(|serving| serving.snapshot);
         let nothing_made = Made::default();
         let made_before = before.map_or(&nothing_made, |before| &before.made);

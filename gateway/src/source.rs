@@ -12,7 +12,7 @@ use portcullis_config::{
 use tokio::sync::Notify;
 
 use crate::{
-    files::{ConfigFiles, ConfigMaps, Contents},
+    files::{ConfigFiles, ConfigMaps, Contents, DiskReads},
     telemetry::Metrics,
 };
 
@@ -135,16 +135,16 @@ impl Source {
             .is_none_or(|objects| objects.are_known())
     }
 
-    /// The settings as they are written now.
+    /// The settings as they are written now. What files say is noted.
     ///
     /// # Errors
     /// What cannot be read.
-    pub fn settings(&self) -> Result<Settings, Vec<Problem>> {
+    pub fn settings(&self, reads: &DiskReads) -> Result<Settings, Vec<Problem>> {
         let of_files = match (self.files.paths().is_empty(), &self.objects) {
             (true, Some(_)) => Vec::new(),
             _ => self
                 .files
-                .load()
+                .load(reads)
                 .map_err(|error| vec![self.unreadable(&error)])?,
         };
         let of_objects = match &self.objects {

@@ -574,6 +574,42 @@ async fn a_signal_reloads_too() {
     assert!(seconds.is_some_and(|seconds| seconds > 0.0), "{seconds:?}");
 }
 
+/// A load that a signal asks for reads a file that is there for a moment. The watcher has not
+/// seen it, and finds what it knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_taken_back_does_not_stay_in_force() {
+    let backend = Backend::start("one").await;
+    let authority = Authority::new();
+    let folder = folder_with_certificate(&authority);
+    let gateway = Gateway::start_in(folder, &config(&backend, 1), &[]);
+    let mut client = Client::h1(gateway.http()).await;
+    wait_for("the first look at what changed", || {
+        gateway
+            .metric(r#"portcullis_reloads_total{outcome="unchanged"}"#)
+            .is_some_and(|looks| looks > 0.0)
+    });
+    let mut serves = async |version: &str, pause| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            let response = client.get("any.example", "/").await.expect("open");
+            if response.headers()["x-version"] == version {
+                return true;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        false
+    };
+    gateway.write_config(&config(&backend, 2));
+    gateway.signal("HUP");
+    assert!(serves("2", Duration::from_millis(1)).await);
+    gateway.write_config(&config(&backend, 1));
+    assert!(
+        serves("1", Duration::from_millis(50)).await,
+        "{}",
+        gateway.log()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_right_after_the_start_is_noticed() {
     let backend = Backend::start("one").await;

@@ -1,11 +1,18 @@
 //! What the files of a configuration say, wherever it is kept: on disk, in Secrets, or in the
 //! ConfigMaps that the configuration comes from.
 
-use std::{collections::BTreeMap, fmt, fs::File, io::Read, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use portcullis_config::document::{CONFIG_MAP_SCHEME, SECRET_SCHEME};
 
-use super::unpack;
+use super::{DiskReads, unpack};
 
 /// The keys of one Secret.
 pub trait Keys: fmt::Debug + Send + Sync {
@@ -27,6 +34,8 @@ pub struct Contents {
     /// Secrets that are there perhaps, and are not to be had: why.
     refused: BTreeMap<(String, String), String>,
     config_maps: Arc<ConfigMaps>,
+    /// Where it is noted what files on disk say.
+    reads: Option<DiskReads>,
 }
 
 /// A path that no file system has, without its scheme.
@@ -59,6 +68,18 @@ impl Contents {
         self.config_maps = config_maps;
     }
 
+    /// Has it noted what files on disk say, as a load reads them.
+    pub fn note_in(&mut self, reads: DiskReads) {
+        self.reads = Some(reads);
+    }
+
+    /// Notes which rule files a folder has.
+    pub(crate) fn note_folder(&self, folder: &Path, listing: &[u8]) {
+        if let Some(reads) = &self.reads {
+            reads.note(folder, listing);
+        }
+    }
+
     /// Reads what a path says, at most so many bytes.
     ///
     /// # Errors
@@ -72,13 +93,9 @@ impl Contents {
                 }
                 plain => plain.to_vec(),
             },
-            None => {
-                let mut bytes = Vec::new();
-                File::open(path)
-                    .and_then(|file| file.take(max + 1).read_to_end(&mut bytes))
-                    .map_err(|error| format!("{}: {error}", path.display()))?;
-                bytes
-            }
+            None => self
+                .read_disk(path, max)
+                .map_err(|error| format!("{}: {error}", path.display()))?,
         };
         if bytes.len() as u64 > max {
             return Err(format!("{}: larger than {}", path.display(), size(max)));
@@ -94,6 +111,27 @@ impl Contents {
         };
         let [namespace, name, _] = parts(SECRET_SCHEME, path).ok()?;
         self.secrets.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// Reads a file on disk, at most one byte more than so many, and notes what it says.
+    fn read_disk(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| {
+            let mut file = file.take(max + 1);
+            file.read_to_end(&mut bytes)?;
+            Ok(file.into_inner())
+        });
+        match (read, &self.reads) {
+            (Ok(rest), Some(reads)) => reads.note_file(path, &bytes, rest),
+            (Ok(_), None) => {}
+            (Err(error), reads) => {
+                if let Some(reads) = reads {
+                    reads.note_unreadable(path);
+                }
+                return Err(error);
+            }
+        }
+        Ok(bytes)
     }
 
     fn key_of_secret(&self, path: &str) -> Result<&[u8], String> {

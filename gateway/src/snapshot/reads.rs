@@ -76,6 +76,7 @@ impl Reads {
         }
         let files = files::rule_files(folder);
         let listing = files::content(folder);
+        self.contents.note_folder(folder, &listing);
         self.seen
             .borrow_mut()
             .entry(folder.to_path_buf())

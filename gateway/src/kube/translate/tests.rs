@@ -14,7 +14,7 @@ use portcullis_config::{
 };
 
 use crate::{
-    files::ConfigFiles,
+    files::{ConfigFiles, DiskReads},
     kube::{Manifests, Options, ResourceName},
     source::Source,
 };
@@ -47,7 +47,7 @@ fn translated(input: &Path) -> String {
     let text = fs::read_to_string(input).expect("an input");
     let manifests = Manifests::read(&[input.to_owned()], options(&text)).expect("manifests");
     let source = Source::new(ConfigFiles::default(), Some(Arc::new(manifests)));
-    let settings = match source.settings() {
+    let settings = match source.settings(&DiskReads::begin()) {
         Ok(settings) => settings,
         Err(problems) => {
             return problems
