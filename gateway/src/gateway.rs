@@ -4,7 +4,7 @@
 //! files or objects changed, SIGHUP --> load --> plan listeners --> swap the snapshot --> commit
 //!                      ^                 \            \                              listeners
 //!                      |                  \------------+--> refused: told, the last good one serves
-//!                      +-- after a pause, what could not be put in force --+
+//!                      +-- after a pause, what is refused -----------------+
 //! ```
 
 use std::{
@@ -59,7 +59,7 @@ enum Cause {
     Files(Change),
     /// Objects changed.
     Objects,
-    /// What could not be put in force is tried again.
+    /// What was refused is tried again.
     Again,
 }
 
@@ -69,6 +69,20 @@ impl Cause {
     fn tells_again(self) -> bool {
         matches!(self, Self::Asked | Self::Files(Change::Content))
     }
+}
+
+/// What came of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It serves, or there is nothing to do any more.
+    Done,
+    /// What was loaded cannot be put in force, and the settings of before are to go on.
+    GoesOnWithout,
+    /// The configuration is refused, or the settings in it.
+    Refused {
+        /// Whether the load before was refused for the same.
+        is_known: bool,
+    },
 }
 
 /// How to start a gateway.
@@ -111,7 +125,7 @@ struct Inner {
     state: Mutex<LoadState>,
     /// Loads run one at a time.
     loading: tokio::sync::Mutex<()>,
-    /// When what could not be put in force is tried again.
+    /// When what was refused is tried again.
     retry: Retry,
     draining: AtomicBool,
     /// Whether a configuration with all objects has been put in force.
@@ -306,21 +320,27 @@ impl Gateway {
         }
         // A second time with the settings that served last, where those of now cannot be put
         // in force: or objects would stand still.
-        if self.load_once(cause).await {
-            self.load_once(cause).await;
+        let mut outcome = self.load_once(cause).await;
+        if outcome == Outcome::GoesOnWithout {
+            outcome = self.load_once(cause).await;
         }
-        if !inner.source.waits() {
-            inner.retry.clear();
+        if inner.source.waits() {
+            // It was set when to try again as that was found.
+            return;
+        }
+        match outcome {
+            Outcome::Refused { is_known } => self.try_later(cause, is_known),
+            Outcome::Done | Outcome::GoesOnWithout => inner.retry.clear(),
         }
     }
 
-    /// Loads, and tells whether that is to be done once more, with other settings.
-    async fn load_once(&self, cause: Cause) -> bool {
+    /// Loads, and tells what came of it.
+    async fn load_once(&self, cause: Cause) -> Outcome {
         let inner = &self.inner;
         if inner.draining.load(Ordering::Relaxed) {
             inner.source.try_again();
             inner.source.settle();
-            return false;
+            return Outcome::Done;
         }
         let began = Instant::now();
         let (before, tls_files) = (inner.snapshot.load_full(), inner.tls.files());
@@ -335,63 +355,72 @@ impl Gateway {
             load(&inner.source, &inner.live, &inner.metrics, Some(serving))
         })
         .await;
-        let mut again = false;
-        match loaded {
-            Ok(Ok(loaded)) => {
+        let outcome = match loaded.unwrap_or_else(|_| Err(stopped())) {
+            Ok(loaded) => {
                 let settings = loaded.settings.clone();
                 match self.accept(loaded, cause) {
-                    Ok(()) => {
+                    Ok(outcome) => {
                         let serves = settings.is_some();
                         inner.serves_objects.store(serves, Ordering::Relaxed);
                         inner.source.settle();
+                        outcome
                     }
-                    Err(refused) => again = self.hold_back(settings, refused, cause),
+                    Err(refused) => self.hold_back(settings, refused, cause),
                 }
             }
-            Ok(Err(refused)) => {
+            Err(refused) => {
                 inner.source.settle();
-                match self.is_told(cause, &refused) {
+                let is_known = self.is_known(&refused.problems);
+                match is_known && !cause.tells_again() {
                     true => {
                         self.keep_series(&inner.snapshot.load());
                         lock(&inner.state).watch_more(refused.named_files);
                     }
                     false => self.refuse(refused),
                 }
+                Outcome::Refused { is_known }
             }
-            Err(error) => {
-                inner.source.settle();
-                tracing::error!(%error, "loading the configuration failed");
-            }
-        }
+        };
         inner.metrics.load_took(began.elapsed());
-        again
+        outcome
     }
 
-    /// Has what cannot be put in force tried again later, and tells whether the settings that
-    /// served last are to go on meanwhile.
-    fn hold_back(&self, settings: Option<Settings>, refused: Refused, cause: Cause) -> bool {
+    /// Has what was refused tried again later. What it was refused for may pass without a
+    /// change that anybody tells of, as where no file could be opened.
+    fn try_later(&self, cause: Cause, is_known: bool) {
+        match cause {
+            Cause::Again => self.inner.retry.failed(is_known),
+            // The pause goes on that began when it was found.
+            _ if is_known && !cause.tells_again() => {}
+            _ => self.inner.retry.failed(false),
+        }
+    }
+
+    /// Has what cannot be put in force tried again later. The settings that served last go on
+    /// meanwhile, where there are others.
+    fn hold_back(&self, settings: Option<Settings>, refused: Refused, cause: Cause) -> Outcome {
         let inner = &self.inner;
         let refusal = inner.source.refuse(settings, refused.problems.clone());
+        self.try_later(cause, refusal.is_known);
         let is_told = refusal.is_known && !cause.tells_again();
-        match cause {
-            Cause::Again => inner.retry.failed(refusal.is_known),
-            // The pause goes on that began when it was found.
-            _ if is_told => {}
-            _ => inner.retry.failed(false),
-        }
         // With those that go on it is told of.
         match refusal.may_go_on || is_told {
             true => self.keep_series(&inner.snapshot.load()),
             false => self.refuse(refused),
         }
-        refusal.may_go_on
+        match refusal.may_go_on {
+            true => Outcome::GoesOnWithout,
+            false => Outcome::Refused {
+                is_known: refusal.is_known,
+            },
+        }
     }
 
     /// Puts a configuration in force.
     ///
     /// # Errors
     /// Why it cannot be: then it is refused.
-    fn accept(&self, loaded: Loaded, cause: Cause) -> Result<(), Refused> {
+    fn accept(&self, loaded: Loaded, cause: Cause) -> Result<Outcome, Refused> {
         let inner = &self.inner;
         let Loaded {
             mut snapshot,
@@ -453,8 +482,9 @@ impl Gateway {
                 tracing::info!("what certificates of clients are judged by changed");
             }
         }
-        let mut state = lock(&inner.state);
         let is_refused = settings_refused.is_some();
+        let is_known = self.is_known(&problems);
+        let mut state = lock(&inner.state);
         let good_again = unchanged && state.refused.is_some() && !is_refused;
         let tells_again = is_refused && cause.tells_again();
         let news = !unchanged || state.problems != problems || tells_again;
@@ -471,6 +501,9 @@ impl Gateway {
             true => inner.metrics.load_unchanged(counts),
             false => inner.metrics.load_accepted(version, counts),
         }
+        if !is_refused {
+            inner.metrics.nothing_refused();
+        }
         if is_refused && news {
             inner.metrics.load_refused(counts);
             tracing::error!("settings refused; the last good ones serve");
@@ -484,14 +517,17 @@ impl Gateway {
         settings
             .into_iter()
             .for_each(|good| inner.source.accept(good));
-        Ok(())
+        Ok(match is_refused {
+            true => Outcome::Refused { is_known },
+            false => Outcome::Done,
+        })
     }
 
-    /// Whether a load found again what the last one was refused for: that is told and counted
-    /// once, unless somebody has done something about it.
-    fn is_told(&self, cause: Cause, refused: &Refused) -> bool {
+    /// Whether the last load was refused for the same: that is told and counted once, unless
+    /// somebody has done something about it.
+    fn is_known(&self, problems: &[Problem]) -> bool {
         let state = lock(&self.inner.state);
-        !cause.tells_again() && state.refused.is_some() && state.problems == refused.problems
+        state.refused.is_some() && state.problems == problems
     }
 
     fn refuse(&self, refused: Refused) {
@@ -839,6 +875,18 @@ fn severities(problems: &[Problem]) -> (usize, usize) {
     (errors, problems.len() - errors)
 }
 
+/// What is told of a load that did not come to its end. Not what the fault says of itself: that
+/// is on standard error, and may have more in it than everybody should read.
+fn stopped() -> Refused {
+    let reason = "loading the configuration broke off: a fault of the gateway itself";
+    let hint = "standard error has where it was; what is right is tried again";
+    let problem = Problem::error(Origin::Internal, "", reason).with_hint(Some(hint));
+    Refused {
+        problems: vec![problem],
+        named_files: Vec::new(),
+    }
+}
+
 fn refused(error: &std::io::Error) -> Refused {
     Refused {
         problems: vec![internal("process".into(), error)],
@@ -849,3 +897,6 @@ fn refused(error: &std::io::Error) -> Refused {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

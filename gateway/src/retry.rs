@@ -1,5 +1,5 @@
-//! When a configuration is tried again that loads and could not be put in force: an address
-//! that another process has is free some day, and nobody tells when.
+//! When a configuration is tried again that is refused: an address that another process has is
+//! free some day, and so is a file descriptor, and nobody tells when.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

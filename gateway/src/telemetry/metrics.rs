@@ -584,15 +584,18 @@ impl Metrics {
         self.last_reload.set(now());
         self.snapshot
             .set(i64::try_from(version).unwrap_or(i64::MAX));
-        self.stale_since.set(0.0);
         self.set_problems(problems);
     }
 
     /// Notes a load that found nothing new.
     pub fn load_unchanged(&self, problems: (usize, usize)) {
         self.reloads.with_label_values(&["unchanged"]).inc();
-        self.stale_since.set(0.0);
         self.set_problems(problems);
+    }
+
+    /// Notes that all of what was loaded serves.
+    pub fn nothing_refused(&self) {
+        self.stale_since.set(0.0);
     }
 
     /// Notes a load that was refused.
@@ -848,6 +851,7 @@ mod tests {
         metrics.load_refused((1, 0));
         assert_eq!(metrics.stale_since.get(), since);
         metrics.load_accepted(7, (0, 0));
+        metrics.nothing_refused();
         assert_eq!(metrics.stale_since.get(), 0.0);
         assert!(metrics.render().contains("portcullis_config_snapshot 7"));
     }
