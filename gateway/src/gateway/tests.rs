@@ -1,10 +1,16 @@
-use std::sync::atomic::AtomicUsize;
+use std::{
+    sync::atomic::AtomicUsize,
+    time::{Duration, Instant},
+};
 
-use portcullis_config::read::{Read, SourceFile};
+use portcullis_config::{
+    problem::Origin,
+    read::{Read, SourceFile},
+};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::files::Contents;
+use crate::{admin::AdminView, files::Contents, source::Settings};
 
 const SETTINGS: &str = "\
 listeners: [{name: http, protocol: http, address: '127.0.0.1:0'}]
