@@ -17,7 +17,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use super::{
     answer::Refusal,
     audit::Record,
-    decide::{Opened, open},
+    decide::{Opened, Proxy, open},
     forward::forward,
     head::{Ask, Head, consume, read_head},
     servers::{EgressServices, State},
@@ -48,6 +48,11 @@ pub(super) async fn serve(
         let Some(egress) = state.egress() else {
             return;
         };
+        let proxy = Proxy {
+            egress: &egress,
+            services,
+            state,
+        };
         let mut record = Record::new(address);
         let (ask, length) = match head {
             Head::Closed => return,
@@ -73,15 +78,7 @@ pub(super) async fn serve(
                     http: None,
                     now: SystemTime::now(),
                 };
-                match open(
-                    &egress,
-                    request,
-                    state.resolver().as_deref(),
-                    services,
-                    &mut record,
-                )
-                .await
-                {
+                match open(proxy, request, &mut record).await {
                     // Bytes behind a refused CONNECT were meant for the tunnel, not for us.
                     Err(refusal) if buffer.is_empty() => {
                         if !refuse(&mut client, refusal, record, services, true).await {
@@ -97,16 +94,7 @@ pub(super) async fn serve(
                             "HTTP/1.1 200 Connection Established\r\nx-request-id: {}\r\n\r\n",
                             record.id
                         );
-                        let tunnel = Tunnel {
-                            client,
-                            buffer,
-                            opened,
-                            authority,
-                            egress: &egress,
-                            record,
-                            services,
-                            state,
-                        };
+                        let tunnel = Tunnel::new(client, buffer, opened, authority, record, proxy);
                         return tunnel.run(answer.as_bytes()).await;
                     }
                 }
@@ -131,14 +119,7 @@ pub(super) async fn serve(
                             http: Some((&method, path.canonical())),
                             now: SystemTime::now(),
                         };
-                        open(
-                            &egress,
-                            request,
-                            state.resolver().as_deref(),
-                            services,
-                            &mut record,
-                        )
-                        .await
+                        open(proxy, request, &mut record).await
                     }
                 };
                 match opened {

@@ -9,8 +9,20 @@ use portcullis_config::{
 use tokio::net::TcpStream;
 
 use super::{
-    answer::Refusal, audit::Record, dial::dial, resolver::Resolver, servers::EgressServices,
+    answer::Refusal,
+    audit::Record,
+    dial::dial,
+    servers::{EgressServices, State},
 };
+
+/// What a connection is decided on by, and served with.
+#[derive(Clone, Copy)]
+pub(super) struct Proxy<'a> {
+    /// The configuration as it is when it is asked for.
+    pub egress: &'a Egress,
+    pub services: &'a EgressServices,
+    pub state: &'a State,
+}
 
 /// A destination that may be reached, and is connected.
 pub(super) struct Opened {
@@ -29,12 +41,11 @@ pub(super) struct Opened {
 /// # Errors
 /// Why the destination is not reached.
 pub(super) async fn open(
-    egress: &Egress,
+    proxy: Proxy<'_>,
     request: Request<'_>,
-    resolver: Option<&Resolver>,
-    services: &EgressServices,
     record: &mut Record,
 ) -> Result<Opened, Refusal> {
+    let egress = proxy.egress;
     let authority = request.authority;
     let policy = select(&egress.policies, record.client.ip()).ok_or_else(|| Refusal {
         always: false,
@@ -53,10 +64,9 @@ pub(super) async fn open(
     let addresses = match &authority.host {
         Host::Address(address) => vec![*address],
         Host::Name(name) => {
-            resolver
-                .ok_or_else(|| Refusal::new(503, "not_ready"))?
-                .resolve(name)
-                .await?
+            let resolver = proxy.state.resolver();
+            let resolver = resolver.ok_or_else(|| Refusal::new(503, "not_ready"))?;
+            resolver.resolve(name).await?
         }
     };
     record.resolved.clone_from(&addresses);
@@ -73,7 +83,7 @@ pub(super) async fn open(
         &addresses,
         authority.port,
         egress.limits.connect_timeout,
-        &services.test,
+        &proxy.services.test,
     )
     .await?;
     record.dialled = Some(dialled);

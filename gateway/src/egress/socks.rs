@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     answer::Refusal,
     audit::Record,
-    decide::open,
+    decide::{Proxy, open},
     servers::{EgressServices, State},
     tunnel::Tunnel,
 };
@@ -92,23 +92,18 @@ pub(super) async fn serve(
         http: None,
         now: SystemTime::now(),
     };
-    let resolver = state.resolver();
-    match open(&egress, request, resolver.as_deref(), services, &mut record).await {
+    let proxy = Proxy {
+        egress: &egress,
+        services,
+        state,
+    };
+    match open(proxy, request, &mut record).await {
         Err(refusal) => {
             let answer = reply_of(code_of(&refusal));
             refuse(client, &refusal, &answer, record, services).await;
         }
         Ok(opened) => {
-            let tunnel = Tunnel {
-                client,
-                buffer,
-                opened,
-                authority,
-                egress: &egress,
-                record,
-                services,
-                state,
-            };
+            let tunnel = Tunnel::new(client, buffer, opened, authority, record, proxy);
             tunnel.run(&reply_of(reply::SUCCEEDED)).await;
         }
     }

@@ -3,31 +3,47 @@
 use std::{sync::atomic::Ordering, time::SystemTime};
 
 use bytes::BytesMut;
-use portcullis_config::{egress::Authority, model::Egress};
+use portcullis_config::egress::Authority;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
     audit::Record,
-    decide::{Opened, Standing, standing},
+    decide::{Opened, Proxy, Standing, standing},
     first_bytes::judge_first_bytes,
-    servers::{EgressServices, State},
 };
 use crate::relay::{RelayLimits, Traffic, relay};
 
 /// A client and the destination that it may reach.
 pub(super) struct Tunnel<'a> {
-    pub(super) client: TcpStream,
+    client: TcpStream,
     /// What the client has sent behind what it asked for.
-    pub(super) buffer: BytesMut,
-    pub(super) opened: Opened,
-    pub(super) authority: Authority,
-    pub(super) egress: &'a Egress,
-    pub(super) record: Record,
-    pub(super) services: &'a EgressServices,
-    pub(super) state: &'a State,
+    buffer: BytesMut,
+    opened: Opened,
+    authority: Authority,
+    record: Record,
+    proxy: Proxy<'a>,
 }
 
-impl Tunnel<'_> {
+impl<'a> Tunnel<'a> {
+    /// Takes a client, what it has sent behind what it asked for, and what was opened for it.
+    pub(super) fn new(
+        client: TcpStream,
+        buffer: BytesMut,
+        opened: Opened,
+        authority: Authority,
+        record: Record,
+        proxy: Proxy<'a>,
+    ) -> Self {
+        Self {
+            client,
+            buffer,
+            opened,
+            authority,
+            record,
+            proxy,
+        }
+    }
+
     /// Tells the client that it is open, judges its first bytes and relays until the end.
     pub(super) async fn run(mut self, answer: &[u8]) {
         self.record.status = 200;
@@ -39,7 +55,7 @@ impl Tunnel<'_> {
             },
         };
         self.record.ended = ended;
-        self.record.write(self.services);
+        self.record.write(self.proxy.services);
     }
 
     /// Judges the first bytes: none has left until then.
@@ -47,7 +63,7 @@ impl Tunnel<'_> {
         if self.opened.raw {
             return Ok(());
         }
-        let limits = &self.egress.limits;
+        let limits = &self.proxy.egress.limits;
         let judged =
             judge_first_bytes(&mut self.client, &mut self.buffer, &self.authority, limits).await;
         let Err(reason) = judged else {
@@ -71,7 +87,7 @@ impl Tunnel<'_> {
         let mut judged = None;
         let mut until = self.opened.until;
         let (peer, resolved) = (self.record.client.ip(), self.record.resolved.clone());
-        let (authority, state, raw) = (&self.authority, self.state, self.opened.raw);
+        let (authority, state, raw) = (&self.authority, self.proxy.state, self.opened.raw);
         let mut cut = || {
             let (version, now) = (state.version(), SystemTime::now());
             let is_over = until.is_some_and(|until| until <= now);
@@ -90,7 +106,7 @@ impl Tunnel<'_> {
                 Some(Standing::Refused) | None => Some("policy_changed"),
             }
         };
-        let services = self.services;
+        let services = self.proxy.services;
         services.metrics.egress_tunnels(1);
         let traffic = Traffic::default();
         let ended = if let Some(reason) = cut() {
@@ -101,8 +117,8 @@ impl Tunnel<'_> {
             let sent = std::mem::take(&mut self.buffer).len();
             traffic.up.fetch_add(sent as u64, Ordering::Relaxed);
             let limits = RelayLimits {
-                idle: self.egress.limits.idle_timeout,
-                lifetime: Some(self.egress.limits.max_lifetime),
+                idle: self.proxy.egress.limits.idle_timeout,
+                lifetime: Some(self.proxy.egress.limits.max_lifetime),
             };
             let upstream = &mut self.opened.upstream;
             relay(&mut self.client, upstream, limits, &traffic, cut).await
