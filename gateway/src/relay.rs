@@ -24,7 +24,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RelayLimits {
     /// Silence of both sides.
-    pub(crate) idle: Duration,
+    pub(crate) idle: Option<Duration>,
     /// Time for all of it.
     pub(crate) lifetime: Option<Duration>,
 }
@@ -43,9 +43,8 @@ pub(crate) async fn relay(
     upstream: &mut TcpStream,
     limits: RelayLimits,
     traffic: &Traffic,
-    mut cut: impl FnMut() -> Option<&'static str>,
+    cut: impl FnMut() -> Option<&'static str>,
 ) -> Option<&'static str> {
-    let began = Instant::now();
     let (mut client_read, mut client_write) = client.split();
     let (mut upstream_read, mut upstream_write) = upstream.split();
     let both = async {
@@ -54,25 +53,37 @@ pub(crate) async fn relay(
             copy(&mut upstream_read, &mut client_write, &traffic.down),
         )
     };
-    tokio::pin!(both);
+    tokio::select! {
+        _ = both => None,
+        reason = over(limits, traffic, cut) => Some(reason),
+    }
+}
+
+/// Waits until a limit is reached or `cut` says why it must end, and returns why.
+pub(crate) async fn over(
+    limits: RelayLimits,
+    traffic: &Traffic,
+    mut cut: impl FnMut() -> Option<&'static str>,
+) -> &'static str {
+    let began = Instant::now();
     let (mut seen, mut quiet_since) = (0, began);
     loop {
-        tokio::select! {
-            _ = &mut both => return None,
-            () = tokio::time::sleep(TICK) => {}
-        }
+        tokio::time::sleep(TICK).await;
         let now = traffic.up.load(Ordering::Relaxed) + traffic.down.load(Ordering::Relaxed);
         if now != seen {
             (seen, quiet_since) = (now, Instant::now());
         }
-        if quiet_since.elapsed() >= limits.idle {
-            return Some("idle_timeout");
+        if limits
+            .idle
+            .is_some_and(|idle| quiet_since.elapsed() >= idle)
+        {
+            return "idle_timeout";
         }
         if limits.lifetime.is_some_and(|most| began.elapsed() >= most) {
-            return Some("max_lifetime");
+            return "max_lifetime";
         }
         if let Some(reason) = cut() {
-            return Some(reason);
+            return reason;
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct Record {
     pub bytes_down: u64,
     /// Milliseconds from the head to the end.
     pub duration_ms: u64,
-    /// Why a tunnel ended that neither side closed.
+    /// Why a tunnel or a plain request ended that neither side closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<&'static str>,
 }

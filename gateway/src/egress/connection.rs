@@ -9,7 +9,6 @@ use std::{
 use bytes::BytesMut;
 use portcullis_config::{
     egress::{Authority, Request},
-    model::Egress,
     route::{CanonicalPath, canonical_path},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -17,10 +16,11 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use super::{
     answer::Refusal,
     audit::Record,
-    decide::{Opened, Proxy, open},
+    decide::{Proxy, open},
     forward::forward,
     head::{Ask, Head, consume, read_head},
     servers::{EgressServices, State},
+    standing::{Carried, Standing},
     tunnel::Tunnel,
 };
 use crate::relay::Traffic;
@@ -105,37 +105,12 @@ pub(super) async fn serve(
                 target,
             } => {
                 record.describe(&method, Some(&authority));
-                let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-                let mut forwarded = String::new();
-                let opened = match canonical_path(path.as_bytes())
-                    .and_then(CanonicalPath::without_escaped_separator)
-                {
-                    Err(_) => Err(Refusal::new(400, "non_canonical_path")),
-                    Ok(path) => {
-                        // The origin gets the path that was decided on.
-                        forwarded = format!("{}{query}", path.forward());
-                        let request = Request {
-                            authority: &authority,
-                            http: Some((&method, path.canonical())),
-                            now: SystemTime::now(),
-                        };
-                        open(proxy, request, &mut record).await
-                    }
+                let request = Plain {
+                    authority,
+                    method,
+                    target,
                 };
-                match opened {
-                    Err(refusal) => {
-                        // A body may follow the head, so the connection ends with the answer.
-                        refuse(&mut client, refusal, record, services, false).await;
-                    }
-                    Ok(opened) => {
-                        plain(
-                            client, buffer, opened, &authority, &forwarded, &egress, record,
-                            services,
-                        )
-                        .await
-                    }
-                }
-                return;
+                return plain(client, buffer, request, record, proxy).await;
             }
         }
     }
@@ -161,34 +136,73 @@ async fn refuse(
     written.is_ok()
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the two ends, the request, and where it is told"
-)]
+/// A plain request, as it is asked for.
+struct Plain {
+    authority: Authority,
+    method: String,
+    target: String,
+}
+
+/// Serves a plain request. A body may follow its head, so the connection ends with it.
 async fn plain(
-    client: TcpStream,
+    mut client: TcpStream,
     buffer: BytesMut,
-    opened: Opened,
-    authority: &Authority,
-    target: &str,
-    egress: &Egress,
+    request: Plain,
     mut record: Record,
-    services: &EgressServices,
+    proxy: Proxy<'_>,
 ) {
+    let Plain {
+        authority,
+        method,
+        target,
+    } = request;
+    let services = proxy.services;
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let path = canonical_path(path.as_bytes()).and_then(CanonicalPath::without_escaped_separator);
+    let Ok(path) = path else {
+        let refusal = Refusal::new(400, "non_canonical_path");
+        refuse(&mut client, refusal, record, services, false).await;
+        return;
+    };
+    let request = Request {
+        authority: &authority,
+        http: Some((&method, path.canonical())),
+        now: SystemTime::now(),
+    };
+    let opened = match open(proxy, request, &mut record).await {
+        Ok(opened) => opened,
+        Err(refusal) => {
+            refuse(&mut client, refusal, record, services, false).await;
+            return;
+        }
+    };
+    let carried = Carried::Request(&method, path.canonical());
+    let mut standing = Standing::new(proxy.state, &authority, &record, opened.until, carried);
+    if let Some(reason) = standing.cut() {
+        let refusal = Refusal {
+            always: false,
+            ..Refusal::new(403, reason)
+        };
+        refuse(&mut client, refusal, record, services, false).await;
+        return;
+    }
     let traffic = Arc::<Traffic>::default();
     let id = record.id.clone();
     let done = forward(
         client,
         buffer,
         opened.upstream,
-        authority,
-        target,
+        &authority,
+        // The origin gets the path that was decided on.
+        &format!("{}{query}", path.forward()),
         &id,
-        &egress.limits,
+        &proxy.egress.limits,
         &traffic,
+        || standing.cut(),
     )
     .await;
     record.status = done.status;
+    record.ended = done.ended;
     if let Some(failed) = done.failed {
         (record.verdict, record.reason) = ("error", failed);
     }

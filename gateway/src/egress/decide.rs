@@ -1,9 +1,9 @@
 //! From what is asked for to a connection, or a refusal.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::time::SystemTime;
 
 use portcullis_config::{
-    egress::{Authority, Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
+    egress::{Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
     model::{Egress, EgressMode},
 };
 use tokio::net::TcpStream;
@@ -93,54 +93,6 @@ pub(super) async fn open(
         lenient,
         until: decision.until,
     })
-}
-
-/// What becomes of an open tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It stays, until this time.
-    Until(Option<SystemTime>),
-    /// The entry that allowed it has ended.
-    Over,
-    /// It may not be any more.
-    Refused,
-}
-
-/// Decides on an open tunnel again, under the configuration and at the time of now: its
-/// name, the addresses it was opened to, and whether it may go without TLS.
-pub(super) fn standing(
-    egress: &Egress,
-    client: IpAddr,
-    authority: &Authority,
-    resolved: &[IpAddr],
-    raw: bool,
-    now: SystemTime,
-) -> Standing {
-    let Some(policy) = select(&egress.policies, client) else {
-        return Standing::Refused;
-    };
-    let lenient = policy.mode != EgressMode::Enforce;
-    let request = Request {
-        authority,
-        http: None,
-        now,
-    };
-    let decision = decide(policy, request, &egress.cluster_ranges);
-    if !decision.allowed && (decision.always || !lenient) {
-        return match decision.reason {
-            "grant_expired" => Standing::Over,
-            _ => Standing::Refused,
-        };
-    }
-    let judged = judge_addresses(policy, &decision, request, resolved, &egress.cluster_ranges);
-    let stays = match judged {
-        Err(refused) => lenient && !refused.always,
-        Ok(()) => lenient || decision.raw || !raw,
-    };
-    match stays {
-        true => Standing::Until(decision.until),
-        false => Standing::Refused,
-    }
 }
 
 /// Refuses, or notes what would have been refused where the policy only reports.

@@ -9,40 +9,50 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::tls::{FirstBytes, HelloReader};
 
-/// Reads the first bytes until they can be judged; none has left yet.
+/// How a tunnel begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beginning {
+    /// The reason code of what is wrong with it.
+    pub(super) fault: Option<&'static str>,
+}
+
+/// Reads the first bytes until they can be judged; none has left yet. `None` where the client
+/// closes before.
 ///
 /// On port 80 a client may speak in clear; what looks like TLS is judged there too.
-///
-/// # Errors
-/// The reason code of a tunnel that is to be cut.
 pub(super) async fn judge_first_bytes(
     client: &mut TcpStream,
     buffer: &mut BytesMut,
     authority: &Authority,
     limits: &EgressLimits,
-) -> Result<(), &'static str> {
+) -> Option<Beginning> {
     let mut hello = HelloReader::default();
     let reading = async {
         loop {
             match hello.read(buffer) {
-                FirstBytes::Hello(name) => return sni_agrees(name.as_deref(), &authority.host),
-                FirstBytes::NotTls if authority.port == 80 => return Ok(()),
-                FirstBytes::NotTls => return Err("not_tls"),
+                FirstBytes::Hello(name) => {
+                    return Some(sni_agrees(name.as_deref(), &authority.host));
+                }
+                FirstBytes::NotTls if authority.port == 80 => return Some(Ok(())),
+                FirstBytes::NotTls => return Some(Err("not_tls")),
                 FirstBytes::Incomplete => {}
             }
             if buffer.len() as u64 > limits.max_client_hello_size {
-                return Err("client_hello_too_large");
+                return Some(Err("client_hello_too_large"));
             }
             match client.read_buf(buffer).await {
-                Ok(0) | Err(_) => return Err("client_closed"),
+                Ok(0) | Err(_) => return None,
                 Ok(_) => {}
             }
         }
     };
-    match tokio::time::timeout(limits.client_hello_timeout, reading).await {
-        Ok(judged) => judged,
+    let judged = match tokio::time::timeout(limits.client_hello_timeout, reading).await {
+        Ok(judged) => judged?,
         Err(_) => Err("client_hello_timeout"),
-    }
+    };
+    Some(Beginning {
+        fault: judged.err(),
+    })
 }
 
 fn sni_agrees(sni: Option<&str>, host: &Host) -> Result<(), &'static str> {

@@ -3,9 +3,8 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Mutex,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -22,11 +21,13 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use portcullis_config::{egress::Authority, model::EgressLimits};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::JoinSet};
 
 use super::{answer::Refusal, prefixed::Prefixed};
-use crate::hop_by_hop::strip_hop_by_hop;
-use crate::relay::Traffic;
+use crate::{
+    hop_by_hop::strip_hop_by_hop,
+    relay::{RelayLimits, Traffic, over},
+};
 
 type AnyBody = BoxBody<Bytes, hyper::Error>;
 
@@ -35,9 +36,12 @@ type AnyBody = BoxBody<Bytes, hyper::Error>;
 pub(super) struct Forwarded {
     pub(super) status: u16,
     pub(super) failed: Option<&'static str>,
+    /// Why it was cut.
+    pub(super) ended: Option<&'static str>,
 }
 
-/// Serves the one request whose head is in `buffer`, then closes.
+/// Serves the one request whose head is in `buffer`, then closes; or cuts both ends when
+/// `cut` says why.
 ///
 /// hyper reads the head again, from the bytes that were judged; its own view of
 /// the target is not used.
@@ -54,15 +58,18 @@ pub(super) async fn forward(
     request_id: &str,
     limits: &EgressLimits,
     traffic: &Arc<Traffic>,
+    cut: impl FnMut() -> Option<&'static str>,
 ) -> Forwarded {
     let upstream = Mutex::new(Some(upstream));
+    // The connection to the destination, which ends with this one.
+    let driver = Mutex::new(JoinSet::new());
     let outcome = Mutex::new(Forwarded::default());
     let service = service_fn(|request: Request<Incoming>| {
         let upstream = upstream
             .lock()
             .ok()
             .and_then(|mut upstream| upstream.take());
-        let outcome = &outcome;
+        let (outcome, driver) = (&outcome, &driver);
         async move {
             let sent = match upstream {
                 Some(upstream) => {
@@ -73,6 +80,7 @@ pub(super) async fn forward(
                         target,
                         limits.idle_timeout,
                         traffic,
+                        driver,
                     )
                     .await
                 }
@@ -101,15 +109,17 @@ pub(super) async fn forward(
         .keep_alive(false)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    let ended = tokio::time::timeout(limits.max_lifetime, serving).await;
-    let mut outcome = std::mem::take(
-        &mut *outcome
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner),
-    );
-    if ended.is_err() {
-        outcome.failed = Some("max_lifetime");
-    }
+    let limits = RelayLimits {
+        // What is silent before it answers is told so by a status.
+        idle: None,
+        lifetime: Some(limits.max_lifetime),
+    };
+    let ended = tokio::select! {
+        _ = serving => None,
+        reason = over(limits, traffic, cut) => Some(reason),
+    };
+    let mut outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
+    outcome.ended = ended;
     outcome
 }
 
@@ -120,12 +130,13 @@ async fn send(
     target: &str,
     idle: Duration,
     traffic: &Arc<Traffic>,
+    driver: &Mutex<JoinSet<()>>,
 ) -> Result<Response<AnyBody>, Refusal> {
     let failed = |_| Refusal::new(502, "upstream_failed");
     let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(upstream))
         .await
         .map_err(failed)?;
-    tokio::spawn(connection);
+    drive(connection, driver);
     let (mut head, body) = request.into_parts();
     strip_hop_by_hop(&mut head.headers);
     head.uri = target
@@ -160,6 +171,19 @@ async fn send(
         }
         .boxed(),
     ))
+}
+
+/// Moves the bytes of a connection as long as those who wait for it are there.
+fn drive(
+    connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+    driver: &Mutex<JoinSet<()>>,
+) {
+    let mut driver = driver.lock().unwrap_or_else(PoisonError::into_inner);
+    driver.spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a plain request broke off");
+        }
+    });
 }
 
 fn failure(refusal: &Refusal) -> Response<AnyBody> {

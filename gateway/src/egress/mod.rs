@@ -20,6 +20,7 @@ mod prefixed;
 mod resolver;
 mod servers;
 mod socks;
+mod standing;
 mod test_answers;
 mod tunnel;
 

@@ -1,6 +1,6 @@
 //! A tunnel: what a client and a destination say to each other, within limits.
 
-use std::{sync::atomic::Ordering, time::SystemTime};
+use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use portcullis_config::egress::Authority;
@@ -8,8 +8,9 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
     audit::Record,
-    decide::{Opened, Proxy, Standing, standing},
+    decide::{Opened, Proxy},
     first_bytes::judge_first_bytes,
+    standing::{Carried, Standing},
 };
 use crate::relay::{RelayLimits, Traffic, relay};
 
@@ -51,7 +52,7 @@ impl<'a> Tunnel<'a> {
             Err(_) => Some("client_closed"),
             Ok(()) => match self.judge().await {
                 Err(reason) => Some(reason),
-                Ok(()) => self.relay().await,
+                Ok(carried) => self.relay(carried).await,
             },
         };
         self.record.ended = ended;
@@ -59,57 +60,32 @@ impl<'a> Tunnel<'a> {
     }
 
     /// Judges the first bytes: none has left until then.
-    async fn judge(&mut self) -> Result<(), &'static str> {
+    async fn judge(&mut self) -> Result<Carried<'static>, &'static str> {
         if self.opened.raw {
-            return Ok(());
+            return Ok(Carried::Raw);
         }
         let limits = &self.proxy.egress.limits;
         let judged =
             judge_first_bytes(&mut self.client, &mut self.buffer, &self.authority, limits).await;
-        let Err(reason) = judged else {
-            return Ok(());
-        };
-        if reason == "client_closed" {
-            return Err(reason);
-        }
-        self.record.reason = reason;
-        if self.opened.lenient {
+        let beginning = judged.ok_or("client_closed")?;
+        if let Some(reason) = beginning.fault {
+            self.record.reason = reason;
+            if !self.opened.lenient {
+                self.record.verdict = "deny";
+                return Err(reason);
+            }
             self.record.verdict = "would_deny";
-            return Ok(());
         }
-        self.record.verdict = "deny";
-        Err(reason)
+        Ok(Carried::Judged(beginning))
     }
 
-    async fn relay(&mut self) -> Option<&'static str> {
-        // None yet: a configuration may have come since the decision, while the
-        // destination was dialled and the first bytes were awaited.
-        let mut judged = None;
-        let mut until = self.opened.until;
-        let (peer, resolved) = (self.record.client.ip(), self.record.resolved.clone());
-        let (authority, state, raw) = (&self.authority, self.proxy.state, self.opened.raw);
-        let mut cut = || {
-            let (version, now) = (state.version(), SystemTime::now());
-            let is_over = until.is_some_and(|until| until <= now);
-            if judged.replace(version) == Some(version) && !is_over {
-                return None;
-            }
-            let egress = state.egress();
-            let stands =
-                egress.map(|egress| standing(&egress, peer, authority, &resolved, raw, now));
-            match stands {
-                Some(Standing::Until(later)) => {
-                    until = later;
-                    None
-                }
-                Some(Standing::Over) => Some("grant_expired"),
-                Some(Standing::Refused) | None => Some("policy_changed"),
-            }
-        };
+    async fn relay(&mut self, carried: Carried<'_>) -> Option<&'static str> {
+        let (state, until) = (self.proxy.state, self.opened.until);
+        let mut standing = Standing::new(state, &self.authority, &self.record, until, carried);
         let services = self.proxy.services;
         services.metrics.egress_tunnels(1);
         let traffic = Traffic::default();
-        let ended = if let Some(reason) = cut() {
+        let ended = if let Some(reason) = standing.cut() {
             Some(reason)
         } else if self.opened.upstream.write_all(&self.buffer).await.is_err() {
             Some("upstream_closed")
@@ -117,11 +93,14 @@ impl<'a> Tunnel<'a> {
             let sent = std::mem::take(&mut self.buffer).len();
             traffic.up.fetch_add(sent as u64, Ordering::Relaxed);
             let limits = RelayLimits {
-                idle: self.proxy.egress.limits.idle_timeout,
+                idle: Some(self.proxy.egress.limits.idle_timeout),
                 lifetime: Some(self.proxy.egress.limits.max_lifetime),
             };
             let upstream = &mut self.opened.upstream;
-            relay(&mut self.client, upstream, limits, &traffic, cut).await
+            relay(&mut self.client, upstream, limits, &traffic, || {
+                standing.cut()
+            })
+            .await
         };
         services.metrics.egress_tunnels(-1);
         self.record.bytes_up = traffic.up.load(Ordering::Relaxed);

@@ -95,7 +95,7 @@ impl TcpRelay {
         drain: &watch::Receiver<bool>,
     ) -> Option<&'static str> {
         let limits = RelayLimits {
-            idle: route.route.idle,
+            idle: Some(route.route.idle),
             lifetime: None,
         };
         let facts = Facts {

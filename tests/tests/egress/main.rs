@@ -1,97 +1,13 @@
 //! The egress proxy: what workloads reach, and what nobody reaches through it.
 
-use std::{net::SocketAddr, process::Command, time::Duration};
+mod open;
+mod site;
 
-use portcullis_tests::{
-    Authority, Backend, Gateway, Raw, Recorder, raw, sha256, status_of, wait_for,
-};
-use serde_json::Value;
+use std::process::Command;
 
-/// A public address; the test map leads it to this machine after it was judged.
-const PUBLIC: &str = "93.184.215.14";
+use portcullis_tests::{Authority, Backend, Raw, Recorder, raw, sha256, status_of, wait_for};
 
-struct Site {
-    gateway: Gateway,
-}
-
-impl Site {
-    /// Starts a proxy whose policies are given, with scripted names and a map of dialled addresses.
-    fn start(policies: &str, dns: &[&str], map: &[(&str, SocketAddr)]) -> Self {
-        Self::start_with("", policies, dns, map)
-    }
-
-    fn start_with(more: &str, policies: &str, dns: &[&str], map: &[(&str, SocketAddr)]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut arguments: Vec<String> = Vec::new();
-        for entry in dns {
-            arguments.extend(["--test-dns".to_owned(), (*entry).to_owned()]);
-        }
-        for (from, to) in map {
-            arguments.extend(["--test-address-map".to_owned(), format!("{from}={to}")]);
-        }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        Self {
-            gateway: Gateway::start_in(folder, &config(more, policies), &arguments),
-        }
-    }
-
-    fn proxy(&self) -> SocketAddr {
-        self.gateway.at("egress/proxy")
-    }
-
-    /// Asks for a tunnel and returns what answers.
-    fn connect(&self, target: &str) -> (Raw, String) {
-        let mut connection = Raw::connect(self.proxy());
-        connection.send(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes());
-        let answer = connection.response();
-        (connection, answer)
-    }
-
-    fn get(&self, target: &str) -> String {
-        let request =
-            format!("GET {target} HTTP/1.1\r\nHost: x\r\nProxy-Connection: keep-alive\r\n\r\n");
-        Raw::connect(self.proxy())
-            .send(request.as_bytes())
-            .response()
-    }
-
-    /// The last audit line of a host.
-    fn audit(&self, host: &str) -> Value {
-        let mut found = Value::Null;
-        wait_for("the audit line", || {
-            let lines = self.gateway.audit_lines();
-            found = lines
-                .into_iter()
-                .rfind(|line| line["kind"] == "egress" && line["host"] == host)
-                .unwrap_or_default();
-            !found.is_null()
-        });
-        found
-    }
-}
-
-fn config(more: &str, policies: &str) -> String {
-    format!(
-        r"
-egress:
-  listeners: [{{name: proxy, address: '127.0.0.1:0'}}]
-  {more}
-  policies:
-{policies}
-"
-    )
-}
-
-fn allow(entries: &str) -> String {
-    format!("  - {{name: all, subjects: [{{addresses: [127.0.0.0/8]}}], allow: {entries}}}\n")
-}
-
-fn reason(answer: &str) -> &str {
-    answer
-        .lines()
-        .find_map(|line| line.strip_prefix("x-portcullis-reason: "))
-        .unwrap_or_default()
-}
+use site::{PUBLIC, Site, allow, client_hello, reason};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_carries_tls_from_end_to_end_and_is_told() {
@@ -362,15 +278,6 @@ async fn an_answer_that_turns_private_is_refused() {
 }
 
 /// A ClientHello for a name, as a TLS library writes it.
-fn client_hello(authority: &Authority, name: &str) -> Vec<u8> {
-    let name = rustls_pki_types::ServerName::try_from(name.to_owned()).expect("a name");
-    let mut client =
-        rustls::ClientConnection::new(authority.client(&["http/1.1"]), name).expect("a client");
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).expect("in memory");
-    hello
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_inside_the_tunnel_is_the_name_that_was_asked_for() {
     let recorder = Recorder::start().await;
@@ -690,62 +597,6 @@ async fn a_half_closed_tunnel_still_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_tunnel_outlives_a_reload_that_allows_it_and_no_other() {
-    let recorder = Recorder::start().await;
-    let public = format!("{PUBLIC}:22");
-    let entry = "{host: raw.example, ports: [22], raw: true}";
-    let site = Site::start(
-        &allow(&format!("[{entry}]")),
-        &[&format!("raw.example={PUBLIC}")],
-        &[(&public, recorder.address)],
-    );
-    let (mut tunnel, answer) = site.connect("raw.example:22");
-    assert_eq!(status_of(&answer), 200);
-    let proxy = site.proxy();
-    site.gateway
-        .reload(&config("", &allow(&format!("[{entry}, more.example]"))));
-    tunnel.pause(Duration::from_secs(1)).send(b"still here");
-    wait_for("the bytes", || recorder.bytes() == 10);
-    assert_eq!(site.proxy(), proxy, "the listener stayed");
-    site.gateway.reload(&config("", &allow("[more.example]")));
-    assert!(tunnel.ends(), "the policy went");
-    wait_for("the reason", || {
-        site.audit("raw.example")["ended"] == "policy_changed"
-    });
-    assert_eq!(status_of(&site.connect("raw.example:22").1), 403);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_open_tunnel_is_judged_again_by_all_that_it_was_opened_by() {
-    let recorder = Recorder::start().await;
-    let entry = "{host: raw.example, ports: [22, 80], raw: true}";
-    for (port, policy) in [
-        (22, allow("[{host: raw.example, ports: [22, 80]}]")),
-        (
-            22,
-            allow(&format!("[{entry}], deny: [{{cidr: '{PUBLIC}/32'}}]")),
-        ),
-        // The first bytes are still awaited when the configuration changes.
-        (80, allow("[more.example]")),
-    ] {
-        let public = format!("{PUBLIC}:{port}");
-        let site = Site::start(
-            &allow(&format!("[{entry}]")),
-            &[&format!("raw.example={PUBLIC}")],
-            &[(&public, recorder.address)],
-        );
-        let (mut tunnel, answer) = site.connect(&format!("raw.example:{port}"));
-        assert_eq!(status_of(&answer), 200);
-        site.gateway.reload(&config("", &policy));
-        tunnel.send(b"x");
-        assert!(tunnel.ends(), "{port} {policy}");
-        wait_for("the reason", || {
-            site.audit("raw.example")["ended"] == "policy_changed"
-        });
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_origin_gets_the_path_that_was_decided_on() {
     let backend = Backend::start("one").await;
     let public = format!("{PUBLIC}:80");
@@ -818,56 +669,4 @@ async fn a_shutdown_lets_tunnels_end_and_takes_no_new_ones() {
     drop(tunnel);
     drop(recorder);
     assert!(site.gateway.wait().success());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_entry_holds_until_its_time_and_so_do_the_tunnels_that_it_opened() {
-    let recorder = Recorder::start().await;
-    let map = [
-        (&*format!("{PUBLIC}:22"), recorder.address),
-        (&*format!("{PUBLIC}:23"), recorder.address),
-    ];
-    let dns = format!("raw.example={PUBLIC}");
-    let until = |seconds: i64| {
-        let now = std::time::SystemTime::now();
-        let now = now.duration_since(std::time::UNIX_EPOCH).expect("later");
-        let time = i64::try_from(now.as_secs()).expect("a time") + seconds;
-        let output = Command::new("date")
-            .args(["-u", "-d", &format!("@{time}"), "+%Y-%m-%dT%H:%M:%SZ"])
-            .output();
-        let text = output.expect("date runs").stdout;
-        String::from_utf8_lossy(&text).trim().to_owned()
-    };
-    let entries = |until: &str| {
-        allow(&format!(
-            "[{{host: raw.example, ports: [22], raw: true, until: {until}}}, \
-             {{host: raw.example, ports: [23], raw: true}}, \
-             {{host: over.example, until: '2026-01-01T00:00:00Z'}}]"
-        ))
-    };
-    let site = Site::start(&entries(&until(6)), &[&dns], &map);
-    assert!(site.gateway.log().contains("the entry has ended"));
-    let (_, over) = site.connect("over.example:443");
-    assert_eq!(status_of(&over), 403);
-    assert_eq!(reason(&over), "egress/grant_expired");
-
-    let (mut tunnel, answer) = site.connect("raw.example:22");
-    assert_eq!(status_of(&answer), 200, "{answer}");
-    let (mut other, answer) = site.connect("raw.example:23");
-    assert_eq!(status_of(&answer), 200, "{answer}");
-    tunnel.send(b"before");
-    wait_for("the bytes", || recorder.bytes() == 6);
-    // A longer grant is one for open tunnels too.
-    site.gateway.reload(&config("", &entries(&until(9))));
-    std::thread::sleep(Duration::from_secs(7));
-    tunnel.send(b"between");
-    wait_for("the bytes", || recorder.bytes() == 13);
-    assert!(tunnel.ends(), "the grant is over");
-    assert_eq!(site.audit("raw.example")["ended"], "grant_expired");
-    assert_eq!(
-        reason(&site.connect("raw.example:22").1),
-        "egress/grant_expired"
-    );
-    other.send(b"after");
-    wait_for("the bytes", || recorder.bytes() == 18);
 }

@@ -1,0 +1,108 @@
+//! A proxy with scripted names, and what is asked of it.
+
+use std::net::SocketAddr;
+
+use portcullis_tests::{Authority, Gateway, Raw, wait_for};
+use serde_json::Value;
+
+/// A public address; the test map leads it to this machine after it was judged.
+pub(super) const PUBLIC: &str = "93.184.215.14";
+
+/// A proxy.
+pub(super) struct Site {
+    pub(super) gateway: Gateway,
+}
+
+impl Site {
+    /// Starts a proxy whose policies are given, with scripted names and a map of dialled addresses.
+    pub(super) fn start(policies: &str, dns: &[&str], map: &[(&str, SocketAddr)]) -> Self {
+        Self::start_with("", policies, dns, map)
+    }
+
+    pub(super) fn start_with(
+        more: &str,
+        policies: &str,
+        dns: &[&str],
+        map: &[(&str, SocketAddr)],
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut arguments: Vec<String> = Vec::new();
+        for entry in dns {
+            arguments.extend(["--test-dns".to_owned(), (*entry).to_owned()]);
+        }
+        for (from, to) in map {
+            arguments.extend(["--test-address-map".to_owned(), format!("{from}={to}")]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Self {
+            gateway: Gateway::start_in(folder, &config(more, policies), &arguments),
+        }
+    }
+
+    pub(super) fn proxy(&self) -> SocketAddr {
+        self.gateway.at("egress/proxy")
+    }
+
+    /// Asks for a tunnel and returns what answers.
+    pub(super) fn connect(&self, target: &str) -> (Raw, String) {
+        let mut connection = Raw::connect(self.proxy());
+        connection.send(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes());
+        let answer = connection.response();
+        (connection, answer)
+    }
+
+    pub(super) fn get(&self, target: &str) -> String {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: x\r\nProxy-Connection: keep-alive\r\n\r\n");
+        Raw::connect(self.proxy())
+            .send(request.as_bytes())
+            .response()
+    }
+
+    /// The last audit line of a host.
+    pub(super) fn audit(&self, host: &str) -> Value {
+        let mut found = Value::Null;
+        wait_for("the audit line", || {
+            let lines = self.gateway.audit_lines();
+            found = lines
+                .into_iter()
+                .rfind(|line| line["kind"] == "egress" && line["host"] == host)
+                .unwrap_or_default();
+            !found.is_null()
+        });
+        found
+    }
+}
+
+pub(super) fn config(more: &str, policies: &str) -> String {
+    format!(
+        r"
+egress:
+  listeners: [{{name: proxy, address: '127.0.0.1:0'}}]
+  {more}
+  policies:
+{policies}
+"
+    )
+}
+
+pub(super) fn allow(entries: &str) -> String {
+    format!("  - {{name: all, subjects: [{{addresses: [127.0.0.0/8]}}], allow: {entries}}}\n")
+}
+
+pub(super) fn reason(answer: &str) -> &str {
+    answer
+        .lines()
+        .find_map(|line| line.strip_prefix("x-portcullis-reason: "))
+        .unwrap_or_default()
+}
+
+/// A ClientHello for a name.
+pub(super) fn client_hello(authority: &Authority, name: &str) -> Vec<u8> {
+    let name = rustls_pki_types::ServerName::try_from(name.to_owned()).expect("a name");
+    let mut client =
+        rustls::ClientConnection::new(authority.client(&["http/1.1"]), name).expect("a client");
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).expect("in memory");
+    hello
+}
