@@ -114,6 +114,11 @@ pub struct EgressPolicy {
     /// always blocked: loopback, link-local, metadata, multicast, the proxy itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<EgressMode>,
+    /// What is done with a tunnel whose ClientHello may name another host than it shows
+    /// (ECH, RFC 9849). Default `allow`: browsers send that extension always, also where
+    /// there is nothing to encrypt, and nobody can tell the two apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_client_hello: Option<EncryptedClientHello>,
     /// Destinations that may be reached; none means nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<EgressEntry>,
@@ -144,6 +149,17 @@ pub enum EgressMode {
     Report,
     /// Let it pass.
     Open,
+}
+
+/// What is done with a ClientHello that has the extension `encrypted_client_hello`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EncryptedClientHello {
+    /// It is judged by the name that it shows.
+    #[default]
+    Allow,
+    /// It is refused, and with it browsers. A tunnel that may be `raw` is not looked into.
+    Refuse,
 }
 
 /// A destination: a host or `*.suffix` as text, or a map.

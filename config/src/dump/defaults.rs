@@ -426,6 +426,9 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
     max_lifetime.get_or_insert(Duration(limits.max_lifetime));
     for (policy, meant) in egress.policies.iter_mut().zip(&meant.policies) {
         policy.mode.get_or_insert(meant.mode);
+        policy
+            .encrypted_client_hello
+            .get_or_insert(meant.encrypted_client_hello);
         // An entry of `deny` without ports means every port, which cannot be written.
         for (entry, meant) in policy.allow.iter_mut().zip(meant.allow.iter()) {
             fill_entry(entry, meant);

@@ -98,6 +98,7 @@ listeners:
         "[::]:3128",
         "maxLifetime: 1d",
         "mode: enforce",
+        "encryptedClientHello: allow",
         "[::]:9090",
         "127.0.0.1:9091",
         "auditRecords: 1000",

@@ -3,7 +3,11 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use super::{AddressClass, Authority, EgressRules, Host};
-use crate::{access::AddressSet, document::EgressMode, model::HostPattern};
+use crate::{
+    access::AddressSet,
+    document::{EgressMode, EncryptedClientHello},
+    model::HostPattern,
+};
 
 /// Names of metadata services and of the machine itself; no policy opens them.
 const BLOCKED_NAMES: [&str; 6] = [
@@ -33,6 +37,8 @@ pub struct EgressPolicy {
     pub subjects: AddressSet,
     /// Enforce, report or open.
     pub mode: EgressMode,
+    /// What is done with a ClientHello that may name another host than it shows.
+    pub encrypted_client_hello: EncryptedClientHello,
     /// What may be reached.
     pub allow: EgressRules,
     /// What may not, first.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::access::AddressSet;
-pub use crate::document::{EgressMode, EgressProtocol};
+pub use crate::document::{EgressMode, EgressProtocol, EncryptedClientHello};
 pub use crate::egress::{EgressPolicy, EgressRule, EgressRules, Target};
 
 /// The egress proxy.

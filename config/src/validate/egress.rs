@@ -110,6 +110,7 @@ fn policy(path: &str, policy: &document::EgressPolicy, report: &mut Report<'_>) 
         name: policy.name.clone(),
         subjects,
         mode: policy.mode.unwrap_or_default(),
+        encrypted_client_hello: policy.encrypted_client_hello.unwrap_or_default(),
         allow,
         deny,
         allow_all: policy.allow_all,

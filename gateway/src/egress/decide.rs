@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use portcullis_config::{
     egress::{Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
-    model::{Egress, EgressMode},
+    model::{Egress, EgressMode, EncryptedClientHello},
 };
 use tokio::net::TcpStream;
 
@@ -32,6 +32,8 @@ pub(super) struct Opened {
     pub raw: bool,
     /// Whether what the policy refuses is passed on all the same.
     pub lenient: bool,
+    /// What is done with a ClientHello that may name another host than it shows.
+    pub encrypted_client_hello: EncryptedClientHello,
     /// Until when it may be reached.
     pub until: Option<SystemTime>,
 }
@@ -91,6 +93,7 @@ pub(super) async fn open(
         upstream,
         raw: decision.raw,
         lenient,
+        encrypted_client_hello: policy.encrypted_client_hello,
         until: decision.until,
     })
 }

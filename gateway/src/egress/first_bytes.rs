@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use portcullis_config::{
     egress::{Authority, Host},
-    model::EgressLimits,
+    model::{EgressLimits, EncryptedClientHello},
 };
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
@@ -13,7 +13,18 @@ use crate::tls::{FirstBytes, HelloReader};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beginning {
     /// The reason code of what is wrong with it.
-    pub(super) fault: Option<&'static str>,
+    fault: Option<&'static str>,
+    /// Whether its ClientHello may name another host than it shows.
+    may_hide_a_name: bool,
+}
+
+impl Beginning {
+    /// The reason code it is refused with, where it is.
+    pub(super) fn refusal(self, hidden: EncryptedClientHello) -> Option<&'static str> {
+        let refuses_hidden = hidden == EncryptedClientHello::Refuse && self.may_hide_a_name;
+        self.fault
+            .or(refuses_hidden.then_some("encrypted_client_hello"))
+    }
 }
 
 /// Reads the first bytes until they can be judged; none has left yet. `None` where the client
@@ -52,6 +63,7 @@ pub(super) async fn judge_first_bytes(
     };
     Some(Beginning {
         fault: judged.err(),
+        may_hide_a_name: hello.may_hide_a_name(),
     })
 }
 

@@ -6,7 +6,7 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use portcullis_config::{
-    egress::{Authority, Request, decide, judge_addresses, select},
+    egress::{Authority, EgressPolicy, Request, decide, judge_addresses, select},
     model::{Egress, EgressMode},
 };
 
@@ -99,7 +99,7 @@ impl<'a> Standing<'a> {
         }
         let stays = match judge_addresses(policy, &decision, request, &self.resolved, ranges) {
             Err(refused) => lenient && !refused.always,
-            Ok(()) => lenient || decision.raw || self.is_fit(),
+            Ok(()) => lenient || decision.raw || self.is_fit(policy),
         };
         match stays {
             true => Ok(decision.until),
@@ -108,11 +108,13 @@ impl<'a> Standing<'a> {
     }
 
     /// Whether it may go where what is raw may not.
-    fn is_fit(&self) -> bool {
+    fn is_fit(&self, policy: &EgressPolicy) -> bool {
         match self.carried {
             Carried::Request(..) => true,
             Carried::Raw => false,
-            Carried::Judged(beginning) => beginning.fault.is_none(),
+            Carried::Judged(beginning) => {
+                beginning.refusal(policy.encrypted_client_hello).is_none()
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ impl<'a> Tunnel<'a> {
         let judged =
             judge_first_bytes(&mut self.client, &mut self.buffer, &self.authority, limits).await;
         let beginning = judged.ok_or("client_closed")?;
-        if let Some(reason) = beginning.fault {
+        if let Some(reason) = beginning.refusal(self.opened.encrypted_client_hello) {
             self.record.reason = reason;
             if !self.opened.lenient {
                 self.record.verdict = "deny";

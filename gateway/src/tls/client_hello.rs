@@ -17,6 +17,8 @@ pub(crate) enum FirstBytes {
     Hello(Option<String>),
 }
 
+/// `encrypted_client_hello` (RFC 9849 section 5).
+const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 /// Largest fragment of a record (RFC 8446 section 5.1).
@@ -31,6 +33,7 @@ pub(crate) struct HelloReader {
     message: BytesMut,
     /// Bytes of the whole records that it was taken from.
     taken: usize,
+    may_hide_a_name: bool,
 }
 
 impl HelloReader {
@@ -62,9 +65,18 @@ impl HelloReader {
             };
             let length = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
             if self.message.len() >= length {
-                return parse(&self.message[..length]);
+                let (first_bytes, may_hide_a_name) = parse(&self.message[..length]);
+                self.may_hide_a_name = may_hide_a_name;
+                return first_bytes;
             }
         }
+    }
+
+    /// Whether the ClientHello that was read has the extension `encrypted_client_hello`: it may
+    /// name another host than it shows. What is in it cannot be told from chance, which is what
+    /// it is where a client has nothing to hide (GREASE, RFC 9849 section 6.2).
+    pub(crate) fn may_hide_a_name(&self) -> bool {
+        self.may_hide_a_name
     }
 
     /// Judges a record that is not whole by the first byte of its message.
@@ -76,18 +88,43 @@ impl HelloReader {
     }
 }
 
-fn parse(message: &[u8]) -> FirstBytes {
+/// What a message says, and whether it may hide a name.
+fn parse(message: &[u8]) -> (FirstBytes, bool) {
     let Ok((_, TlsMessage::Handshake(TlsMessageHandshake::ClientHello(hello)))) =
         parse_tls_message_handshake(message)
     else {
-        return FirstBytes::NotTls;
+        return (FirstBytes::NotTls, false);
     };
     let Some(extensions) = hello.ext else {
-        return FirstBytes::Hello(None);
+        return (FirstBytes::Hello(None), false);
     };
-    let Ok((_, extensions)) = parse_tls_extensions(extensions) else {
-        return FirstBytes::NotTls;
-    };
+    let may_hide_a_name = may_have(extensions, ENCRYPTED_CLIENT_HELLO);
+    match parse_tls_extensions(extensions) {
+        Ok((_, extensions)) => (name(&extensions), may_hide_a_name),
+        Err(_) => (FirstBytes::NotTls, may_hide_a_name),
+    }
+}
+
+/// Whether a list of extensions has one (RFC 8446 section 4.2). A list that is broken may: the
+/// parser ends at the first extension whose content it does not take, and servers may not.
+fn may_have(mut extensions: &[u8], wanted: u16) -> bool {
+    loop {
+        let [a, b, high, low, content @ ..] = extensions else {
+            return !extensions.is_empty();
+        };
+        if u16::from_be_bytes([*a, *b]) == wanted {
+            return true;
+        }
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        match content.get(length..) {
+            Some(rest) => extensions = rest,
+            None => return true,
+        }
+    }
+}
+
+/// The one name that is asked for.
+fn name(extensions: &[TlsExtension<'_>]) -> FirstBytes {
     let names: Vec<&[u8]> = extensions
         .iter()
         .filter_map(|extension| match extension {
@@ -167,6 +204,47 @@ mod tests {
             assert_eq!(reader.read(bytes), found);
         }
         assert_eq!(first_bytes(&hello("10.0.0.1")), FirstBytes::Hello(None));
+    }
+
+    /// A whole hello with an extension put before the others, its length as given.
+    fn with_extension(mut bytes: Vec<u8>, kind: u16, length: u16) -> Vec<u8> {
+        let mut at = 5 + 4 + 2 + 32;
+        at += 1 + usize::from(bytes[at]);
+        at += 2 + usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+        at += 1 + usize::from(bytes[at]);
+        let extension = [&kind.to_be_bytes()[..], &length.to_be_bytes(), &[7; 8]].concat();
+        for length in [3, 7, at] {
+            let before = u16::from_be_bytes([bytes[length], bytes[length + 1]]);
+            bytes[length..length + 2].copy_from_slice(&(before + 12).to_be_bytes());
+        }
+        bytes.splice(at + 2..at + 2, extension);
+        bytes
+    }
+
+    #[test]
+    fn a_hello_that_may_hide_a_name_is_known_in_any_pieces() {
+        let told = |bytes: &[u8]| {
+            let mut reader = HelloReader::default();
+            let first = reader.read(bytes);
+            (first, reader.may_hide_a_name())
+        };
+        let name = FirstBytes::Hello(Some("api.example.com".into()));
+        let plain = hello("api.example.com");
+        assert_eq!(told(&plain), (name.clone(), false));
+        // RFC 8701 reserves 0x0a0a for what means nothing.
+        let greased = with_extension(plain.clone(), 0x0a0a, 8);
+        assert_eq!(told(&greased), (name.clone(), false));
+        let hiding = with_extension(plain.clone(), ENCRYPTED_CLIENT_HELLO, 8);
+        assert_eq!(told(&hiding), (name.clone(), true));
+        let mut cut = Vec::new();
+        for piece in hiding[5..].chunks(7) {
+            cut.extend_from_slice(&[22, 3, 1, 0, u8::try_from(piece.len()).unwrap()]);
+            cut.extend_from_slice(piece);
+        }
+        assert_eq!(told(&cut), (name, true));
+        // What comes behind a list that is broken cannot be told.
+        let broken = with_extension(plain, 0x0a0a, 0xffff);
+        assert!(told(&broken).1);
     }
 
     #[test]
