@@ -32,7 +32,7 @@ pub struct Route {
     pub single_label: bool,
     /// Policies of all its rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policies: Option<Policies>,
+    pub policies: Option<Box<Policies>>,
     /// The rules.
     pub rules: Vec<Rule>,
 }
@@ -46,7 +46,7 @@ pub struct Rule {
     pub matches: Vec<Match>,
     /// Policies of this rule.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub policies: Option<Policies>,
+    pub policies: Option<Box<Policies>>,
     /// Answer with a redirect instead of asking a backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,

@@ -89,7 +89,7 @@ fn share<T: PartialEq>(items: &mut [Arc<T>], before: &[Arc<T>], name: impl Fn(&T
         };
         let Some(found) = found else { continue };
         next = found + 1;
-        if before[found] == *item {
+        if !Arc::ptr_eq(&before[found], item) && before[found] == *item {
             *item = Arc::clone(&before[found]);
         }
     }

@@ -251,7 +251,7 @@ fn fill_rule(rule: &mut Rule, meant: &model::Rule) {
             .path
             .get_or_insert_with(|| PathMatch::Prefix("/".into()));
     }
-    rule.policies = Some(policies(&meant.policies));
+    rule.policies = Some(Box::new(policies(&meant.policies)));
     match &meant.action {
         model::Action::Redirect(meant) => {
             if let Some(redirect) = &mut rule.redirect {

@@ -97,7 +97,7 @@ fn route(
     }
     let policies = level(
         &format!("{path}.policies"),
-        route.policies.as_ref(),
+        route.policies.as_deref(),
         context.names,
         report,
     );
@@ -175,7 +175,7 @@ fn rule(
 ) -> Rule {
     let own = level(
         &format!("{path}.policies"),
-        rule.policies.as_ref(),
+        rule.policies.as_deref(),
         context.names,
         report,
     );

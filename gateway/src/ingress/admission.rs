@@ -25,7 +25,7 @@ pub(super) async fn wait(
     let queueing = Queueing {
         length: limits.max_pending as usize,
         time: limits.pending_timeout,
-        gauge: &backend.metrics.pending,
+        gauge: backend.metrics.pending(),
     };
     let refusal = |status, reason| {
         let refusal = Refusal::new(status, Stage::Upstream, reason);

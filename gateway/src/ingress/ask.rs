@@ -40,7 +40,7 @@ impl Ingress {
         let queueing = Queueing {
             length: limits.max_pending as usize,
             time: limits.pending_timeout,
-            gauge: &backend.metrics.pending,
+            gauge: backend.metrics.pending(),
         };
         let _place = match backend.gate().try_enter() {
             Some(place) => place,

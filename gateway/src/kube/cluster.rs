@@ -40,7 +40,7 @@ use super::{
     settings,
     shared::Shared,
     status::write_statuses,
-    translate::{MadeBackends, parameters::lost_names, translate, translate_again},
+    translate::{MadeItems, parameters::lost_names, translate, translate_again},
     watch::reason,
     webhook::{self, Webhook},
 };
@@ -96,7 +96,7 @@ pub struct Cluster {
     shared: Arc<Shared>,
     problems: watch::Sender<Arc<Vec<Problem>>>,
     /// What the last translation made.
-    made: Mutex<MadeBackends>,
+    made: Mutex<MadeItems>,
     /// The Lease, and who we are for it.
     election: Option<(ResourceName, String)>,
     leads: watch::Receiver<bool>,

@@ -110,8 +110,8 @@ fn wafs(model: &Model) -> impl Iterator<Item = ((usize, usize), &RouteWaf)> {
 /// Where what a rule has of a WAF is written: with the rule, its route or the defaults.
 fn place(document: &Document, (route, rule): (usize, usize)) -> String {
     let wanted = document.routes.get(route);
-    let of_rule = wanted.and_then(|route| route.rules.get(rule)?.policies.as_ref());
-    let of_route = wanted.and_then(|route| route.policies.as_ref());
+    let of_rule = wanted.and_then(|route| route.rules.get(rule)?.policies.as_deref());
+    let of_route = wanted.and_then(|route| route.policies.as_deref());
     let has = |policies: &Policies| policies.waf.is_some();
     if of_rule.is_some_and(has) {
         format!("routes[{route}].rules[{rule}].policies.waf")

@@ -71,7 +71,7 @@ pub(super) async fn connect(
                     attempts: u32::try_from(tried.len() + 1).unwrap_or(u32::MAX),
                     _at_work: at_work,
                     _place: place,
-                    _open: Open::new(&backend.metrics.connections),
+                    _open: Open::new(backend.metrics.connections()),
                 });
             }
             Err(error) => {

@@ -9,24 +9,21 @@ use std::{
 
 use http::Method;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
-use super::names::{self, Name};
+use super::{
+    backend_metrics::{BackendMetrics, Families},
+    listed::Listed,
+    names::{self, Name},
+    rule_metrics::RuleMetrics,
+};
 
 /// Upper bounds of the time histograms, in seconds.
 const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
-
-/// Methods with a label of their own; any other is `OTHER`.
-const METHODS: [&str; 8] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "OTHER",
-];
-
-/// Status classes; `none` is a request that got no answer.
-const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Label of requests that no rule took.
 const NO_RULE: &str = "none";
@@ -39,12 +36,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     in_flight: IntGauge,
     refusals: IntCounterVec,
-    upstream: IntCounterVec,
-    upstream_seconds: HistogramVec,
-    upstream_retries: IntCounterVec,
-    upstream_look_ups: IntCounterVec,
-    upstream_pending: IntGaugeVec,
-    upstream_connections: IntGaugeVec,
+    upstream: Arc<Families>,
     endpoint_up: GaugeVec,
     rate_limit: IntCounterVec,
     authentication: IntCounterVec,
@@ -65,11 +57,11 @@ pub struct Metrics {
     egress_bytes: IntCounterVec,
     connections: IntCounterVec,
     connections_open: IntGaugeVec,
-    certificate_expiry: GaugeVec,
-    crl_expiry: GaugeVec,
+    certificate_expiry: Listed,
+    crl_expiry: Listed,
     kubernetes_stale: GaugeVec,
     kubernetes_leads: GaugeVec,
-    ocsp_expiry: GaugeVec,
+    ocsp_expiry: Listed,
     reloads: IntCounterVec,
     last_reload: Gauge,
     load_seconds: Gauge,
@@ -80,16 +72,6 @@ pub struct Metrics {
     no_rule: Arc<RuleMetrics>,
     rules: Mutex<BTreeMap<String, Arc<RuleMetrics>>>,
     backends: Mutex<BTreeMap<String, BackendMetrics>>,
-}
-
-/// The metrics of one rule, resolved once.
-#[derive(Debug)]
-pub struct RuleMetrics {
-    rule: String,
-    requests: IntCounterVec,
-    seconds: Histogram,
-    /// Counters of the listener that the rule is asked through most, by method and status.
-    cached: Mutex<Vec<(String, Box<[IntCounter]>)>>,
 }
 
 /// The metrics of one TCP route.
@@ -144,23 +126,6 @@ impl UdpMetrics {
     }
 }
 
-/// The metrics of one backend, resolved once.
-#[derive(Clone, Debug)]
-pub struct BackendMetrics {
-    answered: IntCounter,
-    failed: IntCounter,
-    connect_failed: IntCounter,
-    retried: IntCounter,
-    over_budget: IntCounter,
-    names_answered: IntCounter,
-    names_failed: IntCounter,
-    seconds: Histogram,
-    /// Requests that wait.
-    pub pending: IntGauge,
-    /// Open connections.
-    pub connections: IntGauge,
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -188,22 +153,20 @@ impl Metrics {
                 IntGauge::with_opts(opts(names::REQUESTS_IN_FLIGHT)),
             ),
             refusals: counters(&registry, names::REFUSALS, &["stage", "reason"]),
-            upstream: counters(&registry, names::UPSTREAM, &["backend", "outcome"]),
-            upstream_seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
-            upstream_retries: counters(&registry, names::UPSTREAM_RETRIES, &["backend", "outcome"]),
-            upstream_look_ups: counters(
-                &registry,
-                names::UPSTREAM_LOOK_UPS,
-                &["backend", "outcome"],
-            ),
-            upstream_pending: register(
-                &registry,
-                IntGaugeVec::new(opts(names::UPSTREAM_PENDING), &["backend"]),
-            ),
-            upstream_connections: register(
-                &registry,
-                IntGaugeVec::new(opts(names::UPSTREAM_CONNECTIONS), &["backend"]),
-            ),
+            upstream: Arc::new(Families {
+                requests: counters(&registry, names::UPSTREAM, &["backend", "outcome"]),
+                retries: counters(&registry, names::UPSTREAM_RETRIES, &["backend", "outcome"]),
+                look_ups: counters(&registry, names::UPSTREAM_LOOK_UPS, &["backend", "outcome"]),
+                seconds: histograms(&registry, names::UPSTREAM_SECONDS, &["backend"]),
+                pending: register(
+                    &registry,
+                    IntGaugeVec::new(opts(names::UPSTREAM_PENDING), &["backend"]),
+                ),
+                connections: register(
+                    &registry,
+                    IntGaugeVec::new(opts(names::UPSTREAM_CONNECTIONS), &["backend"]),
+                ),
+            }),
             endpoint_up: gauges(&registry, names::ENDPOINT_UP, &["backend", "endpoint"]),
             rate_limit: counters(&registry, names::RATE_LIMIT, &["limit", "verdict"]),
             authentication: counters(
@@ -241,9 +204,9 @@ impl Metrics {
                 &registry,
                 IntGaugeVec::new(opts(names::CONNECTIONS_OPEN), &["listener"]),
             ),
-            certificate_expiry: gauges(&registry, names::CERTIFICATE_EXPIRY, &["certificate"]),
-            ocsp_expiry: gauges(&registry, names::OCSP_EXPIRY, &["certificate"]),
-            crl_expiry: gauges(&registry, names::CRL_EXPIRY, &["file"]),
+            certificate_expiry: listed(&registry, names::CERTIFICATE_EXPIRY, "certificate"),
+            ocsp_expiry: listed(&registry, names::OCSP_EXPIRY, "certificate"),
+            crl_expiry: listed(&registry, names::CRL_EXPIRY, "file"),
             kubernetes_stale: gauges(&registry, names::KUBERNETES_STALE, &["kind"]),
             kubernetes_leads: gauges(&registry, names::KUBERNETES_LEADS, &[]),
             reloads: counters(&registry, names::RELOADS, &["outcome"]),
@@ -280,35 +243,14 @@ impl Metrics {
     /// Forgets the series of rules that are gone, and those of listeners that are.
     ///
     /// A connection that a listener took before it went may still count a request, whose
-    /// series stay until this is called again.
+    /// series stay until this is called again. Of rules that are gone nothing is counted.
     pub fn keep_rules(&self, kept: impl Fn(&str) -> bool, listener: impl Fn(&str) -> bool) {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: BTreeMap<_, _> = rules.extract_if(.., |rule, _| !kept(rule)).collect();
-        let mut pruned = false;
+        for (_, gone) in rules.extract_if(.., |rule, _| !kept(rule)) {
+            gone.forget();
+        }
         for rule in rules.values().chain([&self.no_rule]) {
-            pruned |= rule.keep_listeners(&listener);
-        }
-        if gone.is_empty() && !pruned {
-            return;
-        }
-        for rule in gone.keys() {
-            // A series that was never made is no error here.
-            let _ = self.request_seconds.remove_label_values(&[rule.as_str()]);
-        }
-        for family in self.requests.collect() {
-            for metric in family.get_metric() {
-                let label = |name| {
-                    metric
-                        .get_label()
-                        .iter()
-                        .find(|pair| pair.name() == name)
-                        .map_or("", |pair| pair.value())
-                };
-                if gone.contains_key(label("rule")) || !listener(label("listener")) {
-                    let values = ["listener", "rule", "method", "status"].map(label);
-                    let _ = self.requests.remove_label_values(&values);
-                }
-            }
+            rule.keep_listeners(&listener);
         }
     }
 
@@ -338,53 +280,16 @@ impl Metrics {
         if let Some(known) = backends.get(backend) {
             return known.clone();
         }
-        let made = self.make_backend(backend);
+        let made = BackendMetrics::new(backend, &self.upstream);
         backends.insert(backend.to_owned(), made.clone());
         made
-    }
-
-    fn make_backend(&self, backend: &str) -> BackendMetrics {
-        let outcome = |outcome| self.upstream.with_label_values(&[backend, outcome]);
-        let look_ups = |outcome| {
-            self.upstream_look_ups
-                .with_label_values(&[backend, outcome])
-        };
-        let retries = |outcome| self.upstream_retries.with_label_values(&[backend, outcome]);
-        BackendMetrics {
-            answered: outcome("answered"),
-            failed: outcome("failed"),
-            connect_failed: outcome("connect_failed"),
-            retried: retries("sent"),
-            over_budget: retries("over_budget"),
-            names_answered: look_ups("answered"),
-            names_failed: look_ups("failed"),
-            pending: self.upstream_pending.with_label_values(&[backend]),
-            connections: self.upstream_connections.with_label_values(&[backend]),
-            seconds: self.upstream_seconds.with_label_values(&[backend]),
-        }
     }
 
     /// Forgets the series of backends that are gone.
     pub fn keep_backends(&self, kept: impl Fn(&str) -> bool) {
         let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
-        for (backend, _) in backends.extract_if(.., |backend, _| !kept(backend)) {
-            let backend = backend.as_str();
-            // A series that was never made is no error here.
-            let _ = self.upstream_seconds.remove_label_values(&[backend]);
-            let _ = self.upstream_pending.remove_label_values(&[backend]);
-            let _ = self.upstream_connections.remove_label_values(&[backend]);
-            for (counters, outcomes) in [
-                (
-                    &self.upstream,
-                    &["answered", "failed", "connect_failed"][..],
-                ),
-                (&self.upstream_retries, &["sent", "over_budget"]),
-                (&self.upstream_look_ups, &["answered", "failed"]),
-            ] {
-                for outcome in outcomes {
-                    let _ = counters.remove_label_values(&[backend, outcome]);
-                }
-            }
+        for (_, gone) in backends.extract_if(.., |backend, _| !kept(backend)) {
+            gone.forget();
         }
     }
 
@@ -524,32 +429,19 @@ impl Metrics {
 
     /// Sets the expiry of every certificate there is.
     pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, i64)>) {
-        self.certificate_expiry.reset();
-        for (name, not_after) in certificates {
-            self.certificate_expiry
-                .with_label_values(&[name])
-                .set(not_after as f64);
-        }
+        self.certificate_expiry.set(certificates);
     }
 
     /// Sets when the OCSP response of each certificate is too old.
     pub fn ocsp_responses<'a>(&self, responses: impl IntoIterator<Item = (&'a str, i64)>) {
-        self.ocsp_expiry.reset();
-        for (name, until) in responses {
-            self.ocsp_expiry
-                .with_label_values(&[name])
-                .set(until as f64);
-        }
+        self.ocsp_expiry.set(responses);
     }
 
     /// Sets when each list of revoked client certificates is too old.
     pub fn revocation_lists<'a>(&self, lists: impl IntoIterator<Item = (&'a PathBuf, i64)>) {
-        self.crl_expiry.reset();
-        for (file, expiry) in lists {
-            self.crl_expiry
-                .with_label_values(&[&file.to_string_lossy()])
-                .set(expiry as f64);
-        }
+        let lists = lists.into_iter();
+        self.crl_expiry
+            .set(lists.map(|(file, expiry)| (file.to_string_lossy(), expiry)));
     }
 
     /// Notes since when objects of each kind are not watched, where they are not.
@@ -633,86 +525,6 @@ impl Metrics {
     }
 }
 
-impl BackendMetrics {
-    /// Counts the end of a request, and the wait for the response head where one came.
-    pub fn finished(&self, waited: Option<Duration>) {
-        match waited {
-            Some(waited) => {
-                self.answered.inc();
-                self.seconds.observe(waited.as_secs_f64());
-            }
-            None => self.failed.inc(),
-        }
-    }
-
-    /// Counts a request that is to be tried again, and whether its budget allows it.
-    pub fn retry(&self, allowed: bool) {
-        match allowed {
-            true => self.retried.inc(),
-            false => self.over_budget.inc(),
-        }
-    }
-
-    /// Counts a look-up of the name of an endpoint.
-    pub fn looked_up(&self, answered: bool) {
-        match answered {
-            true => self.names_answered.inc(),
-            false => self.names_failed.inc(),
-        }
-    }
-
-    /// Counts an attempt that failed before the backend was asked.
-    pub fn connect_failed(&self) {
-        self.connect_failed.inc();
-    }
-}
-
-impl RuleMetrics {
-    fn new(rule: &str, requests: &IntCounterVec, seconds: &HistogramVec) -> Self {
-        Self {
-            rule: rule.to_owned(),
-            requests: requests.clone(),
-            seconds: seconds.with_label_values(&[rule]),
-            cached: Mutex::default(),
-        }
-    }
-
-    /// Forgets the counters of listeners that are gone; tells whether there were any.
-    fn keep_listeners(&self, kept: impl Fn(&str) -> bool) -> bool {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = cached.len();
-        cached.retain(|(listener, _)| kept(listener));
-        cached.len() < before
-    }
-
-    /// Counts a request and the time it took.
-    pub fn observe(&self, listener: &str, method: &Method, status: u16, duration: Duration) {
-        self.seconds.observe(duration.as_secs_f64());
-        let method = METHODS
-            .iter()
-            .position(|known| *known == method.as_str())
-            .unwrap_or(METHODS.len() - 1);
-        let status = usize::from(status / 100).min(STATUSES.len() - 1);
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        let counters = match cached.iter().position(|(known, _)| known == listener) {
-            Some(at) => &cached[at].1,
-            None => {
-                let made = METHODS
-                    .iter()
-                    .flat_map(|method| STATUSES.iter().map(move |status| (method, status)))
-                    .map(|(method, status)| {
-                        self.requests
-                            .with_label_values(&[listener, &self.rule, method, status])
-                    })
-                    .collect();
-                cached.push((listener.to_owned(), made));
-                &cached[cached.len() - 1].1
-            }
-        };
-        counters[method * STATUSES.len() + status].inc();
-    }
-}
-
 fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -757,6 +569,10 @@ fn gauges(registry: &Registry, name: Name, labels: &[&str]) -> GaugeVec {
     register(registry, GaugeVec::new(opts(name), labels))
 }
 
+fn listed(registry: &Registry, name: Name, label: &str) -> Listed {
+    Listed::new(gauges(registry, name, &[label]))
+}
+
 fn histograms(registry: &Registry, name: Name, labels: &[&str]) -> HistogramVec {
     let opts = HistogramOpts::new(name.0, name.1).buckets(SECONDS.to_vec());
     register(registry, HistogramVec::new(opts, labels))
@@ -783,10 +599,7 @@ mod tests {
         let text = metrics.render();
         assert!(text.contains(r#"portcullis_requests_total{listener="http",method="OTHER",rule="shop/0",status="2xx"} 4"#));
         assert!(!text.contains("BREW"));
-        assert_eq!(
-            text.matches("portcullis_requests_total{").count(),
-            METHODS.len() * STATUSES.len()
-        );
+        assert_eq!(text.matches("portcullis_requests_total{").count(), 4);
     }
 
     #[test]
@@ -798,7 +611,10 @@ mod tests {
         metrics
             .rule("new/0")
             .observe("http", &Method::GET, 200, Duration::ZERO);
+        let old = metrics.rule("old/0");
         metrics.keep_rules(|rule| rule == "new/0", |_| true);
+        // What ends now counts for nobody.
+        old.observe("http", &Method::POST, 500, Duration::ZERO);
         let text = metrics.render();
         assert!(!text.contains("old/0"), "{text}");
         assert!(text.contains("new/0"));
@@ -813,13 +629,9 @@ mod tests {
             metrics.unrouted(listener, &Method::GET, 404, Duration::ZERO);
         }
         metrics.keep_rules(|_| true, |listener| listener == "new");
-        assert_eq!(rule.cached.lock().unwrap().len(), 1);
         let text = metrics.render();
         assert!(!text.contains("\"old\""), "{text}");
-        assert_eq!(
-            text.matches("portcullis_requests_total{").count(),
-            2 * METHODS.len() * STATUSES.len()
-        );
+        assert_eq!(text.matches("portcullis_requests_total{").count(), 2);
         // What a connection of it counts still is counted.
         rule.observe("old", &Method::GET, 200, Duration::ZERO);
         assert!(metrics.render().contains("\"old\""));
@@ -833,12 +645,18 @@ mod tests {
             backend.finished(Some(Duration::ZERO));
             backend.retry(true);
             backend.looked_up(false);
-            backend.pending.inc();
-            backend.connections.inc();
+            backend.pending().inc();
+            backend.connections().inc();
         }
+        let (asked, idle) = (metrics.backend("old"), metrics.backend("old-idle"));
         metrics.keep_backends(|backend| backend == "new");
+        // What ends now counts for nobody.
+        for gone in [asked, idle] {
+            gone.finished(None);
+            gone.pending().inc();
+        }
         let text = metrics.render();
-        assert!(!text.contains("\"old\""), "{text}");
+        assert!(!text.contains("\"old"), "{text}");
         assert!(text.matches("backend=\"new\"").count() > 7);
     }
 

@@ -10,12 +10,15 @@
 
 mod access_log;
 mod audit;
+mod backend_metrics;
 mod connection_line;
 mod decisions;
 mod json_line;
+mod listed;
 mod logging;
 mod metrics;
 pub mod names;
+mod rule_metrics;
 mod seldom;
 mod timestamp;
 mod waf_record;
@@ -23,10 +26,12 @@ mod writer;
 
 pub use access_log::{AccessLog, RequestFacts, TlsFacts};
 pub use audit::AuditLog;
+pub use backend_metrics::BackendMetrics;
 pub use connection_line::ConnectionRecord;
 pub use decisions::{Decision, Decisions};
 pub use logging::{LogFormat, init_logging};
-pub use metrics::{BackendMetrics, Metrics, RuleMetrics, TcpMetrics, UdpMetrics};
+pub use metrics::{Metrics, TcpMetrics, UdpMetrics};
+pub use rule_metrics::RuleMetrics;
 pub(crate) use seldom::Seldom;
 pub use waf_record::{WafFacts, waf_record};
 pub use writer::LogWriter;

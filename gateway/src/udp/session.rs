@@ -186,7 +186,7 @@ pub(super) fn connect(
                     endpoint,
                     _at_work: at_work,
                     _place: place,
-                    _open: Open::new(&backend.metrics.connections),
+                    _open: Open::new(backend.metrics.connections()),
                 });
             }
             Err(error) => {

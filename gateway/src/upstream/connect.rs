@@ -193,7 +193,7 @@ impl Connector {
     /// Counts a connection that is to be made, for which an idle one makes room where
     /// there are as many as may be.
     fn count(&self, target: &Target<'_>) -> Result<Open, Fault> {
-        let gauge = &target.backend.metrics.connections;
+        let gauge = target.backend.metrics.connections();
         let max = i64::from(target.backend.backend.limits.max_connections);
         let open = Open::new(gauge);
         if max == 0 || gauge.get() <= max {

@@ -23,7 +23,7 @@ use crate::kube::{Options, ResourceName};
 
 /// Backends that were made, by name, for the next time.
 #[derive(Debug, Default)]
-pub struct MadeBackends {
+pub(super) struct MadeBackends {
     /// What they were made with.
     options: Option<Options>,
     made: HashMap<String, MadeBackend>,
@@ -106,10 +106,10 @@ impl<'o> Translation<'o> {
     ) -> String {
         let namespace = &served.name.namespace;
         let name = service::name(namespace, wanted);
-        if !self.backends.made.contains_key(&name) {
+        if !self.made.backends.made.contains_key(&name) {
             self.add_backend(&name, namespace, wanted);
         }
-        let problem = self.backends.made.get(&name);
+        let problem = self.made.backends.made.get(&name);
         if let Some(wrong) = problem.and_then(|known| known.made.problem.as_ref()) {
             let reason = format!("{}: its requests get 503", wrong.reason);
             let problem = served.error(field, reason).with_hint(wrong.hint);
@@ -124,7 +124,7 @@ impl<'o> Translation<'o> {
         let service_name = ResourceName::new(namespace, &wanted.name);
         let service = objects.services.get(&service_name);
         let slices = self.slices.of_service(namespace, &wanted.name);
-        let known = self.before.take(name, options, (service, slices));
+        let known = self.before.backends.take(name, options, (service, slices));
         let backend = known.unwrap_or_else(|| MadeBackend {
             service: service.cloned(),
             slices: slices.iter().map(|&slice| Arc::clone(slice)).collect(),
@@ -144,6 +144,6 @@ impl<'o> Translation<'o> {
             .origins
             .note("backends", document.backends.len(), origin);
         document.backends.push(Arc::clone(&made.backend));
-        self.backends.made.insert(name.to_owned(), backend);
+        self.made.backends.made.insert(name.to_owned(), backend);
     }
 }

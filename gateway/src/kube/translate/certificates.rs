@@ -126,13 +126,13 @@ impl<'o> Translation<'o> {
             let origin = super::place_of_ingress(&ingress, &field);
             let origin = ItemOrigin::of(origin);
             self.read.origins.note("certificates", index, origin);
-            self.read.document.certificates.push(Arc::new(Certificate {
+            self.certificate(Certificate {
                 name: format!("{secret}{suffix}"),
                 certificate: Contents::path(&secret.namespace, &secret.name, CERTIFICATE),
                 key: Contents::path(&secret.namespace, &secret.name, KEY),
                 ocsp: None,
                 hosts,
-            }));
+            });
             self.hold(&secret);
         }
     }
@@ -237,13 +237,19 @@ impl<'o> Translation<'o> {
         let origin = super::place_of_secret(&secret);
         let origin = ItemOrigin::of(origin);
         self.read.origins.note("certificates", index, origin);
-        self.read.document.certificates.push(Arc::new(Certificate {
+        self.certificate(Certificate {
             name: DEFAULT.to_owned(),
             certificate: Contents::path(&secret.namespace, &secret.name, CERTIFICATE),
             key: Contents::path(&secret.namespace, &secret.name, KEY),
             ocsp: None,
             hosts,
-        }));
+        });
+    }
+
+    fn certificate(&mut self, certificate: Certificate) {
+        let (name, before) = (certificate.name.clone(), &mut self.before.certificates);
+        let certificate = self.made.certificates.hold(before, &name, certificate);
+        self.read.document.certificates.push(certificate);
     }
 
     /// Lets the keys of a Secret be read.

@@ -1,6 +1,6 @@
 //! Ingresses to routes.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use k8s_openapi::api::networking::v1::HTTPIngressPath;
 use portcullis_config::{
@@ -178,17 +178,20 @@ impl<'o> Translation<'o> {
             policies: said_at,
         };
         self.read.origins.note("routes", index, origin);
-        self.read.document.routes.push(Arc::new(Route {
-            name,
+        let route = Route {
+            name: name.clone(),
             listeners: Vec::new(),
             hosts: match of_host.host.as_str() {
                 ANY => Vec::new(),
                 host => vec![host.to_owned()],
             },
             single_label: !self.options.many_labels,
-            policies,
+            policies: policies.map(Box::new),
             rules,
-        }));
+        };
+        let before = &mut self.before.routes;
+        let route = self.made.routes.hold(before, &name, route);
+        self.read.document.routes.push(route);
     }
 
     /// The policies of the class. A host with a certificate of its own is redirected to, unless
@@ -238,11 +241,13 @@ impl<'o> Translation<'o> {
         Rule {
             // A challenge comes from anybody, in clear, before there is a certificate. Limits and
             // the WAF hold for it as for others.
-            policies: is_challenge.then(|| Policies {
-                access: Some(Vec::new()),
-                authentication: Some(Vec::new()),
-                https: Some(Https::Optional),
-                ..Policies::default()
+            policies: is_challenge.then(|| {
+                Box::new(Policies {
+                    access: Some(Vec::new()),
+                    authentication: Some(Vec::new()),
+                    https: Some(Https::Optional),
+                    ..Policies::default()
+                })
             }),
             matches: match is_challenge {
                 true => vec![of_method(Some("GET")), of_method(Some("HEAD"))],

@@ -19,6 +19,7 @@ mod claims;
 mod endpoint_slice;
 mod ingress;
 mod ingress_class;
+mod made;
 pub(super) mod parameters;
 mod references;
 mod self_signed;
@@ -38,7 +39,7 @@ use portcullis_config::{
     read::Read,
 };
 
-pub use self::backends::MadeBackends;
+pub use self::made::MadeItems;
 pub use self::references::{
     NeededSecrets, References, referenced_config_maps, referenced_secrets, references,
 };
@@ -49,7 +50,7 @@ use crate::files::Contents;
 
 /// Adds what objects mean to a document, and returns the contents that it names.
 pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Contents {
-    translate_again(objects, options, &mut MadeBackends::default(), read)
+    translate_again(objects, options, &mut MadeItems::default(), read)
 }
 
 /// The same, where much is as it was before: what was made then is taken over, and what is made
@@ -57,7 +58,7 @@ pub fn translate(objects: &ObjectSet, options: &Options, read: &mut Read) -> Con
 pub fn translate_again(
     objects: &ObjectSet,
     options: &Options,
-    made: &mut MadeBackends,
+    made: &mut MadeItems,
     read: &mut Read,
 ) -> Contents {
     let mut translation = Translation {
@@ -65,7 +66,7 @@ pub fn translate_again(
         options,
         slices: Slices::of(objects, options),
         before: std::mem::take(made),
-        backends: MadeBackends::with(options),
+        made: MadeItems::with(options),
         parameters: HashMap::new(),
         unclear: None,
         contents: Contents::default(),
@@ -75,7 +76,7 @@ pub fn translate_again(
     translation.read_parameters();
     translation.certificates(&ingresses);
     translation.routes(&ingresses);
-    *made = translation.backends;
+    *made = translation.made;
     translation.contents
 }
 
@@ -90,9 +91,9 @@ struct Translation<'o> {
     objects: &'o ObjectSet,
     options: &'o Options,
     slices: Slices<'o>,
-    /// The backends of before, and those of now.
-    before: MadeBackends,
-    backends: MadeBackends,
+    /// What was made before, and what is made now.
+    before: MadeItems,
+    made: MadeItems,
     /// The parameters of our classes that name some, by their names.
     parameters: HashMap<&'o str, Parameters>,
     /// The class whose parameters may be meant for Ingresses that name no class.
