@@ -236,6 +236,34 @@ fn what_did_not_change_is_shared() {
     }
 }
 
+#[test]
+fn rules_are_those_of_their_files_though_no_setting_is_another() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rules = folder.path().join("own.conf");
+    let settings = format!(
+        "listeners: [{{name: http, protocol: http}}]\n\
+         wafProfiles: [{{name: own, rules: [{{file: {}}}]}}]\ndefaults: {{waf: {{profile: own}}}}\n\
+         backends: [{{name: web, endpoints: [{{address: '10.0.0.1:80'}}]}}]\n\
+         routes: [{{name: web, rules: [{{backends: [{{name: web}}]}}]}}]\n",
+        rules.display()
+    );
+    let mut gateway = Gateway::default();
+    let mut seen = Vec::new();
+    for word in ["one", "two", "two"] {
+        let rule = format!("SecRule ARGS \"@contains {word}\" \"id:1,phase:2,deny\"\n");
+        fs::write(&rules, rule).expect("writable");
+        gateway.load(&source(folder.path(), &settings, &[], &Options::default()));
+        let snapshot = &gateway.serving.as_ref().expect("it serves").snapshot;
+        let compiled = snapshot.rule("web/0").expect("the rule");
+        let waf = compiled.waf.as_ref().expect("its WAF");
+        let profile = snapshot.rule_set("own").expect("the profile");
+        assert!(Arc::ptr_eq(&waf.rules, profile));
+        seen.push(Arc::clone(compiled));
+    }
+    assert!(!Arc::ptr_eq(&seen[0], &seen[1]));
+    assert!(Arc::ptr_eq(&seen[1], &seen[2]));
+}
+
 /// The first lines that differ.
 fn difference(one: &str, other: &str) -> String {
     let mut lines = one.lines().zip(other.lines());

@@ -3,9 +3,14 @@
 //! `golden/NAME.yaml` is translated, and `golden/NAME.out.yaml` is what must come out. With
 //! `UPDATE_GOLDEN=1` the outputs are written anew, to be read before they are committed.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use http::{HeaderMap, Method};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use portcullis_config::{
     model::Action,
     read::{read, to_yaml},
@@ -13,9 +18,10 @@ use portcullis_config::{
     validate::validate,
 };
 
+use super::MadeItems;
 use crate::{
     files::{ConfigFiles, DiskReads},
-    kube::{Manifests, Options, ResourceName},
+    kube::{Manifests, ObjectSet, Options, ResourceName},
     source::Source,
 };
 
@@ -69,13 +75,7 @@ fn translated(input: &Path) -> String {
 
 #[test]
 fn manifests_make_the_documents_that_they_should() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kube/translate/golden");
-    let mut inputs: Vec<_> = fs::read_dir(&folder)
-        .expect("the golden pairs")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| !path.to_string_lossy().ends_with(".out.yaml"))
-        .collect();
-    inputs.sort();
+    let inputs = inputs();
     assert!(inputs.len() >= 8, "{inputs:?}");
     let mut wrong = Vec::new();
     for input in &inputs {
@@ -94,6 +94,109 @@ fn manifests_make_the_documents_that_they_should() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The golden inputs.
+fn inputs() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kube/translate/golden");
+    let mut inputs: Vec<_> = fs::read_dir(&folder)
+        .expect("the golden pairs")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| !path.to_string_lossy().ends_with(".out.yaml"))
+        .collect();
+    inputs.sort();
+    inputs
+}
+
+/// A set without one of its objects, or with another version of it, for each of them.
+fn variants(whole: &ObjectSet) -> Vec<ObjectSet> {
+    let mut variants = Vec::new();
+    macro_rules! without_each {
+        ($($kind:ident),*) => {$(
+            for name in whole.$kind.keys() {
+                let mut without = whole.clone();
+                without.$kind.remove(name);
+                variants.push(without);
+            }
+        )*};
+    }
+    without_each!(
+        ingresses,
+        ingress_classes,
+        services,
+        endpoint_slices,
+        secrets,
+        config_maps
+    );
+    for (name, slice) in &whole.endpoint_slices {
+        let mut changed = EndpointSlice::clone(slice);
+        changed.endpoints.iter_mut().flatten().for_each(|endpoint| {
+            endpoint.addresses = vec!["10.9.9.9".to_owned()];
+        });
+        let mut with = whole.clone();
+        with.endpoint_slices.insert(name.clone(), Arc::new(changed));
+        variants.push(with);
+    }
+    for (name, service) in &whole.services {
+        let mut changed = Service::clone(service);
+        let ports = changed
+            .spec
+            .iter_mut()
+            .filter_map(|spec| spec.ports.as_mut());
+        ports
+            .flatten()
+            .for_each(|port| port.app_protocol = Some("h2c".to_owned()));
+        let mut with = whole.clone();
+        with.services.insert(name.clone(), Arc::new(changed));
+        variants.push(with);
+    }
+    variants
+}
+
+/// All that comes of some objects.
+fn told(objects: &ObjectSet, options: &Options, made: &mut MadeItems) -> String {
+    let mut found = read(&[]);
+    super::translate_again(objects, options, made, &mut found);
+    let mut told = to_yaml(&found.document);
+    for problem in &found.problems {
+        told.push_str(&format!("# {problem}\n"));
+    }
+    let lists = [
+        ("routes", found.document.routes.len()),
+        ("backends", found.document.backends.len()),
+        ("certificates", found.document.certificates.len()),
+    ];
+    for (list, count) in lists {
+        for index in 0..count {
+            let origin = found.origins.locate(&format!("{list}[{index}]"));
+            told.push_str(&format!("# {list} {origin}\n"));
+        }
+    }
+    told
+}
+
+#[test]
+fn what_is_translated_does_not_depend_on_what_was_before() {
+    let mut made = MadeItems::default();
+    for input in inputs() {
+        let text = fs::read_to_string(&input).expect("an input");
+        let manifests =
+            Manifests::read(std::slice::from_ref(&input), options(&text)).expect("manifests");
+        let (whole, options) = (manifests.objects(), manifests.options());
+        let others = Options {
+            external_names: !options.external_names,
+            local_addresses: !options.local_addresses,
+            zone: Some("elsewhere".to_owned()),
+            ..options.clone()
+        };
+        for some in variants(whole) {
+            for (objects, options) in [(whole, options), (&some, options), (&some, &others)] {
+                let again = told(objects, options, &mut made);
+                let alone = told(objects, options, &mut MadeItems::default());
+                assert_eq!(again, alone, "{}", input.display());
+            }
+        }
+    }
 }
 
 #[test]
