@@ -7,28 +7,26 @@
 //!
 //! `run` and `check` take the same path, so what `check` accepts is what runs.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod named_files;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use portcullis_config::{
     document::Document,
-    model::{Model, PageContent},
     problem::{Origin, Problem, Severity},
     read::{Origins, read},
     validate::{Made, validate_again},
 };
 use sha2::{Digest, Sha256};
 
+use self::named_files::named_files;
 use crate::{
     document_hash::DocumentHash,
     files::{ConfigFiles, Contents, DiskReads, is_of_cluster, own_mounts},
     snapshot::{ContentHash, Live, Reads, Snapshot, compile},
     source::{Settings, Source},
     telemetry::Metrics,
-    tls::{self, TlsFiles},
+    tls::TlsFiles,
 };
 
 /// A configuration that may serve.
@@ -314,56 +312,6 @@ fn whole(files: &ConfigFiles) -> Origin {
 
 pub(crate) fn unreadable(files: &ConfigFiles, error: &std::io::Error) -> Problem {
     Problem::error(whole(files), "", error.to_string())
-}
-
-/// The files that a configuration names itself: certificates, rules, CAs, users.
-fn named_files(model: &Model) -> Vec<PathBuf> {
-    let of_profiles = model.waf_profiles.iter().flat_map(|profile| &profile.rules);
-    let of_routes = model
-        .routes
-        .iter()
-        .flat_map(|route| &route.rules)
-        .filter_map(|(_, rule)| rule.policies.waf.as_deref())
-        .flat_map(|waf| waf.before.iter().chain(&waf.after));
-    let rules = of_profiles
-        .chain(of_routes)
-        .flat_map(|rules| rules.files().into_iter().cloned());
-    let authorities = model
-        .backends
-        .iter()
-        .filter_map(|backend| backend.tls.as_ref())
-        .flat_map(|tls| {
-            let (certificate, key) = tls.identity.clone().unzip();
-            [tls.ca.clone(), certificate, key]
-        })
-        .flatten();
-    let pages = model.error_pages.iter().flat_map(|set| &set.pages);
-    let pages = pages.filter_map(|page| match &page.content {
-        PageContent::File(path) => Some(path.clone()),
-        PageContent::Inline(_) | PageContent::Asked(_) => None,
-    });
-    let users = model
-        .authentications
-        .iter()
-        .filter_map(|authentication| authentication.users_file().map(Path::to_owned));
-    let secrets = model
-        .backends
-        .iter()
-        .filter_map(|backend| backend.affinity.as_ref()?.secret.clone());
-    let sticky = model
-        .routes
-        .iter()
-        .flat_map(|route| &route.rules)
-        .filter_map(|(_, rule)| rule.sticky.as_ref()?.secret.clone());
-    let mut files = tls::named_files(model);
-    files.extend(rules);
-    files.extend(authorities);
-    files.extend(pages);
-    files.extend(users);
-    files.extend(secrets);
-    files.extend(sticky);
-    files.retain(|file| !is_of_cluster(file));
-    files
 }
 
 fn content_hash(
