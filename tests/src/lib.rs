@@ -20,6 +20,7 @@ mod one_backend;
 mod peers;
 mod raw;
 mod scripted;
+mod token_issuer;
 
 pub use backend::{Backend, Handshake, Recorder, Seen};
 pub use binary::{check, portcullis};
@@ -37,6 +38,7 @@ pub use one_backend::one_backend;
 pub use peers::{Peer, PeerSeen, installed};
 pub use raw::{Raw, raw, status_of};
 pub use scripted::{Line, Scripted};
+pub use token_issuer::TokenIssuer;
 
 /// SHA-256 in hex.
 pub fn sha256(bytes: &[u8]) -> String {

@@ -1,12 +1,17 @@
 //! Ways round an egress policy, collected from the field, against the real proxy.
 //!
 //! The cases lie beside the clone; `PORTCULLIS_CASES` says where. Those that need
-//! what is not built yet (identity, interception, transparent mode) are counted by
+//! what is not built yet (pods, interception, transparent mode) are counted by
 //! their kind.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use portcullis_tests::{Authority, Backend, Gateway, Raw, Recorder, status_of, with_ech};
+use portcullis_tests::{
+    Authority, Backend, Gateway, Raw, Recorder, TokenIssuer, status_of, with_ech,
+};
 use serde_json::{Value, json};
 
 const PUBLIC: &str = "93.184.216.34";
@@ -24,7 +29,7 @@ fn config(policy: &Value) -> String {
             value.clone()
         }
     };
-    let egress = json!({
+    let mut egress = json!({
         "listeners": [
             { "name": "proxy", "address": "127.0.0.1:0" },
             { "name": "socks", "address": "127.0.0.1:0", "protocol": "socks5" },
@@ -39,7 +44,24 @@ fn config(policy: &Value) -> String {
             "deny": deny,
         }],
     });
+    if policy["identity"] == "required" {
+        egress["identity"] = json!({"level": "required", "serviceAccountTokens": {
+            "jwks": "jwks.json",
+            "issuer": TokenIssuer::ISSUER,
+            "audience": "portcullis",
+        }});
+    }
     format!("egress: {egress}\n")
+}
+
+/// What a case sends: its bytes, or a request with the token that it describes.
+fn input(case: &Value, issuer: &TokenIssuer) -> String {
+    let input = case["input"].as_str().expect("bytes");
+    let Some(audience) = input.strip_prefix("token aud=") else {
+        return input.to_owned();
+    };
+    let token = issuer.sign(&TokenIssuer::claims(audience, ("ci", "builder"), 600));
+    format!("CONNECT api.example.com:443 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n")
 }
 
 /// Scripted answers of a case: a list, or a list of successive lists.
@@ -147,10 +169,17 @@ struct Outcome {
     /// Whether the tunnel was cut after its first bytes.
     cut: bool,
     leaked: u64,
+    challenge: String,
+}
+
+/// The value of a header of an answer.
+fn header(answer: &str, name: &str) -> String {
+    let of_name = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned());
+    answer.lines().find_map(of_name).unwrap_or_default()
 }
 
 /// A gateway with the policy and the answers of a case.
-fn start(case: &Value, recorder: &Recorder, backend: &Backend) -> Gateway {
+fn start(case: &Value, recorder: &Recorder, backend: &Backend, issuer: &TokenIssuer) -> Gateway {
     let mut arguments = Vec::new();
     for entry in answers(&case["resolver"]) {
         arguments.extend(["--test-dns".to_owned(), entry]);
@@ -170,24 +199,24 @@ fn start(case: &Value, recorder: &Recorder, backend: &Backend) -> Gateway {
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let keys = TokenIssuer::jwks(&[issuer]);
+    std::fs::write(folder.path().join("jwks.json"), keys).expect("writable");
     Gateway::start_in(folder, &config(&case["policy"]), &arguments)
 }
 
 fn run(case: &Value, recorder: &Recorder, backend: &Backend) -> Outcome {
-    let gateway = start(case, recorder, backend);
+    let issuer = TokenIssuer::new("one");
+    let gateway = start(case, recorder, backend, &issuer);
     let before = recorder.bytes();
     let mut connection = Raw::connect(gateway.at("egress/proxy"));
-    connection.send(case["input"].as_str().expect("bytes").as_bytes());
+    connection.send(input(case, &issuer).as_bytes());
     let answer = connection.response();
     let mut outcome = Outcome {
         status: status_of(&answer),
-        reason: answer
-            .lines()
-            .find_map(|line| line.strip_prefix("x-portcullis-reason: egress/"))
-            .unwrap_or_default()
-            .to_owned(),
+        reason: header(&answer, "x-portcullis-reason").replace("egress/", ""),
         cut: false,
         leaked: 0,
+        challenge: header(&answer, "proxy-authenticate"),
     };
     let then = match &case["then"] {
         Value::String(bytes) => bytes.as_bytes().to_vec(),
@@ -232,21 +261,25 @@ async fn no_known_way_round_a_policy_is_open() {
     let (recorder, backend) = (Recorder::start().await, Backend::start("one").await);
     let mut later: BTreeMap<String, usize> = BTreeMap::new();
     let (mut ran, mut wrong) = (0, Vec::new());
+    let mut ids = BTreeSet::new();
     for case in cases["cases"].as_array().expect("a list") {
         let id = case["id"].as_str().expect("an id");
         let kind = case["kind"].as_str().expect("a kind");
-        // Report mode and grants that end have no identity in them.
+        // What describes a pod or its address waits for the watch of pods.
         let is_asked = case["input"]
             .as_str()
-            .is_some_and(|input| input.starts_with("CONNECT "));
-        let needs_identity = case["policy"]["identity"].is_string();
+            .is_some_and(|input| input.starts_with("CONNECT ") || input.starts_with("token aud="));
+        let needs_pods = !matches!(case["policy"]["identity"].as_str(), None | Some("required"));
         let is_quota = case["policy"].to_string().contains("maxBytes");
         match kind {
             "connect" | "http" | "tunnel" => {}
-            "identity" if is_asked && !needs_identity && !is_quota => {}
+            "identity" if is_asked && !needs_pods && !is_quota => {}
             "socks5" => {
                 ran += 1;
-                let (code, line) = run_socks(&start(case, &recorder, &backend), case);
+                let (code, line) = run_socks(
+                    &start(case, &recorder, &backend, &TokenIssuer::new("one")),
+                    case,
+                );
                 let expect = &case["expect"];
                 let refused = expect["decision"] != "allow";
                 let reason = line["reason"].as_str().unwrap_or_default();
@@ -261,6 +294,7 @@ async fn no_known_way_round_a_policy_is_open() {
             }
         }
         ran += 1;
+        ids.insert(id);
         let outcome = run(case, &recorder, &backend);
         let expect = &case["expect"];
         let status_agrees = match &expect["status"] {
@@ -278,13 +312,16 @@ async fn no_known_way_round_a_policy_is_open() {
             }
         };
         let refused = matches!(expect["decision"].as_str(), Some("deny" | "error"));
-        if !status_agrees || (refused && !says(&outcome.reason, &expect["reason"])) {
+        let asks =
+            expect["status"] != 407 || outcome.challenge == "Basic realm=\"portcullis\", Bearer";
+        if !asks || !status_agrees || (refused && !says(&outcome.reason, &expect["reason"])) {
             wrong.push(format!(
                 "{id}: {} {:?} cut={} leaked={}, expected {expect}\n    {}",
                 outcome.status, outcome.reason, outcome.cut, outcome.leaked, case["input"]
             ));
         }
     }
+    assert!(ids.contains("K01-no-token") && ids.contains("K03-wrong-audience"));
     println!("{ran} cases ran; for later: {later:?}");
     assert!(ran > 50, "{ran}");
     assert!(

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use portcullis_tests::{Authority, Backend, Client, Gateway, raw, status_of};
+use portcullis_tests::{Authority, Backend, Client, Gateway, TokenIssuer, raw, status_of};
 
 /// An example with its addresses moved to free ports of this machine.
 fn example(name: &str, moves: &[(&str, &str)]) -> String {
@@ -42,6 +42,8 @@ fn folder() -> tempfile::TempDir {
         "anna:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n",
     )
     .expect("writable");
+    let keys = TokenIssuer::jwks(&[&TokenIssuer::new("one")]);
+    fs::write(folder.path().join("jwks.json"), keys).expect("writable");
     let keys = folder.path().join("keys");
     fs::create_dir(&keys).expect("writable");
     for (name, seed) in [("current", 7), ("previous", 11)] {

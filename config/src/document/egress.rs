@@ -8,7 +8,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{ByteSize, Duration, Timestamp};
+use super::{ByteSize, Duration, EgressIdentity, Timestamp};
 
 /// The egress section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,9 @@ pub struct Egress {
     /// Pod, Service and node ranges of the cluster; they count as private.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cluster_ranges: Vec<String>,
+    /// Who clients are, by more than their addresses. Default: nothing but these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<EgressIdentity>,
     /// Limits on connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<EgressLimits>,
@@ -130,12 +133,19 @@ pub struct EgressPolicy {
     pub allow_all: bool,
 }
 
-/// Clients that a policy is about.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// Clients that a policy is about: those to whom all that is said here applies.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EgressSubject {
-    /// Addresses and CIDR ranges of clients.
-    pub addresses: Vec<String>,
+    /// Namespace of their ServiceAccount, as their token says. Default: any, and none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name of their ServiceAccount in `namespace`. Default: every one there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// Addresses and CIDR ranges of clients. Default: every address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Vec<String>>,
 }
 
 /// Whether a policy acts.

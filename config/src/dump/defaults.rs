@@ -405,6 +405,14 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
     resolver
         .cache_entries
         .get_or_insert(meant.dns_cache_entries);
+    if let (Some(identity), Some(meant)) = (&mut egress.identity, &meant.identity) {
+        identity.level.get_or_insert(meant.level);
+        let skew = Duration(meant.tokens.clock_skew);
+        identity
+            .service_account_tokens
+            .clock_skew
+            .get_or_insert(skew);
+    }
     let limits = &meant.limits;
     let EgressLimits {
         max_connections,

@@ -40,7 +40,7 @@ fn what_is_not_written_is_shown_with_its_default() {
          backends: [{name: b, endpoints: [{address: '10.0.0.1:80'}]}]\n\
          defaults: {access: [all], timeouts: {read: 9s}}\n\
          routes:\n  - name: shop\n    policies: {rateLimits: [r]}\n    rules: [{backends: [{name: b}]}, {redirect: {host: a.test}, policies: {access: [], waf: {profile: w}}}]\n\
-         egress: {listeners: [{name: e}], policies: [{name: p, subjects: [{addresses: [10.0.0.0/8]}], allow: [a.test]}]}\n",
+         egress: {listeners: [{name: e}], identity: {serviceAccountTokens: {jwks: k, issuer: i, audience: a}}, policies: [{name: p, subjects: [{addresses: [10.0.0.0/8]}], allow: [a.test]}]}\n",
     );
     let expected = "\
 listeners:
@@ -81,6 +81,8 @@ listeners:
     for part in [
         "address: client",
         "burst: 7",
+        "level: required",
+        "clockSkew: 10s",
         "maxKeys: 100000",
         "maxRetryAfter: 1h",
         "- builtin: baseline",

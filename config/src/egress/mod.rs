@@ -1,6 +1,7 @@
 //! The egress decision: plain functions over plain data.
 //!
 //! ```text
+//! claims of a token -> Identity
 //! bytes -> Authority -> select policy -> decide (name, port)      before any DNS query
 //!                              answers -> judge_addresses         all of them, before any dial
 //! ```
@@ -12,6 +13,8 @@ mod authority;
 mod class;
 mod policy;
 mod rules;
+mod subjects;
+mod token;
 
 pub use authority::{Authority, AuthorityError, Host};
 pub use class::AddressClass;
@@ -20,3 +23,5 @@ pub use policy::{
     judge_addresses, select,
 };
 pub use rules::EgressRules;
+pub use subjects::{Client, Identity, ServiceAccounts, Subject, Subjects};
+pub use token::{Claims, TokenError, TokenSettings, Validity};

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::SystemTime};
 
-use super::{AddressClass, Authority, EgressRules, Host};
+use super::{AddressClass, Authority, Client, EgressRules, Host, Subjects};
 use crate::{
     access::AddressSet,
     document::{EgressMode, EncryptedClientHello},
@@ -34,7 +34,7 @@ pub struct EgressPolicy {
     /// Unique name.
     pub name: String,
     /// Clients it selects.
-    pub subjects: AddressSet,
+    pub subjects: Subjects,
     /// Enforce, report or open.
     pub mode: EgressMode,
     /// What is done with a ClientHello that may name another host than it shows.
@@ -132,7 +132,7 @@ impl Decision {
 }
 
 /// Finds the policy of a client: the first that selects it.
-pub fn select(policies: &[EgressPolicy], client: IpAddr) -> Option<&EgressPolicy> {
+pub fn select<'p>(policies: &'p [EgressPolicy], client: Client<'_>) -> Option<&'p EgressPolicy> {
     policies
         .iter()
         .find(|policy| policy.subjects.contains(client))

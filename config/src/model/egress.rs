@@ -1,10 +1,10 @@
 //! The egress proxy.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::access::AddressSet;
-pub use crate::document::{EgressMode, EgressProtocol, EncryptedClientHello};
-pub use crate::egress::{EgressPolicy, EgressRule, EgressRules, Target};
+pub use crate::document::{EgressIdentityLevel, EgressMode, EgressProtocol, EncryptedClientHello};
+pub use crate::egress::{EgressPolicy, EgressRule, EgressRules, Target, TokenSettings};
 
 /// The egress proxy.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Egress {
     pub dns_cache_entries: u32,
     /// Ranges of the cluster; they count as private.
     pub cluster_ranges: AddressSet,
+    /// How clients are known by more than their addresses, where they are.
+    pub identity: Option<EgressIdentity>,
     /// Limits on connections.
     pub limits: EgressLimits,
     /// Policies; the first that selects a client counts.
@@ -34,6 +36,17 @@ pub struct EgressListener {
     pub address: SocketAddr,
     /// What workloads speak.
     pub protocol: EgressProtocol,
+}
+
+/// How clients of the egress proxy are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressIdentity {
+    /// What becomes of a client without a token.
+    pub level: EgressIdentityLevel,
+    /// File with the public keys that tokens are signed with.
+    pub jwks: PathBuf,
+    /// What a token must say.
+    pub tokens: TokenSettings,
 }
 
 /// Limits of the egress proxy. The document's defaults are [`Default`].

@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{report::Report, text};
+use super::{egress_identity, report::Report, text};
 use crate::{
     access::{AddressSet, parse_network},
     document::{self, EgressEntry},
@@ -68,7 +68,12 @@ pub(super) fn egress(section: &document::Egress, report: &mut Report<'_>) -> Egr
                 format!("the name {:?} is taken", policy.name),
             );
         }
-        policies.push(self::policy(&path, policy, report));
+        policies.push(self::policy(
+            &path,
+            policy,
+            section.identity.is_some(),
+            report,
+        ));
     }
     Egress {
         listeners,
@@ -76,28 +81,21 @@ pub(super) fn egress(section: &document::Egress, report: &mut Report<'_>) -> Egr
         dns_timeout: resolver.timeout.map_or(DEFAULT_DNS_TIMEOUT, |time| time.0),
         dns_cache_entries: resolver.cache_entries.unwrap_or(DEFAULT_DNS_CACHE),
         cluster_ranges: text::networks("egress.clusterRanges", &section.cluster_ranges, report),
+        identity: egress_identity::identity(section, report),
         limits: limits(section.limits.as_ref(), report),
         policies,
     }
 }
 
-fn policy(path: &str, policy: &document::EgressPolicy, report: &mut Report<'_>) -> EgressPolicy {
+fn policy(
+    path: &str,
+    policy: &document::EgressPolicy,
+    has_identity: bool,
+    report: &mut Report<'_>,
+) -> EgressPolicy {
     text::name(path, &policy.name, report);
-    let mut subjects = AddressSet::default();
-    if policy.subjects.is_empty() {
-        report.error_hint(
-            format!("{path}.subjects"),
-            "a policy without subjects selects nobody",
-            "name addresses of clients",
-        );
-    }
-    for (index, subject) in policy.subjects.iter().enumerate() {
-        let place = format!("{path}.subjects[{index}].addresses");
-        if subject.addresses.is_empty() {
-            report.error(&place, "a subject without addresses selects nobody");
-        }
-        subjects.merge(text::networks(&place, &subject.addresses, report));
-    }
+    let place = format!("{path}.subjects");
+    let subjects = egress_identity::subjects(&place, &policy.subjects, has_identity, report);
     let mut rules = |list: &str, entries: &[EgressEntry], ports: &[u16]| -> EgressRules {
         let entry = |(index, entry): (usize, &EgressEntry)| {
             rule(&format!("{path}.{list}[{index}]"), entry, ports, report)

@@ -20,6 +20,7 @@ mod compression;
 mod condition;
 mod cors;
 mod egress;
+mod egress_identity;
 mod error_page;
 mod external;
 mod headers;

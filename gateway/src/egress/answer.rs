@@ -2,7 +2,7 @@
 
 use portcullis_config::egress::Decision;
 
-use super::resolver::ResolveError;
+use super::{identify::CHALLENGE, resolver::ResolveError};
 
 /// A refusal or failure, with what the client and the audit log are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +54,15 @@ impl Refusal {
             "requestId": request_id,
         });
         let body = format!("{body}\n");
+        // .NET and Java send credentials to nobody who does not ask for them.
+        let challenge = match self.status {
+            407 => format!("proxy-authenticate: {CHALLENGE}\r\n"),
+            _ => String::new(),
+        };
         let connection = if keep_open { "keep-alive" } else { "close" };
         format!(
             "HTTP/1.1 {} {text}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-             x-portcullis-reason: egress/{}\r\nx-request-id: {request_id}\r\nconnection: {connection}\r\n\r\n{body}",
+             x-portcullis-reason: egress/{}\r\nx-request-id: {request_id}\r\n{challenge}connection: {connection}\r\n\r\n{body}",
             self.status,
             body.len(),
             self.reason,

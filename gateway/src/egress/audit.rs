@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Instant,
 };
 
@@ -9,7 +10,7 @@ use portcullis_config::egress::Authority;
 use serde::Serialize;
 
 use super::{answer::Refusal, servers::EgressServices};
-use crate::telemetry::Decision;
+use crate::{identity::Verified, telemetry::Decision};
 
 /// What the audit log tells of one connection.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +24,9 @@ pub(super) struct Record {
     pub began: Instant,
     /// The client.
     pub client: SocketAddr,
+    /// Who it is, where it has shown that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Arc<Verified>>,
     /// `CONNECT`, `SOCKS5`, or the method of a plain request.
     pub method: String,
     /// Canonical host; empty where none was understood.
@@ -64,6 +68,7 @@ impl Record {
             id: uuid::Uuid::new_v4().simple().to_string(),
             began: Instant::now(),
             client,
+            identity: None,
             method: String::new(),
             host: String::new(),
             port: 0,

@@ -16,6 +16,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use super::{
     answer::Refusal,
     audit::Record,
+    credentials::Credentials,
     decide::{Proxy, open},
     forward::forward,
     head::{Ask, Head, consume, read_head},
@@ -54,7 +55,7 @@ pub(super) async fn serve(
             state,
         };
         let mut record = Record::new(address);
-        let (ask, length) = match head {
+        let (ask, credentials, length) = match head {
             Head::Closed => return,
             Head::Bad { reason, status } => {
                 refuse(
@@ -67,7 +68,11 @@ pub(super) async fn serve(
                 .await;
                 return;
             }
-            Head::Ask { ask, length } => (ask, length),
+            Head::Ask {
+                ask,
+                credentials,
+                length,
+            } => (ask, credentials, length),
         };
         match ask {
             Ask::Connect(authority) => {
@@ -78,7 +83,7 @@ pub(super) async fn serve(
                     http: None,
                     now: SystemTime::now(),
                 };
-                match open(proxy, request, &mut record).await {
+                match open(proxy, request, &credentials, &mut record).await {
                     // Bytes behind a refused CONNECT were meant for the tunnel, not for us.
                     Err(refusal) if buffer.is_empty() => {
                         if !refuse(&mut client, refusal, record, services, true).await {
@@ -109,6 +114,7 @@ pub(super) async fn serve(
                     authority,
                     method,
                     target,
+                    credentials,
                 };
                 return plain(client, buffer, request, record, proxy).await;
             }
@@ -141,6 +147,7 @@ struct Plain {
     authority: Authority,
     method: String,
     target: String,
+    credentials: Credentials,
 }
 
 /// Serves a plain request. A body may follow its head, so the connection ends with it.
@@ -155,6 +162,7 @@ async fn plain(
         authority,
         method,
         target,
+        credentials,
     } = request;
     let services = proxy.services;
     let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
@@ -169,7 +177,7 @@ async fn plain(
         http: Some((&method, path.canonical())),
         now: SystemTime::now(),
     };
-    let opened = match open(proxy, request, &mut record).await {
+    let opened = match open(proxy, request, &credentials, &mut record).await {
         Ok(opened) => opened,
         Err(refusal) => {
             refuse(&mut client, refusal, record, services, false).await;

@@ -3,23 +3,26 @@
 use std::time::SystemTime;
 
 use portcullis_config::{
-    egress::{Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
-    model::{Egress, EgressMode, EncryptedClientHello},
+    egress::{Client, Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
+    model::{EgressMode, EncryptedClientHello},
 };
 use tokio::net::TcpStream;
 
 use super::{
     answer::Refusal,
     audit::Record,
+    credentials::Credentials,
     dial::dial,
+    identify::identify,
     servers::{EgressServices, State},
 };
+use crate::snapshot::CompiledEgress;
 
 /// What a connection is decided on by, and served with.
 #[derive(Clone, Copy)]
 pub(super) struct Proxy<'a> {
     /// The configuration as it is when it is asked for.
-    pub egress: &'a Egress,
+    pub egress: &'a CompiledEgress,
     pub services: &'a EgressServices,
     pub state: &'a State,
 }
@@ -38,18 +41,24 @@ pub(super) struct Opened {
     pub until: Option<SystemTime>,
 }
 
-/// Decides, resolves, judges and dials. The record learns everything on the way.
+/// Identifies, decides, resolves, judges and dials. The record learns everything on the way.
 ///
 /// # Errors
 /// Why the destination is not reached.
 pub(super) async fn open(
     proxy: Proxy<'_>,
     request: Request<'_>,
+    credentials: &Credentials,
     record: &mut Record,
 ) -> Result<Opened, Refusal> {
     let egress = proxy.egress;
     let authority = request.authority;
-    let policy = select(&egress.policies, record.client.ip()).ok_or_else(|| Refusal {
+    record.identity = identify(egress, credentials, request.now)?;
+    let client = Client {
+        address: record.client.ip(),
+        identity: record.identity.as_ref().map(|known| &known.identity),
+    };
+    let policy = select(&egress.policies, client).ok_or_else(|| Refusal {
         always: false,
         ..Refusal::new(403, "no_policy")
     })?;

@@ -6,6 +6,8 @@ use bytes::{Buf, BytesMut};
 use portcullis_config::egress::Authority;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::credentials::Credentials;
+
 /// Header fields in one head.
 const MAX_HEADERS: usize = 100;
 
@@ -34,6 +36,8 @@ pub(super) enum Head {
     Ask {
         /// What it asks for.
         ask: Ask,
+        /// By what the client shows who it is.
+        credentials: Credentials,
         /// Bytes of the head.
         length: usize,
     },
@@ -166,6 +170,7 @@ fn parse(head: &[u8]) -> Head {
     if hosts.len() > 1 {
         return bad("duplicate_host", 400);
     }
+    let credentials = Credentials::read(&values("proxy-authorization"));
     let length = head.len();
     if *method == b"CONNECT" {
         if !codings.is_empty()
@@ -178,6 +183,7 @@ fn parse(head: &[u8]) -> Head {
         return match Authority::parse(target, None) {
             Ok(authority) => Head::Ask {
                 ask: Ask::Connect(authority),
+                credentials,
                 length,
             },
             Err(error) => bad(error.reason(), 400),
@@ -192,6 +198,7 @@ fn parse(head: &[u8]) -> Head {
                     method,
                     target,
                 },
+                credentials,
                 length,
             }
         }

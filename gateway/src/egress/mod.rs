@@ -1,7 +1,7 @@
 //! The egress proxy: what workloads may reach, and nothing else.
 //!
 //! ```text
-//! head -> Authority -> policy of the client -> decide -> resolve once -> judge every answer
+//! head -> Authority -> identity of the client -> its policy -> decide -> resolve once -> judge every answer
 //!      -> dial a judged address -> (tunnel: ClientHello names the host) -> relay within limits -> audit
 //! ```
 //!
@@ -11,11 +11,13 @@
 mod answer;
 mod audit;
 mod connection;
+mod credentials;
 mod decide;
 mod dial;
 mod first_bytes;
 mod forward;
 mod head;
+mod identify;
 mod prefixed;
 mod resolver;
 mod servers;

@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, sync::watch};
 use super::{TestAnswers, connection, resolver::Resolver, socks};
 use crate::{
     listen::bind,
-    snapshot::Snapshot,
+    snapshot::{CompiledEgress, Snapshot},
     telemetry::{AuditLog, Decisions, Metrics},
 };
 
@@ -79,7 +79,7 @@ pub struct EgressPlan {
 
 impl State {
     /// The egress section that is in force.
-    pub(super) fn egress(&self) -> Option<Arc<Egress>> {
+    pub(super) fn egress(&self) -> Option<Arc<CompiledEgress>> {
         self.snapshot.load().egress.clone()
     }
 

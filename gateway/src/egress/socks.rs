@@ -1,8 +1,8 @@
 //! One client of the egress proxy that speaks SOCKS5 (RFC 1928).
 //!
 //! CONNECT alone: what UDP carries cannot be judged. A client is known by its address, since
-//! a token does not fit the password of RFC 1929; so no method but "none" is taken. Names
-//! are looked up here, after the policy has allowed them.
+//! a token does not fit the password of RFC 1929; so no method but "none" is taken, and where a
+//! token is required every client is refused. Names are looked up here, after the policy has allowed them.
 
 use std::{
     io,
@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     answer::Refusal,
     audit::Record,
+    credentials::Credentials,
     decide::{Proxy, open},
     servers::{EgressServices, State},
     tunnel::Tunnel,
@@ -97,7 +98,7 @@ pub(super) async fn serve(
         services,
         state,
     };
-    match open(proxy, request, &mut record).await {
+    match open(proxy, request, &Credentials::Impossible, &mut record).await {
         Err(refusal) => {
             let answer = reply_of(code_of(&refusal));
             refuse(client, &refusal, &answer, record, services).await;

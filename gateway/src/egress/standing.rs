@@ -1,16 +1,17 @@
 //! Whether what is open may stay so.
 //!
 //! It is decided on again when the configuration has changed and when the entry that allowed
-//! it ends: the name, the addresses it was opened to, and what goes over it.
+//! it ends: who the client is, the name, the addresses it was opened to, and what goes over it.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use portcullis_config::{
-    egress::{Authority, EgressPolicy, Request, decide, judge_addresses, select},
-    model::{Egress, EgressMode},
+    egress::{Authority, Client, EgressPolicy, Request, decide, judge_addresses, select},
+    model::EgressMode,
 };
 
-use super::{audit::Record, first_bytes::Beginning, servers::State};
+use super::{audit::Record, first_bytes::Beginning, identify::identity_of, servers::State};
+use crate::{identity::Verified, snapshot::CompiledEgress};
 
 /// What goes over a connection.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,7 @@ pub(super) enum Carried<'a> {
 pub(super) struct Standing<'a> {
     state: &'a State,
     client: IpAddr,
+    identity: Option<Arc<Verified>>,
     authority: &'a Authority,
     resolved: Vec<IpAddr>,
     carried: Carried<'a>,
@@ -48,6 +50,7 @@ impl<'a> Standing<'a> {
         Self {
             state,
             client: record.client.ip(),
+            identity: record.identity.clone(),
             authority,
             resolved: record.resolved.clone(),
             carried,
@@ -77,9 +80,17 @@ impl<'a> Standing<'a> {
     }
 
     /// Until when it may stay, under a configuration.
-    fn judge(&self, egress: &Egress, now: SystemTime) -> Result<Option<SystemTime>, &'static str> {
+    fn judge(
+        &self,
+        egress: &CompiledEgress,
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, &'static str> {
         const CHANGED: &str = "policy_changed";
-        let policy = select(&egress.policies, self.client).ok_or(CHANGED)?;
+        let client = Client {
+            address: self.client,
+            identity: identity_of(egress, self.identity.as_deref()).map_err(|()| CHANGED)?,
+        };
+        let policy = select(&egress.policies, client).ok_or(CHANGED)?;
         let lenient = policy.mode != EgressMode::Enforce;
         let request = Request {
             authority: self.authority,

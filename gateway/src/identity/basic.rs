@@ -151,19 +151,27 @@ fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>, ()> {
     if !scheme.eq_ignore_ascii_case(b"Basic ") {
         return Ok(None);
     }
-    let token = token.trim_ascii();
-    if token.len() > MAX_CREDENTIALS * 2 {
-        return Err(());
-    }
-    let decoded = BASE64.decode(token).map_err(drop)?;
-    let at = decoded.iter().position(|&byte| byte == b':').ok_or(())?;
-    if decoded.len() > MAX_CREDENTIALS {
-        return Err(());
-    }
+    let (name, password) = name_and_password(token, MAX_CREDENTIALS).ok_or(())?;
     Ok(Some(Credentials {
-        name: String::from_utf8(decoded[..at].to_vec()).map_err(drop)?,
-        password: decoded[at + 1..].to_vec(),
+        name: String::from_utf8(name).map_err(drop)?,
+        password,
     }))
+}
+
+/// Takes the credentials of Basic apart, which are at most so many bytes.
+pub(crate) fn name_and_password(encoded: &[u8], max: usize) -> Option<(Vec<u8>, Vec<u8>)> {
+    let encoded = encoded.trim_ascii();
+    if encoded.len() > max * 2 {
+        return None;
+    }
+    let mut name = BASE64.decode(encoded).ok()?;
+    if name.len() > max {
+        return None;
+    }
+    let at = name.iter().position(|&byte| byte == b':')?;
+    let password = name.split_off(at + 1);
+    name.truncate(at);
+    Some((name, password))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! ```text
 //! users file -> BasicCheck     headers of a request --check--> a user, or why not
 //! server     -> ExternalCheck  a question --place, recall--> an answer that is remembered
+//! key set    -> TokenVerifier  a token --verify--> a ServiceAccount and its pod, or why not
 //! ```
 //!
 //! Nothing here knows of connections. What is remembered of a secret is a hash
@@ -11,14 +12,18 @@
 mod basic;
 mod external;
 mod hash_key;
+mod jwks;
 mod md5_crypt;
 mod password_checks;
 mod password_hash;
+mod token;
 mod users;
 
+pub(crate) use basic::name_and_password;
 pub use basic::{BasicCheck, BasicVerdict, challenge};
 pub use external::{Answer, ExternalCheck, Question};
 pub(crate) use password_checks::PasswordChecks;
+pub use token::{TokenVerifier, Verified};
 
 use std::sync::Arc;
 

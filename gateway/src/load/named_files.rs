@@ -6,7 +6,7 @@ use portcullis_config::model::{Model, PageContent};
 
 use crate::{files::is_of_cluster, tls};
 
-/// The files that a configuration names itself: certificates, rules, CAs, users.
+/// The files that a configuration names itself: certificates, rules, CAs, users, keys of tokens.
 pub(super) fn named_files(model: &Model) -> Vec<PathBuf> {
     let of_profiles = model.waf_profiles.iter().flat_map(|profile| &profile.rules);
     let of_routes = model
@@ -45,7 +45,12 @@ pub(super) fn named_files(model: &Model) -> Vec<PathBuf> {
         .iter()
         .flat_map(|route| &route.rules)
         .filter_map(|(_, rule)| rule.sticky.as_ref()?.secret.clone());
+    let identity = model
+        .egress
+        .as_ref()
+        .and_then(|egress| egress.identity.as_ref());
     let mut files = tls::named_files(model);
+    files.extend(identity.map(|identity| identity.jwks.clone()));
     files.extend(rules);
     files.extend(authorities);
     files.extend(pages);

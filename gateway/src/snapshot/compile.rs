@@ -23,8 +23,8 @@ use portcullis_config::{
 use portcullis_waf::SecretNames;
 
 use super::{
-    CompiledBackend, CompiledErrorPages, CompiledMirror, CompiledRule, Live, Reads, RuleLimiter,
-    Snapshot, Sticky, Targets, TcpRoutes, UdpRoutes,
+    CompiledBackend, CompiledEgress, CompiledErrorPages, CompiledMirror, CompiledRule, Live, Reads,
+    RuleLimiter, Snapshot, Sticky, Targets, TcpRoutes, UdpRoutes,
     affinity::Namer,
     authentication::{Authentications, authentication, identity_headers},
     upstream_tls,
@@ -144,6 +144,8 @@ pub fn compile(
             None
         }
     };
+    let egress = model.egress.as_ref();
+    let egress = egress.map(|egress| CompiledEgress::compile(egress, before, reads, &mut tell));
     if problems
         .iter()
         .any(|problem| problem.severity == Severity::Error)
@@ -217,7 +219,7 @@ pub fn compile(
         tcp_routes: TcpRoutes::compile(&model, &backends, live, metrics),
         udp_routes: UdpRoutes::compile(&model, &backends, live, metrics),
         error_pages: pages_of(&model.default_error_pages),
-        egress: model.egress.clone().map(Arc::new),
+        egress: egress.flatten().map(Arc::new),
         model,
         rules,
         backends: backends.into_values().collect(),

@@ -16,6 +16,7 @@ mod backend;
 mod backend_state;
 mod balance;
 mod compile;
+mod egress;
 mod endpoint;
 mod error_pages;
 mod gate;
@@ -40,6 +41,7 @@ pub use backend_state::BackendState;
 pub(crate) use backend_state::is_refused;
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
+pub use egress::CompiledEgress;
 pub use endpoint::{EndpointState, InFlight};
 pub(crate) use error_pages::{AskedBackend, PageSource, is_accepted};
 pub use error_pages::{CompiledErrorPage, CompiledErrorPages};
@@ -88,7 +90,7 @@ pub struct Snapshot {
     /// The model it was compiled from.
     pub model: model::Model,
     /// The egress section, shared with open tunnels.
-    pub egress: Option<Arc<model::Egress>>,
+    pub egress: Option<Arc<CompiledEgress>>,
     /// Which rule a request takes.
     pub routes: RouteTable,
     /// Which backend a connection is passed on to.

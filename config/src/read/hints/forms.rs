@@ -98,6 +98,10 @@ fn map_of(level: &Level, text: &str) -> Option<String> {
     match level.kind.as_str() {
         // A host may be written as it is.
         "EgressRule" => return Some(scalar(text)),
+        // A name may be that of a namespace, or of a ServiceAccount.
+        "EgressSubject" if crate::access::parse_network(text).is_ok() => {
+            return Some(format!("{{addresses: [{}]}}", scalar(text)));
+        }
         "WafRules" if text == "baseline" => return Some("{builtin: baseline}".into()),
         "WafRules" => return Some(format!("{{file: {}}}", scalar(text))),
         _ => {}

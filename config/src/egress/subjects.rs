@@ -1,0 +1,174 @@
+//! Who a policy is about.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::access::AddressSet;
+
+/// A workload, as its token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// Namespace of the ServiceAccount.
+    pub namespace: String,
+    /// Name of the ServiceAccount.
+    pub service_account: String,
+    /// Name of the pod that the token is bound to; none where it is bound to no pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// UID of that pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+}
+
+/// A client, by all that is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// Where it speaks from.
+    pub address: IpAddr,
+    /// Who it is, where it has shown that.
+    pub identity: Option<&'a Identity>,
+}
+
+/// ServiceAccounts that a subject names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccounts {
+    /// Their namespace.
+    pub namespace: String,
+    /// The only one; `None` means every one of the namespace.
+    pub name: Option<String>,
+}
+
+/// Clients to whom all of it applies.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Who they are; `None` where that does not matter.
+    pub accounts: Option<ServiceAccounts>,
+    /// Where they are; `None` where that does not matter.
+    pub addresses: Option<AddressSet>,
+}
+
+/// The clients of a policy: those that are any of its subjects.
+#[derive(Clone, Debug, Default)]
+pub struct Subjects {
+    /// The addresses of all subjects that say nothing else: one look-up for all of them.
+    addresses: AddressSet,
+    others: Vec<Subject>,
+}
+
+impl Subjects {
+    /// Adds clients. A subject that says nothing selects nobody.
+    pub fn add(&mut self, subject: Subject) {
+        match subject {
+            Subject {
+                accounts: None,
+                addresses,
+            } => self.addresses.merge(addresses.unwrap_or_default()),
+            subject => self.others.push(subject),
+        }
+    }
+
+    /// Tells whether a client is one of them.
+    pub fn contains(&self, client: Client<'_>) -> bool {
+        self.addresses.contains(client.address)
+            || self.others.iter().any(|subject| subject.selects(client))
+    }
+}
+
+impl Subject {
+    fn selects(&self, client: Client<'_>) -> bool {
+        let is_there = |addresses: &AddressSet| addresses.contains(client.address);
+        let is_it = |accounts: &ServiceAccounts| {
+            client.identity.is_some_and(|identity| {
+                accounts.namespace == identity.namespace
+                    && accounts
+                        .name
+                        .as_ref()
+                        .is_none_or(|name| *name == identity.service_account)
+            })
+        };
+        self.addresses.as_ref().is_none_or(is_there) && self.accounts.as_ref().is_none_or(is_it)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(namespace: Option<&str>, name: Option<&str>, network: Option<&str>) -> Subject {
+        Subject {
+            accounts: namespace.map(|namespace| ServiceAccounts {
+                namespace: namespace.into(),
+                name: name.map(str::to_owned),
+            }),
+            addresses: network.map(|network| {
+                let mut set = AddressSet::default();
+                set.insert(network.parse().expect("a network"));
+                set
+            }),
+        }
+    }
+
+    #[test]
+    fn a_client_is_selected_by_all_that_one_subject_says() {
+        let identity = |namespace: &str, name: &str| Identity {
+            namespace: namespace.into(),
+            service_account: name.into(),
+            pod: None,
+            pod_uid: None,
+        };
+        let (builder, other, elsewhere) = (
+            identity("ci", "builder"),
+            identity("ci", "other"),
+            identity("shop", "builder"),
+        );
+        let clients = [
+            ("10.1.0.1", None),
+            ("10.2.0.1", None),
+            ("10.1.0.1", Some(&builder)),
+            ("10.2.0.1", Some(&builder)),
+            ("10.1.0.1", Some(&other)),
+            ("10.1.0.1", Some(&elsewhere)),
+        ];
+        for (subjects, expected) in [
+            (vec![], [false; 6]),
+            (vec![subject(None, None, None)], [false; 6]),
+            (
+                vec![subject(None, None, Some("10.1.0.0/16"))],
+                [true, false, true, false, true, true],
+            ),
+            (
+                vec![subject(Some("ci"), None, None)],
+                [false, false, true, true, true, false],
+            ),
+            (
+                vec![subject(Some("ci"), Some("builder"), None)],
+                [false, false, true, true, false, false],
+            ),
+            (
+                vec![subject(Some("ci"), Some("builder"), Some("10.1.0.0/16"))],
+                [false, false, true, false, false, false],
+            ),
+            (
+                vec![
+                    subject(Some("ci"), Some("builder"), Some("10.1.0.0/16")),
+                    subject(None, None, Some("10.2.0.0/16")),
+                ],
+                [false, true, true, true, false, false],
+            ),
+        ] {
+            let mut all = Subjects::default();
+            for subject in subjects.clone() {
+                all.add(subject);
+            }
+            let selected = clients.map(|(address, identity)| {
+                all.contains(Client {
+                    address: address.parse().expect("an address"),
+                    identity,
+                })
+            });
+            assert_eq!(selected, expected, "{subjects:?}");
+        }
+    }
+}

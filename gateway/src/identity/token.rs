@@ -1,0 +1,169 @@
+//! Tokens of ServiceAccounts: JSON Web Tokens (RFC 7519), verified with the keys of a cluster.
+//!
+//! ```text
+//! token -> hash -> remembered? -> its time
+//!             \--> header -> key by its id -> signature -> claims -> Identity
+//! ```
+//!
+//! A key is chosen by the id in the token, and signs with its own algorithms alone: what the
+//! token says of that decides nothing (RFC 8725 section 3.1). Nobody is asked: a pod that has
+//! gone is not known here.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Validation, errors::ErrorKind};
+use portcullis_config::egress::{Claims, Identity, TokenError, TokenSettings, Validity};
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    hash_key::HashKey,
+    jwks::{self, Keys},
+};
+
+/// Tokens that are remembered as good at once: those of so many pods.
+const MAX_VERIFIED: usize = 10_000;
+
+/// Verifies tokens, and remembers those that are good.
+pub struct TokenVerifier {
+    settings: TokenSettings,
+    /// Hash of the file that the keys are of.
+    file: [u8; 32],
+    keys: Keys,
+    /// What of the file is left out, and why.
+    pub(crate) left_out: Vec<String>,
+    key: HashKey,
+    /// Good tokens by their keyed hash. They are forgotten with the keys.
+    verified: Cache<[u8; 32], Arc<Verified>>,
+}
+
+/// The bearer of a good token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Who it is.
+    #[serde(flatten)]
+    pub identity: Identity,
+    #[serde(skip)]
+    validity: Validity,
+    /// The key that signed it, and what it was for.
+    #[serde(skip)]
+    key: [u8; 32],
+    #[serde(skip)]
+    settings: TokenSettings,
+}
+
+/// What of the header of a token decides.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<Value>,
+    b64: Option<Value>,
+}
+
+impl TokenVerifier {
+    /// Makes one from the text of a key set.
+    ///
+    /// # Errors
+    /// All that is wrong with the keys.
+    pub(crate) fn new(
+        settings: TokenSettings,
+        file: [u8; 32],
+        text: &str,
+    ) -> Result<Self, Vec<String>> {
+        let (keys, left_out) = jwks::read(text)?;
+        Ok(Self {
+            settings,
+            file,
+            keys,
+            left_out,
+            key: HashKey::random().map_err(|error| vec![error])?,
+            verified: Cache::new(MAX_VERIFIED),
+        })
+    }
+
+    /// Whether it is of these settings and this file.
+    pub(crate) fn is_of(&self, settings: &TokenSettings, file: [u8; 32]) -> bool {
+        self.settings == *settings && self.file == file
+    }
+
+    /// Verifies a token.
+    ///
+    /// # Errors
+    /// Why it is not good.
+    pub fn verify(&self, token: &[u8], now: SystemTime) -> Result<Arc<Verified>, TokenError> {
+        let hash = self.key.hash([token]);
+        if let Some(known) = self.verified.get(&hash) {
+            let judged = known.validity.judge(now, self.settings.clock_skew);
+            return judged.map(|()| known);
+        }
+        let (claims, key) = self.claims(token)?;
+        let (identity, validity) = claims.judge(&self.settings, now)?;
+        let verified = Arc::new(Verified {
+            identity,
+            validity,
+            key,
+            settings: self.settings.clone(),
+        });
+        self.verified.insert(hash, Arc::clone(&verified));
+        Ok(verified)
+    }
+
+    /// Whether the keys and settings that a token was good by still hold; its time may be over.
+    pub fn trusts(&self, verified: &Verified) -> bool {
+        let (of_old, of_new) = (&verified.settings, &self.settings);
+        (&of_old.issuer, &of_old.audience) == (&of_new.issuer, &of_new.audience)
+            && self
+                .keys
+                .values()
+                .any(|key| key.fingerprint == verified.key)
+    }
+
+    /// The claims of a token that one of the keys has signed, and the fingerprint of that.
+    fn claims(&self, token: &[u8]) -> Result<(Claims, [u8; 32]), TokenError> {
+        let mut parts = token.split(|&byte| byte == b'.');
+        let (Some(header), Some(_), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(TokenError::Malformed);
+        };
+        let header = BASE64_URL_SAFE_NO_PAD.decode(header);
+        let header = header.map_err(|_| TokenError::Malformed)?;
+        let header: Header = serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
+        // Who does not understand what is critical must refuse it (RFC 7515 section 4.1.11).
+        if header.crit.is_some() || header.b64.is_some() {
+            return Err(TokenError::Malformed);
+        }
+        let id = header.kid.ok_or(TokenError::UnknownKey)?;
+        let key = self.keys.get(&id).ok_or(TokenError::UnknownKey)?;
+        let algorithm = header.alg.parse().map_err(|_| TokenError::Algorithm)?;
+        if !key.algorithms.contains(&algorithm) {
+            return Err(TokenError::Algorithm);
+        }
+        let mut signature_alone = Validation::new(algorithm);
+        // The claims are judged by `Claims`: each has a reason of its own, and a clock is given.
+        signature_alone.required_spec_claims.clear();
+        signature_alone.validate_exp = false;
+        signature_alone.validate_aud = false;
+        let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &signature_alone);
+        let decoded = decoded.map_err(|error| match error.kind() {
+            ErrorKind::InvalidSignature => TokenError::Signature,
+            ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
+            _ => TokenError::Malformed,
+        })?;
+        Ok((decoded.claims, key.fingerprint))
+    }
+}
+
+impl fmt::Debug for TokenVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenVerifier")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! The egress section of a snapshot.
+
+use std::{ops::Deref, sync::Arc};
+
+use portcullis_config::{
+    model::{self, EgressIdentity},
+    problem::Severity,
+};
+
+use super::{Reads, Snapshot, reads::content_hash};
+use crate::identity::TokenVerifier;
+
+/// The egress section, and what verifies who its clients are.
+#[derive(Debug)]
+pub struct CompiledEgress {
+    settings: model::Egress,
+    /// What verifies tokens, where clients may show some.
+    pub tokens: Option<Arc<TokenVerifier>>,
+}
+
+impl Deref for CompiledEgress {
+    type Target = model::Egress;
+
+    fn deref(&self) -> &model::Egress {
+        &self.settings
+    }
+}
+
+impl CompiledEgress {
+    /// Reads the keys; what verifies with the same ones already is kept, with what it remembers.
+    pub(super) fn compile(
+        settings: &model::Egress,
+        before: Option<&Snapshot>,
+        reads: &Reads,
+        tell: &mut impl FnMut(Severity, String, String),
+    ) -> Option<Self> {
+        let tokens = match &settings.identity {
+            None => None,
+            Some(identity) => match verifier(identity, before, reads) {
+                Ok(verifier) => {
+                    for reason in &verifier.left_out {
+                        tell(Severity::Warning, place(), named(identity, reason));
+                    }
+                    Some(verifier)
+                }
+                Err(reasons) => {
+                    for reason in reasons {
+                        tell(Severity::Error, place(), reason);
+                    }
+                    return None;
+                }
+            },
+        };
+        Some(Self {
+            settings: settings.clone(),
+            tokens,
+        })
+    }
+}
+
+fn place() -> String {
+    "egress.identity.serviceAccountTokens.jwks".into()
+}
+
+fn named(identity: &EgressIdentity, reason: &str) -> String {
+    format!("{}: {reason}", identity.jwks.display())
+}
+
+fn verifier(
+    identity: &EgressIdentity,
+    before: Option<&Snapshot>,
+    reads: &Reads,
+) -> Result<Arc<TokenVerifier>, Vec<String>> {
+    let text = reads
+        .read_text(&identity.jwks)
+        .map_err(|error| vec![error])?;
+    let file = content_hash(text.as_bytes());
+    let running = before.and_then(|before| before.egress.as_ref()?.tokens.as_ref());
+    if let Some(running) = running.filter(|running| running.is_of(&identity.tokens, file)) {
+        return Ok(Arc::clone(running));
+    }
+    let made = TokenVerifier::new(identity.tokens.clone(), file, &text);
+    made.map(Arc::new).map_err(|reasons| {
+        let named = |reason: &String| named(identity, reason);
+        reasons.iter().map(named).collect()
+    })
+}
