@@ -83,7 +83,7 @@ pub(super) async fn serve(
                     http: None,
                     now: SystemTime::now(),
                 };
-                match open(proxy, request, &credentials, &mut record).await {
+                match open(proxy, request, credentials, &mut record).await {
                     // Bytes behind a refused CONNECT were meant for the tunnel, not for us.
                     Err(refusal) if buffer.is_empty() => {
                         if !refuse(&mut client, refusal, record, services, true).await {
@@ -177,7 +177,7 @@ async fn plain(
         http: Some((&method, path.canonical())),
         now: SystemTime::now(),
     };
-    let opened = match open(proxy, request, &credentials, &mut record).await {
+    let opened = match open(proxy, request, credentials, &mut record).await {
         Ok(opened) => opened,
         Err(refusal) => {
             refuse(&mut client, refusal, record, services, false).await;

@@ -48,11 +48,12 @@ pub(super) struct Opened {
 pub(super) async fn open(
     proxy: Proxy<'_>,
     request: Request<'_>,
-    credentials: &Credentials,
+    credentials: Credentials,
     record: &mut Record,
 ) -> Result<Opened, Refusal> {
     let egress = proxy.egress;
     let authority = request.authority;
+    // By value: a tunnel would hold a token for as long as it is open.
     record.identity = identify(egress, credentials, request.now)?;
     let client = Client {
         address: record.client.ip(),

@@ -19,7 +19,7 @@ pub(super) const CHALLENGE: &str = "Basic realm=\"portcullis\", Bearer";
 /// 407: no token where one is required, or one that is not good.
 pub(super) fn identify(
     egress: &CompiledEgress,
-    credentials: &Credentials,
+    credentials: Credentials,
     now: SystemTime,
 ) -> Result<Option<Arc<Verified>>, Refusal> {
     // Where nobody reads them, credentials decide nothing.
@@ -28,7 +28,7 @@ pub(super) fn identify(
     };
     let refused = |reason| Err(Refusal::new(407, reason));
     match credentials {
-        Credentials::Token(token) => match tokens.verify(token, now) {
+        Credentials::Token(token) => match tokens.verify(&token, now) {
             Ok(verified) => Ok(Some(verified)),
             Err(error) => refused(error.reason()),
         },

@@ -98,7 +98,7 @@ pub(super) async fn serve(
         services,
         state,
     };
-    match open(proxy, request, &Credentials::Impossible, &mut record).await {
+    match open(proxy, request, Credentials::Impossible, &mut record).await {
         Err(refusal) => {
             let answer = reply_of(code_of(&refusal));
             refuse(client, &refusal, &answer, record, services).await;

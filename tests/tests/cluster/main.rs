@@ -19,3 +19,4 @@ mod rolling;
 mod settings;
 mod several_settings;
 mod takeover;
+mod tokens;
