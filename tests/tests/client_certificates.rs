@@ -474,11 +474,11 @@ async fn a_file_that_breaks_later_leaves_its_last_good_version_in_force() {
                 .1
                 .contains("last good version")
         });
-        assert_eq!(
-            site.gateway
-                .metric("portcullis_config_problems{severity=\"error\"}"),
-            Some(1.0)
-        );
+        // Counted after it can be seen.
+        wait_for("its count", || {
+            let name = "portcullis_config_problems{severity=\"error\"}";
+            site.gateway.metric(name) == Some(1.0)
+        });
         holds();
         // A change of the configuration is taken over all the same.
         let changed = yaml("{mode: required, ca: ca.pem, crl: crl.pem}", &backend);

@@ -1,5 +1,7 @@
 //! Mirrors of a rule.
 
+use std::sync::Arc;
+
 use super::{Names, action, report::Report};
 use crate::{
     document::{self, MirrorBody},
@@ -50,7 +52,12 @@ fn mirror(
         report.error_hint(place, format!("{percent} is too little"), "at least 0.0001");
     }
     let backend = match names.backends.get(&wanted.backend) {
-        Some(found) => found.clone()?,
+        Some(Some(found)) => Arc::clone(found),
+        // It is told where that has its error.
+        Some(None) => {
+            report.give_up();
+            return None;
+        }
         None => {
             let known = names.backends.keys().map(String::as_str);
             let place = format!("{path}.backend");

@@ -97,7 +97,16 @@ impl Gateway {
         };
         drop(state);
         self.write_bound();
-        // After the state: whoever sees the count finds what it counts.
+        if is_refused && news {
+            tracing::error!("settings refused; the last good ones serve");
+        }
+        if good_again {
+            tracing::info!("configuration good again, as it was before");
+        }
+        if news {
+            self.tell_problems();
+        }
+        // Last: whoever sees the count finds what it counts.
         match unchanged {
             true => inner.metrics.load_unchanged(counts),
             false => inner.metrics.load_accepted(version, counts),
@@ -107,13 +116,6 @@ impl Gateway {
         }
         if is_refused && news {
             inner.metrics.load_refused(counts);
-            tracing::error!("settings refused; the last good ones serve");
-        }
-        if good_again {
-            tracing::info!("configuration good again, as it was before");
-        }
-        if news {
-            self.tell_problems();
         }
         settings
             .into_iter()
@@ -147,10 +149,10 @@ impl Gateway {
             named_files,
         };
         drop(state);
-        // After the state: whoever sees the count finds what it counts.
-        inner.metrics.load_refused((errors, warnings));
         tracing::error!(errors, "configuration refused; the last good one serves");
         self.tell_problems();
+        // Last: whoever sees the count finds what it counts.
+        inner.metrics.load_refused((errors, warnings));
     }
 }
 

@@ -235,7 +235,7 @@ impl Objects for Cluster {
         let options = self.shared.options.load();
         let names = SettingNames::of(&read.document);
         let (objects, serving) = {
-            let known = self.shared.known();
+            let mut known = self.shared.known();
             (known.objects_for(&names), known.serving())
         };
         if let Some(serving) = serving.filter(|serving| **serving != names) {

@@ -78,8 +78,11 @@ impl Known {
                     let name = ResourceName::of(object.metadata());
                     let mended = self.broken.remove(&(K::NAME, name.clone())).is_some();
                     let object = Arc::new(object);
-                    let known = K::of_mut(Arc::make_mut(&mut self.objects));
-                    let before = known.insert(name, Arc::clone(&object));
+                    let objects = Arc::make_mut(&mut self.objects);
+                    let before = K::of_mut(objects).insert(name.clone(), Arc::clone(&object));
+                    if let Some(before) = &before {
+                        K::note_gone(objects, &name, before);
+                    }
                     mended | self.is_news(before.as_deref(), Some(&object))
                 }
                 Change::Deleted(name) => {

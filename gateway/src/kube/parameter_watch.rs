@@ -23,8 +23,13 @@ use super::{
 pub(super) struct Parameters {
     /// What the settings that serve have; none as long as none serve.
     serving: Option<Arc<SettingNames>>,
-    waiting: BTreeMap<ResourceName, (ConfigMap, Arc<ClassParameters>)>,
+    waiting: BTreeMap<ResourceName, Version>,
+    /// Those of them that settings are being tried with.
+    tried: BTreeMap<ResourceName, Version>,
 }
+
+/// A version, and what it says.
+type Version = (ConfigMap, Arc<ClassParameters>);
 
 impl Parameters {
     /// Forgets what nothing refers to.
@@ -103,19 +108,21 @@ impl Known {
 
     /// The objects to try settings with: of parameters those that wait, where they are good for
     /// these settings.
-    pub(super) fn objects_for(&self, names: &SettingNames) -> Arc<ObjectSet> {
+    pub(super) fn objects_for(&mut self, names: &SettingNames) -> Arc<ObjectSet> {
         let waiting = self.parameters.waiting.iter();
-        let good: Vec<_> = waiting
+        let good = waiting
             .filter(|(_, (_, read))| read.fault(Some(names)).is_none())
-            .collect();
+            .map(|(name, version)| (name.clone(), version.clone()));
+        let good: BTreeMap<_, _> = good.collect();
         let mut objects = Arc::clone(&self.objects);
-        for (name, (config_map, read)) in good {
+        for (name, (config_map, read)) in &good {
             let objects = Arc::make_mut(&mut objects);
             let config_map = Arc::new(config_map.clone());
             objects.config_maps.insert(name.clone(), config_map);
             let read = Arc::clone(read);
             objects.class_parameters.insert(name.clone(), read);
         }
+        self.parameters.tried = good;
         objects
     }
 
@@ -127,17 +134,52 @@ impl Known {
     /// Notes what the settings have that serve from now on, and takes the parameters that waited
     /// for it; tells whether there were any.
     pub(super) fn serve(&mut self, names: SettingNames) -> bool {
+        let tried = std::mem::take(&mut self.parameters.tried);
         let waiting = std::mem::take(&mut self.parameters.waiting);
         let is_good = |read: &ClassParameters| read.fault(Some(&names)).is_none();
         let (good, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) =
             (waiting.into_iter()).partition(|(_, (_, read))| is_good(read));
         self.parameters.waiting = waiting;
-        self.parameters.serving = Some(Arc::new(names));
-        let is_news = !good.is_empty();
+        let mut is_news = !good.is_empty();
         for (config_map, read) in good.into_values() {
             self.put(config_map, read);
         }
+        for (name, version) in tried {
+            is_news |= self.keep_tried(name, version, &names);
+        }
+        self.parameters.serving = Some(Arc::new(names));
         is_news
+    }
+
+    /// Keeps a version that serves with settings of these names, where a worse one came while
+    /// they were loaded: that waits.
+    fn keep_tried(
+        &mut self,
+        name: ResourceName,
+        (config_map, read): Version,
+        names: &SettingNames,
+    ) -> bool {
+        let Some(known) = self.objects.class_parameters.get(&name).cloned() else {
+            // It was deleted.
+            return false;
+        };
+        let Some(mut fault) = known.fault(Some(names)) else {
+            return false;
+        };
+        let newer = match self.parameters.waiting.get(&name) {
+            Some((_, read)) => {
+                fault = read.fault(Some(names)).unwrap_or(fault);
+                None
+            }
+            None => self.objects.config_maps.get(&name).cloned(),
+        };
+        self.put(config_map, read);
+        if let Some(newer) = newer {
+            let version = (ConfigMap::clone(&newer), known);
+            self.parameters.waiting.insert(name.clone(), version);
+        }
+        self.apply(vec![Change::<ConfigMap>::Broken(name, fault)]);
+        true
     }
 }
 
@@ -179,7 +221,7 @@ mod tests {
             (text(&self.0.objects), told)
         }
 
-        fn with(&self, lists: &[&str]) -> String {
+        fn with(&mut self, lists: &[&str]) -> String {
             text(&self.0.objects_for(&names(lists)))
         }
     }
@@ -259,6 +301,36 @@ mod tests {
         assert_eq!(of.serves().0, OFFICE, "it was an attempt");
         assert!(of.serve(&["bureau"]));
         assert_eq!(of.serves(), (BUREAU.to_owned(), false));
+    }
+
+    #[test]
+    fn what_settings_were_loaded_with_serves_with_them_whatever_came_meanwhile() {
+        // The version of before again, or one with a typo.
+        for meanwhile in [OFFICE, "policies: {access: [burau]}"] {
+            let mut of = Of::default();
+            of.take(OFFICE);
+            of.serve(&["office"]);
+            of.take(BUREAU);
+            assert_eq!(of.with(&["bureau"]), BUREAU, "they are loaded");
+            of.take(meanwhile);
+            assert!(of.serve(&["bureau"]));
+            assert_eq!(of.serves(), (BUREAU.to_owned(), true), "{meanwhile}");
+            // What came waits for settings that have its name.
+            let (_, name) = meanwhile.split_once('[').expect("a list");
+            let name = name.trim_end_matches("]}");
+            assert_eq!(of.with(&[name]), meanwhile);
+            assert!(of.serve(&[name]));
+            assert_eq!(of.serves(), (meanwhile.to_owned(), false));
+        }
+        // It was deleted.
+        let mut of = Of::default();
+        of.take(OFFICE);
+        of.serve(&["office"]);
+        of.take(BUREAU);
+        of.with(&["bureau"]);
+        ConfigMap::take(Change::Deleted(Of::name()), None, &mut of.0);
+        assert!(!of.serve(&["bureau"]));
+        assert!(of.0.objects.class_parameters.is_empty());
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) trait Watched:
     /// Whether what is wanted of Secrets changes with it.
     const NAMES_SECRETS: bool = false;
 
-    /// Notes what must be remembered of one that is gone.
+    /// Notes what must be remembered of one that is gone, or has another version now.
     fn note_gone(_: &mut ObjectSet, _: &ResourceName, _: &Arc<Self>) {}
 
     /// The objects that must be looked at for Secrets which a change of this kind makes needed.

@@ -160,6 +160,12 @@ impl CompiledBackend {
     /// shared with the one before, that has been done.
     pub(super) fn adopt(&self, metrics: &Metrics) {
         if self.state.serves(self.number) {
+            let set = self.endpoints.load();
+            // A configuration that was refused may have brought others.
+            if !self.state.has_as_many(&set) {
+                self.state
+                    .keep(self.number, &self.backend.name, &set, metrics);
+            }
             return;
         }
         self.state.gate.resize(places(&self.backend));

@@ -76,6 +76,11 @@ impl BackendState {
         self.serving.load(Ordering::SeqCst) == number
     }
 
+    /// Whether it knows as many endpoints as a set has.
+    pub(super) fn has_as_many(&self, set: &EndpointSet) -> bool {
+        lock(&self.endpoints).len() == set.members().len()
+    }
+
     /// Forgets endpoints that are not of this set, and tells of the others; comes back
     /// with those that went. A set of a snapshot that does not serve changes nothing.
     pub(super) fn keep(

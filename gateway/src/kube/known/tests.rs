@@ -115,6 +115,14 @@ fn a_default_class_that_is_gone_is_remembered() {
     assert!(known.replace::<IngressClass>(&Scope::Cluster, Vec::new()));
     let gone: Vec<_> = known.objects.gone_defaults.keys().collect();
     assert_eq!(gone, [&ResourceName::new("", "marked")]);
+    // Also where its mark goes first.
+    let mut known = Known::default();
+    known.apply(vec![class("marked", "true"), class("marked", "false")]);
+    known.apply(vec![Change::<IngressClass>::Deleted(ResourceName::new(
+        "", "marked",
+    ))]);
+    let gone: Vec<_> = known.objects.gone_defaults.keys().collect();
+    assert_eq!(gone, [&ResourceName::new("", "marked")]);
 }
 
 #[test]

@@ -69,6 +69,11 @@ impl<'o> Translation<'o> {
         let mut known: HashSet<String> = routes.flat_map(|route| route.hosts.clone()).collect();
         for (served, of_host) in bare {
             if of_host.host != ANY && known.insert(of_host.host.clone()) {
+                let reason = format!(
+                    "no path of {} is served: its requests get 404, and no wildcard takes them",
+                    of_host.host
+                );
+                self.tell(served.warning(&of_host.field, reason));
                 let rules = vec![(of_host.field.clone(), challenges::not_found())];
                 self.route(served, &of_host, false, (None, None), rules);
             }

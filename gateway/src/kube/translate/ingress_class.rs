@@ -20,7 +20,7 @@ pub(super) struct Classes<'o> {
     ours: BTreeMap<&'o str, &'o IngressClass>,
     /// The class of Ingresses that name none.
     default: Option<&'o str>,
-    /// Classes of ours that were the default one.
+    /// Classes of ours that were the default one, as they were then.
     gone: Vec<(&'o str, &'o IngressClass)>,
     /// Whether Ingresses without a class are served.
     without: bool,
@@ -38,8 +38,7 @@ impl<'o> Classes<'o> {
             ours.map(|(name, class)| (name.name.as_str(), &**class))
         };
         let ours: BTreeMap<&str, &IngressClass> = of_ours(&objects.ingress_classes).collect();
-        let gone = of_ours(&objects.gone_defaults).filter(|(name, _)| !ours.contains_key(name));
-        let gone = gone.collect();
+        let gone = of_ours(&objects.gone_defaults).collect();
         let defaults = ours.iter().filter(|(_, class)| is_default(class));
         // Of several the newest, as the API server gives it to new Ingresses.
         let default = defaults.max_by_key(|(name, class)| {
@@ -163,8 +162,10 @@ mod tests {
         // Somebody has said which are meant.
         assert_eq!(unclear(&[plain, unmarked], &[]), None);
         assert_eq!(unclear(&[plain], &[listed]), None);
-        // It is back, without parameters.
-        assert_eq!(unclear(&[("listed", "false", false)], &[listed]), None);
+        // It is back, without parameters: nobody has said yet that these are meant to be gone.
+        let bare = ("listed", "false", false);
+        assert_eq!(unclear(&[bare], &[listed]).as_deref(), Some("listed"));
+        assert_eq!(unclear(&[("listed", "true", false)], &[listed]), None);
         assert_eq!(unclear(&[], &[plain]), None, "it had none");
     }
 }
