@@ -233,3 +233,43 @@ fn a_document_that_was_not_read_has_its_duplicate_names_told() {
         "built-in: error: accessLists[1].name: the name \"a\" is taken"
     );
 }
+
+#[test]
+fn what_is_made_again_is_what_is_made_alone_whatever_was_wrong_before() {
+    let (good, bad) = ("10.0.0.1:80", "10.0.0.1:0");
+    let document = |backend: &str, mirror: &str, list: &str| {
+        let text = format!(
+            "backends: [{{name: b, endpoints: [{{address: '{backend}'}}]}}, {{name: m, endpoints: [{{address: '{mirror}'}}]}}]
+accessLists: [{{name: office, allow: [{list}]}}]
+routes:
+  - {{name: r, rules: [{{backends: [{{name: b}}], mirrors: [{{backend: m}}], policies: {{access: [office]}}}}]}}
+  - {{name: s, rules: [{{backends: [{{name: b}}]}}, {{matches: [{{path: {{regex: '/a['}}}}], backends: [{{name: m}}]}}]}}
+"
+        );
+        read(&[SourceFile {
+            name: "a.yaml".into(),
+            text,
+        }])
+    };
+    let (inside, outside, wrong) = ("10.0.0.0/8", "192.0.2.0/24", "10.0.0.x");
+    let mut before = Made::default();
+    for (backend, mirror, list) in [
+        (good, good, inside),
+        (good, bad, inside),
+        (good, good, inside),
+        (bad, good, inside),
+        (good, good, wrong),
+        (good, good, inside),
+        (good, good, outside),
+        (good, good, outside),
+    ] {
+        let mut now = document(backend, mirror, list);
+        let alone = validate(&now.document, &now.origins);
+        now.document.share(before.document());
+        let shared = Arc::new(now.document);
+        let (again, made) = validate_again(&shared, &now.origins, &before);
+        before = made;
+        let told = |validated: &Validated| format!("{validated:#?}");
+        assert_eq!(told(&again), told(&alone), "{backend} {mirror} {list}");
+    }
+}
