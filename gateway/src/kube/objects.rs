@@ -77,8 +77,9 @@ pub struct ObjectSet {
     pub ingresses: Kind<Ingress>,
     /// `networking.k8s.io/v1` IngressClass.
     pub ingress_classes: Kind<IngressClass>,
-    /// IngressClasses that were the default one and are gone, as long as the process knows: their
-    /// parameters may have held for Ingresses that name no class.
+    /// IngressClasses that were the default one and are gone, or have another version now, as they
+    /// were then and as long as the process knows: their parameters may have held for Ingresses
+    /// that name no class.
     pub gone_defaults: Kind<IngressClass>,
     /// `v1` Service.
     pub services: Kind<Service>,
