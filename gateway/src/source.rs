@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::{
     files::{ConfigFiles, ConfigMaps, Contents, DiskReads},
+    identity::Pods,
     telemetry::Metrics,
 };
 
@@ -70,6 +71,11 @@ pub trait Objects: fmt::Debug + Send + Sync {
     /// What people should know of them though requests are served: how old they may be.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The pods of a cluster, where they can be known.
+    fn pods(&self) -> Option<Arc<Pods>> {
+        None
     }
 
     /// Brings the metrics of them up to date.

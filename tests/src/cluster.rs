@@ -241,8 +241,18 @@ impl Cluster {
         told
     }
 
-    /// Does something in a network namespace of the cluster: `node-a`, `node-b`, `core`, or
-    /// `outside`, which is a client that is neither node nor pod.
+    /// The path of the network namespace of a pod, by its UID.
+    fn namespace_of_pod(&self, uid: &str) -> PathBuf {
+        let folder = self.ready["named_namespaces"].as_str().expect("a folder");
+        let end = format!(".{}", uid.get(..8).expect("a UID"));
+        let names = fs::read_dir(folder).expect("it is there");
+        let mut paths = names.map(|entry| entry.expect("readable").path());
+        let found = paths.find(|path| path.to_string_lossy().ends_with(&end));
+        found.unwrap_or_else(|| panic!("no pod has the UID {uid}"))
+    }
+
+    /// Does something in a network namespace of the cluster: `node-a`, `node-b`, `core`,
+    /// `outside`, which is a client that is neither node nor pod, or that of a pod by its UID.
     ///
     /// # Panics
     /// When there is no such namespace, or what is done panics.
@@ -252,7 +262,12 @@ impl Cluster {
         F: Future<Output = T>,
         W: FnOnce() -> F + Send + 'static,
     {
-        let file = fs::File::open(self.namespace(namespace)).expect("it is there");
+        let of_node = self.ready["namespaces"][namespace].as_str();
+        let path = match of_node {
+            Some(path) => PathBuf::from(path),
+            None => self.namespace_of_pod(namespace),
+        };
+        let file = fs::File::open(path).expect("it is there");
         // A thread has its namespace for itself, and this one ends with the work.
         let thread = std::thread::spawn(move || {
             setns(file, CloneFlags::CLONE_NEWNET).expect("root may");

@@ -41,6 +41,12 @@ impl AddressSet {
         }
     }
 
+    /// The networks, those of IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = IpNet> {
+        let v4 = self.v4.iter().map(IpNet::from);
+        v4.chain(self.v6.iter().map(IpNet::from))
+    }
+
     /// Tells whether the set has no networks.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()

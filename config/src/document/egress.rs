@@ -1,6 +1,6 @@
 //! The egress proxy.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -29,8 +29,12 @@ pub struct Egress {
     /// Limits on connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<EgressLimits>,
-    /// Who may reach what. A client that no policy selects reaches nothing; of
-    /// several the first counts.
+    /// Floors: what they deny no other policy allows, and what `policies` may say of their
+    /// clients is said by `delegate`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cluster_policies: Vec<EgressPolicy>,
+    /// Who may reach what. A client that no policy selects reaches nothing; one that several
+    /// select reaches what any of them allows and none denies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<EgressPolicy>,
 }
@@ -109,7 +113,7 @@ pub struct EgressLimits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EgressPolicy {
-    /// Name, unique among the policies.
+    /// Name, unique among all policies.
     pub name: String,
     /// Whom it is about; a client is selected by any of them.
     pub subjects: Vec<EgressSubject>,
@@ -125,12 +129,30 @@ pub struct EgressPolicy {
     /// Destinations that may be reached; none means nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<EgressEntry>,
-    /// Destinations that may not, whatever `allow` says.
+    /// Destinations that may not, whatever `allow` of any policy says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<EgressEntry>,
     /// Lets every public name be reached that `deny` does not name. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_all: bool,
+    /// Of `clusterPolicies` alone: what `policies` may say of the clients that it selects.
+    /// Default: anything that is not denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegate: Option<EgressDelegate>,
+}
+
+/// What policies may say of the clients of a policy of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EgressDelegate {
+    /// Destinations that they may allow; what else they allow is refused. An empty list leaves
+    /// them nothing. Default: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<EgressEntry>>,
+    /// Modes that they may have; one that has another is enforced. Default
+    /// `[enforce, report, open]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modes: Option<Vec<EgressMode>>,
 }
 
 /// Clients that a policy is about: those to whom all that is said here applies.
@@ -143,6 +165,10 @@ pub struct EgressSubject {
     /// Name of their ServiceAccount in `namespace`. Default: every one there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
+    /// Labels of their pod, all of which it must have with these values; with `namespace`, and
+    /// `egress.identity.pods`. Default: any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_labels: BTreeMap<String, String>,
     /// Addresses and CIDR ranges of clients. Default: every address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Vec<String>>,

@@ -13,7 +13,23 @@ pub struct EgressIdentity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<EgressIdentityLevel>,
     /// Tokens of ServiceAccounts, in `Proxy-Authorization`.
-    pub service_account_tokens: ServiceAccountTokens,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_tokens: Option<ServiceAccountTokens>,
+    /// The pods of the cluster that the gateway watches (`run --kubernetes`). A token is then
+    /// good for as long as its pod is there, and an address is that of a pod. Default: pods are
+    /// not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<EgressPods>,
+}
+
+/// How the pods of the cluster are known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EgressPods {
+    /// How long what is known of pods counts while the API server is not reached; then every
+    /// client is refused with 503. Default `10m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_stale: Option<Duration>,
 }
 
 /// What a client has to show.
@@ -23,9 +39,16 @@ pub enum EgressIdentityLevel {
     /// A client without a token is known by its address. One that shows a token must show a
     /// good one.
     None,
+    /// A client is the pod that has its address, which `pods` tells; one that no pod has, or
+    /// that pods share with their node, is refused with 403. One that shows a token must show a
+    /// good one, and is known by that.
+    Address,
     /// A client without a token is refused with 407, whatever its policy says.
     #[default]
     Required,
+    /// As `required`, and the pod that the token is bound to must have the client's address,
+    /// which `pods` tells.
+    BindToAddress,
 }
 
 /// Tokens of ServiceAccounts, verified without asking the cluster.

@@ -407,11 +407,13 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
         .get_or_insert(meant.dns_cache_entries);
     if let (Some(identity), Some(meant)) = (&mut egress.identity, &meant.identity) {
         identity.level.get_or_insert(meant.level);
-        let skew = Duration(meant.tokens.clock_skew);
-        identity
-            .service_account_tokens
-            .clock_skew
-            .get_or_insert(skew);
+        if let (Some(tokens), Some(meant)) = (&mut identity.service_account_tokens, &meant.tokens) {
+            let skew = Duration(meant.settings.clock_skew);
+            tokens.clock_skew.get_or_insert(skew);
+        }
+        if let (Some(pods), Some(max_stale)) = (&mut identity.pods, meant.pods_max_stale) {
+            pods.max_stale.get_or_insert(Duration(max_stale));
+        }
     }
     let limits = &meant.limits;
     let EgressLimits {
@@ -432,7 +434,10 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
     max_client_hello_size.get_or_insert(ByteSize(limits.max_client_hello_size));
     idle_timeout.get_or_insert(Duration(limits.idle_timeout));
     max_lifetime.get_or_insert(Duration(limits.max_lifetime));
-    for (policy, meant) in egress.policies.iter_mut().zip(&meant.policies) {
+    let floors = egress.cluster_policies.iter_mut();
+    let floors = floors.zip(meant.cluster_policies.iter());
+    let policies = egress.policies.iter_mut().zip(meant.policies.iter());
+    for (policy, meant) in floors.chain(policies) {
         policy.mode.get_or_insert(meant.mode);
         policy
             .encrypted_client_hello
@@ -440,6 +445,13 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
         // An entry of `deny` without ports means every port, which cannot be written.
         for (entry, meant) in policy.allow.iter_mut().zip(meant.allow.iter()) {
             fill_entry(entry, meant);
+        }
+        if let (Some(delegate), Some(meant)) = (&mut policy.delegate, &meant.delegate) {
+            delegate.modes.get_or_insert_with(|| meant.modes.clone());
+            let entries = delegate.allow.iter_mut().flatten();
+            for (entry, meant) in entries.zip(meant.allow.iter().flat_map(|rules| rules.iter())) {
+                fill_entry(entry, meant);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! claims of a token -> Identity
-//! bytes -> Authority -> select policy -> decide (name, port)      before any DNS query
+//! bytes -> Authority -> select policies -> decide (name, port)    before any DNS query
 //!                              answers -> judge_addresses         all of them, before any dial
 //! ```
 //!
@@ -10,18 +10,25 @@
 //! looked up: the look-up itself would carry data out.
 
 mod authority;
+mod blocked_names;
 mod class;
+mod decide;
+#[cfg(test)]
+mod decide_tests;
+mod policies;
 mod policy;
+mod rule;
 mod rules;
 mod subjects;
 mod token;
 
 pub use authority::{Authority, AuthorityError, Host};
+pub use blocked_names::is_ech_public_name;
 pub use class::AddressClass;
-pub use policy::{
-    Decision, EgressPolicy, EgressRule, Request, Target, decide, is_ech_public_name,
-    judge_addresses, select,
-};
+pub use decide::{Decision, Grant, Refused, Request, decide, judge_addresses};
+pub use policies::{Beginnings, EgressPolicies, Selected};
+pub use policy::{Delegate, EgressPolicy};
+pub use rule::{EgressRule, Target};
 pub use rules::EgressRules;
 pub use subjects::{Client, Identity, ServiceAccounts, Subject, Subjects};
 pub use token::{Claims, TokenError, TokenSettings, Validity};

@@ -77,6 +77,18 @@ impl EgressRules {
         self.all.get(first?)
     }
 
+    /// All entries that accept, in their order; asked are those alone that may name the host.
+    pub(super) fn all(
+        &self,
+        host: &Host,
+        accepts: impl Fn(&EgressRule) -> bool,
+    ) -> Vec<&EgressRule> {
+        let mut places: Vec<usize> = self.candidates(host).flatten().copied().collect();
+        places.sort_unstable();
+        let rules = places.into_iter().filter_map(|place| self.all.get(place));
+        rules.filter(|rule| accepts(rule)).collect()
+    }
+
     /// The places of the entries that may name a host: some lists, each in order.
     fn candidates<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a [usize]> {
         let (name, others) = match host {
@@ -108,7 +120,7 @@ mod tests {
             },
         };
         EgressRule {
-            text: format!("{text}:{port}"),
+            text: format!("{text}:{port}").into(),
             target,
             ports: vec![port],
             methods: Vec::new(),
@@ -193,11 +205,17 @@ mod tests {
                             |rule: &EgressRule| rule.names(&host) && (!odd || is_odd(rule));
                         let one_by_one = part.iter().find(|rule| accepts(rule));
                         let found = rules.first(&host, accepts);
+                        let place = format!("{text} from {from}, reversed {reversed}");
                         assert_eq!(
                             found.map(|rule| &rule.text),
                             one_by_one.map(|rule| &rule.text),
-                            "{text} from {from}, reversed {reversed}"
+                            "{place}"
                         );
+                        let asked = part.iter().filter(|rule| accepts(rule));
+                        let asked: Vec<_> = asked.map(|rule| &rule.text).collect();
+                        let all = rules.all(&host, accepts);
+                        let all: Vec<_> = all.iter().map(|rule| &rule.text).collect();
+                        assert_eq!(all, asked, "{place}");
                     }
                 }
             }

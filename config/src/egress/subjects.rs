@@ -1,12 +1,12 @@
 //! Who a policy is about.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
 
 use crate::access::AddressSet;
 
-/// A workload, as its token says.
+/// A workload, as its token says, or the pod that has its address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
@@ -14,7 +14,7 @@ pub struct Identity {
     pub namespace: String,
     /// Name of the ServiceAccount.
     pub service_account: String,
-    /// Name of the pod that the token is bound to; none where it is bound to no pod.
+    /// Name of its pod; none where a token is bound to no pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
     /// UID of that pod.
@@ -29,6 +29,8 @@ pub struct Client<'a> {
     pub address: IpAddr,
     /// Who it is, where it has shown that.
     pub identity: Option<&'a Identity>,
+    /// Labels of its pod, where that is known.
+    pub labels: Option<&'a BTreeMap<String, String>>,
 }
 
 /// ServiceAccounts that a subject names.
@@ -38,6 +40,8 @@ pub struct ServiceAccounts {
     pub namespace: String,
     /// The only one; `None` means every one of the namespace.
     pub name: Option<String>,
+    /// Labels that the pod must have.
+    pub pod_labels: BTreeMap<String, String>,
 }
 
 /// Clients to whom all of it applies.
@@ -69,6 +73,15 @@ impl Subjects {
         }
     }
 
+    /// The subjects, those by address alone as one.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Subject> {
+        let addresses = (!self.addresses.is_empty()).then(|| Subject {
+            accounts: None,
+            addresses: Some(self.addresses.clone()),
+        });
+        self.others.iter().cloned().chain(addresses)
+    }
+
     /// Tells whether a client is one of them.
     pub fn contains(&self, client: Client<'_>) -> bool {
         self.addresses.contains(client.address)
@@ -86,6 +99,10 @@ impl Subject {
                         .name
                         .as_ref()
                         .is_none_or(|name| *name == identity.service_account)
+            }) && accounts.pod_labels.iter().all(|(key, value)| {
+                client
+                    .labels
+                    .is_some_and(|labels| labels.get(key) == Some(value))
             })
         };
         self.addresses.as_ref().is_none_or(is_there) && self.accounts.as_ref().is_none_or(is_it)
@@ -101,6 +118,7 @@ mod tests {
             accounts: namespace.map(|namespace| ServiceAccounts {
                 namespace: namespace.into(),
                 name: name.map(str::to_owned),
+                pod_labels: BTreeMap::new(),
             }),
             addresses: network.map(|network| {
                 let mut set = AddressSet::default();
@@ -166,9 +184,47 @@ mod tests {
                 all.contains(Client {
                     address: address.parse().expect("an address"),
                     identity,
+                    labels: None,
                 })
             });
             assert_eq!(selected, expected, "{subjects:?}");
+        }
+    }
+    #[test]
+    fn a_pod_has_all_the_labels_that_a_subject_names() {
+        let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            pairs.iter().map(owned).collect()
+        };
+        let identity = Identity {
+            namespace: "ci".into(),
+            service_account: "builder".into(),
+            pod: None,
+            pod_uid: None,
+        };
+        let mut wanted = subject(Some("ci"), None, None);
+        if let Some(accounts) = &mut wanted.accounts {
+            accounts.pod_labels = labels(&[("app", "a"), ("tier", "b")]);
+        }
+        let mut all = Subjects::default();
+        all.add(wanted);
+        for (has, expected) in [
+            (None, false),
+            (Some(labels(&[])), false),
+            (Some(labels(&[("app", "a")])), false),
+            (Some(labels(&[("app", "a"), ("tier", "c")])), false),
+            (
+                Some(labels(&[("app", "a"), ("tier", "b"), ("x", "y")])),
+                true,
+            ),
+        ] {
+            let client = |identity| Client {
+                address: IpAddr::from([10, 0, 0, 1]),
+                identity,
+                labels: has.as_ref(),
+            };
+            assert_eq!(all.contains(client(Some(&identity))), expected, "{has:?}");
+            assert!(!all.contains(client(None)), "{has:?}");
         }
     }
 }

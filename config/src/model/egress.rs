@@ -4,7 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::access::AddressSet;
 pub use crate::document::{EgressIdentityLevel, EgressMode, EgressProtocol, EncryptedClientHello};
-pub use crate::egress::{EgressPolicy, EgressRule, EgressRules, Target, TokenSettings};
+pub use crate::egress::{
+    Delegate, EgressPolicies, EgressPolicy, EgressRule, EgressRules, Target, TokenSettings,
+};
 
 /// The egress proxy.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +25,10 @@ pub struct Egress {
     pub identity: Option<EgressIdentity>,
     /// Limits on connections.
     pub limits: EgressLimits,
-    /// Policies; the first that selects a client counts.
-    pub policies: Vec<EgressPolicy>,
+    /// Policies of the cluster: what they deny no other allows.
+    pub cluster_policies: EgressPolicies,
+    /// Policies of workloads.
+    pub policies: EgressPolicies,
 }
 
 /// A place where workloads reach the egress proxy.
@@ -41,12 +45,21 @@ pub struct EgressListener {
 /// How clients of the egress proxy are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressIdentity {
-    /// What becomes of a client without a token.
+    /// What a client has to show.
     pub level: EgressIdentityLevel,
-    /// File with the public keys that tokens are signed with.
+    /// How tokens are verified, where they are.
+    pub tokens: Option<EgressTokens>,
+    /// How long what is known of pods counts without news; `None` where pods are not known.
+    pub pods_max_stale: Option<Duration>,
+}
+
+/// How tokens of ServiceAccounts are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressTokens {
+    /// File with the public keys that they are signed with.
     pub jwks: PathBuf,
-    /// What a token must say.
-    pub tokens: TokenSettings,
+    /// What they must say.
+    pub settings: TokenSettings,
 }
 
 /// Limits of the egress proxy. The document's defaults are [`Default`].

@@ -1,6 +1,7 @@
 //! The egress proxy: entries that can never work are refused here, with the reason.
 
 use std::{
+    collections::HashSet,
     net::{Ipv6Addr, SocketAddr},
     time::SystemTime,
 };
@@ -11,12 +12,13 @@ use crate::{
     document::{self, EgressEntry},
     egress::AddressClass,
     model::{
-        Egress, EgressLimits, EgressListener, EgressPolicy, EgressProtocol, EgressRule,
-        EgressRules, HostPattern, Target,
+        Delegate, Egress, EgressLimits, EgressListener, EgressMode, EgressPolicies, EgressPolicy,
+        EgressProtocol, EgressRule, EgressRules, HostPattern, Target,
     },
 };
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
+const ALL_MODES: [EgressMode; 3] = [EgressMode::Enforce, EgressMode::Report, EgressMode::Open];
 const DEFAULT_DNS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const DEFAULT_DNS_CACHE: u32 = 10_000;
 
@@ -59,22 +61,14 @@ pub(super) fn egress(section: &document::Egress, report: &mut Report<'_>) -> Egr
             text::socket_address(server),
         ));
     }
-    let mut policies: Vec<EgressPolicy> = Vec::new();
-    for (index, policy) in section.policies.iter().enumerate() {
-        let path = format!("egress.policies[{index}]");
-        if policies.iter().any(|known| known.name == policy.name) {
-            report.error(
-                format!("{path}.name"),
-                format!("the name {:?} is taken", policy.name),
-            );
-        }
-        policies.push(self::policy(
-            &path,
-            policy,
-            section.identity.is_some(),
-            report,
-        ));
-    }
+    let identity = section.identity.as_ref();
+    // One name means one policy, wherever it is read.
+    let mut names = HashSet::new();
+    let mut list = |list: &str, wanted: &[document::EgressPolicy]| {
+        policies(list, wanted, &mut names, identity, report)
+    };
+    let cluster_policies = list("clusterPolicies", &section.cluster_policies);
+    let policies = list("policies", &section.policies);
     Egress {
         listeners,
         dns_servers,
@@ -83,36 +77,83 @@ pub(super) fn egress(section: &document::Egress, report: &mut Report<'_>) -> Egr
         cluster_ranges: text::networks("egress.clusterRanges", &section.cluster_ranges, report),
         identity: egress_identity::identity(section, report),
         limits: limits(section.limits.as_ref(), report),
+        cluster_policies,
         policies,
     }
+}
+
+/// The policies of one list.
+fn policies(
+    list: &str,
+    wanted: &[document::EgressPolicy],
+    names: &mut HashSet<String>,
+    identity: Option<&document::EgressIdentity>,
+    report: &mut Report<'_>,
+) -> EgressPolicies {
+    let mut policies = Vec::new();
+    for (index, policy) in wanted.iter().enumerate() {
+        let path = format!("egress.{list}[{index}]");
+        if !names.insert(policy.name.clone()) {
+            report.error(
+                format!("{path}.name"),
+                format!("the name {:?} is taken", policy.name),
+            );
+        }
+        if list == "policies" && policy.delegate.is_some() {
+            report.error_hint(
+                format!("{path}.delegate"),
+                "only a policy of the cluster leaves something to others",
+                "policies of the cluster stand in `egress.clusterPolicies`",
+            );
+        }
+        policies.push(self::policy(&path, policy, identity, report));
+    }
+    policies.into_iter().collect()
 }
 
 fn policy(
     path: &str,
     policy: &document::EgressPolicy,
-    has_identity: bool,
+    identity: Option<&document::EgressIdentity>,
     report: &mut Report<'_>,
 ) -> EgressPolicy {
     text::name(path, &policy.name, report);
     let place = format!("{path}.subjects");
-    let subjects = egress_identity::subjects(&place, &policy.subjects, has_identity, report);
-    let mut rules = |list: &str, entries: &[EgressEntry], ports: &[u16]| -> EgressRules {
-        let entry = |(index, entry): (usize, &EgressEntry)| {
-            rule(&format!("{path}.{list}[{index}]"), entry, ports, report)
-        };
-        entries.iter().enumerate().filter_map(entry).collect()
-    };
-    let allow = rules("allow", &policy.allow, &DEFAULT_PORTS);
-    let deny = rules("deny", &policy.deny, &[]);
+    let subjects = egress_identity::subjects(&place, &policy.subjects, identity, report);
+    let delegate = policy.delegate.as_ref().map(|delegate| Delegate {
+        allow: delegate.allow.as_ref().map(|entries| {
+            let place = format!("{path}.delegate.allow");
+            rules(&place, entries, &DEFAULT_PORTS, report)
+        }),
+        modes: delegate.modes.clone().unwrap_or_else(|| ALL_MODES.to_vec()),
+    });
     EgressPolicy {
-        name: policy.name.clone(),
+        name: policy.name.as_str().into(),
         subjects,
         mode: policy.mode.unwrap_or_default(),
         encrypted_client_hello: policy.encrypted_client_hello.unwrap_or_default(),
-        allow,
-        deny,
+        allow: rules(
+            &format!("{path}.allow"),
+            &policy.allow,
+            &DEFAULT_PORTS,
+            report,
+        ),
+        deny: rules(&format!("{path}.deny"), &policy.deny, &[], report),
         allow_all: policy.allow_all,
+        delegate,
     }
+}
+
+fn rules(
+    path: &str,
+    entries: &[EgressEntry],
+    ports: &[u16],
+    report: &mut Report<'_>,
+) -> EgressRules {
+    let entry = |(index, entry): (usize, &EgressEntry)| {
+        rule(&format!("{path}[{index}]"), entry, ports, report)
+    };
+    entries.iter().enumerate().filter_map(entry).collect()
 }
 
 fn rule(
@@ -159,7 +200,7 @@ fn rule(
         paths.extend(parsed.map(|prefix| prefix.strip_suffix('/').unwrap_or(&prefix).to_owned()));
     }
     Some(EgressRule {
-        text: text.clone(),
+        text: text.as_str().into(),
         target,
         ports: entry
             .ports
@@ -200,7 +241,10 @@ fn host_target(
         report.error_hint(
             path,
             "`*` allows everything",
-            "where that is meant, say `allowAll: true`",
+            match path.contains(".delegate.") {
+                true => "where any may be allowed, leave `delegate.allow` out",
+                false => "where that is meant, say `allowAll: true`",
+            },
         );
         return None;
     }

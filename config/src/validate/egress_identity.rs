@@ -6,12 +6,14 @@ use super::{report::Report, text};
 use crate::{
     document,
     egress::{ServiceAccounts, Subject, Subjects, TokenSettings},
-    model::{EgressIdentity, EgressIdentityLevel, EgressProtocol},
+    model::{EgressIdentity, EgressIdentityLevel, EgressProtocol, EgressTokens},
 };
 
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(10);
 /// A token is good for ten minutes at least: half of that makes no old one new.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+const DEFAULT_MAX_STALE: Duration = Duration::from_secs(600);
 
 pub(super) fn identity(
     section: &document::Egress,
@@ -19,19 +21,65 @@ pub(super) fn identity(
 ) -> Option<EgressIdentity> {
     let wanted = section.identity.as_ref()?;
     let level = wanted.level.unwrap_or_default();
-    if level == EgressIdentityLevel::Required {
+    let needs_tokens = matches!(
+        level,
+        EgressIdentityLevel::Required | EgressIdentityLevel::BindToAddress
+    );
+    if needs_tokens {
         for (index, listener) in section.listeners.iter().enumerate() {
             if listener.protocol == Some(EgressProtocol::Socks5) {
                 report.warn_hint(
                     format!("egress.listeners[{index}].protocol"),
                     "every client of this listener is refused: SOCKS5 carries no token, and one is required",
-                    "`egress.identity.level: none` lets clients without a token be known by their addresses",
+                    "`egress.identity.level: address` or `none` lets clients without a token be known by their addresses",
                 );
             }
         }
     }
+    let needs_pods = matches!(
+        level,
+        EgressIdentityLevel::Address | EgressIdentityLevel::BindToAddress
+    );
+    if needs_pods && wanted.pods.is_none() {
+        report.error_hint(
+            "egress.identity.level",
+            "whose address it is that a client has is not known without `pods`",
+            "add `pods: {}` under `egress.identity`; the gateway then watches the pods of its cluster",
+        );
+    }
+    let has_tokens = wanted.service_account_tokens.is_some();
+    if !has_tokens && wanted.pods.is_none() && !needs_pods {
+        report.error_hint(
+            "egress.identity",
+            "nothing says how tokens are verified",
+            "add `serviceAccountTokens`, or `level: address` and `pods` for addresses alone",
+        );
+    } else if !has_tokens && needs_tokens {
+        report.error(
+            "egress.identity.serviceAccountTokens",
+            "a token is required, and nothing says how it is verified",
+        );
+    }
+    let tokens = wanted.service_account_tokens.as_ref();
+    let max_stale = wanted.pods.as_ref().map(|pods| {
+        pods.max_stale
+            .map_or(DEFAULT_MAX_STALE, |max_stale| max_stale.0)
+    });
+    if max_stale.is_some_and(|max_stale| max_stale.is_zero()) {
+        report.error(
+            "egress.identity.pods.maxStale",
+            "maxStale must be more than 0: what is known is never of this very moment",
+        );
+    }
+    Some(EgressIdentity {
+        level,
+        tokens: tokens.map(|tokens| self::tokens(tokens, report)),
+        pods_max_stale: max_stale,
+    })
+}
+
+fn tokens(tokens: &document::ServiceAccountTokens, report: &mut Report<'_>) -> EgressTokens {
     let path = "egress.identity.serviceAccountTokens";
-    let tokens = &wanted.service_account_tokens;
     let place = format!("{path}.jwks");
     if tokens.jwks.is_empty() {
         report.error_hint(
@@ -67,22 +115,21 @@ pub(super) fn identity(
             "clockSkew is at most 5m: an expired token is good for so long",
         );
     }
-    Some(EgressIdentity {
-        level,
+    EgressTokens {
         jwks: report.origins().resolve(&place, &tokens.jwks),
-        tokens: TokenSettings {
+        settings: TokenSettings {
             issuer: tokens.issuer.clone(),
             audience: tokens.audience.clone(),
             clock_skew,
         },
-    })
+    }
 }
 
 /// The clients of a policy.
 pub(super) fn subjects(
     path: &str,
     wanted: &[document::EgressSubject],
-    has_identity: bool,
+    identity: Option<&document::EgressIdentity>,
     report: &mut Report<'_>,
 ) -> Subjects {
     if wanted.is_empty() {
@@ -111,7 +158,21 @@ pub(super) fn subjects(
         if subject.addresses.as_ref().is_some_and(Vec::is_empty) {
             report.error(&place, "a list without addresses selects nobody");
         }
-        if !has_identity && subject.namespace.is_some() {
+        let pods = identity.and_then(|identity| identity.pods.as_ref());
+        if !subject.pod_labels.is_empty() && subject.namespace.is_none() {
+            report.error_hint(
+                format!("{path}.podLabels"),
+                "labels without their namespace may be anybody's",
+                "name its `namespace` too",
+            );
+        } else if !subject.pod_labels.is_empty() && pods.is_none() {
+            report.error_hint(
+                format!("{path}.podLabels"),
+                "they select nobody: without `egress.identity.pods` no client has labels",
+                "add `pods: {}` under `egress.identity`",
+            );
+        }
+        if identity.is_none() && subject.namespace.is_some() {
             report.error_hint(
                 format!("{path}.namespace"),
                 "it selects nobody: without `egress.identity` no client has a namespace",
@@ -155,6 +216,7 @@ fn accounts(
     Some(ServiceAccounts {
         namespace: namespace.clone(),
         name: name.cloned(),
+        pod_labels: subject.pod_labels.clone(),
     })
 }
 

@@ -50,6 +50,9 @@ pub(super) struct RbacArgs {
     /// As `run --publish-node-addresses`.
     #[arg(long)]
     publish_node_addresses: bool,
+    /// The right to watch the pods of all namespaces, for `egress.identity.pods`.
+    #[arg(long)]
+    egress_pods: bool,
     /// As `run --election-id`.
     #[arg(long, default_value = "portcullis-leader", value_name = "NAME")]
     election_id: String,
@@ -148,6 +151,9 @@ impl RbacArgs {
         ];
         if self.namespace.is_empty() {
             rules.extend(self.of_objects());
+        }
+        if self.egress_pods {
+            rules.push(rule("", "pods", READ));
         }
         rules
     }
@@ -319,9 +325,20 @@ mod tests {
     }
 
     #[test]
+    fn pods_of_all_namespaces_are_watched_where_that_is_asked_for() {
+        for arguments in [&["--namespace", "shop"][..], &[]] {
+            assert!(!lets(&args(arguments), Some("other"), "watch", "pods", ""));
+            let arguments = [arguments, &["--egress-pods"]].concat();
+            let args = args(&arguments);
+            assert!(lets(&args, Some("other"), "watch", "pods", ""));
+            assert!(!lets(&args, Some("other"), "get", "pods", ""));
+        }
+    }
+
+    #[test]
     fn nothing_is_written_but_statuses_events_and_the_lease() {
         let reads = ["get", "list", "watch"];
-        let writes: BTreeSet<String> = args(&["--publish-node-addresses"])
+        let writes: BTreeSet<String> = args(&["--publish-node-addresses", "--egress-pods"])
             .objects()
             .iter()
             .flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default())

@@ -1,6 +1,8 @@
 //! Answers of the proxy itself.
 
-use portcullis_config::egress::Decision;
+use std::sync::Arc;
+
+use portcullis_config::egress::Refused;
 
 use super::{identify::CHALLENGE, resolver::ResolveError};
 
@@ -11,8 +13,10 @@ pub(super) struct Refusal {
     pub status: u16,
     /// Stable reason code.
     pub reason: &'static str,
+    /// The policy that refuses.
+    pub policy: Option<Arc<str>>,
     /// Text of the policy entry that decided.
-    pub rule: Option<String>,
+    pub rule: Option<Arc<str>>,
     /// Whether no mode of a policy lifts it.
     pub always: bool,
 }
@@ -22,18 +26,20 @@ impl Refusal {
         Self {
             status,
             reason,
+            policy: None,
             rule: None,
             always: true,
         }
     }
 
     /// A refusal by policy.
-    pub(super) fn policy(decision: &Decision) -> Self {
+    pub(super) fn policy(refused: &Refused) -> Self {
         Self {
             status: 403,
-            reason: decision.reason,
-            rule: decision.rule.clone(),
-            always: decision.always,
+            reason: refused.reason,
+            policy: refused.policy.clone(),
+            rule: refused.rule.clone(),
+            always: refused.always,
         }
     }
 
@@ -59,10 +65,15 @@ impl Refusal {
             407 => format!("proxy-authenticate: {CHALLENGE}\r\n"),
             _ => String::new(),
         };
+        // What is not known yet is known in a moment.
+        let again = match (self.status, self.reason) {
+            (503, _) | (_, "identity_unknown") => "retry-after: 1\r\n",
+            _ => "",
+        };
         let connection = if keep_open { "keep-alive" } else { "close" };
         format!(
             "HTTP/1.1 {} {text}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-             x-portcullis-reason: egress/{}\r\nx-request-id: {request_id}\r\n{challenge}connection: {connection}\r\n\r\n{body}",
+             x-portcullis-reason: egress/{}\r\nx-request-id: {request_id}\r\n{challenge}{again}connection: {connection}\r\n\r\n{body}",
             self.status,
             body.len(),
             self.reason,

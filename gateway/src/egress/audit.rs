@@ -6,11 +6,14 @@ use std::{
     time::Instant,
 };
 
-use portcullis_config::egress::Authority;
+use portcullis_config::{
+    egress::{Authority, Grant, Refused},
+    model::EgressMode,
+};
 use serde::Serialize;
 
-use super::{answer::Refusal, servers::EgressServices};
-use crate::{identity::Verified, telemetry::Decision};
+use super::{answer::Refusal, identify::Known, servers::EgressServices};
+use crate::telemetry::Decision;
 
 /// What the audit log tells of one connection.
 #[derive(Clone, Debug, Serialize)]
@@ -26,23 +29,23 @@ pub(super) struct Record {
     pub client: SocketAddr,
     /// Who it is, where it has shown that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Arc<Verified>>,
+    pub identity: Option<Known>,
     /// `CONNECT`, `SOCKS5`, or the method of a plain request.
     pub method: String,
     /// Canonical host; empty where none was understood.
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Policy that selected the client.
+    /// Policy that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
+    pub policy: Option<Arc<str>>,
     /// `allow`, `deny`, `would_deny` or `error`.
     pub verdict: &'static str,
     /// Stable reason code.
     pub reason: &'static str,
     /// Text of the policy entry that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
+    pub rule: Option<Arc<str>>,
     /// Every address that the name had.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resolved: Vec<IpAddr>,
@@ -95,6 +98,29 @@ impl Record {
         }
     }
 
+    /// Notes what allows it.
+    pub(super) fn allowed(&mut self, grant: &Grant) {
+        self.verdict = "allow";
+        self.reason = match grant.rule {
+            Some(_) => "allowed",
+            None => "allow_all",
+        };
+        self.policy = Some(Arc::clone(&grant.policy));
+        self.rule.clone_from(&grant.rule);
+    }
+
+    /// Notes what policies say against it, and whether that acts.
+    pub(super) fn refused_by(&mut self, refused: &Refused) {
+        self.verdict = match (refused.is_final(), refused.mode) {
+            (true, _) => "deny",
+            (false, EgressMode::Open) => "allow",
+            (false, _) => "would_deny",
+        };
+        self.reason = refused.reason;
+        self.policy.clone_from(&refused.policy);
+        self.rule.clone_from(&refused.rule);
+    }
+
     /// Notes a refusal.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         self.verdict = if matches!(refusal.status, 502..=504) {
@@ -103,6 +129,9 @@ impl Record {
             "deny"
         };
         self.reason = refusal.reason;
+        if matches!(refusal.status, 403 | 429) {
+            self.policy.clone_from(&refusal.policy);
+        }
         self.rule.clone_from(&refusal.rule);
         self.status = refusal.status;
     }

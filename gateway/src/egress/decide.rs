@@ -2,9 +2,8 @@
 
 use std::time::SystemTime;
 
-use portcullis_config::{
-    egress::{Client, Decision, EgressPolicy, Host, Request, decide, judge_addresses, select},
-    model::{EgressMode, EncryptedClientHello},
+use portcullis_config::egress::{
+    Beginnings, Host, Refused, Request, Selected, decide, judge_addresses,
 };
 use tokio::net::TcpStream;
 
@@ -13,7 +12,7 @@ use super::{
     audit::Record,
     credentials::Credentials,
     dial::dial,
-    identify::identify,
+    identify::{client_of, identify},
     servers::{EgressServices, State},
 };
 use crate::snapshot::CompiledEgress;
@@ -33,10 +32,8 @@ pub(super) struct Opened {
     pub upstream: TcpStream,
     /// Whether a tunnel may carry something other than TLS.
     pub raw: bool,
-    /// Whether what the policy refuses is passed on all the same.
-    pub lenient: bool,
-    /// What is done with a ClientHello that may name another host than it shows.
-    pub encrypted_client_hello: EncryptedClientHello,
+    /// What the policies say of how a tunnel begins.
+    pub beginnings: Beginnings,
     /// Until when it may be reached.
     pub until: Option<SystemTime>,
 }
@@ -54,24 +51,23 @@ pub(super) async fn open(
     let egress = proxy.egress;
     let authority = request.authority;
     // By value: a tunnel would hold a token for as long as it is open.
-    record.identity = identify(egress, credentials, request.now)?;
-    let client = Client {
-        address: record.client.ip(),
-        identity: record.identity.as_ref().map(|known| &known.identity),
-    };
-    let policy = select(&egress.policies, client).ok_or_else(|| Refusal {
+    let address = record.client.ip();
+    let pods = proxy.services.pods.as_deref();
+    record.identity = identify(egress, pods, address, credentials, request.now)?;
+    let client = client_of(address, record.identity.as_ref());
+    let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
+    let selected = selected.ok_or_else(|| Refusal {
         always: false,
         ..Refusal::new(403, "no_policy")
     })?;
-    record.policy = Some(policy.name.clone());
-    let lenient = policy.mode != EgressMode::Enforce;
     record.verdict = "allow";
 
-    let decision = decide(policy, request, &egress.cluster_ranges);
-    record.reason = decision.reason;
-    record.rule.clone_from(&decision.rule);
-    if !decision.allowed {
-        pass_or_refuse(policy, &decision, record)?;
+    let mut decision = decide(&selected, request, &egress.cluster_ranges);
+    if let Some(grant) = decision.grants.first() {
+        record.allowed(grant);
+    }
+    if let Some(refused) = &decision.refused {
+        pass_or_refuse(refused, record)?;
     }
     let addresses = match &authority.host {
         Host::Address(address) => vec![*address],
@@ -82,15 +78,15 @@ pub(super) async fn open(
         }
     };
     record.resolved.clone_from(&addresses);
-    if let Err(refused) = judge_addresses(
-        policy,
-        &decision,
-        request,
-        &addresses,
-        &egress.cluster_ranges,
-    ) {
-        pass_or_refuse(policy, &refused, record)?;
+    let ranges = &egress.cluster_ranges;
+    let refused = judge_addresses(&selected, &mut decision, request, &addresses, ranges);
+    if let Some(refused) = refused {
+        pass_or_refuse(&refused, record)?;
+    } else if let (None, Some(grant)) = (&decision.refused, decision.grants.first()) {
+        // Of several that allow the name, one that allows its addresses.
+        record.allowed(grant);
     }
+    decision.keep_raw();
     let (upstream, dialled) = dial(
         &addresses,
         authority.port,
@@ -101,28 +97,17 @@ pub(super) async fn open(
     record.dialled = Some(dialled);
     Ok(Opened {
         upstream,
-        raw: decision.raw,
-        lenient,
-        encrypted_client_hello: policy.encrypted_client_hello,
-        until: decision.until,
+        raw: decision.is_raw(),
+        beginnings: selected.beginnings(),
+        until: decision.until(),
     })
 }
 
 /// Refuses, or notes what would have been refused where the policy only reports.
-fn pass_or_refuse(
-    policy: &EgressPolicy,
-    decision: &Decision,
-    record: &mut Record,
-) -> Result<(), Refusal> {
-    if policy.mode == EgressMode::Enforce || decision.always {
-        return Err(Refusal::policy(decision));
+pub(super) fn pass_or_refuse(refused: &Refused, record: &mut Record) -> Result<(), Refusal> {
+    record.refused_by(refused);
+    match refused.is_final() {
+        true => Err(Refusal::policy(refused)),
+        false => Ok(()),
     }
-    record.verdict = if policy.mode == EgressMode::Report {
-        "would_deny"
-    } else {
-        "allow"
-    };
-    record.reason = decision.reason;
-    record.rule.clone_from(&decision.rule);
-    Ok(())
 }

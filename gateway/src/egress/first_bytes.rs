@@ -1,9 +1,11 @@
 //! The first bytes of a tunnel.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use portcullis_config::{
-    egress::{Authority, Host},
-    model::{EgressLimits, EncryptedClientHello},
+    egress::{Authority, Beginnings, Host, Refused},
+    model::EgressLimits,
 };
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
@@ -19,11 +21,29 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// The reason code it is refused with, where it is.
-    pub(super) fn refusal(self, hidden: EncryptedClientHello) -> Option<&'static str> {
-        let refuses_hidden = hidden == EncryptedClientHello::Refuse && self.may_hide_a_name;
-        self.fault
-            .or(refuses_hidden.then_some("encrypted_client_hello"))
+    /// What is said against it, if something is. `policy` is the one that allows the tunnel.
+    pub(super) fn refused(
+        self,
+        policies: &Beginnings,
+        policy: Option<&Arc<str>>,
+    ) -> Option<Refused> {
+        let refused = |reason, mode, policy: Option<&Arc<str>>| Refused {
+            reason,
+            policy: policy.cloned(),
+            rule: None,
+            mode,
+            always: false,
+        };
+        let fault = self
+            .fault
+            .map(|fault| refused(fault, policies.faults, policy));
+        let hidden = policies.hidden.as_ref().filter(|_| self.may_hide_a_name);
+        let hidden =
+            hidden.map(|(policy, mode)| refused("encrypted_client_hello", *mode, Some(policy)));
+        match (fault, hidden) {
+            (Some(fault), Some(hidden)) if !fault.is_final() && hidden.is_final() => Some(hidden),
+            (fault, hidden) => fault.or(hidden),
+        }
     }
 }
 

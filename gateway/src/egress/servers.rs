@@ -18,6 +18,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use super::{TestAnswers, connection, resolver::Resolver, socks};
 use crate::{
+    identity::Pods,
     listen::bind,
     snapshot::{CompiledEgress, Snapshot},
     telemetry::{AuditLog, Decisions, Metrics},
@@ -34,6 +35,8 @@ pub struct EgressServices {
     pub audit_log: Arc<AuditLog>,
     /// Decisions, for whoever watches.
     pub decisions: Decisions,
+    /// The pods of the cluster, where there is one.
+    pub pods: Option<Arc<Pods>>,
     /// Answers for tests; empty in production.
     pub test: TestAnswers,
 }
@@ -49,6 +52,7 @@ pub struct EgressServers {
 pub(super) struct State {
     snapshot: Arc<ArcSwap<Snapshot>>,
     resolver: ArcSwapOption<Resolver>,
+    pods: Option<Arc<Pods>>,
     open: AtomicU32,
     draining: AtomicBool,
 }
@@ -75,6 +79,7 @@ pub struct EgressPlan {
     listeners: Vec<(EgressListener, Option<TcpListener>)>,
     /// `None` keeps the one that runs.
     resolver: Option<Arc<Resolver>>,
+    needs_pods: bool,
 }
 
 impl State {
@@ -85,6 +90,10 @@ impl State {
 
     pub(super) fn resolver(&self) -> Option<Arc<Resolver>> {
         self.resolver.load_full()
+    }
+
+    pub(super) fn pods(&self) -> Option<&Pods> {
+        self.pods.as_deref()
     }
 
     /// Number of the snapshot that is in force.
@@ -108,6 +117,7 @@ impl EgressServers {
         let state = State {
             snapshot: Arc::clone(&services.snapshot),
             resolver: ArcSwapOption::empty(),
+            pods: services.pods.clone(),
             open: AtomicU32::new(0),
             draining: AtomicBool::new(false),
         };
@@ -128,12 +138,19 @@ impl EgressServers {
             return Ok(EgressPlan {
                 listeners: Vec::new(),
                 resolver: None,
+                needs_pods: false,
             });
         };
         let mut problems = Vec::new();
         let mut problem = |path: String, reason: String| {
             problems.push(Problem::error(Origin::Internal, path, reason));
         };
+        let identity = egress.identity.as_ref();
+        let needs_pods = identity.is_some_and(|identity| identity.pods_max_stale.is_some());
+        if needs_pods && self.services.pods.is_none() {
+            let reason = "the pods of a cluster are known with `run --kubernetes` alone";
+            problem("egress.identity.pods".into(), reason.into());
+        }
         let running = self.lock();
         let mut listeners = Vec::new();
         for (index, listener) in egress.listeners.iter().enumerate() {
@@ -168,6 +185,7 @@ impl EgressServers {
             Ok(EgressPlan {
                 listeners,
                 resolver,
+                needs_pods,
             })
         } else {
             Err(problems)
@@ -177,6 +195,9 @@ impl EgressServers {
     /// Starts what is new and stops accepting on what is gone. Open tunnels are
     /// decided on again, and cut where they are no longer allowed.
     pub fn commit(&self, plan: EgressPlan) {
+        if let Some(pods) = self.services.pods.as_ref().filter(|_| plan.needs_pods) {
+            pods.want();
+        }
         if let Some(resolver) = plan.resolver {
             self.state.resolver.store(Some(resolver));
         }

@@ -3,15 +3,20 @@
 //! It is decided on again when the configuration has changed and when the entry that allowed
 //! it ends: who the client is, the name, the addresses it was opened to, and what goes over it.
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{net::IpAddr, time::SystemTime};
 
 use portcullis_config::{
-    egress::{Authority, Client, EgressPolicy, Request, decide, judge_addresses, select},
+    egress::{Authority, Beginnings, Refused, Request, Selected, decide, judge_addresses},
     model::EgressMode,
 };
 
-use super::{audit::Record, first_bytes::Beginning, identify::identity_of, servers::State};
-use crate::{identity::Verified, snapshot::CompiledEgress};
+use super::{
+    audit::Record,
+    first_bytes::Beginning,
+    identify::{Known, client_of, has_changed, identify_again},
+    servers::State,
+};
+use crate::snapshot::CompiledEgress;
 
 /// What goes over a connection.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +33,7 @@ pub(super) enum Carried<'a> {
 pub(super) struct Standing<'a> {
     state: &'a State,
     client: IpAddr,
-    identity: Option<Arc<Verified>>,
+    identity: Option<Known>,
     authority: &'a Authority,
     resolved: Vec<IpAddr>,
     carried: Carried<'a>,
@@ -63,7 +68,8 @@ impl<'a> Standing<'a> {
     pub(super) fn cut(&mut self) -> Option<&'static str> {
         let (version, now) = (self.state.version(), SystemTime::now());
         let is_over = self.until.is_some_and(|until| until <= now);
-        if self.judged.replace(version) == Some(version) && !is_over {
+        let is_other = has_changed(self.state.pods(), self.identity.as_ref());
+        if self.judged.replace(version) == Some(version) && !is_over && !is_other {
             return None;
         }
         let judged = match self.state.egress() {
@@ -81,17 +87,16 @@ impl<'a> Standing<'a> {
 
     /// Until when it may stay, under a configuration.
     fn judge(
-        &self,
+        &mut self,
         egress: &CompiledEgress,
         now: SystemTime,
     ) -> Result<Option<SystemTime>, &'static str> {
         const CHANGED: &str = "policy_changed";
-        let client = Client {
-            address: self.client,
-            identity: identity_of(egress, self.identity.as_deref()).map_err(|()| CHANGED)?,
-        };
-        let policy = select(&egress.policies, client).ok_or(CHANGED)?;
-        let lenient = policy.mode != EgressMode::Enforce;
+        let pods = self.state.pods();
+        self.identity = identify_again(egress, pods, self.client, self.identity.as_ref())?;
+        let client = client_of(self.client, self.identity.as_ref());
+        let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
+        let selected = selected.ok_or(CHANGED)?;
         let request = Request {
             authority: self.authority,
             http: match self.carried {
@@ -101,30 +106,33 @@ impl<'a> Standing<'a> {
             now,
         };
         let ranges = &egress.cluster_ranges;
-        let decision = decide(policy, request, ranges);
-        if !decision.allowed && (decision.always || !lenient) {
-            return Err(match decision.reason {
+        let mut decision = decide(&selected, request, ranges);
+        if let Some(refused) = decision.refused.take().filter(Refused::is_final) {
+            return Err(match refused.reason {
                 "grant_expired" => "grant_expired",
                 _ => CHANGED,
             });
         }
-        let stays = match judge_addresses(policy, &decision, request, &self.resolved, ranges) {
-            Err(refused) => lenient && !refused.always,
-            Ok(()) => lenient || decision.raw || self.is_fit(policy),
-        };
-        match stays {
-            true => Ok(decision.until),
+        let resolved = &self.resolved;
+        let refused = judge_addresses(&selected, &mut decision, request, resolved, ranges);
+        if refused.is_some_and(|refused| refused.is_final()) {
+            return Err(CHANGED);
+        }
+        decision.keep_raw();
+        match decision.is_raw() || self.is_fit(&selected.beginnings()) {
+            true => Ok(decision.until()),
             false => Err(CHANGED),
         }
     }
 
     /// Whether it may go where what is raw may not.
-    fn is_fit(&self, policy: &EgressPolicy) -> bool {
+    fn is_fit(&self, beginnings: &Beginnings) -> bool {
         match self.carried {
             Carried::Request(..) => true,
-            Carried::Raw => false,
+            Carried::Raw => beginnings.faults != EgressMode::Enforce,
             Carried::Judged(beginning) => {
-                beginning.refusal(policy.encrypted_client_hello).is_none()
+                let refused = beginning.refused(beginnings, None);
+                !refused.is_some_and(|refused| refused.is_final())
             }
         }
     }

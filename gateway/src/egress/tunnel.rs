@@ -68,13 +68,12 @@ impl<'a> Tunnel<'a> {
         let judged =
             judge_first_bytes(&mut self.client, &mut self.buffer, &self.authority, limits).await;
         let beginning = judged.ok_or("client_closed")?;
-        if let Some(reason) = beginning.refusal(self.opened.encrypted_client_hello) {
-            self.record.reason = reason;
-            if !self.opened.lenient {
-                self.record.verdict = "deny";
-                return Err(reason);
+        let policy = self.record.policy.as_ref();
+        if let Some(refused) = beginning.refused(&self.opened.beginnings, policy) {
+            self.record.refused_by(&refused);
+            if refused.is_final() {
+                return Err(refused.reason);
             }
-            self.record.verdict = "would_deny";
         }
         Ok(Carried::Judged(beginning))
     }

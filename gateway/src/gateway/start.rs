@@ -111,6 +111,7 @@ impl Gateway {
             metrics: Arc::clone(&metrics),
             audit_log: Arc::clone(&audit_log),
             decisions: decisions.clone(),
+            pods: source.objects().and_then(|objects| objects.pods()),
             test: options.egress_test,
         });
         let gateway = Self {

@@ -4,6 +4,7 @@
 //! users file -> BasicCheck     headers of a request --check--> a user, or why not
 //! server     -> ExternalCheck  a question --place, recall--> an answer that is remembered
 //! key set    -> TokenVerifier  a token --verify--> a ServiceAccount and its pod, or why not
+//! pods       -> Pods           an address, a UID --> the pod that has it
 //! ```
 //!
 //! Nothing here knows of connections. What is remembered of a secret is a hash
@@ -16,6 +17,7 @@ mod jwks;
 mod md5_crypt;
 mod password_checks;
 mod password_hash;
+mod pods;
 mod token;
 mod users;
 
@@ -23,6 +25,7 @@ pub(crate) use basic::name_and_password;
 pub use basic::{BasicCheck, BasicVerdict, challenge};
 pub use external::{Answer, ExternalCheck, Question};
 pub(crate) use password_checks::PasswordChecks;
+pub use pods::{Owner, Pod, Pods};
 pub use token::{TokenVerifier, Verified};
 
 use std::sync::Arc;

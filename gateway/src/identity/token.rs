@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A key is chosen by the id in the token, and signs with its own algorithms alone: what the
-//! token says of that decides nothing (RFC 8725 section 3.1). Nobody is asked: a pod that has
-//! gone is not known here.
+//! token says of that decides nothing (RFC 8725 section 3.1). Nobody is asked: whether its pod is
+//! still there is told by [`Pods`](super::Pods).
 
 use std::{fmt, sync::Arc, time::SystemTime};
 

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::{
     ObjectSet, Options, ResourceName, settings,
     translate::{served_ingresses, translate},
-    watched::Watched,
+    watched::Listed,
 };
 
 /// Most that is told of one object.

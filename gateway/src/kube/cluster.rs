@@ -36,6 +36,7 @@ use super::{
     events::tell_problems,
     known::Scope,
     lease::{Election, release},
+    pods::watch_pods,
     setting_names::SettingNames,
     settings,
     shared::Shared,
@@ -46,6 +47,7 @@ use super::{
 };
 use crate::{
     files::Contents,
+    identity::Pods,
     source::{Objects, Settings},
     telemetry::Metrics,
 };
@@ -94,6 +96,7 @@ pub struct ClusterOptions {
 #[derive(Debug)]
 pub struct Cluster {
     shared: Arc<Shared>,
+    pods: Arc<Pods>,
     problems: watch::Sender<Arc<Vec<Problem>>>,
     /// What the last translation made.
     made: Mutex<MadeItems>,
@@ -150,6 +153,8 @@ impl Cluster {
             tasks.spawn(webhook::serve(Arc::clone(&shared), listener, certificate));
         }
         tasks.spawn(heartbeat(Arc::clone(&shared)));
+        let pods = Arc::<Pods>::default();
+        tasks.spawn(watch_pods(Arc::clone(&shared), Arc::clone(&pods)));
         if let Some(node) = options.node {
             tasks.spawn(find_zone(Arc::clone(&shared), node));
         }
@@ -177,6 +182,7 @@ impl Cluster {
         }
         Ok(Self {
             shared,
+            pods,
             problems,
             made: Mutex::default(),
             election,
@@ -290,6 +296,10 @@ impl Objects for Cluster {
 
     fn remarks(&self) -> Vec<String> {
         self.shared.freshness.remarks()
+    }
+
+    fn pods(&self) -> Option<Arc<Pods>> {
+        Some(Arc::clone(&self.pods))
     }
 
     fn measure(&self, metrics: &Metrics) {

@@ -17,7 +17,10 @@ use k8s_openapi::{
 use portcullis_config::problem::{Origin, Problem};
 use sha2::{Digest, Sha256};
 
-use super::{ObjectSet, ResourceName, watched::Watched};
+use super::{
+    ObjectSet, ResourceName,
+    watched::{Listed, Watched},
+};
 
 /// What says that it was us.
 const REPORTER: &str = "portcullis.dev/ingress-controller";

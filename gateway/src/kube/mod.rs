@@ -24,6 +24,7 @@ mod manifests;
 mod objects;
 mod options;
 mod parameter_watch;
+mod pods;
 mod secrets;
 mod setting_names;
 mod settings;

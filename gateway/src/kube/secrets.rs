@@ -20,7 +20,7 @@ use super::{
     shared::Shared,
     translate::{NeededSecrets, References, referenced_secrets, references},
     watch::{Change, Pauses, reason},
-    watched::{Watched, strip},
+    watched::{Listed, strip},
 };
 
 /// How long is waited before anything is served.

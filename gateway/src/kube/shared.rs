@@ -26,7 +26,7 @@ use super::{
     holding::Holding,
     known::{Known, Scope},
     watch,
-    watched::Watched,
+    watched::{Listed, Watched},
 };
 
 /// What the tasks of a cluster have in common.

@@ -30,7 +30,7 @@ use tokio::{
 use super::{
     ResourceName,
     asking::Turn,
-    watched::{Watched, strip},
+    watched::{Listed, strip},
 };
 
 /// Objects of one page of a list; each may have a MiB.
@@ -93,7 +93,7 @@ enum Ended {
 }
 
 /// Watches for ever. `again` has everything opened again, and ends pauses.
-pub(super) async fn watch<K: Watched>(
+pub(super) async fn watch<K: Listed>(
     api: Api<DeserializeGuard<K>>,
     fields: Option<String>,
     feed: impl Feed<K>,
@@ -169,7 +169,7 @@ impl Failure {
     }
 }
 
-async fn list<K: Watched>(
+async fn list<K: Listed>(
     api: &Api<DeserializeGuard<K>>,
     fields: Option<&str>,
     feed: &impl Feed<K>,
@@ -195,7 +195,7 @@ async fn list<K: Watched>(
     }
 }
 
-fn changed<K: Watched>(object: DeserializeGuard<K>, feed: &impl Feed<K>) -> Change<K> {
+fn changed<K: Listed>(object: DeserializeGuard<K>, feed: &impl Feed<K>) -> Change<K> {
     let name = ResourceName::of(object.meta());
     match object.0 {
         _ if !feed.needs(&name) => Change::Passed(name),
@@ -208,7 +208,7 @@ fn changed<K: Watched>(object: DeserializeGuard<K>, feed: &impl Feed<K>) -> Chan
 }
 
 /// Opens a watch and passes on what comes, until it ends.
-async fn follow<K: Watched>(
+async fn follow<K: Listed>(
     api: &Api<DeserializeGuard<K>>,
     fields: Option<&str>,
     feed: &impl Feed<K>,
@@ -277,7 +277,7 @@ async fn follow<K: Watched>(
 
 /// Has changes taken, and rests as long as that took: one that comes alone counts at once, and of
 /// many, more are taken together, since what a change costs is mostly the same for one and for all.
-async fn take<K: Watched>(feed: &impl Feed<K>, changes: Vec<Change<K>>) {
+async fn take<K: Listed>(feed: &impl Feed<K>, changes: Vec<Change<K>>) {
     let began = Instant::now();
     feed.change(changes).await;
     sleep(began.elapsed().min(LONGEST_REST)).await;

@@ -21,10 +21,9 @@ use super::{
 /// What `kubectl apply` leaves: a copy of the object, which for a Secret is its data.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// A kind that is watched.
-pub(super) trait Watched:
+/// A kind that can be watched.
+pub(super) trait Listed:
     kube::Resource<DynamicType = ()>
-    + Metadata<Ty = ObjectMeta>
     + Clone
     + std::fmt::Debug
     + DeserializeOwned
@@ -34,7 +33,10 @@ pub(super) trait Watched:
 {
     /// Its name.
     const NAME: &'static str;
+}
 
+/// A kind of which the objects are kept.
+pub(super) trait Watched: Listed + Metadata<Ty = ObjectMeta> {
     /// Those that are known.
     fn of(objects: &ObjectSet) -> &Kind<Self>;
 
@@ -66,9 +68,11 @@ macro_rules! watched {
         $kind:ty, $field:ident, ($one:ident, $other:ident) $differs:expr
         $(, names $naming:expr)? $(, of $service:expr)? $(, gone $gone:expr)?
     ) => {
-        impl Watched for $kind {
+        impl Listed for $kind {
             const NAME: &'static str = <$kind as Resource>::KIND;
+        }
 
+        impl Watched for $kind {
             fn of(objects: &ObjectSet) -> &Kind<Self> {
                 &objects.$field
             }

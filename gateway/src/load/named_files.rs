@@ -50,7 +50,8 @@ pub(super) fn named_files(model: &Model) -> Vec<PathBuf> {
         .as_ref()
         .and_then(|egress| egress.identity.as_ref());
     let mut files = tls::named_files(model);
-    files.extend(identity.map(|identity| identity.jwks.clone()));
+    let tokens = identity.and_then(|identity| identity.tokens.as_ref());
+    files.extend(tokens.map(|tokens| tokens.jwks.clone()));
     files.extend(rules);
     files.extend(authorities);
     files.extend(pages);

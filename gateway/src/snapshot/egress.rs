@@ -3,7 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use portcullis_config::{
-    model::{self, EgressIdentity},
+    model::{self, EgressTokens},
     problem::Severity,
 };
 
@@ -34,12 +34,13 @@ impl CompiledEgress {
         reads: &Reads,
         tell: &mut impl FnMut(Severity, String, String),
     ) -> Option<Self> {
-        let tokens = match &settings.identity {
+        let identity = settings.identity.as_ref();
+        let tokens = match identity.and_then(|identity| identity.tokens.as_ref()) {
             None => None,
-            Some(identity) => match verifier(identity, before, reads) {
+            Some(tokens) => match verifier(tokens, before, reads) {
                 Ok(verifier) => {
                     for reason in &verifier.left_out {
-                        tell(Severity::Warning, place(), named(identity, reason));
+                        tell(Severity::Warning, place(), named(tokens, reason));
                     }
                     Some(verifier)
                 }
@@ -62,26 +63,24 @@ fn place() -> String {
     "egress.identity.serviceAccountTokens.jwks".into()
 }
 
-fn named(identity: &EgressIdentity, reason: &str) -> String {
-    format!("{}: {reason}", identity.jwks.display())
+fn named(tokens: &EgressTokens, reason: &str) -> String {
+    format!("{}: {reason}", tokens.jwks.display())
 }
 
 fn verifier(
-    identity: &EgressIdentity,
+    tokens: &EgressTokens,
     before: Option<&Snapshot>,
     reads: &Reads,
 ) -> Result<Arc<TokenVerifier>, Vec<String>> {
-    let text = reads
-        .read_text(&identity.jwks)
-        .map_err(|error| vec![error])?;
+    let text = reads.read_text(&tokens.jwks).map_err(|error| vec![error])?;
     let file = content_hash(text.as_bytes());
     let running = before.and_then(|before| before.egress.as_ref()?.tokens.as_ref());
-    if let Some(running) = running.filter(|running| running.is_of(&identity.tokens, file)) {
+    if let Some(running) = running.filter(|running| running.is_of(&tokens.settings, file)) {
         return Ok(Arc::clone(running));
     }
-    let made = TokenVerifier::new(identity.tokens.clone(), file, &text);
+    let made = TokenVerifier::new(tokens.settings.clone(), file, &text);
     made.map(Arc::new).map_err(|reasons| {
-        let named = |reason: &String| named(identity, reason);
+        let named = |reason: &String| named(tokens, reason);
         reasons.iter().map(named).collect()
     })
 }

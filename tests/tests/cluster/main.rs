@@ -15,6 +15,7 @@ mod nodes;
 mod outages;
 mod own;
 mod parameters;
+mod pods;
 mod rolling;
 mod settings;
 mod several_settings;

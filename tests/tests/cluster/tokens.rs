@@ -81,6 +81,7 @@ async fn a_token_of_the_cluster_is_known_by_its_keys_and_one_for_its_api_server_
     }
     let pod = ["pod", "build-7", "-n", "tokens"];
     let expected = json!({
+        "by": "token",
         "namespace": "tokens",
         "serviceAccount": "builder",
         "pod": "build-7",

@@ -209,6 +209,7 @@ async fn a_token_passes_in_either_scheme_is_told_in_the_audit_and_goes_no_furthe
     assert_eq!(
         line["identity"],
         json!({
+            "by": "token",
             "namespace": "ci",
             "serviceAccount": "builder",
             "pod": "builder-0",

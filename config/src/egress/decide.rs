@@ -1,0 +1,336 @@
+//! The decision on a destination: by its name, and then by its addresses.
+
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
+
+use super::{
+    AddressClass, Authority, EgressPolicy, EgressRule, Host, Selected, Target,
+    blocked_names::why_blocked, policies::leniency,
+};
+use crate::{access::AddressSet, document::EgressMode};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The destination.
+    pub authority: &'a Authority,
+    /// Method and canonical path of a plain HTTP request; `None` for a tunnel.
+    pub http: Option<(&'a str, &'a str)>,
+    /// When it is asked.
+    pub now: SystemTime,
+}
+
+/// What the policies of a client say of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What allows it, each by itself; may be empty where no refusal is final.
+    pub grants: Vec<Grant>,
+    /// What refuses it, if something does.
+    pub refused: Option<Refused>,
+}
+
+/// An entry that allows a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Its policy.
+    pub policy: Arc<str>,
+    /// Its text; `None` where the policy allows all.
+    pub rule: Option<Arc<str>>,
+    /// Whether private addresses may be reached.
+    pub private: bool,
+    /// Whether a tunnel may carry something other than TLS.
+    pub raw: bool,
+    /// Until when it stays so; `None` means for ever.
+    pub until: Option<SystemTime>,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Stable reason code.
+    pub reason: &'static str,
+    /// The policy that refuses; `None` where no policy can allow it.
+    pub policy: Option<Arc<str>>,
+    /// Text of the entry that decided.
+    pub rule: Option<Arc<str>>,
+    /// Whether it acts, or is only told.
+    pub mode: EgressMode,
+    /// Whether no mode lifts it.
+    pub always: bool,
+}
+
+impl Refused {
+    /// A refusal that no mode lifts.
+    fn never(reason: &'static str) -> Self {
+        Self {
+            reason,
+            policy: None,
+            rule: None,
+            mode: EgressMode::Enforce,
+            always: true,
+        }
+    }
+
+    fn by(
+        (policy, mode): (&EgressPolicy, EgressMode),
+        reason: &'static str,
+        rule: Option<&EgressRule>,
+    ) -> Self {
+        Self {
+            reason,
+            policy: Some(Arc::clone(&policy.name)),
+            rule: rule.map(|rule| Arc::clone(&rule.text)),
+            mode,
+            always: false,
+        }
+    }
+
+    /// Whether the request goes no further.
+    pub fn is_final(&self) -> bool {
+        self.always || self.mode == EgressMode::Enforce
+    }
+}
+
+impl Decision {
+    fn refused(refused: Refused) -> Self {
+        Self {
+            grants: Vec::new(),
+            refused: Some(refused),
+        }
+    }
+
+    /// Whether a tunnel may carry something other than TLS.
+    pub fn is_raw(&self) -> bool {
+        self.grants.iter().any(|grant| grant.raw)
+    }
+
+    /// Leaves what allows a tunnel to carry something other than TLS, where something does.
+    pub fn keep_raw(&mut self) {
+        if self.is_raw() {
+            self.grants.retain(|grant| grant.raw);
+        }
+    }
+
+    /// Until when what is allowed stays so; `None` means for ever.
+    pub fn until(&self) -> Option<SystemTime> {
+        let ends: Option<Vec<SystemTime>> = self.grants.iter().map(|grant| grant.until).collect();
+        ends?.into_iter().max()
+    }
+}
+
+/// Decides on a destination by its name or literal address, before any look-up.
+pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSet) -> Decision {
+    let host = &request.authority.host;
+    let blocked = match host {
+        Host::Name(name) => why_blocked(name),
+        Host::Address(address) => {
+            let class = AddressClass::of(*address, cluster);
+            (class == AddressClass::AlwaysBlocked).then_some("always_blocked")
+        }
+    };
+    if let Some(reason) = blocked {
+        return Decision::refused(Refused::never(reason));
+    }
+    let denied = denied(selected, request);
+    if let Some(denied) = denied.as_ref().filter(|denied| denied.is_final()) {
+        return Decision::refused(denied.clone());
+    }
+    let (grants, kept) = grants(selected, request);
+    if !grants.is_empty() {
+        let refused = denied;
+        return Decision { grants, refused };
+    }
+    let unlisted = kept.or_else(|| not_allowed(selected, request));
+    let strictness = |refused: &Refused| leniency(refused.mode);
+    let refused = denied.into_iter().chain(unlisted).min_by_key(strictness);
+    Decision { grants, refused }
+}
+
+/// Judges all answers of a look-up, or the one literal address, before any dial. What does not
+/// allow such addresses allows nothing any more.
+///
+/// The refusal: an address that is always blocked, a private one that nothing opens, private
+/// and public ones mixed, one that a `deny` names.
+pub fn judge_addresses(
+    selected: &Selected<'_>,
+    decision: &mut Decision,
+    request: Request<'_>,
+    addresses: &[IpAddr],
+    cluster: &AddressSet,
+) -> Option<Refused> {
+    let class_of = |address: &IpAddr| AddressClass::of(*address, cluster);
+    let classes: Vec<AddressClass> = addresses.iter().map(class_of).collect();
+    if classes.contains(&AddressClass::AlwaysBlocked) {
+        return Some(Refused::never("always_blocked"));
+    }
+    let of_address = |address: &IpAddr| {
+        let literal = Authority {
+            host: Host::Address(address.to_canonical()),
+            port: request.authority.port,
+        };
+        let request = Request {
+            authority: &literal,
+            http: None,
+            ..request
+        };
+        denied(selected, request)
+    };
+    let strictness = |refused: &Refused| leniency(refused.mode);
+    let denied = addresses
+        .iter()
+        .filter_map(of_address)
+        .min_by_key(strictness);
+    if let Some(denied) = denied.as_ref().filter(|denied| denied.is_final()) {
+        return Some(denied.clone());
+    }
+    let private = private(selected, decision, &classes);
+    denied.into_iter().chain(private).min_by_key(strictness)
+}
+
+/// What is wrong with private addresses, where there are some.
+fn private(
+    selected: &Selected<'_>,
+    decision: &mut Decision,
+    classes: &[AddressClass],
+) -> Option<Refused> {
+    if !classes.contains(&AddressClass::Private) {
+        return None;
+    }
+    let is_mixed = classes.contains(&AddressClass::Public);
+    if !is_mixed && decision.grants.iter().any(|grant| grant.private) {
+        decision.grants.retain(|grant| grant.private);
+        return None;
+    }
+    let (policy, mode) = selected.default_mode()?;
+    let reason = match is_mixed {
+        true => "mixed_answer",
+        false => "private_address",
+    };
+    let refused = Refused::by((policy, mode), reason, None);
+    Some(match decision.grants.drain(..).next() {
+        None => refused,
+        // What would have to say `private`.
+        Some(grant) => Refused {
+            policy: Some(grant.policy),
+            rule: grant.rule,
+            ..refused
+        },
+    })
+}
+
+/// What denies a request, in whatever mode: the strictest of them.
+fn denied(selected: &Selected<'_>, request: Request<'_>) -> Option<Refused> {
+    let host = &request.authority.host;
+    let of_policy = |(policy, mode): (&EgressPolicy, EgressMode)| {
+        let rule = policy.deny.first(host, |rule| rule.denies(request))?;
+        let reason = match rule.target {
+            Target::Network(_) => "denied_address",
+            Target::Host(_) | Target::Regex(_) => "denied_host",
+        };
+        Some(Refused::by((policy, mode), reason, Some(rule)))
+    };
+    let mut strictest: Option<Refused> = None;
+    for refused in selected.all().filter_map(of_policy) {
+        if refused.is_final() {
+            return Some(refused);
+        }
+        let is_stricter = |known: &Refused| leniency(refused.mode) < leniency(known.mode);
+        if strictest.as_ref().is_none_or(is_stricter) {
+            strictest = Some(refused);
+        }
+    }
+    strictest
+}
+
+/// All that allows a request, and what the cluster keeps from a policy that would.
+fn grants(selected: &Selected<'_>, request: Request<'_>) -> (Vec<Grant>, Option<Refused>) {
+    let mut grants = Vec::new();
+    for policy in &selected.cluster {
+        grants.extend(grants_of(policy, request));
+    }
+    let of_cluster = grants.len();
+    for (policy, _) in &selected.workload {
+        grants.extend(grants_of(policy, request));
+    }
+    let is_kept = selected.cluster.iter().find(|floor| {
+        let of_workload = grants.iter_mut().skip(of_cluster);
+        !delegates(floor, request, of_workload)
+    });
+    let kept = is_kept.and_then(|floor| {
+        let taken = grants.drain(of_cluster..).next()?;
+        Some(Refused {
+            rule: taken.rule,
+            ..Refused::by((floor, floor.mode), "not_delegated", None)
+        })
+    });
+    (grants, kept)
+}
+
+/// What a policy allows a request by.
+fn grants_of(policy: &EgressPolicy, request: Request<'_>) -> Vec<Grant> {
+    let host = &request.authority.host;
+    let mut rules = policy.allow.all(host, |rule| rule.allows(request));
+    let grant = |rule: Option<&EgressRule>| Grant {
+        policy: Arc::clone(&policy.name),
+        rule: rule.map(|rule| Arc::clone(&rule.text)),
+        private: rule.is_some_and(|rule| rule.private),
+        raw: rule.is_some_and(|rule| rule.raw),
+        until: rule.and_then(|rule| rule.until),
+    };
+    if rules.is_empty() && policy.allow_all && matches!(host, Host::Name(_)) {
+        return vec![grant(None)];
+    }
+    rules.drain(..).map(|rule| grant(Some(rule))).collect()
+}
+
+/// Whether a policy of the cluster leaves it to workloads to allow a request; what they allow
+/// then goes no further than what it leaves.
+fn delegates<'g>(
+    floor: &EgressPolicy,
+    request: Request<'_>,
+    grants: impl Iterator<Item = &'g mut Grant>,
+) -> bool {
+    let delegate = floor.delegate.as_ref();
+    let Some(rules) = delegate.and_then(|delegate| delegate.allow.as_ref()) else {
+        return true;
+    };
+    let host = &request.authority.host;
+    let rules = rules.all(host, |rule| rule.allows(request));
+    let ends: Option<Vec<SystemTime>> = rules.iter().map(|rule| rule.until).collect();
+    let end = ends.and_then(|ends| ends.into_iter().max());
+    for grant in grants {
+        grant.private &= rules.iter().any(|rule| rule.private);
+        grant.raw &= rules.iter().any(|rule| rule.raw);
+        grant.until = grant.until.into_iter().chain(end).min();
+    }
+    !rules.is_empty()
+}
+
+/// Why no entry allows a request.
+fn not_allowed(selected: &Selected<'_>, request: Request<'_>) -> Option<Refused> {
+    let (host, port) = (&request.authority.host, request.authority.port);
+    let (policy, mode) = selected.default_mode()?;
+    let near = |accepts: &dyn Fn(&EgressRule) -> bool| {
+        selected.all().find_map(|(policy, _)| {
+            let rule = policy
+                .allow
+                .first(host, |rule| rule.names(host) && accepts(rule))?;
+            Some((policy, rule))
+        })
+    };
+    let near = near(&|rule| rule.has_port(port)).or_else(|| near(&|_| true));
+    let Some((near, rule)) = near else {
+        let reason = match host {
+            Host::Address(_) => "ip_literal",
+            Host::Name(_) => "not_allowed",
+        };
+        return Some(Refused::by((policy, mode), reason, None));
+    };
+    let reason = if !rule.has_port(port) {
+        "port_not_allowed"
+    } else if !rule.holds(request.now) {
+        "grant_expired"
+    } else {
+        "request_not_allowed"
+    };
+    Some(Refused::by((near, mode), reason, Some(rule)))
+}

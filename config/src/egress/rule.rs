@@ -1,0 +1,101 @@
+//! An entry of a list of destinations, and what it matches.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{Host, Request};
+use crate::model::HostPattern;
+
+/// A destination with its conditions.
+#[derive(Clone, Debug)]
+pub struct EgressRule {
+    /// As it was written, for the audit log.
+    pub text: Arc<str>,
+    /// What it names.
+    pub target: Target,
+    /// Ports; empty means every port.
+    pub ports: Vec<u16>,
+    /// Methods of plain HTTP; empty means all.
+    pub methods: Vec<String>,
+    /// Path prefixes of plain HTTP, without trailing slash; empty means all.
+    pub paths: Vec<String>,
+    /// Until when it holds; `None` means for ever.
+    pub until: Option<SystemTime>,
+    /// Whether private addresses may be reached.
+    pub private: bool,
+    /// Whether a tunnel may carry something other than TLS.
+    pub raw: bool,
+}
+
+/// What a rule names.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A name or suffix.
+    Host(HostPattern),
+    /// Names that match as a whole.
+    Regex(regex::Regex),
+    /// Address literals in a network.
+    Network(ipnet::IpNet),
+}
+
+impl EgressRule {
+    /// Whether it allows a request, as an entry of `allow`. One with methods or
+    /// paths is about requests that can be seen, and a tunnel hides them.
+    pub(super) fn allows(&self, request: Request<'_>) -> bool {
+        self.covers(request)
+            && match request.http {
+                Some((method, path)) => {
+                    self.has_path(path)
+                        && (self.methods.is_empty()
+                            || self.methods.iter().any(|known| known == method))
+                }
+                None => self.methods.is_empty() && self.paths.is_empty(),
+            }
+    }
+
+    /// Whether it forbids a request, as an entry of `deny`. A tunnel may carry just
+    /// the request that the entry names, and an origin may take `post` for `POST`.
+    pub(super) fn denies(&self, request: Request<'_>) -> bool {
+        self.covers(request)
+            && request.http.is_none_or(|(method, path)| {
+                let is_method = |known: &String| known.eq_ignore_ascii_case(method);
+                self.has_path(path)
+                    && (self.methods.is_empty() || self.methods.iter().any(is_method))
+            })
+    }
+
+    fn covers(&self, request: Request<'_>) -> bool {
+        let authority = request.authority;
+        self.names(&authority.host) && self.has_port(authority.port) && self.holds(request.now)
+    }
+
+    pub(super) fn holds(&self, now: SystemTime) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    pub(super) fn names(&self, host: &Host) -> bool {
+        match (&self.target, host) {
+            (Target::Host(HostPattern::Exact(name)), Host::Name(host)) => name == host,
+            (Target::Host(HostPattern::Suffix(suffix)), Host::Name(host)) => host
+                .strip_suffix(suffix.as_str())
+                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+            (Target::Regex(regex), Host::Name(host)) => regex.is_match(host),
+            (Target::Network(network), Host::Address(address)) => {
+                network.contains(&address.to_canonical())
+            }
+            (Target::Host(_) | Target::Regex(_), Host::Address(_))
+            | (Target::Network(_), Host::Name(_)) => false,
+        }
+    }
+
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        self.ports.is_empty() || self.ports.contains(&port)
+    }
+
+    fn has_path(&self, path: &str) -> bool {
+        let under = |prefix: &String| {
+            path.strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.paths.is_empty() || self.paths.iter().any(under)
+    }
+}
