@@ -11,6 +11,7 @@
 use std::{fs, io, time::Duration};
 
 use anyhow::{Context, bail};
+use nix::time::{ClockId, clock_gettime};
 
 /// Length of a tick of `/proc/<pid>/stat`. `USER_HZ` is 100 on every
 /// architecture that Portcullis is built for.
@@ -25,6 +26,15 @@ pub struct ProcessTimes {
     pub parent: u32,
     /// Ticks in user and kernel mode: own, all threads, and children waited for.
     pub ticks: u64,
+}
+
+/// Returns the CPU time of this process so far, to the nanosecond.
+///
+/// # Errors
+///
+/// When the system has no such clock.
+pub fn own() -> anyhow::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
 }
 
 /// Returns the CPU time of a process and all its descendants so far.

@@ -4,11 +4,10 @@
 //! endpoints; has the gateway's own code make a configuration of them; and tells the CPU time of the
 //! first time, and of each time after one Ingress has changed. Nothing is served.
 
-use std::{fmt::Write as _, fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use nix::time::{ClockId, clock_gettime};
 use portcullis::{
     files::ConfigFiles,
     kube::{Manifests, Options},
@@ -18,7 +17,7 @@ use portcullis::{
     telemetry::Metrics,
     tls::install_provider,
 };
-use portcullis_load_tests::stats::Spread;
+use portcullis_load_tests::{cpu, stats::Spread};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 
 #[global_allocator]
@@ -54,13 +53,13 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut previous: Option<Loaded> = None;
     let mut times = Vec::new();
     for round in 0..=arguments.rounds {
-        let before = cpu()?;
+        let before = cpu::own()?;
         let serving = previous.as_ref().map(|loaded| Serving {
             snapshot: &loaded.snapshot,
             tls_files: &loaded.tls_files,
         });
         let loaded = load(&sources[round % 2], &live, &metrics, serving);
-        let took = cpu()? - before;
+        let took = cpu::own()? - before;
         let loaded = loaded.map_err(|refused| anyhow::anyhow!("{:?}", refused.problems))?;
         ensure!(
             loaded.snapshot.model.routes.len() == arguments.ingresses + 1,
@@ -172,10 +171,6 @@ spec:
       paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: {service}, port: {{number: 80}}}}}}}}]
 "
     )
-}
-
-fn cpu() -> anyhow::Result<Duration> {
-    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
 }
 
 fn resident() -> anyhow::Result<usize> {
