@@ -5,6 +5,7 @@ mod check;
 mod cluster;
 mod config;
 mod demo;
+mod egress;
 mod explain;
 mod manifests;
 mod rbac;
@@ -45,6 +46,8 @@ enum Command {
     Waf(waf::WafArgs),
     /// Tell why a request was refused, and the narrowest exclusion that lets it pass.
     Explain(explain::ExplainArgs),
+    /// Make and review policies of the egress proxy.
+    Egress(egress::EgressArgs),
     /// Print the rights that the gateway needs in a Kubernetes cluster, as YAML.
     Rbac(rbac::RbacArgs),
     /// Print the JSON Schema of the configuration, for editors.
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
             | Command::Check(_)
             | Command::Waf(_)
             | Command::Explain(_)
+            | Command::Egress(_)
             | Command::Rbac(_)
             | Command::Schema
     );
@@ -138,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::Waf(args) => waf::waf(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Egress(args) => egress::egress(&args),
         Command::Rbac(args) => rbac::rbac(&args),
         Command::Schema => schema::schema(),
     };

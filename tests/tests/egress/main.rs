@@ -4,6 +4,7 @@ mod ech;
 mod identity;
 mod open;
 mod site;
+mod tools;
 
 use std::process::Command;
 

@@ -1,0 +1,30 @@
+//! `portcullis egress`: what is to be done around the egress proxy.
+
+mod logs;
+mod propose;
+mod review;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+#[derive(Args, Debug)]
+pub(super) struct EgressArgs {
+    #[command(subcommand)]
+    command: EgressCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum EgressCommand {
+    /// Print the smallest policy of each workload that covers what the audit log has of it.
+    Propose(propose::ProposeArgs),
+    /// List policies and entries that the audit log does not use, and entries that have ended.
+    Review(review::ReviewArgs),
+}
+
+pub(super) fn egress(args: &EgressArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        EgressCommand::Propose(args) => propose::propose(args),
+        EgressCommand::Review(args) => review::review(args),
+    }
+}

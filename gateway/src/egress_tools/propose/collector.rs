@@ -1,0 +1,155 @@
+//! What was seen of each workload, within bounds.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use portcullis_config::egress::Host;
+
+use super::{
+    super::record::{Record, Verdict, Workload},
+    Mode, Options,
+    seen::{Seen, judge},
+};
+
+/// More distinct destinations than may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the log has more than {limit} distinct destinations of workloads: read less of it, or raise --max-entries. Nothing is proposed, since a policy from a part of the log would refuse the rest"
+)]
+pub struct TooMany {
+    /// How many may be kept.
+    pub limit: usize,
+}
+
+/// Everything that was seen, by workload.
+#[derive(Debug)]
+pub struct Collector {
+    pub(super) options: Options,
+    pub(super) workloads: BTreeMap<Workload, Found>,
+    /// When the first and the last record ended.
+    pub(super) reach: Option<(SystemTime, SystemTime)>,
+    kept: usize,
+}
+
+/// What was seen of one workload.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Its records.
+    pub records: u64,
+    /// What an entry would let pass.
+    pub destinations: BTreeMap<Destination, Facts>,
+    /// What none is proposed for, by reason, with how often.
+    pub left_out: BTreeMap<String, BTreeMap<Option<Destination>, u64>>,
+    /// Whether something passed that no entry allows.
+    pub passed_without_entry: bool,
+    /// Whether a ClientHello may have named another host than it showed.
+    pub hidden_name: bool,
+}
+
+/// A host and port. Names come before addresses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Destination {
+    pub host: Target,
+    pub port: u16,
+}
+
+/// What an entry names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    /// A name.
+    Name(String),
+    /// Every name below this one.
+    Below(String),
+    /// An address.
+    Address(std::net::IpAddr),
+}
+
+/// What a destination needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub times: u64,
+    pub raw: bool,
+    pub private: bool,
+}
+
+impl Collector {
+    /// Begins with nothing.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            workloads: BTreeMap::new(),
+            reach: None,
+            kept: 0,
+        }
+    }
+
+    /// Takes a record.
+    ///
+    /// # Errors
+    /// When it is of a destination that may not be kept any more.
+    pub fn add(&mut self, record: &Record) -> Result<(), TooMany> {
+        let seen = judge(record, &self.options);
+        let destination = record.destination.as_ref().map(|(host, port)| Destination {
+            host: match host {
+                Host::Name(name) => Target::Name(name.clone()),
+                Host::Address(address) => Target::Address(address.to_canonical()),
+            },
+            port: *port,
+        });
+        let found = self.workloads.entry(record.workload.clone()).or_default();
+        let before = found.kept();
+        found.records += 1;
+        found.passed_without_entry |= match record.verdict {
+            Verdict::WouldDeny => true,
+            Verdict::Allow => record.reason != "allowed",
+            Verdict::Deny | Verdict::Error => false,
+        };
+        match (seen, destination) {
+            (
+                Seen::Entry {
+                    raw,
+                    private,
+                    hidden_name,
+                },
+                Some(destination),
+            ) => {
+                found.hidden_name |= hidden_name;
+                let facts = found.destinations.entry(destination).or_default();
+                facts.times += 1;
+                facts.raw |= raw;
+                facts.private |= private;
+            }
+            (Seen::Entry { .. }, None) => {}
+            (Seen::LeftOut(reason), destination) => {
+                let times = found.left_out.entry(reason).or_default();
+                *times.entry(destination).or_default() += 1;
+            }
+        }
+        let added = found.kept() - before;
+        self.kept += added;
+        if self.kept > self.options.max_entries {
+            return Err(TooMany {
+                limit: self.options.max_entries,
+            });
+        }
+        let (first, last) = self.reach.get_or_insert((record.time, record.time));
+        *first = record.time.min(*first);
+        *last = record.time.max(*last);
+        Ok(())
+    }
+}
+
+impl Found {
+    /// How many destinations are kept, those without an entry by reason.
+    fn kept(&self) -> usize {
+        let left_out: usize = self.left_out.values().map(BTreeMap::len).sum();
+        self.destinations.len() + left_out
+    }
+
+    /// The mode that opens nothing which was not open.
+    pub(super) fn mode(&self, asked: Option<Mode>) -> Mode {
+        asked.unwrap_or(match self.passed_without_entry {
+            true => Mode::Report,
+            false => Mode::Enforce,
+        })
+    }
+}

@@ -1,0 +1,285 @@
+use portcullis_config::{
+    problem::Severity,
+    read::{SourceFile, read},
+    validate::validate,
+};
+use serde_json::{Value, json};
+
+use super::{
+    super::{Mode, Options},
+    *,
+};
+use crate::egress_tools::{read_lines, record::tests::line};
+
+const IDENTITY: &str = "  identity:
+    serviceAccountTokens: {jwks: jwks.json, issuer: 'https://issuer.test', audience: portcullis}
+";
+
+fn proposed(changes: &[Value], options: Options, form: Form) -> String {
+    let log: Vec<String> = changes.iter().map(|change| line(change.clone())).collect();
+    let mut collector = Collector::new(options);
+    let mut counts = LineCounts::default();
+    let read = read_lines("log", log.join("\n").as_bytes(), &mut counts, |record| {
+        collector.add(&record).map_err(std::io::Error::other)
+    });
+    read.expect("the log is read");
+    write(&collector, &counts, form)
+}
+
+/// What a configuration of it says, which the real validation accepts without a warning.
+fn accepted(document: &str) -> Value {
+    let (head, policies) = document.split_once("egress:\n").expect("a section");
+    let text = format!("{head}egress:\n{IDENTITY}{policies}");
+    let read = read(&[SourceFile {
+        name: "proposed.yaml".into(),
+        text: text.clone(),
+    }]);
+    let validated = validate(&read.document, &read.origins);
+    let problems: Vec<String> = read
+        .problems
+        .iter()
+        .chain(&validated.problems)
+        .filter(|problem| problem.severity == Severity::Error || problem.path.contains("policies"))
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(problems, [""; 0], "{text}");
+    let egress = read.document.egress.expect("a section");
+    serde_json::to_value(egress.policies).expect("it can be written")
+}
+
+fn passed(host: &str, port: u16) -> Value {
+    json!({"host": host, "port": port, "verdict": "would_deny", "reason": "not_allowed"})
+}
+
+#[test]
+fn a_proposal_covers_what_was_seen_and_is_accepted() {
+    let by_address = |host: &str| {
+        let mut seen = passed(host, 443);
+        seen["identity"] = Value::Null;
+        seen["client"] = "[fd00::7]:999".into();
+        seen
+    };
+    let mut blocked = passed("169.254.169.254", 80);
+    blocked["verdict"] = "deny".into();
+    blocked["reason"] = "always_blocked".into();
+    blocked["resolved"] = json!([]);
+    let mut raw = passed("db.example.com", 5432);
+    raw["reason"] = "not_tls".into();
+    let seen = [
+        passed("api.example.com", 443),
+        passed("api.example.com", 80),
+        passed("1e5", 443),
+        passed("null", 443),
+        passed("one.example", 443),
+        passed("one.example", 443),
+        passed("[2606:4700::1]", 443),
+        passed("93.184.216.34", 80),
+        raw,
+        blocked,
+        by_address("api.example.com"),
+    ];
+    let document = proposed(&seen, Options::default(), Form::Document);
+    assert_eq!(
+        accepted(&document),
+        json!([
+            {
+                "name": "ci.builder",
+                "subjects": [{"namespace": "ci", "serviceAccount": "builder"}],
+                "mode": "report",
+                "allow": [
+                    {"host": "1e5", "ports": [443]},
+                    "api.example.com",
+                    {"host": "db.example.com", "ports": [5432], "raw": true},
+                    {"host": "null", "ports": [443]},
+                    {"host": "one.example", "ports": [443]},
+                    {"cidr": "93.184.216.34/32", "ports": [80]},
+                    {"cidr": "2606:4700::1/128", "ports": [443]},
+                ]
+            },
+            {
+                "name": "address-fd00--7",
+                "subjects": [{"addresses": ["fd00::7"]}],
+                "mode": "report",
+                "allow": [{"host": "api.example.com", "ports": [443]}]
+            }
+        ])
+    );
+    for comment in [
+        "# From 11 egress records, 2026-11-20T12:00:00Z to 2026-11-20T12:00:00Z.",
+        "    # ci/builder: 10 connections\n",
+        "    # left out, always_blocked (no policy and no mode opens it): 169.254.169.254:80\n",
+        "- {host: \"1e5\", ports: [443]} # seen once\n",
+        "- {host: one.example, ports: [443]}\n",
+        "# It is known by its address alone",
+    ] {
+        assert!(document.contains(comment), "{comment}\n{document}");
+    }
+    let backwards: Vec<Value> = seen.iter().rev().cloned().collect();
+    assert_eq!(
+        proposed(&backwards, Options::default(), Form::Document),
+        document
+    );
+}
+
+#[test]
+fn a_resource_is_of_the_namespace_of_its_workload() {
+    let mut other = passed("api.example.com", 443);
+    other["identity"] = json!({"namespace": "123", "serviceAccount": "default"});
+    let mut address = passed("api.example.com", 443);
+    address["identity"] = Value::Null;
+    let mut nothing = passed("api.example.com", 443);
+    nothing["identity"] = json!({"namespace": "shop", "serviceAccount": "web"});
+    nothing["verdict"] = "deny".into();
+    let seen = [passed("api.example.com", 443), other, address, nothing];
+    let text = proposed(&seen, Options::default(), Form::Resource);
+    let object = |namespace: &str, name: &str| {
+        json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "EgressPolicy",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "subjects": [{"serviceAccount": name}], "mode": "report",
+                "allow": [{"host": "api.example.com", "ports": [443]}]
+            }
+        })
+    };
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+    let objects: Vec<Value> = objects.into_iter().filter(|one| !one.is_null()).collect();
+    assert_eq!(objects, [object("123", "default"), object("ci", "builder")]);
+    for comment in [
+        "# 10.244.0.7 has shown no token, and a resource selects ServiceAccounts: --as document has 1 entry\n",
+        "# shop/web: 1 connection\n# left out, not_allowed (refused by an enforced policy; --denied proposes it): api.example.com:443\n# Nothing is left to propose.\n",
+    ] {
+        assert!(text.contains(comment), "{comment}\n{text}");
+    }
+}
+
+#[test]
+fn a_proposal_opens_no_more_than_was_open() {
+    let allowed = json!({});
+    let denied = json!({"verdict": "deny", "reason": "not_allowed"});
+    let open = json!({"reason": "not_allowed"});
+    let everything = json!({"reason": "allow_all"});
+    let failed = json!({"verdict": "error", "reason": "upstream_failed"});
+    for (seen, mode) in [
+        (vec![&allowed], "enforce"),
+        (vec![&allowed, &denied], "enforce"),
+        (vec![&allowed, &failed], "enforce"),
+        (vec![&allowed, &open], "report"),
+        (vec![&everything], "report"),
+    ] {
+        let seen: Vec<Value> = seen.into_iter().cloned().collect();
+        let text = proposed(&seen, Options::default(), Form::Document);
+        assert!(
+            text.contains(&format!("  mode: {mode}\n")),
+            "{seen:?}\n{text}"
+        );
+    }
+    let asked = Options {
+        mode: Some(Mode::Enforce),
+        ..Options::default()
+    };
+    let text = proposed(&[open], asked, Form::Document);
+    assert!(text.contains("  mode: enforce\n"), "{text}");
+}
+
+#[test]
+fn wildcards_and_private_addresses_come_where_they_are_asked_for() {
+    let mut inside = passed("db.shop.example.com", 443);
+    inside["reason"] = "private_address".into();
+    inside["resolved"] = json!(["10.1.2.3"]);
+    let seen = [
+        passed("a.cdn.example.com", 443),
+        passed("b.cdn.example.com", 443),
+        inside,
+    ];
+    let plain = proposed(&seen, Options::default(), Form::Document);
+    assert!(
+        plain.contains("# left out, private_address (--private proposes it with `private: true`): db.shop.example.com:443\n"),
+        "{plain}"
+    );
+    assert!(!plain.contains('*'), "{plain}");
+    let options = Options {
+        wildcard_from: Some(2),
+        private: true,
+        ..Options::default()
+    };
+    let asked = proposed(&seen, options, Form::Document);
+    let policies = accepted(&asked);
+    assert_eq!(
+        policies[0]["allow"],
+        json!([
+            {"host": "db.shop.example.com", "ports": [443], "private": true},
+            {"host": "*.cdn.example.com", "ports": [443]},
+        ])
+    );
+    assert!(
+        asked.contains("# from 2 names: a.cdn.example.com, b.cdn.example.com\n"),
+        "{asked}"
+    );
+}
+
+#[test]
+fn a_log_with_nothing_in_it_makes_an_empty_document() {
+    let text = proposed(&[], Options::default(), Form::Document);
+    assert_eq!(accepted(&text), json!([]));
+    let denied = json!({"verdict": "deny", "reason": "not_allowed"});
+    let text = proposed(&[denied], Options::default(), Form::Document);
+    assert_eq!(accepted(&text), json!([]));
+}
+
+#[test]
+fn long_names_of_workloads_stay_apart() {
+    let account = |last: &str| Workload::Account {
+        namespace: "n".repeat(63),
+        service_account: "s".repeat(252) + last,
+    };
+    let (one, other) = (name(&account("a")), name(&account("b")));
+    assert_eq!((one.len(), other.len()), (MAX_NAME, MAX_NAME));
+    assert_ne!(one, other);
+}
+
+#[test]
+fn destinations_are_kept_within_their_limit() {
+    let options = Options {
+        max_entries: 3,
+        ..Options::default()
+    };
+    let mut collector = Collector::new(options);
+    let mut add = |changes: Value| {
+        let record = crate::egress_tools::record::tests::record(changes);
+        collector.add(&record)
+    };
+    let denied = json!({"verdict": "deny", "reason": "not_allowed"});
+    let elsewhere = json!({"identity": null});
+    for _ in 0..2 {
+        assert_eq!(add(passed("api.example.com", 443)), Ok(()));
+        assert_eq!(add(denied.clone()), Ok(()));
+        assert_eq!(add(elsewhere.clone()), Ok(()));
+    }
+    let error = add(passed("api.example.com", 80)).expect_err("a fourth");
+    assert!(
+        error.to_string().contains("more than 3 distinct"),
+        "{error}"
+    );
+}
+
+#[test]
+fn comments_name_few_of_many_and_end_where_they_should() {
+    let denied: Vec<Value> = (10..35)
+        .map(|number| json!({"host": format!("h{number}.example"), "verdict": "deny", "reason": "not_allowed"}))
+        .collect();
+    let text = proposed(&denied, Options::default(), Form::Document);
+    assert!(text.contains("h10.example:443, "), "{text}");
+    assert!(text.contains("h19.example:443, and 15 more\n"), "{text}");
+    assert!(!text.contains("h20.example"), "{text}");
+    let mut counts = LineCounts {
+        unusable: 1,
+        first_unusable: Some("a\n- b\u{2028}c".into()),
+        ..LineCounts::default()
+    };
+    let collector = Collector::new(Options::default());
+    let text = write(&collector, &counts, Form::Resource);
+    assert!(text.contains("# The first of these: a?- b?c\n"), "{text}");
+    counts.first_unusable = None;
+    assert!(!write(&collector, &counts, Form::Resource).contains("first of these"));
+}
