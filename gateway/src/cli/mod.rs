@@ -46,7 +46,7 @@ enum Command {
     Waf(waf::WafArgs),
     /// Tell why a request was refused, and the narrowest exclusion that lets it pass.
     Explain(explain::ExplainArgs),
-    /// Make and review policies of the egress proxy.
+    /// Make and review policies of the egress proxy, and manifests that leave no way beside it.
     Egress(egress::EgressArgs),
     /// Print the rights that the gateway needs in a Kubernetes cluster, as YAML.
     Rbac(rbac::RbacArgs),

@@ -5,6 +5,8 @@
 //! manifests --------/
 //! ```
 //!
+//! What is written for others is in [`only_way`].
+//!
 //! Nothing outside of this folder knows a type of Kubernetes.
 
 mod addresses;
@@ -22,6 +24,7 @@ mod known;
 mod lease;
 mod manifests;
 mod objects;
+pub mod only_way;
 mod options;
 mod parameter_watch;
 mod pods;

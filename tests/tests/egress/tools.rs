@@ -248,3 +248,78 @@ fn review(site: &Site) {
     let error = refused(folder, &["review", "--config", "gone.yaml", "audit.log"]);
     assert!(error.contains("gone.yaml"), "{error}");
 }
+
+#[test]
+fn manifests_name_the_ports_that_the_proxy_listens_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let write = |name: &str, listeners: &str| {
+        replace(
+            &folder.join(name),
+            format!("egress: {{listeners: [{listeners}]}}\n"),
+        );
+    };
+    write("two.yaml", "{name: http}, {name: socks, protocol: socks5}");
+    write("any.yaml", "{name: http, address: '[::]:0'}");
+    write("own.yaml", "{name: http, address: '127.0.0.1:3128'}");
+    let ingress = "listeners: [{name: http, protocol: http}]\n";
+    replace(&folder.join("none.yaml"), ingress);
+    let text = printed(
+        folder,
+        &[
+            "netpol",
+            "--config",
+            "two.yaml",
+            "--namespace",
+            "agents",
+            "--cluster",
+            "--namespace-label",
+            "egress=proxy",
+        ],
+    );
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+    let objects: Vec<Value> = objects.into_iter().filter(|one| !one.is_null()).collect();
+    assert_eq!(objects.len(), 2, "{text}");
+    let of_namespace = &objects[0]["spec"]["egress"][0];
+    let ports = of_namespace["ports"].as_array().expect("ports");
+    let ports: Vec<&Value> = ports.iter().map(|port| &port["port"]).collect();
+    assert_eq!(ports, [1080, 3128]);
+    assert_eq!(
+        of_namespace["to"][0]["podSelector"]["matchLabels"],
+        serde_json::json!({
+            "app.kubernetes.io/name": "portcullis", "app.kubernetes.io/component": "egress",
+        })
+    );
+    assert_eq!(objects[1]["kind"], "ClusterNetworkPolicy");
+    assert_eq!(objects[1]["spec"]["egress"][1]["action"], "Deny");
+
+    let namespace = ["--namespace", "agents"];
+    for (arguments, told) in [
+        (["--config", "any.yaml"], "say --port"),
+        (["--config", "none.yaml"], "no `egress.listeners`"),
+        (["--config", "own.yaml"], "no other pod reaches it"),
+        (["--port", "0"], "0"),
+        (["--proxy-labels", "a b=c"], "no key of a label"),
+    ] {
+        let arguments = [["netpol"].as_slice(), &arguments, &namespace].concat();
+        let error = refused(folder, &arguments);
+        assert!(error.contains(told), "{arguments:?}: {error}");
+    }
+    for (arguments, told) in [
+        (vec!["--port", "1"], "--namespace"),
+        (vec!["--port", "1", "--namespace", "A"], "not a namespace"),
+        (vec!["--port", "1", "--cluster"], "--namespace-label"),
+        (vec!["--namespace", "agents"], "--port"),
+        (
+            vec!["--port", "1", "--namespace", "agents", "--priority", "1001"],
+            "1001",
+        ),
+        (
+            vec!["--port", "1", "--namespace", "portcullis-egress"],
+            "the proxy's own",
+        ),
+    ] {
+        let error = refused(folder, &[["netpol"].as_slice(), &arguments].concat());
+        assert!(error.contains(told), "{arguments:?}: {error}");
+    }
+}

@@ -1,6 +1,7 @@
 //! `portcullis egress`: what is to be done around the egress proxy.
 
 mod logs;
+mod netpol;
 mod propose;
 mod review;
 
@@ -20,11 +21,14 @@ enum EgressCommand {
     Propose(propose::ProposeArgs),
     /// List policies and entries that the audit log does not use, and entries that have ended.
     Review(review::ReviewArgs),
+    /// Print manifests that let pods reach the proxy and nothing else.
+    Netpol(netpol::NetpolArgs),
 }
 
 pub(super) fn egress(args: &EgressArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         EgressCommand::Propose(args) => propose::propose(args),
         EgressCommand::Review(args) => review::review(args),
+        EgressCommand::Netpol(args) => netpol::netpol(args),
     }
 }
