@@ -3,6 +3,7 @@
 mod ech;
 mod identity;
 mod open;
+mod selftest;
 mod site;
 mod tools;
 

@@ -4,6 +4,7 @@ mod logs;
 mod netpol;
 mod propose;
 mod review;
+mod selftest;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ enum EgressCommand {
     Review(review::ReviewArgs),
     /// Print manifests that let pods reach the proxy and nothing else.
     Netpol(netpol::NetpolArgs),
+    /// Try every way out of a pod, and the proxy; exits with 1 when something is open beside it.
+    Selftest(selftest::SelftestArgs),
 }
 
 pub(super) fn egress(args: &EgressArgs) -> anyhow::Result<ExitCode> {
@@ -30,5 +33,6 @@ pub(super) fn egress(args: &EgressArgs) -> anyhow::Result<ExitCode> {
         EgressCommand::Propose(args) => propose::propose(args),
         EgressCommand::Review(args) => review::review(args),
         EgressCommand::Netpol(args) => netpol::netpol(args),
+        EgressCommand::Selftest(args) => selftest::selftest(args),
     }
 }
