@@ -252,8 +252,8 @@ mod tests {
                     "b.example.com:443",
                     "a.b.example.com:443",
                     "c.b.example.com:443",
-                    "!a.c.example.com:443",
-                    "!b.c.example.com:443",
+                    "!a.z.example.com:443",
+                    "!b.z.example.com:443",
                     "d.e.example.com:80"
                 ],
                 Some(2)
@@ -261,7 +261,7 @@ mod tests {
             [
                 "d.e.example.com {80} 1",
                 // Longer than the wildcard above it, which would not let it carry anything.
-                "!*.c.example.com {443} 2",
+                "!*.z.example.com {443} 2",
                 "*.example.com {443} 2"
             ]
         );
