@@ -1,5 +1,9 @@
 //! Two connections as one: bytes both ways, within limits.
 
+mod streams;
+
+pub(crate) use streams::relay_streams;
+
 use std::{
     io,
     sync::atomic::{AtomicU64, Ordering},

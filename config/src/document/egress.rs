@@ -8,7 +8,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{ByteSize, Duration, EgressIdentity, Timestamp};
+use super::{ByteSize, Duration, EgressIdentity, ListenerTls, Timestamp};
 
 /// The egress section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +51,10 @@ pub struct EgressListener {
     /// What workloads speak. Default `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<EgressProtocol>,
+    /// TLS that workloads speak to the proxy, with certificates of `certificates` by SNI. ALPN is
+    /// `http/1.1`, and none for `socks5`. Default: none, and the port speaks in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
 }
 
 /// What workloads speak to the egress proxy.
@@ -86,6 +90,9 @@ pub struct EgressLimits {
     /// Connections of clients at once. Default 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
+    /// Time for the TLS handshake of a listener with `tls`. Default `10s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake_timeout: Option<Duration>,
     /// Time for a whole request head, and idle time between requests. Default `15s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_timeout: Option<Duration>,

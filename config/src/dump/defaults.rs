@@ -12,9 +12,9 @@ use crate::{
         AccessAddress, Admin, Affinity, Authentication, Backend, BackendProtocol, ByteSize,
         ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
         EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
-        ListenerProtocol, Logs, Management, Match, MinBodyRate, MirrorBody, PathMatch, Policies,
-        Process, RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf, Rule,
-        TcpRoute, Timeouts, UdpRoute,
+        ListenerProtocol, ListenerTls, Logs, Management, Match, MinBodyRate, MirrorBody, PathMatch,
+        Policies, Process, RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf,
+        Rule, TcpRoute, Timeouts, UdpRoute,
     },
     model::{self, Model, PageContent},
 };
@@ -94,17 +94,7 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
         .address
         .get_or_insert_with(|| meant.address.to_string());
     if listener.protocol == ListenerProtocol::Https {
-        let tls = listener.tls.get_or_insert_default();
-        let settings = &meant.tls.settings;
-        tls.min_version.get_or_insert(settings.min_version);
-        tls.max_version.get_or_insert(settings.max_version);
-        tls.cipher_suites
-            .get_or_insert_with(|| settings.cipher_suites.clone());
-        tls.alpn.get_or_insert_with(|| settings.alpn.clone());
-        fill_client_certificates(
-            tls.client_certificates.as_mut(),
-            settings.client_certificates.as_ref(),
-        );
+        fill_tls(listener.tls.get_or_insert_default(), &meant.tls.settings);
     }
     let limits = &meant.limits;
     let ListenerLimits {
@@ -135,6 +125,21 @@ fn fill_listener(listener: &mut Listener, meant: &model::Listener) {
     max_streams.get_or_insert(limits.max_streams);
 }
 
+fn fill_tls(tls: &mut ListenerTls, settings: &model::TlsSettings) {
+    tls.min_version.get_or_insert(settings.min_version);
+    tls.max_version.get_or_insert(settings.max_version);
+    tls.cipher_suites
+        .get_or_insert_with(|| settings.cipher_suites.clone());
+    // None is offered for what has no name there, and an empty list cannot be written.
+    if !settings.alpn.is_empty() {
+        tls.alpn.get_or_insert_with(|| settings.alpn.clone());
+    }
+    fill_client_certificates(
+        tls.client_certificates.as_mut(),
+        settings.client_certificates.as_ref(),
+    );
+}
+
 fn fill_client_certificates(
     wanted: Option<&mut ClientCertificates>,
     meant: Option<&model::ClientCertificates>,
@@ -143,7 +148,10 @@ fn fill_client_certificates(
         if let Some(trust) = &meant.trust {
             wanted.max_depth.get_or_insert(trust.max_depth);
         }
-        wanted.headers.get_or_insert_with(|| meant.headers.clone());
+        // The egress proxy has no backend to tell, and no list of it.
+        if !meant.headers.is_empty() {
+            wanted.headers.get_or_insert_with(|| meant.headers.clone());
+        }
     }
 }
 
@@ -399,6 +407,9 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
         let address = || meant.address.to_string();
         listener.address.get_or_insert_with(address);
         listener.protocol.get_or_insert(meant.protocol);
+        if let (Some(tls), Some(meant)) = (&mut listener.tls, &meant.tls) {
+            fill_tls(tls, &meant.settings);
+        }
     }
     let resolver = egress.resolver.get_or_insert_default();
     resolver.timeout.get_or_insert(Duration(meant.dns_timeout));
@@ -418,6 +429,7 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
     let limits = &meant.limits;
     let EgressLimits {
         max_connections,
+        handshake_timeout,
         head_timeout,
         max_head_size,
         connect_timeout,
@@ -427,6 +439,7 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
         max_lifetime,
     } = egress.limits.get_or_insert_default();
     max_connections.get_or_insert(limits.max_connections);
+    handshake_timeout.get_or_insert(Duration(limits.handshake_timeout));
     head_timeout.get_or_insert(Duration(limits.head_timeout));
     max_head_size.get_or_insert(ByteSize(limits.max_head_size));
     connect_timeout.get_or_insert(Duration(limits.connect_timeout));

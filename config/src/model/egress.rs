@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use super::ListenerTls;
 use crate::access::AddressSet;
 pub use crate::document::{EgressIdentityLevel, EgressMode, EgressProtocol, EncryptedClientHello};
 pub use crate::egress::{
@@ -40,6 +41,8 @@ pub struct EgressListener {
     pub address: SocketAddr,
     /// What workloads speak.
     pub protocol: EgressProtocol,
+    /// TLS under it; `None` means in clear.
+    pub tls: Option<ListenerTls>,
 }
 
 /// How clients of the egress proxy are known.
@@ -67,6 +70,8 @@ pub struct EgressTokens {
 pub struct EgressLimits {
     /// Connections of clients at once.
     pub max_connections: u32,
+    /// Time for the TLS handshake of a listener with TLS.
+    pub handshake_timeout: Duration,
     /// Time for a whole request head.
     pub head_timeout: Duration,
     /// Bytes of a request head.
@@ -87,6 +92,7 @@ impl Default for EgressLimits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(15),
             max_head_size: 32 << 10,
             connect_timeout: Duration::from_secs(5),

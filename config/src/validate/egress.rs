@@ -1,19 +1,15 @@
 //! The egress proxy: entries that can never work are refused here, with the reason.
 
-use std::{
-    collections::HashSet,
-    net::{Ipv6Addr, SocketAddr},
-    time::SystemTime,
-};
+use std::{collections::HashSet, time::SystemTime};
 
-use super::{egress_identity, report::Report, text};
+use super::{egress_identity, egress_listener, report::Report, text};
 use crate::{
     access::{AddressSet, parse_network},
-    document::{self, EgressEntry},
+    document::{self, Document, EgressEntry},
     egress::AddressClass,
     model::{
-        Delegate, Egress, EgressLimits, EgressListener, EgressMode, EgressPolicies, EgressPolicy,
-        EgressProtocol, EgressRule, EgressRules, HostPattern, Target,
+        Delegate, Egress, EgressLimits, EgressMode, EgressPolicies, EgressPolicy, EgressRule,
+        EgressRules, HostPattern, Model, Target,
     },
 };
 
@@ -22,37 +18,12 @@ const ALL_MODES: [EgressMode; 3] = [EgressMode::Enforce, EgressMode::Report, Egr
 const DEFAULT_DNS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const DEFAULT_DNS_CACHE: u32 = 10_000;
 
-/// Where a listener is, by its own word or by default.
-pub(super) fn address_of(listener: &document::EgressListener) -> Result<SocketAddr, String> {
-    let port = match listener.protocol.unwrap_or_default() {
-        EgressProtocol::Http => 3128,
-        EgressProtocol::Socks5 => 1080,
-    };
-    match &listener.address {
-        None => Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
-        Some(address) => text::socket_address(address),
-    }
-}
-
-pub(super) fn egress(section: &document::Egress, report: &mut Report<'_>) -> Egress {
-    let mut listeners: Vec<EgressListener> = Vec::new();
-    for (index, listener) in section.listeners.iter().enumerate() {
-        let path = format!("egress.listeners[{index}]");
-        let named = text::name(&path, &listener.name, report);
-        let address = report.ok(&format!("{path}.address"), address_of(listener));
-        if listeners.iter().any(|known| known.name == listener.name) {
-            report.error(
-                format!("{path}.name"),
-                format!("the name {:?} is taken", listener.name),
-            );
-        } else if let (true, Some(address)) = (named, address) {
-            listeners.push(EgressListener {
-                name: listener.name.clone(),
-                address,
-                protocol: listener.protocol.unwrap_or_default(),
-            });
-        }
-    }
+/// The section, in a document whose certificates are in the model already.
+pub(super) fn egress(
+    section: &document::Egress,
+    around: (&Document, &Model),
+    report: &mut Report<'_>,
+) -> Egress {
     let resolver = section.resolver.clone().unwrap_or_default();
     let mut dns_servers = Vec::new();
     for (index, server) in resolver.servers.iter().enumerate() {
@@ -70,7 +41,7 @@ pub(super) fn egress(section: &document::Egress, report: &mut Report<'_>) -> Egr
     let cluster_policies = list("clusterPolicies", &section.cluster_policies);
     let policies = list("policies", &section.policies);
     Egress {
-        listeners,
+        listeners: egress_listener::listeners(section, around, report),
         dns_servers,
         dns_timeout: resolver.timeout.map_or(DEFAULT_DNS_TIMEOUT, |time| time.0),
         dns_cache_entries: resolver.cache_entries.unwrap_or(DEFAULT_DNS_CACHE),
@@ -340,6 +311,11 @@ fn limits(limits: Option<&document::EgressLimits>, report: &mut Report<'_>) -> E
     };
     EgressLimits {
         max_connections: limits.max_connections.unwrap_or(default.max_connections),
+        handshake_timeout: time(
+            "handshakeTimeout",
+            limits.handshake_timeout,
+            default.handshake_timeout,
+        ),
         head_timeout: time("headTimeout", limits.head_timeout, default.head_timeout),
         max_head_size: limits
             .max_head_size

@@ -139,7 +139,7 @@ pub(super) fn listeners(
         .enumerate()
     {
         // What is no address is told where the section is validated.
-        if let Ok(address) = super::egress::address_of(listener) {
+        if let Ok(address) = super::egress_listener::address_of(listener) {
             let place = format!("egress.listeners[{index}].address");
             claim(address, &listener.name, &place, &mut taken, report);
         }
@@ -199,12 +199,22 @@ fn listener_tls(
     let hint = "did you mean `protocol: https`?";
     match listener.protocol {
         ListenerProtocol::Https => {}
-        ListenerProtocol::Http => report.error_hint(place, "an http listener has no TLS", hint),
+        ListenerProtocol::Http => report.error_hint(&place, "an http listener has no TLS", hint),
         ListenerProtocol::Tcp => {
-            report.error_hint(place, "a tcp listener has no TLS of its own", hint);
+            report.error_hint(&place, "a tcp listener has no TLS of its own", hint);
         }
-        ListenerProtocol::Udp => report.error(place, "a udp listener has no TLS of its own"),
+        ListenerProtocol::Udp => report.error(&place, "a udp listener has no TLS of its own"),
     }
+    tls_of(&place, settings, (document, model), report)
+}
+
+/// TLS settings of a listener, of either direction.
+pub(super) fn tls_of(
+    path: &str,
+    settings: &document::ListenerTls,
+    (document, model): (&Document, &Model),
+    report: &mut Report<'_>,
+) -> ListenerTls {
     if let Some(name) = &settings.default_certificate
         && !document
             .certificates
@@ -216,7 +226,7 @@ fn listener_tls(
             .iter()
             .map(|known| known.name.as_str());
         report.unknown(
-            &format!("{path}.tls.defaultCertificate"),
+            &format!("{path}.defaultCertificate"),
             "certificates",
             "certificate",
             name,
@@ -224,7 +234,7 @@ fn listener_tls(
         );
     }
     ListenerTls {
-        settings: tls::settings(&format!("{path}.tls"), settings, report),
+        settings: tls::settings(path, settings, report),
         default_certificate: settings
             .default_certificate
             .clone()
@@ -236,7 +246,7 @@ fn listener_tls(
 fn ticket_keys(path: &str, files: &[String], report: &mut Report<'_>) -> Vec<PathBuf> {
     let mut keys = Vec::new();
     for (index, file) in files.iter().enumerate() {
-        let place = format!("{path}.tls.ticketKeys[{index}]");
+        let place = format!("{path}.ticketKeys[{index}]");
         if file.is_empty() {
             report.error(&place, "a file is missing");
         }

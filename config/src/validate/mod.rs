@@ -21,6 +21,7 @@ mod condition;
 mod cors;
 mod egress;
 mod egress_identity;
+mod egress_listener;
 mod error_page;
 mod external;
 mod headers;
@@ -204,7 +205,7 @@ pub fn validate_again(
     model.egress = document
         .egress
         .as_ref()
-        .map(|section| egress::egress(section, &mut report));
+        .map(|section| egress::egress(section, (document, &model), &mut report));
     let validated = Validated {
         model,
         problems: report.into_problems(),

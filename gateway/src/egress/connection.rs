@@ -11,11 +11,12 @@ use portcullis_config::{
     egress::{Authority, Request},
     route::{CanonicalPath, canonical_path},
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::io::AsyncWriteExt;
 
 use super::{
     answer::Refusal,
     audit::Record,
+    client::ClientStream,
     credentials::Credentials,
     decide::{Proxy, open},
     forward::forward,
@@ -29,7 +30,7 @@ use crate::relay::Traffic;
 /// Serves a client until it closes, a tunnel ends or a request was forwarded.
 /// A refusal keeps the connection open, so that a client may ask again.
 pub(super) async fn serve(
-    mut client: TcpStream,
+    mut client: ClientStream,
     address: SocketAddr,
     services: &EgressServices,
     state: &State,
@@ -124,16 +125,19 @@ pub(super) async fn serve(
 
 /// Writes a refusal; tells whether the connection is still good.
 async fn refuse(
-    client: &mut TcpStream,
+    client: &mut ClientStream,
     refusal: Refusal,
     mut record: Record,
     services: &EgressServices,
     keep_open: bool,
 ) -> bool {
     record.refused(&refusal);
-    let written = client
-        .write_all(&refusal.response(&record.id, keep_open))
-        .await;
+    let written = async {
+        let response = refusal.response(&record.id, keep_open);
+        client.write_all(&response).await?;
+        client.flush().await
+    }
+    .await;
     record.write(services);
     if !keep_open {
         // The client may be gone already.
@@ -152,7 +156,7 @@ struct Plain {
 
 /// Serves a plain request. A body may follow its head, so the connection ends with it.
 async fn plain(
-    mut client: TcpStream,
+    mut client: ClientStream,
     buffer: BytesMut,
     request: Plain,
     mut record: Record,

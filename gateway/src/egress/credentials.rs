@@ -8,7 +8,7 @@ use std::fmt;
 use crate::identity::name_and_password;
 
 /// Longest token, in bytes. Those of Kubernetes have some 1500.
-const MAX_TOKEN: usize = 8 << 10;
+pub(super) const MAX_TOKEN: usize = 8 << 10;
 /// Longest name beside it.
 const MAX_NAME: usize = 256;
 

@@ -7,7 +7,7 @@ use portcullis_config::{
     egress::{Authority, Beginnings, Host, Refused},
     model::EgressLimits,
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::tls::{FirstBytes, HelloReader};
 
@@ -52,7 +52,7 @@ impl Beginning {
 ///
 /// On port 80 a client may speak in clear; what looks like TLS is judged there too.
 pub(super) async fn judge_first_bytes(
-    client: &mut TcpStream,
+    client: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
     authority: &Authority,
     limits: &EgressLimits,

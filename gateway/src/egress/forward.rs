@@ -23,13 +23,13 @@ use hyper_util::rt::TokioIo;
 use portcullis_config::{egress::Authority, model::EgressLimits};
 use tokio::{net::TcpStream, task::JoinSet};
 
-use super::{answer::Refusal, prefixed::Prefixed};
+use super::{answer::Refusal, client::ClientStream, prefixed::Prefixed};
 use crate::{
     hop_by_hop::strip_hop_by_hop,
     relay::{RelayLimits, Traffic, over},
 };
 
-type AnyBody = BoxBody<Bytes, hyper::Error>;
+pub(super) type AnyBody = BoxBody<Bytes, hyper::Error>;
 
 /// What a forwarded request ended with.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ pub(super) struct Forwarded {
     reason = "the two ends, and the request as it was judged"
 )]
 pub(super) async fn forward(
-    client: TcpStream,
+    client: ClientStream,
     buffer: BytesMut,
     upstream: TcpStream,
     authority: &Authority,
@@ -150,11 +150,7 @@ async fn send(
     let host = HeaderValue::from_str(&host).map_err(|_| Refusal::new(400, "bad_host"))?;
     head.headers.insert(header::HOST, host);
     head.version = http::Version::HTTP_11;
-    let body = Counted {
-        body,
-        traffic: Arc::clone(traffic),
-        up: true,
-    };
+    let body = Counted::up(body, traffic);
     let waiting = sender.send_request(Request::from_parts(head, body));
     let response = match tokio::time::timeout(idle, waiting).await {
         Err(_) => return Err(Refusal::new(504, "upstream_timeout")),
@@ -164,17 +160,12 @@ async fn send(
     strip_hop_by_hop(&mut head.headers);
     Ok(Response::from_parts(
         head,
-        Counted {
-            body,
-            traffic: Arc::clone(traffic),
-            up: false,
-        }
-        .boxed(),
+        Counted::down(body, traffic).boxed(),
     ))
 }
 
 /// Moves the bytes of a connection as long as those who wait for it are there.
-fn drive(
+pub(super) fn drive(
     connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
     driver: &Mutex<JoinSet<()>>,
 ) {
@@ -186,7 +177,7 @@ fn drive(
     });
 }
 
-fn failure(refusal: &Refusal) -> Response<AnyBody> {
+pub(super) fn failure(refusal: &Refusal) -> Response<AnyBody> {
     let body = format!(
         "{{\"status\":{},\"stage\":\"egress\",\"reason\":\"{}\"}}\n",
         refusal.status, refusal.reason
@@ -220,10 +211,29 @@ fn with_id(mut response: Response<AnyBody>, request_id: &str) -> Response<AnyBod
 }
 
 /// A body whose bytes are counted as they go.
-struct Counted {
+pub(super) struct Counted {
     body: Incoming,
     traffic: Arc<Traffic>,
     up: bool,
+}
+
+impl Counted {
+    /// A body from the client.
+    pub(super) fn up(body: Incoming, traffic: &Arc<Traffic>) -> Self {
+        Self {
+            body,
+            traffic: Arc::clone(traffic),
+            up: true,
+        }
+    }
+
+    /// A body to the client.
+    pub(super) fn down(body: Incoming, traffic: &Arc<Traffic>) -> Self {
+        Self {
+            up: false,
+            ..Self::up(body, traffic)
+        }
+    }
 }
 
 impl Body for Counted {

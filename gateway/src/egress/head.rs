@@ -94,7 +94,7 @@ pub(super) fn consume(buffer: &mut BytesMut, length: usize) {
 
 /// Where a head ends: at an empty line, be it ended by a bare line feed. That one
 /// is refused later, and must not be waited past.
-fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
+pub(super) fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
     let rest = &buffer[from..];
     let empty_line = |line: &[u8]| {
         rest.windows(line.len())

@@ -1,7 +1,7 @@
 //! The egress proxy: what workloads may reach, and nothing else.
 //!
 //! ```text
-//! head -> Authority -> identity of the client -> its policy -> decide -> resolve once -> judge every answer
+//! (TLS) -> head -> Authority -> identity of the client -> its policy -> decide -> resolve once -> judge every answer
 //!      -> dial a judged address -> (tunnel: ClientHello names the host) -> relay within limits -> audit
 //! ```
 //!
@@ -10,6 +10,7 @@
 
 mod answer;
 mod audit;
+mod client;
 mod connection;
 mod credentials;
 mod decide;

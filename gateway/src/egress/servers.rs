@@ -16,12 +16,13 @@ use portcullis_config::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{TestAnswers, connection, resolver::Resolver, socks};
+use super::{TestAnswers, client, connection, resolver::Resolver, socks};
 use crate::{
     identity::Pods,
     listen::bind,
     snapshot::{CompiledEgress, Snapshot},
     telemetry::{AuditLog, Decisions, Metrics},
+    tls::Tls,
 };
 
 /// What the egress proxy works with.
@@ -33,6 +34,8 @@ pub struct EgressServices {
     pub metrics: Arc<Metrics>,
     /// One line for each connection.
     pub audit_log: Arc<AuditLog>,
+    /// TLS of listeners that speak it.
+    pub tls: Arc<Tls>,
     /// Decisions, for whoever watches.
     pub decisions: Decisions,
     /// The pods of the cluster, where there is one.
@@ -61,8 +64,8 @@ struct Running {
     name: String,
     address: SocketAddr,
     bound: SocketAddr,
-    /// What is spoken; none where it is over.
-    protocol: watch::Sender<Option<EgressProtocol>>,
+    /// What is spoken, as the listener says; none where it is over.
+    spoken: watch::Sender<Option<Arc<EgressListener>>>,
 }
 
 impl Running {
@@ -210,7 +213,7 @@ impl EgressServers {
                     let kept = before.iter().position(|known| known.is(&listener));
                     running.extend(kept.map(|at| {
                         let kept = before.swap_remove(at);
-                        kept.protocol.send_replace(Some(listener.protocol));
+                        kept.spoken.send_replace(Some(Arc::new(listener.clone())));
                         Running {
                             name: listener.name,
                             ..kept
@@ -221,7 +224,7 @@ impl EgressServers {
         }
         for gone in before {
             tracing::info!(listener = %gone.name, address = %gone.bound, "egress listener removed");
-            gone.protocol.send_replace(None);
+            gone.spoken.send_replace(None);
         }
     }
 
@@ -231,20 +234,22 @@ impl EgressServers {
             name,
             address,
             protocol,
-        } = listener;
-        tracing::info!(listener = %name, address = %bound, ?protocol, "egress proxy listening");
-        let (protocol, spoken) = watch::channel(Some(protocol));
+            tls,
+        } = &listener;
+        tracing::info!(listener = %name, address = %bound, ?protocol, tls = tls.is_some(), "egress proxy listening");
+        let (name, address) = (name.clone(), *address);
+        let (spoken, speaks) = watch::channel(Some(Arc::new(listener)));
         tokio::spawn(accept(
             socket,
             Arc::clone(&self.services),
             Arc::clone(&self.state),
-            spoken,
+            speaks,
         ));
         Some(Running {
             name,
             address,
             bound,
-            protocol,
+            spoken,
         })
     }
 
@@ -260,7 +265,7 @@ impl EgressServers {
     pub fn stop(&self) {
         self.state.draining.store(true, Ordering::Relaxed);
         for running in self.lock().drain(..) {
-            running.protocol.send_replace(None);
+            running.spoken.send_replace(None);
         }
     }
 
@@ -280,20 +285,20 @@ impl EgressServers {
 }
 
 async fn accept(
-    socket: TcpListener,
+    listening: TcpListener,
     services: Arc<EgressServices>,
     state: Arc<State>,
-    mut spoken: watch::Receiver<Option<EgressProtocol>>,
+    mut spoken: watch::Receiver<Option<Arc<EgressListener>>>,
 ) {
     loop {
         let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
+            accepted = listening.accept() => accepted,
             _ = spoken.wait_for(Option::is_none) => return,
         };
-        let Some(protocol) = *spoken.borrow() else {
+        let Some(listener) = spoken.borrow().clone() else {
             return;
         };
-        let (client, address) = match accepted {
+        let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -313,7 +318,9 @@ async fn accept(
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         tokio::spawn(async move {
             let _open = open;
-            match protocol {
+            let client = client::stream(socket, address, &listener, &services, &state).await;
+            let Some(client) = client else { return };
+            match listener.protocol {
                 EgressProtocol::Http => connection::serve(client, address, &services, &state).await,
                 EgressProtocol::Socks5 => socks::serve(client, address, &services, &state).await,
             }

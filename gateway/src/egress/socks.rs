@@ -12,14 +12,12 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use portcullis_config::egress::{Authority, AuthorityError, Host, Request};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
     answer::Refusal,
     audit::Record,
+    client::ClientStream,
     credentials::Credentials,
     decide::{Proxy, open},
     servers::{EgressServices, State},
@@ -32,8 +30,8 @@ const NO_METHOD: u8 = 0xff;
 const CONNECT: u8 = 1;
 
 /// Replies (RFC 1928 section 6).
-mod reply {
-    pub(super) const SUCCEEDED: u8 = 0;
+pub(super) mod reply {
+    pub(in crate::egress) const SUCCEEDED: u8 = 0;
     pub(super) const FAILURE: u8 = 1;
     pub(super) const NOT_ALLOWED: u8 = 2;
     pub(super) const HOST_UNREACHABLE: u8 = 4;
@@ -44,9 +42,9 @@ mod reply {
 }
 
 /// What is no request for a tunnel, and what its client is told.
-struct Bad {
+pub(super) struct Bad {
     reason: &'static str,
-    answer: Vec<u8>,
+    pub(super) answer: Vec<u8>,
 }
 
 impl Bad {
@@ -60,7 +58,7 @@ impl Bad {
 
 /// Serves a client until its one tunnel ends, or it is refused.
 pub(super) async fn serve(
-    mut client: TcpStream,
+    mut client: ClientStream,
     address: SocketAddr,
     services: &EgressServices,
     state: &State,
@@ -100,7 +98,7 @@ pub(super) async fn serve(
     };
     match open(proxy, request, Credentials::Impossible, &mut record).await {
         Err(refusal) => {
-            let answer = reply_of(code_of(&refusal));
+            let answer = reply_of(code_of(refusal.status, refusal.reason));
             refuse(client, &refusal, &answer, record, services).await;
         }
         Ok(opened) => {
@@ -111,7 +109,7 @@ pub(super) async fn serve(
 }
 
 async fn refuse(
-    mut client: TcpStream,
+    mut client: ClientStream,
     refusal: &Refusal,
     answer: &[u8],
     mut record: Record,
@@ -125,7 +123,10 @@ async fn refuse(
 }
 
 /// Agrees on a method and reads what is asked for; what follows it stays in the buffer.
-async fn ask(client: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Result<Authority, Bad>> {
+pub(super) async fn ask(
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    buffer: &mut BytesMut,
+) -> io::Result<Result<Authority, Bad>> {
     fill(client, buffer, 2).await?;
     if buffer[0] != VERSION {
         return Ok(Err(another_version(buffer[0])));
@@ -141,6 +142,7 @@ async fn ask(client: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Result
         }));
     }
     client.write_all(&[VERSION, NO_AUTHENTICATION]).await?;
+    client.flush().await?;
 
     // Up to the length of a name, which every kind of address is longer than.
     fill(client, buffer, 5).await?;
@@ -213,8 +215,9 @@ fn another_version(first: u8) -> Bad {
     }
 }
 
-fn code_of(refusal: &Refusal) -> u8 {
-    match (refusal.status, refusal.reason) {
+/// What a client is told of a refusal.
+pub(super) fn code_of(status: u16, reason: &str) -> u8 {
+    match (status, reason) {
         (504, "connect_timeout") => reply::TTL_EXPIRED,
         (502, "connect_failed") => reply::CONNECTION_REFUSED,
         (502 | 504, _) => reply::HOST_UNREACHABLE,
@@ -224,12 +227,16 @@ fn code_of(refusal: &Refusal) -> u8 {
 }
 
 /// A reply without an address: that of our own socket is nobody's business.
-fn reply_of(code: u8) -> [u8; 10] {
+pub(super) fn reply_of(code: u8) -> [u8; 10] {
     [VERSION, code, 0, 1, 0, 0, 0, 0, 0, 0]
 }
 
 /// Reads until so many bytes are there.
-async fn fill(client: &mut TcpStream, buffer: &mut BytesMut, length: usize) -> io::Result<()> {
+async fn fill(
+    client: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    length: usize,
+) -> io::Result<()> {
     while buffer.len() < length {
         if client.read_buf(buffer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

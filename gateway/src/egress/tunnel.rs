@@ -1,22 +1,23 @@
 //! A tunnel: what a client and a destination say to each other, within limits.
 
-use std::sync::atomic::Ordering;
+use std::{io, sync::atomic::Ordering};
 
 use bytes::BytesMut;
 use portcullis_config::egress::Authority;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::io::AsyncWriteExt;
 
 use super::{
     audit::Record,
+    client::{ClientStream, relay_client},
     decide::{Opened, Proxy},
     first_bytes::judge_first_bytes,
     standing::{Carried, Standing},
 };
-use crate::relay::{RelayLimits, Traffic, relay};
+use crate::relay::{RelayLimits, Traffic};
 
 /// A client and the destination that it may reach.
 pub(super) struct Tunnel<'a> {
-    client: TcpStream,
+    client: ClientStream,
     /// What the client has sent behind what it asked for.
     buffer: BytesMut,
     opened: Opened,
@@ -28,7 +29,7 @@ pub(super) struct Tunnel<'a> {
 impl<'a> Tunnel<'a> {
     /// Takes a client, what it has sent behind what it asked for, and what was opened for it.
     pub(super) fn new(
-        client: TcpStream,
+        client: ClientStream,
         buffer: BytesMut,
         opened: Opened,
         authority: Authority,
@@ -48,7 +49,7 @@ impl<'a> Tunnel<'a> {
     /// Tells the client that it is open, judges its first bytes and relays until the end.
     pub(super) async fn run(mut self, answer: &[u8]) {
         self.record.status = 200;
-        let ended = match self.client.write_all(answer).await {
+        let ended = match self.tell(answer).await {
             Err(_) => Some("client_closed"),
             Ok(()) => match self.judge().await {
                 Err(reason) => Some(reason),
@@ -57,6 +58,11 @@ impl<'a> Tunnel<'a> {
         };
         self.record.ended = ended;
         self.record.write(self.proxy.services);
+    }
+
+    async fn tell(&mut self, answer: &[u8]) -> io::Result<()> {
+        self.client.write_all(answer).await?;
+        self.client.flush().await
     }
 
     /// Judges the first bytes: none has left until then.
@@ -96,7 +102,7 @@ impl<'a> Tunnel<'a> {
                 lifetime: Some(self.proxy.egress.limits.max_lifetime),
             };
             let upstream = &mut self.opened.upstream;
-            relay(&mut self.client, upstream, limits, &traffic, || {
+            relay_client(&mut self.client, upstream, limits, &traffic, || {
                 standing.cut()
             })
             .await

@@ -110,6 +110,7 @@ impl Gateway {
             snapshot: Arc::clone(&snapshot),
             metrics: Arc::clone(&metrics),
             audit_log: Arc::clone(&audit_log),
+            tls: Arc::clone(&tls),
             decisions: decisions.clone(),
             pods: source.objects().and_then(|objects| objects.pods()),
             test: options.egress_test,

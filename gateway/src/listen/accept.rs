@@ -13,18 +13,16 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use portcullis_config::model::{Listener, ListenerProtocol};
-use rustls::{HandshakeKind, server::Acceptor};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::watch,
 };
-use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     ConnectionFacts, ConnectionHandler, Stream, TcpConnection, TcpHandler, TlsConnection,
     address_value,
+    handshake::{Hello, canonical_name, refused_for, within},
     per_address::{Counted, PerAddress},
     proxy_header::read_proxy_header,
     tcp::peek_server_name,
@@ -32,14 +30,11 @@ use super::{
 };
 use crate::{
     telemetry::{AccessLog, ConnectionRecord, Metrics},
-    tls::{ClientCertificate, Governed, HostTls, Tls, client_headers, refusal_reason},
+    tls::{Governed, Tls, client_headers},
 };
 
 /// Rest after an accept that failed for want of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
-
-/// A fatal `unrecognized_name` alert (RFC 6066 section 3), as a TLS record.
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// What the accept loop of one listener works with.
 pub(super) struct AcceptLoop {
@@ -233,8 +228,8 @@ impl AcceptLoop {
                 return Ok(Shaken::PassedOn(tcp, Arc::clone(route)));
             }
         }
-        let mut start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-        asked.clone_from(&start.client_hello().server_name().map(canonical_name));
+        let hello = Hello::read(tcp).await?;
+        asked.clone_from(&hello.server_name);
         let sni = asked.as_deref();
         let (terms, generation) = {
             let table = self.tls.table();
@@ -244,16 +239,8 @@ impl AcceptLoop {
             };
             (Arc::clone(terms), table.generation)
         };
-        if !self.tls.serves(sni, terms.default_certificate.as_deref()) {
-            start.io.write_all(&UNRECOGNIZED_NAME).await?;
-            return Err(io::Error::other(format!(
-                "no certificate for {}",
-                sni.unwrap_or("a client without SNI")
-            )));
-        }
-        let tls = start.into_stream(terms.config()).await?;
+        let (tls, client) = hello.answer(&self.tls, &terms).await?;
         let session = tls.get_ref().1;
-        let client = shown(session, &terms)?;
         let wanted = terms.settings.client_certificates.as_ref();
         let connection = TlsConnection {
             sni: asked.clone(),
@@ -295,48 +282,6 @@ enum Shaken {
     ),
     /// TLS is passed on by the route of this name.
     PassedOn(Tcp, Arc<str>),
-}
-
-/// The certificate that a client has shown; judged again where its session is an old one.
-fn shown(
-    session: &rustls::ServerConnection,
-    terms: &HostTls,
-) -> io::Result<Option<Box<ClientCertificate>>> {
-    let Some(wanted) = &terms.settings.client_certificates else {
-        return Ok(None);
-    };
-    let chain = session.peer_certificates().unwrap_or_default();
-    if session.handshake_kind() == Some(HandshakeKind::Resumed) {
-        terms.admits(chain).map_err(io::Error::other)?;
-    }
-    if chain.is_empty() {
-        return Ok(None);
-    }
-    let read = ClientCertificate::read(chain, wanted.trust.is_some()).map_err(|reason| {
-        tracing::debug!(%reason, "client certificate not read");
-        io::Error::other(rustls::Error::InvalidCertificate(
-            rustls::CertificateError::BadEncoding,
-        ))
-    })?;
-    Ok(Some(Box::new(read)))
-}
-
-/// The reason code, where a handshake failed for the certificate of its client.
-fn refused_for(error: &io::Error) -> Option<&'static str> {
-    refusal_reason(error.get_ref()?.downcast_ref::<rustls::Error>()?)
-}
-
-/// A name of SNI as hosts are compared; it may have a dot at its end in spite of
-/// RFC 6066 section 3.
-fn canonical_name(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
-}
-
-async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(done) => done,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
 }
 
 fn tune(socket: &TcpStream) -> io::Result<()> {

@@ -13,6 +13,7 @@
 mod accept;
 mod facts;
 mod framing;
+mod handshake;
 mod listeners;
 mod per_address;
 mod proxy_header;
@@ -23,6 +24,7 @@ mod transport;
 
 pub use facts::{ConnectionFacts, TlsConnection, address_value};
 pub use framing::Body;
+pub(crate) use handshake::{Hello, refused_for, within};
 pub use listeners::{ConnectionHandler, ListenError, Listeners, Plan};
 pub(crate) use per_address::PerAddress;
 pub use socket::{bind, bind_datagrams};

@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis_config::{
-    model::{ClientCertificates, ClientTrust, Model},
+    model::{ClientCertificates, ClientTrust, ListenerTls, Model},
     problem::{Category, Severity},
 };
 use rustls::server::ProducesTickets;
@@ -86,10 +86,10 @@ impl TlsFiles {
                 files.load_verifier(&path, trust, (previous, contents), &mut problems);
             }
         }
-        for (index, listener) in model.listeners.iter().enumerate() {
-            let wanted = &listener.tls.ticket_keys;
+        for (path, tls) in listeners(model) {
+            let wanted = &tls.ticket_keys;
             if !wanted.is_empty() && !files.tickets.contains_key(wanted) {
-                let path = format!("listeners[{index}].tls.ticketKeys");
+                let path = format!("{path}.ticketKeys");
                 files.load_tickets(&path, wanted, (previous, contents), &mut problems);
             }
         }
@@ -210,9 +210,9 @@ impl TlsFiles {
 pub(super) fn client_certificates(
     model: &Model,
 ) -> impl Iterator<Item = (String, &ClientCertificates)> {
-    let listeners = model.listeners.iter().enumerate().map(|(index, listener)| {
-        let path = format!("listeners[{index}].tls.clientCertificates");
-        (path, listener.tls.settings.client_certificates.as_ref())
+    let listeners = listeners(model).map(|(path, tls)| {
+        let path = format!("{path}.clientCertificates");
+        (path, tls.settings.client_certificates.as_ref())
     });
     let policies = model
         .tls_policies
@@ -228,6 +228,19 @@ pub(super) fn client_certificates(
         .filter_map(|(path, wanted)| Some((path, wanted?)))
 }
 
+/// TLS of every listener of either direction, with its path in the document.
+fn listeners(model: &Model) -> impl Iterator<Item = (String, &ListenerTls)> {
+    let ingress = model.listeners.iter().enumerate();
+    let ingress =
+        ingress.map(|(index, listener)| (format!("listeners[{index}].tls"), &listener.tls));
+    let egress = model.egress.iter().flat_map(|egress| &egress.listeners);
+    let egress = egress.enumerate().filter_map(|(index, listener)| {
+        let path = format!("egress.listeners[{index}].tls");
+        Some((path, listener.tls.as_ref()?))
+    });
+    ingress.chain(egress)
+}
+
 /// The files that [`TlsFiles::load`] reads.
 pub(crate) fn named_files(model: &Model) -> Vec<PathBuf> {
     let pairs = model.certificates.iter().flat_map(|pair| {
@@ -236,8 +249,7 @@ pub(crate) fn named_files(model: &Model) -> Vec<PathBuf> {
     });
     let trusts = client_certificates(model).filter_map(|(_, wanted)| wanted.trust.as_ref());
     let trusts = trusts.flat_map(|trust| [Some(trust.ca.clone()), trust.crl.clone()]);
-    let listeners = model.listeners.iter();
-    let tickets = listeners.flat_map(|listener| listener.tls.ticket_keys.clone());
+    let tickets = listeners(model).flat_map(|(_, tls)| tls.ticket_keys.clone());
     pairs.chain(trusts.flatten()).chain(tickets).collect()
 }
 

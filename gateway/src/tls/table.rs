@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use portcullis_config::{
-    model::{Listener, ListenerProtocol, Model, TlsSettings},
+    model::{Listener, ListenerProtocol, ListenerTls, Model, TlsSettings},
     route::HostTable,
 };
 use rustls::{crypto::aws_lc_rs::Ticketer, server::ServerSessionMemoryCache};
@@ -43,6 +43,8 @@ pub struct TlsTable {
     /// Number of this table; no other has it.
     pub generation: u64,
     listeners: BTreeMap<String, Hosts>,
+    /// Listeners of the egress proxy, whose clients ask for no host of ours.
+    egress: BTreeMap<String, Arc<HostTls>>,
     /// By http listener, the hosts that need a certificate of their clients and
     /// so are not served in clear.
     not_in_clear: BTreeMap<String, HostTable<bool>>,
@@ -118,6 +120,13 @@ impl Tls {
                 }
             }
         }
+        for listener in model.egress.iter().flat_map(|egress| &egress.listeners) {
+            if let Some(tls) = &listener.tls {
+                let ingredients = ingredients(tls, &tls.settings, files, &self.shared);
+                let made = table.make(ingredients, &self.shared, &before)?;
+                table.egress.insert(listener.name.clone(), made);
+            }
+        }
         Ok(table)
     }
 
@@ -175,17 +184,7 @@ impl TlsTable {
     ) -> io::Result<()> {
         let own = &listener.tls.settings;
         let mut make = |settings: TlsSettings| {
-            let ingredients = Ingredients {
-                settings: &settings,
-                default_certificate: &listener.tls.default_certificate,
-                verifier: settings
-                    .client_certificates
-                    .as_ref()
-                    .and_then(|wanted| files.verifier(wanted.trust.as_ref()?)),
-                tickets: files
-                    .tickets(&listener.tls.ticket_keys)
-                    .unwrap_or(&shared.tickets),
-            };
+            let ingredients = ingredients(&listener.tls, &settings, files, shared);
             let host = self.make(ingredients, shared, before)?;
             Ok::<_, io::Error>(Governed::Terminated(host))
         };
@@ -276,6 +275,11 @@ impl TlsTable {
         Some(named.unwrap_or(&hosts.other))
     }
 
+    /// What holds on a listener of the egress proxy, where it speaks TLS.
+    pub fn egress(&self, listener: &str) -> Option<&Arc<HostTls>> {
+        self.egress.get(listener)
+    }
+
     /// Whether TLS of some host of a listener is passed on.
     pub fn passes(&self, listener: &str) -> bool {
         self.listeners
@@ -299,5 +303,25 @@ impl TlsTable {
 
     fn requires_certificates(&self) -> bool {
         self.made.iter().any(|host| host.requires_certificate())
+    }
+}
+
+/// What is needed for some hosts of a listener.
+fn ingredients<'a>(
+    listener: &'a ListenerTls,
+    settings: &'a TlsSettings,
+    files: &'a TlsFiles,
+    shared: &'a Shared,
+) -> Ingredients<'a> {
+    Ingredients {
+        settings,
+        default_certificate: &listener.default_certificate,
+        verifier: settings
+            .client_certificates
+            .as_ref()
+            .and_then(|wanted| files.verifier(wanted.trust.as_ref()?)),
+        tickets: files
+            .tickets(&listener.ticket_keys)
+            .unwrap_or(&shared.tickets),
     }
 }

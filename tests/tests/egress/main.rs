@@ -5,6 +5,7 @@ mod identity;
 mod open;
 mod selftest;
 mod site;
+mod tls;
 mod tools;
 
 use std::process::Command;

@@ -1,0 +1,77 @@
+//! The stream of a client: in clear, or over TLS.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use portcullis_config::model::EgressListener;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+
+use super::servers::{EgressServices, State};
+use crate::{
+    listen::{Hello, refused_for, within},
+    relay::{RelayLimits, Traffic, relay, relay_streams},
+};
+
+/// A client. What is written to it is not sent before it is flushed: TLS may hold it.
+pub(super) type ClientStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// Makes a stream of a socket, with a handshake where the listener speaks TLS. `None` where that
+/// fails, which is counted.
+pub(super) async fn stream(
+    socket: TcpStream,
+    address: SocketAddr,
+    listener: &EgressListener,
+    services: &EgressServices,
+    state: &State,
+) -> Option<ClientStream> {
+    if listener.tls.is_none() {
+        return Some(Either::Left(socket));
+    }
+    let limit = state.egress()?.limits.handshake_timeout;
+    let shaken = within(limit, shake_hands(socket, &listener.name, services)).await;
+    match shaken {
+        Ok(tls) => Some(Either::Right(Box::new(tls))),
+        Err(error) => {
+            let outcome = match refused_for(&error) {
+                Some(reason) => {
+                    services.metrics.refusal("tls", reason);
+                    "client_certificate_refused"
+                }
+                None => "handshake_failed",
+            };
+            services.metrics.connection("egress", outcome);
+            tracing::debug!(client = %address, outcome, %error, "egress client closed");
+            None
+        }
+    }
+}
+
+async fn shake_hands(
+    socket: TcpStream,
+    listener: &str,
+    services: &EgressServices,
+) -> io::Result<TlsStream<TcpStream>> {
+    // A small TLS record must not wait for the next one.
+    socket.set_nodelay(true)?;
+    let hello = Hello::read(socket).await?;
+    let terms = services.tls.table().egress(listener).map(Arc::clone);
+    // A configuration came between: a new connection goes by it.
+    let terms = terms.ok_or_else(|| io::Error::other("the listener has no TLS any more"))?;
+    let (tls, _) = hello.answer(&services.tls, &terms).await?;
+    Ok(tls)
+}
+
+/// Relays both ways; sockets alone go the shorter way.
+pub(super) async fn relay_client(
+    client: &mut ClientStream,
+    upstream: &mut TcpStream,
+    limits: RelayLimits,
+    traffic: &Traffic,
+    cut: impl FnMut() -> Option<&'static str>,
+) -> Option<&'static str> {
+    match client {
+        Either::Left(socket) => relay(socket, upstream, limits, traffic, cut).await,
+        Either::Right(tls) => relay_streams(tls, upstream, limits, traffic, cut).await,
+    }
+}

@@ -1,0 +1,82 @@
+//! The same over streams that are no sockets, such as TLS.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split};
+
+use super::{CHUNK, RelayLimits, Traffic, over};
+
+/// Relays both ways, as [`super::relay`] does. The end of one direction is told as the stream
+/// tells ends: over TLS with a `close_notify` (RFC 8446 section 6.1).
+pub(crate) async fn relay_streams<C, U>(
+    client: &mut C,
+    upstream: &mut U,
+    limits: RelayLimits,
+    traffic: &Traffic,
+    cut: impl FnMut() -> Option<&'static str>,
+) -> Option<&'static str>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut client_read, mut client_write) = split(client);
+    let (mut upstream_read, mut upstream_write) = split(upstream);
+    let both = async {
+        tokio::join!(
+            copy(&mut client_read, &mut upstream_write, &traffic.up),
+            copy(&mut upstream_read, &mut client_write, &traffic.down),
+        )
+    };
+    tokio::select! {
+        _ = both => None,
+        reason = over(limits, traffic, cut) => Some(reason),
+    }
+}
+
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    count: &AtomicU64,
+) -> io::Result<()> {
+    let copied = async {
+        loop {
+            let chunk = next(from).await?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            to.write_all(&chunk).await?;
+            // TLS may keep a record that the socket had no room for.
+            to.flush().await?;
+            count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+    };
+    let result = copied.await;
+    // The other side may be gone already.
+    let _ = to.shutdown().await;
+    result
+}
+
+thread_local! {
+    /// What is read into: an idle relay holds no memory for it.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
+}
+
+/// What comes next; nothing at the end.
+async fn next(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+    poll_fn(|cx| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut scratch = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut *from).poll_read(cx, &mut scratch))?;
+            Poll::Ready(Ok(Bytes::copy_from_slice(scratch.filled())))
+        })
+    })
+    .await
+}
