@@ -46,7 +46,7 @@ enum Command {
     Waf(waf::WafArgs),
     /// Tell why a request was refused, and the narrowest exclusion that lets it pass.
     Explain(explain::ExplainArgs),
-    /// Make and review policies of the egress proxy, and manifests that leave no way beside it.
+    /// Around the egress proxy: policies, manifests that leave no way beside it, the relay beside its clients.
     Egress(egress::EgressArgs),
     /// Print the rights that the gateway needs in a Kubernetes cluster, as YAML.
     Rbac(rbac::RbacArgs),
@@ -123,16 +123,16 @@ pub fn main() -> ExitCode {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
     };
-    let quiet = matches!(
-        cli.command,
+    let quiet = match &cli.command {
+        Command::Run(_) => false,
+        Command::Egress(args) => !args.is_server(),
         Command::Demo(_)
-            | Command::Check(_)
-            | Command::Waf(_)
-            | Command::Explain(_)
-            | Command::Egress(_)
-            | Command::Rbac(_)
-            | Command::Schema
-    );
+        | Command::Check(_)
+        | Command::Waf(_)
+        | Command::Explain(_)
+        | Command::Rbac(_)
+        | Command::Schema => true,
+    };
     let filter = cli.log.as_deref().or(quiet.then_some("warn"));
     init_logging(format, filter);
     crate::tls::install_provider();
@@ -142,7 +142,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::Waf(args) => waf::waf(&args),
         Command::Explain(args) => explain::explain(&args),
-        Command::Egress(args) => egress::egress(&args),
+        Command::Egress(args) => egress::egress(args),
         Command::Rbac(args) => rbac::rbac(&args),
         Command::Schema => schema::schema(),
     };

@@ -20,6 +20,7 @@ mod forward;
 mod head;
 mod identify;
 mod prefixed;
+pub mod relay;
 mod resolver;
 mod servers;
 mod socks;

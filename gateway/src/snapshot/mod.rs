@@ -55,6 +55,7 @@ pub use sticky::Sticky;
 pub use tcp::{CompiledTcpRoute, TcpRoutes};
 pub use udp::{CompiledUdpRoute, UdpRoutes};
 pub use upstream_tls::UpstreamTls;
+pub(crate) use upstream_tls::{parse_certificates, system_authorities};
 
 use std::{
     collections::HashMap,

@@ -116,7 +116,7 @@ fn authorities(
 }
 
 /// The authorities of the system, read once.
-fn system_authorities() -> Result<Arc<RootCertStore>, String> {
+pub(crate) fn system_authorities() -> Result<Arc<RootCertStore>, String> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
         let mut roots = RootCertStore::empty();
@@ -134,8 +134,15 @@ fn system_authorities() -> Result<Arc<RootCertStore>, String> {
 }
 
 fn certificates(path: &Path, reads: &Reads) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = reads.read(path)?;
-    let list: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+    parse_certificates(path, &reads.read(path)?)
+}
+
+/// The certificates of a file, at least one.
+pub(crate) fn parse_certificates(
+    path: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let list: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("{}: {error}", path.display()))?;
     if list.is_empty() {

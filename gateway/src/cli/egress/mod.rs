@@ -3,6 +3,7 @@
 mod logs;
 mod netpol;
 mod propose;
+mod relay;
 mod review;
 mod selftest;
 
@@ -26,13 +27,23 @@ enum EgressCommand {
     Netpol(netpol::NetpolArgs),
     /// Try every way out of a pod, and the proxy; exits with 1 when something is open beside it.
     Selftest(selftest::SelftestArgs),
+    /// Run beside the clients of a pod, and show its token to the egress proxy for them.
+    Relay(Box<relay::RelayArgs>),
 }
 
-pub(super) fn egress(args: &EgressArgs) -> anyhow::Result<ExitCode> {
-    match &args.command {
-        EgressCommand::Propose(args) => propose::propose(args),
-        EgressCommand::Review(args) => review::review(args),
-        EgressCommand::Netpol(args) => netpol::netpol(args),
-        EgressCommand::Selftest(args) => selftest::selftest(args),
+impl EgressArgs {
+    /// Whether it runs until it is ended, as a server does.
+    pub(super) fn is_server(&self) -> bool {
+        matches!(self.command, EgressCommand::Relay(_))
+    }
+}
+
+pub(super) fn egress(args: EgressArgs) -> anyhow::Result<ExitCode> {
+    match args.command {
+        EgressCommand::Propose(args) => propose::propose(&args),
+        EgressCommand::Review(args) => review::review(&args),
+        EgressCommand::Netpol(args) => netpol::netpol(&args),
+        EgressCommand::Selftest(args) => selftest::selftest(&args),
+        EgressCommand::Relay(args) => relay::relay(*args),
     }
 }
