@@ -4,8 +4,8 @@ use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
-    CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, client::WantsClientCert};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
@@ -216,6 +216,36 @@ impl Authority {
             .expect("it is PEM");
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("it is PEM");
         self.client_builder(alpn, |builder| {
+            builder
+                .with_client_auth_cert(chain, key)
+                .expect("the key is the certificate's")
+        })
+    }
+
+    /// The same, with a certificate of a workload that has these URIs and this common name.
+    pub fn client_of_workload(
+        &self,
+        signer: &Self,
+        uris: &[&str],
+        name: Option<&str>,
+        serial: u64,
+    ) -> Arc<ClientConfig> {
+        let key = KeyPair::generate().expect("a key is made");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for uri in uris {
+            let uri = (*uri).try_into().expect("a URI is in ASCII");
+            params.subject_alt_names.push(SanType::URI(uri));
+        }
+        if let Some(name) = name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
+        params.serial_number = Some(SerialNumber::from(serial));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = params.signed_by(&key, &signer.issuer);
+        let chain = vec![leaf.expect("a certificate is signed").der().clone()];
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        self.client_builder(&[], |builder| {
             builder
                 .with_client_auth_cert(chain, key)
                 .expect("the key is the certificate's")

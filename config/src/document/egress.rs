@@ -176,6 +176,14 @@ pub struct EgressSubject {
     /// `egress.identity.pods`. Default: any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_labels: BTreeMap<String, String>,
+    /// SPIFFE ID of their certificate, or `spiffe://DOMAIN/PATH/*` for all below a path. Default:
+    /// any, and no certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spiffe_id: Option<String>,
+    /// Common name of their certificate, where that has no SPIFFE ID. Default: any, and no
+    /// certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_name: Option<String>,
     /// Addresses and CIDR ranges of clients. Default: every address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Vec<String>>,

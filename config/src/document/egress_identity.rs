@@ -9,7 +9,7 @@ use super::Duration;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EgressIdentity {
-    /// What becomes of a client that shows no token. Default `required`.
+    /// What becomes of a client that shows neither a token nor a certificate. Default `required`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<EgressIdentityLevel>,
     /// Tokens of ServiceAccounts, in `Proxy-Authorization`.
@@ -40,14 +40,15 @@ pub enum EgressIdentityLevel {
     /// good one.
     None,
     /// A client is the pod that has its address, which `pods` tells; one that no pod has, or
-    /// that pods share with their node, is refused with 403. One that shows a token must show a
-    /// good one, and is known by that.
+    /// that pods share with their node, is refused with 403, unless a certificate says who it is.
+    /// One that shows a token must show a good one, and is known by that.
     Address,
-    /// A client without a token is refused with 407, whatever its policy says.
+    /// A client without a token, and without a certificate that says who it is, is refused with
+    /// 407, whatever its policy says.
     #[default]
     Required,
-    /// As `required`, and the pod that the token is bound to must have the client's address,
-    /// which `pods` tells.
+    /// A client without a token is refused with 407, and the pod that the token is bound to must
+    /// have the client's address, which `pods` tells.
     BindToAddress,
 }
 

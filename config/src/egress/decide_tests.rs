@@ -37,6 +37,7 @@ fn outcome(egress: &Egress, target: &str, addresses: &[&str]) -> String {
         address: IpAddr::from([10, 0, 0, 1]),
         identity: None,
         labels: None,
+        certificate: None,
     };
     let Some(selected) = Selected::find(&egress.cluster_policies, &egress.policies, client) else {
         return "no_policy".into();
@@ -264,6 +265,7 @@ fn a_floor_is_not_loosened_and_leaves_what_it_says() {
         address: IpAddr::from([10, 0, 0, 1]),
         identity: None,
         labels: None,
+        certificate: None,
     };
     let until = |target: &str| {
         let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
@@ -291,6 +293,7 @@ fn what_ends_later_counts_and_a_floor_ends_sooner() {
         address: IpAddr::from([10, 0, 0, 1]),
         identity: None,
         labels: None,
+        certificate: None,
     };
     for (target, year) in [("a.test:443", 2097), ("b.test:443", 2099)] {
         let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);

@@ -11,6 +11,7 @@
 
 mod authority;
 mod blocked_names;
+mod certificate;
 mod class;
 mod decide;
 #[cfg(test)]
@@ -24,11 +25,12 @@ mod token;
 
 pub use authority::{Authority, AuthorityError, Host};
 pub use blocked_names::is_ech_public_name;
+pub use certificate::{CertificateIdentity, SpiffeId, SpiffeIds};
 pub use class::AddressClass;
 pub use decide::{Decision, Grant, Refused, Request, decide, judge_addresses};
 pub use policies::{Beginnings, EgressPolicies, Selected};
 pub use policy::{Delegate, EgressPolicy};
 pub use rule::{EgressRule, Target};
 pub use rules::EgressRules;
-pub use subjects::{Client, Identity, ServiceAccounts, Subject, Subjects};
+pub use subjects::{Certificates, Client, Identity, ServiceAccounts, Subject, Subjects};
 pub use token::{Claims, TokenError, TokenSettings, Validity};

@@ -1,12 +1,12 @@
 //! All policies, and those that select a client.
 //!
 //! There may be tens of thousands, and each client is selected by a few. They are found by the
-//! namespace, the ServiceAccount and the address of a client; what must be asked one by one are
-//! those whose subjects say none of these.
+//! namespace, the ServiceAccount, the certificate and the address of a client, and only those that
+//! are found are asked.
 
 use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
 
-use super::{Client, EgressPolicy, Subject};
+use super::{CertificateIdentity, Certificates, Client, EgressPolicy, SpiffeIds, Subject};
 use crate::{
     access::AddressMap,
     document::{EgressMode, EncryptedClientHello},
@@ -20,6 +20,12 @@ pub struct EgressPolicies {
     namespaces: HashMap<String, Vec<usize>>,
     /// Places of the policies about a ServiceAccount, by its namespace and name.
     accounts: HashMap<String, HashMap<String, Vec<usize>>>,
+    /// Places of the policies about a certificate with a SPIFFE ID, by that.
+    spiffe_ids: HashMap<String, Vec<usize>>,
+    /// Places of the policies about all SPIFFE IDs below one.
+    spiffe_paths: HashMap<String, Vec<usize>>,
+    /// Places of the policies about a certificate with a common name, by that.
+    common_names: HashMap<String, Vec<usize>>,
     /// Places of the policies about addresses and nothing else that is indexed.
     addresses: AddressMap<Vec<usize>>,
 }
@@ -64,8 +70,8 @@ impl FromIterator<EgressPolicy> for EgressPolicies {
 
 impl EgressPolicies {
     fn index(&mut self, place: usize, subject: &Subject) {
-        match (&subject.accounts, &subject.addresses) {
-            (Some(accounts), _) => {
+        match (&subject.accounts, &subject.certificates, &subject.addresses) {
+            (Some(accounts), ..) => {
                 let namespace = accounts.namespace.clone();
                 let places = match &accounts.name {
                     None => self.namespaces.entry(namespace).or_default(),
@@ -76,13 +82,23 @@ impl EgressPolicies {
                 };
                 places.push(place);
             }
-            (None, Some(addresses)) => {
+            (None, Some(certificates), _) => {
+                let (places, key) = match certificates {
+                    Certificates::Spiffe(SpiffeIds::One(id)) => (&mut self.spiffe_ids, id.as_str()),
+                    Certificates::Spiffe(SpiffeIds::Below(id)) => {
+                        (&mut self.spiffe_paths, id.as_str())
+                    }
+                    Certificates::CommonName(name) => (&mut self.common_names, name.as_str()),
+                };
+                places.entry(key.to_owned()).or_default().push(place);
+            }
+            (None, None, Some(addresses)) => {
                 for network in addresses.iter() {
                     self.addresses.entry(network).push(place);
                 }
             }
             // Nobody is selected by nothing.
-            (None, None) => {}
+            (None, None, None) => {}
         }
     }
 
@@ -107,7 +123,29 @@ impl EgressPolicies {
                 .into_iter()
                 .chain(account)
         });
-        of_identity.chain(self.addresses.covering(client.address))
+        let of_certificate = client
+            .certificate
+            .into_iter()
+            .flat_map(|certificate| self.of_certificate(certificate));
+        let of_address = self.addresses.covering(client.address);
+        of_identity.chain(of_certificate).chain(of_address)
+    }
+
+    fn of_certificate<'a>(
+        &'a self,
+        certificate: &'a CertificateIdentity,
+    ) -> impl Iterator<Item = &'a Vec<usize>> {
+        let (id, name) = match certificate {
+            CertificateIdentity::Spiffe(id) => (Some(id.as_str()), None),
+            CertificateIdentity::CommonName(name) => (None, Some(name)),
+        };
+        let below = id.into_iter().flat_map(|id| {
+            let ends = id.match_indices('/').filter_map(|(end, _)| id.get(..end));
+            ends.filter_map(|above| self.spiffe_paths.get(above))
+        });
+        let exact = id.and_then(|id| self.spiffe_ids.get(id));
+        let named = name.and_then(|name| self.common_names.get(name));
+        exact.into_iter().chain(below).chain(named)
     }
 }
 
@@ -178,5 +216,141 @@ pub(super) fn leniency(mode: EgressMode) -> u8 {
         EgressMode::Enforce => 0,
         EgressMode::Report => 1,
         EgressMode::Open => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, net::IpAddr};
+
+    use super::*;
+    use crate::{
+        access::AddressSet,
+        egress::{EgressRules, Identity, ServiceAccounts, SpiffeId, Subjects},
+    };
+
+    fn policy(number: usize, subjects: &[Subject]) -> EgressPolicy {
+        let mut selected = Subjects::default();
+        subjects
+            .iter()
+            .for_each(|subject| selected.add(subject.clone()));
+        EgressPolicy {
+            name: number.to_string().into(),
+            subjects: selected,
+            mode: EgressMode::Enforce,
+            encrypted_client_hello: EncryptedClientHello::Allow,
+            allow: EgressRules::default(),
+            deny: EgressRules::default(),
+            allow_all: false,
+            delegate: None,
+        }
+    }
+
+    /// Subjects of every kind, alone and with others.
+    fn subjects() -> Vec<Subject> {
+        let accounts = |namespace: &str, name: Option<&str>| {
+            Some(ServiceAccounts {
+                namespace: namespace.into(),
+                name: name.map(str::to_owned),
+                pod_labels: BTreeMap::new(),
+            })
+        };
+        let spiffe = |text: &str| Some(Certificates::Spiffe(SpiffeIds::parse(text).unwrap()));
+        let networks = |text: &str| {
+            let mut set = AddressSet::default();
+            text.split(' ')
+                .for_each(|network| set.insert(network.parse().unwrap()));
+            Some(set)
+        };
+        let mut all = Vec::new();
+        for accounts in [
+            None,
+            accounts("ci", None),
+            accounts("ci", Some("builder")),
+            accounts("shop", Some("builder")),
+        ] {
+            for certificates in [
+                None,
+                spiffe("spiffe://example.org/ns/ci"),
+                spiffe("spiffe://example.org/ns/*"),
+                spiffe("spiffe://example.org/*"),
+                Some(Certificates::CommonName("builder".into())),
+                Some(Certificates::CommonName(
+                    "spiffe://example.org/ns/ci".into(),
+                )),
+            ] {
+                for addresses in [
+                    None,
+                    networks("10.1.0.0/16"),
+                    networks("10.1.2.3/32 2001:db8::/32"),
+                ] {
+                    all.push(Subject {
+                        accounts: accounts.clone(),
+                        certificates: certificates.clone(),
+                        addresses,
+                    });
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn policies_are_found_as_if_each_were_asked() {
+        let subjects = subjects();
+        let mut policies = Vec::new();
+        for (number, subject) in subjects.iter().enumerate() {
+            let other = subjects[(number * 7 + 3) % subjects.len()].clone();
+            policies.push(policy(policies.len(), std::slice::from_ref(subject)));
+            policies.push(policy(policies.len(), &[subject.clone(), other]));
+        }
+        let indexed: EgressPolicies = policies.iter().cloned().collect();
+        let identity = |namespace: &str, name: &str| Identity {
+            namespace: namespace.into(),
+            service_account: name.into(),
+            pod: None,
+            pod_uid: None,
+        };
+        let identities = [
+            None,
+            Some(identity("ci", "builder")),
+            Some(identity("ci", "other")),
+            Some(identity("shop", "builder")),
+            Some(identity("none", "builder")),
+        ];
+        let spiffe = |text: &str| CertificateIdentity::Spiffe(SpiffeId::parse(text).unwrap());
+        let certificates = [
+            None,
+            Some(spiffe("spiffe://example.org/ns/ci")),
+            Some(spiffe("spiffe://example.org/ns/ci/sa")),
+            Some(spiffe("spiffe://example.org")),
+            Some(CertificateIdentity::CommonName("builder".into())),
+            Some(CertificateIdentity::CommonName(
+                "spiffe://example.org/ns/ci".into(),
+            )),
+        ];
+        let mut found = 0;
+        for address in ["10.1.2.3", "10.1.9.9", "192.0.2.1", "2001:db8::1"] {
+            for identity in &identities {
+                for certificate in &certificates {
+                    let client = Client {
+                        address: address.parse::<IpAddr>().unwrap(),
+                        identity: identity.as_ref(),
+                        labels: None,
+                        certificate: certificate.as_ref(),
+                    };
+                    let names = |found: Vec<&EgressPolicy>| -> Vec<String> {
+                        found.iter().map(|policy| policy.name.to_string()).collect()
+                    };
+                    let asked = policies
+                        .iter()
+                        .filter(|policy| policy.subjects.contains(client));
+                    let asked = names(asked.collect());
+                    assert_eq!(names(indexed.of(client)), asked, "{client:?}");
+                    found += asked.len();
+                }
+            }
+        }
+        assert!(found > 100, "{found}");
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
 
+use super::{CertificateIdentity, SpiffeIds};
 use crate::access::AddressSet;
 
 /// A workload, as its token says, or the pod that has its address.
@@ -31,6 +32,8 @@ pub struct Client<'a> {
     pub identity: Option<&'a Identity>,
     /// Labels of its pod, where that is known.
     pub labels: Option<&'a BTreeMap<String, String>>,
+    /// Who it is by its certificate, where it has shown one.
+    pub certificate: Option<&'a CertificateIdentity>,
 }
 
 /// ServiceAccounts that a subject names.
@@ -44,11 +47,22 @@ pub struct ServiceAccounts {
     pub pod_labels: BTreeMap<String, String>,
 }
 
+/// Certificates that a subject names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificates {
+    /// Those with one of these SPIFFE IDs.
+    Spiffe(SpiffeIds),
+    /// Those without a SPIFFE ID whose subject has this common name.
+    CommonName(String),
+}
+
 /// Clients to whom all of it applies.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// Who they are; `None` where that does not matter.
     pub accounts: Option<ServiceAccounts>,
+    /// What certificate they have; `None` where that does not matter.
+    pub certificates: Option<Certificates>,
     /// Where they are; `None` where that does not matter.
     pub addresses: Option<AddressSet>,
 }
@@ -67,6 +81,7 @@ impl Subjects {
         match subject {
             Subject {
                 accounts: None,
+                certificates: None,
                 addresses,
             } => self.addresses.merge(addresses.unwrap_or_default()),
             subject => self.others.push(subject),
@@ -77,6 +92,7 @@ impl Subjects {
     pub(super) fn iter(&self) -> impl Iterator<Item = Subject> {
         let addresses = (!self.addresses.is_empty()).then(|| Subject {
             accounts: None,
+            certificates: None,
             addresses: Some(self.addresses.clone()),
         });
         self.others.iter().cloned().chain(addresses)
@@ -86,6 +102,16 @@ impl Subjects {
     pub fn contains(&self, client: Client<'_>) -> bool {
         self.addresses.contains(client.address)
             || self.others.iter().any(|subject| subject.selects(client))
+    }
+}
+
+impl Certificates {
+    fn contain(&self, shown: &CertificateIdentity) -> bool {
+        match (self, shown) {
+            (Self::Spiffe(ids), CertificateIdentity::Spiffe(id)) => ids.contains(id),
+            (Self::CommonName(name), CertificateIdentity::CommonName(shown)) => name == shown,
+            _ => false,
+        }
     }
 }
 
@@ -105,7 +131,13 @@ impl Subject {
                     .is_some_and(|labels| labels.get(key) == Some(value))
             })
         };
-        self.addresses.as_ref().is_none_or(is_there) && self.accounts.as_ref().is_none_or(is_it)
+        let shows = |certificates: &Certificates| {
+            let shown = client.certificate;
+            shown.is_some_and(|shown| certificates.contain(shown))
+        };
+        self.addresses.as_ref().is_none_or(is_there)
+            && self.accounts.as_ref().is_none_or(is_it)
+            && self.certificates.as_ref().is_none_or(shows)
     }
 }
 
@@ -120,6 +152,7 @@ mod tests {
                 name: name.map(str::to_owned),
                 pod_labels: BTreeMap::new(),
             }),
+            certificates: None,
             addresses: network.map(|network| {
                 let mut set = AddressSet::default();
                 set.insert(network.parse().expect("a network"));
@@ -185,6 +218,7 @@ mod tests {
                     address: address.parse().expect("an address"),
                     identity,
                     labels: None,
+                    certificate: None,
                 })
             });
             assert_eq!(selected, expected, "{subjects:?}");
@@ -222,9 +256,59 @@ mod tests {
                 address: IpAddr::from([10, 0, 0, 1]),
                 identity,
                 labels: has.as_ref(),
+                certificate: None,
             };
             assert_eq!(all.contains(client(Some(&identity))), expected, "{has:?}");
             assert!(!all.contains(client(None)), "{has:?}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_told_apart_by_kind_and_name() {
+        let spiffe = CertificateIdentity::of(&["spiffe://example.org/ns/ci/a"], &["builder"]);
+        let named = CertificateIdentity::of(&[], &["builder"]);
+        let (spiffe, named) = (spiffe.unwrap().unwrap(), named.unwrap().unwrap());
+        let ids = |text: &str| Certificates::Spiffe(SpiffeIds::parse(text).unwrap());
+        let shown = [None, Some(&spiffe), Some(&named)];
+        for (certificates, network, expected) in [
+            (
+                ids("spiffe://example.org/ns/ci/*"),
+                None,
+                [false, true, false],
+            ),
+            (
+                ids("spiffe://example.org/ns/ci/a"),
+                None,
+                [false, true, false],
+            ),
+            (ids("spiffe://example.org/ns/ci/b"), None, [false; 3]),
+            // That of the first is not looked at: it has a SPIFFE ID.
+            (
+                Certificates::CommonName("builder".into()),
+                None,
+                [false, false, true],
+            ),
+            (Certificates::CommonName("Builder".into()), None, [false; 3]),
+            (
+                ids("spiffe://example.org/*"),
+                Some("10.2.0.0/16"),
+                [false; 3],
+            ),
+        ] {
+            let mut all = Subjects::default();
+            all.add(Subject {
+                certificates: Some(certificates.clone()),
+                ..subject(None, None, network)
+            });
+            let selected = shown.map(|certificate| {
+                all.contains(Client {
+                    address: "10.1.0.1".parse().unwrap(),
+                    identity: None,
+                    labels: None,
+                    certificate,
+                })
+            });
+            assert_eq!(selected, expected, "{certificates:?}");
         }
     }
 }

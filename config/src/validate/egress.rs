@@ -32,11 +32,10 @@ pub(super) fn egress(
             text::socket_address(server),
         ));
     }
-    let identity = section.identity.as_ref();
     // One name means one policy, wherever it is read.
     let mut names = HashSet::new();
     let mut list = |list: &str, wanted: &[document::EgressPolicy]| {
-        policies(list, wanted, &mut names, identity, report)
+        policies(list, wanted, &mut names, section, report)
     };
     let cluster_policies = list("clusterPolicies", &section.cluster_policies);
     let policies = list("policies", &section.policies);
@@ -58,7 +57,7 @@ fn policies(
     list: &str,
     wanted: &[document::EgressPolicy],
     names: &mut HashSet<String>,
-    identity: Option<&document::EgressIdentity>,
+    section: &document::Egress,
     report: &mut Report<'_>,
 ) -> EgressPolicies {
     let mut policies = Vec::new();
@@ -77,7 +76,7 @@ fn policies(
                 "policies of the cluster stand in `egress.clusterPolicies`",
             );
         }
-        policies.push(self::policy(&path, policy, identity, report));
+        policies.push(self::policy(&path, policy, section, report));
     }
     policies.into_iter().collect()
 }
@@ -85,12 +84,12 @@ fn policies(
 fn policy(
     path: &str,
     policy: &document::EgressPolicy,
-    identity: Option<&document::EgressIdentity>,
+    section: &document::Egress,
     report: &mut Report<'_>,
 ) -> EgressPolicy {
     text::name(path, &policy.name, report);
     let place = format!("{path}.subjects");
-    let subjects = egress_identity::subjects(&place, &policy.subjects, identity, report);
+    let subjects = egress_identity::subjects(&place, &policy.subjects, section, report);
     let delegate = policy.delegate.as_ref().map(|delegate| Delegate {
         allow: delegate.allow.as_ref().map(|entries| {
             let place = format!("{path}.delegate.allow");

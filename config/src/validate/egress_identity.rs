@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{report::Report, text};
+use super::{egress_certificate, report::Report, text};
 use crate::{
     document,
     egress::{ServiceAccounts, Subject, Subjects, TokenSettings},
@@ -27,7 +27,9 @@ pub(super) fn identity(
     );
     if needs_tokens {
         for (index, listener) in section.listeners.iter().enumerate() {
-            if listener.protocol == Some(EgressProtocol::Socks5) {
+            let certified = level == EgressIdentityLevel::Required
+                && egress_certificate::is_asked_for(listener);
+            if listener.protocol == Some(EgressProtocol::Socks5) && !certified {
                 report.warn_hint(
                     format!("egress.listeners[{index}].protocol"),
                     "every client of this listener is refused: SOCKS5 carries no token, and one is required",
@@ -129,7 +131,7 @@ fn tokens(tokens: &document::ServiceAccountTokens, report: &mut Report<'_>) -> E
 pub(super) fn subjects(
     path: &str,
     wanted: &[document::EgressSubject],
-    identity: Option<&document::EgressIdentity>,
+    section: &document::Egress,
     report: &mut Report<'_>,
 ) -> Subjects {
     if wanted.is_empty() {
@@ -149,15 +151,16 @@ pub(super) fn subjects(
                 "a ServiceAccount without its namespace may be anybody's",
                 "name its `namespace` too",
             );
-        } else if subject.addresses.is_none() && subject.namespace.is_none() {
+        } else if *subject == document::EgressSubject::default() {
             report.error(
                 &path,
-                "a subject without addresses or a namespace selects nobody",
+                "a subject without addresses, a namespace or a certificate selects nobody",
             );
         }
         if subject.addresses.as_ref().is_some_and(Vec::is_empty) {
             report.error(&place, "a list without addresses selects nobody");
         }
+        let identity = section.identity.as_ref();
         let pods = identity.and_then(|identity| identity.pods.as_ref());
         if !subject.pod_labels.is_empty() && subject.namespace.is_none() {
             report.error_hint(
@@ -183,6 +186,7 @@ pub(super) fn subjects(
         let addresses = addresses.map(|addresses| text::networks(&place, addresses, report));
         subjects.add(Subject {
             accounts: accounts(&path, subject, report),
+            certificates: egress_certificate::certificates(&path, subject, section, report),
             addresses,
         });
     }

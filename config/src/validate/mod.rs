@@ -20,6 +20,7 @@ mod compression;
 mod condition;
 mod cors;
 mod egress;
+mod egress_certificate;
 mod egress_identity;
 mod egress_listener;
 mod error_page;

@@ -12,7 +12,7 @@ use portcullis_config::{
 };
 use serde::Serialize;
 
-use super::{answer::Refusal, identify::Known, servers::EgressServices};
+use super::{answer::Refusal, identify::Known, peer::Peer, servers::EgressServices};
 use crate::telemetry::Decision;
 
 /// What the audit log tells of one connection.
@@ -30,6 +30,9 @@ pub(super) struct Record {
     /// Who it is, where it has shown that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Known>,
+    /// Who it is by its certificate, where it has shown one that says so.
+    #[serde(rename = "certificate", skip_serializing_if = "is_unnamed")]
+    pub peer: Arc<Peer>,
     /// `CONNECT`, `SOCKS5`, or the method of a plain request.
     pub method: String,
     /// Canonical host; empty where none was understood.
@@ -65,13 +68,18 @@ pub(super) struct Record {
     pub ended: Option<&'static str>,
 }
 
+fn is_unnamed(peer: &Arc<Peer>) -> bool {
+    peer.identity().is_none()
+}
+
 impl Record {
-    pub(super) fn new(client: SocketAddr) -> Self {
+    pub(super) fn new(client: SocketAddr, peer: Arc<Peer>) -> Self {
         Self {
             id: uuid::Uuid::new_v4().simple().to_string(),
             began: Instant::now(),
             client,
             identity: None,
+            peer,
             method: String::new(),
             host: String::new(),
             port: 0,

@@ -7,7 +7,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::servers::{EgressServices, State};
+use super::{
+    peer::Peer,
+    servers::{EgressServices, State},
+};
 use crate::{
     listen::{Hello, refused_for, within},
     relay::{RelayLimits, Traffic, relay, relay_streams},
@@ -16,22 +19,24 @@ use crate::{
 /// A client. What is written to it is not sent before it is flushed: TLS may hold it.
 pub(super) type ClientStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// Makes a stream of a socket, with a handshake where the listener speaks TLS. `None` where that
-/// fails, which is counted.
+/// Makes a stream of a socket, with a handshake where the listener speaks TLS, and tells who is at
+/// its end. `None` where that fails, which is counted.
 pub(super) async fn stream(
     socket: TcpStream,
     address: SocketAddr,
-    listener: &EgressListener,
+    listener: &Arc<EgressListener>,
     services: &EgressServices,
     state: &State,
-) -> Option<ClientStream> {
+) -> Option<(ClientStream, Peer)> {
     if listener.tls.is_none() {
-        return Some(Either::Left(socket));
+        let generation = services.tls.generation();
+        let peer = Peer::new(Arc::clone(listener), Vec::new(), generation).ok()?;
+        return Some((Either::Left(socket), peer));
     }
     let limit = state.egress()?.limits.handshake_timeout;
-    let shaken = within(limit, shake_hands(socket, &listener.name, services)).await;
+    let shaken = within(limit, shake_hands(socket, listener, services)).await;
     match shaken {
-        Ok(tls) => Some(Either::Right(Box::new(tls))),
+        Ok((tls, peer)) => Some((Either::Right(Box::new(tls)), peer)),
         Err(error) => {
             let outcome = match refused_for(&error) {
                 Some(reason) => {
@@ -49,17 +54,28 @@ pub(super) async fn stream(
 
 async fn shake_hands(
     socket: TcpStream,
-    listener: &str,
+    listener: &Arc<EgressListener>,
     services: &EgressServices,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<(TlsStream<TcpStream>, Peer)> {
     // A small TLS record must not wait for the next one.
     socket.set_nodelay(true)?;
     let hello = Hello::read(socket).await?;
-    let terms = services.tls.table().egress(listener).map(Arc::clone);
-    // A configuration came between: a new connection goes by it.
-    let terms = terms.ok_or_else(|| io::Error::other("the listener has no TLS any more"))?;
-    let (tls, _) = hello.answer(&services.tls, &terms).await?;
-    Ok(tls)
+    let (terms, generation) = {
+        let table = services.tls.table();
+        let terms = table.egress(&listener.name).map(Arc::clone);
+        // A configuration came between: a new connection goes by it.
+        let terms = terms.ok_or_else(|| io::Error::other("the listener has no TLS any more"))?;
+        (terms, table.generation)
+    };
+    let (tls, certificate) = hello.answer(&services.tls, &terms).await?;
+    let chain = certificate.map_or_else(Vec::new, |certificate| certificate.chain);
+    let peer = Peer::new(Arc::clone(listener), chain, generation).map_err(|reason| {
+        tracing::debug!(%reason, "client certificate refused");
+        io::Error::other(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::BadEncoding,
+        ))
+    })?;
+    Ok((tls, peer))
 }
 
 /// Relays both ways; sockets alone go the shorter way.

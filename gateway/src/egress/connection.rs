@@ -21,6 +21,7 @@ use super::{
     decide::{Proxy, open},
     forward::forward,
     head::{Ask, Head, consume, read_head},
+    peer::Peer,
     servers::{EgressServices, State},
     standing::{Carried, Standing},
     tunnel::Tunnel,
@@ -31,7 +32,7 @@ use crate::relay::Traffic;
 /// A refusal keeps the connection open, so that a client may ask again.
 pub(super) async fn serve(
     mut client: ClientStream,
-    address: SocketAddr,
+    (address, peer): (SocketAddr, Arc<Peer>),
     services: &EgressServices,
     state: &State,
 ) {
@@ -55,7 +56,7 @@ pub(super) async fn serve(
             services,
             state,
         };
-        let mut record = Record::new(address);
+        let mut record = Record::new(address, Arc::clone(&peer));
         let (ask, credentials, length) = match head {
             Head::Closed => return,
             Head::Bad { reason, status } => {

@@ -1,6 +1,6 @@
 //! From what is asked for to a connection, or a refusal.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use portcullis_config::egress::{
     Beginnings, Host, Refused, Request, Selected, decide, judge_addresses,
@@ -53,8 +53,13 @@ pub(super) async fn open(
     // By value: a tunnel would hold a token for as long as it is open.
     let address = record.client.ip();
     let pods = proxy.services.pods.as_deref();
-    record.identity = identify(egress, pods, address, credentials, request.now)?;
-    let client = client_of(address, record.identity.as_ref());
+    let peer = Arc::clone(&record.peer);
+    if !peer.is_admitted(proxy.state.tls()) {
+        return Err(Refusal::new(403, "certificate_untrusted"));
+    }
+    let certified = peer.identity().is_some();
+    record.identity = identify(egress, pods, (address, certified), credentials, request.now)?;
+    let client = client_of(address, record.identity.as_ref(), peer.identity());
     let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
     let selected = selected.ok_or_else(|| Refusal {
         always: false,

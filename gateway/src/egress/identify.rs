@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use portcullis_config::{
-    egress::{Client, Identity},
+    egress::{CertificateIdentity, Client, Identity},
     model::{EgressIdentity, EgressIdentityLevel},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -69,15 +69,22 @@ impl Serialize for Known {
 }
 
 /// A client as policies see it.
-pub(super) fn client_of(address: IpAddr, known: Option<&Known>) -> Client<'_> {
+pub(super) fn client_of<'a>(
+    address: IpAddr,
+    known: Option<&'a Known>,
+    certificate: Option<&'a CertificateIdentity>,
+) -> Client<'a> {
     Client {
         address,
         identity: known.map(Known::identity),
         labels: known.and_then(Known::labels),
+        certificate,
     }
 }
 
 /// Finds out who asks; `None` where the address is all that is known and that is enough.
+///
+/// `certified` says whether a certificate tells who it is.
 ///
 /// No mode of a policy lifts a refusal: which policy it is depends on who asks.
 ///
@@ -87,7 +94,7 @@ pub(super) fn client_of(address: IpAddr, known: Option<&Known>) -> Client<'_> {
 pub(super) fn identify(
     egress: &CompiledEgress,
     pods: Option<&Pods>,
-    address: IpAddr,
+    (address, certified): (IpAddr, bool),
     credentials: Credentials,
     now: SystemTime,
 ) -> Result<Option<Known>, Refusal> {
@@ -108,11 +115,13 @@ pub(super) fn identify(
         },
         // Who means to show a token and fails is not taken for somebody without one.
         (Credentials::Bad(reason), _) => refused(reason),
-        (Credentials::Missing, _) if needs_token(identity.level) => refused("token_missing"),
-        (Credentials::Impossible, _) if needs_token(identity.level) => {
+        (Credentials::Missing, _) if needs_token(identity.level, certified) => {
+            refused("token_missing")
+        }
+        (Credentials::Impossible, _) if needs_token(identity.level, certified) => {
             refused("socks_without_token")
         }
-        _ => of_address(identity.level, pods, address),
+        _ => of_address(identity.level, pods, (address, certified)),
     }
 }
 
@@ -121,7 +130,7 @@ pub(super) fn identify(
 pub(super) fn identify_again(
     egress: &CompiledEgress,
     pods: Option<&Pods>,
-    address: IpAddr,
+    (address, certified): (IpAddr, bool),
     known: Option<&Known>,
 ) -> Result<Option<Known>, &'static str> {
     const CHANGED: &str = "policy_changed";
@@ -130,6 +139,7 @@ pub(super) fn identify_again(
     };
     let reason = |refusal: Refusal| refusal.reason;
     let pods = known_pods(identity, pods).map_err(reason)?;
+    let of_address = || of_address(identity.level, pods, (address, certified)).map_err(reason);
     match (known, &egress.tokens) {
         (Some(Known::Token(verified, _)), Some(tokens)) => match tokens.trusts(verified) {
             true => of_token(identity.level, pods, address, Arc::clone(verified))
@@ -138,19 +148,16 @@ pub(super) fn identify_again(
             false => Err(CHANGED),
         },
         (Some(Known::Token(..)), None) => Err(CHANGED),
-        _ if needs_token(identity.level) => Err(CHANGED),
+        _ if needs_token(identity.level, certified) => Err(CHANGED),
         // Nobody goes on as somebody else, nor as nobody.
-        (Some(Known::Address(before)), _) => match of_address(identity.level, pods, address) {
-            Ok(Some(Known::Address(now))) if now.identity == before.identity => {
+        (Some(Known::Address(before)), _) => match of_address()? {
+            Some(Known::Address(now)) if now.identity == before.identity => {
                 Ok(Some(Known::Address(now)))
             }
-            Ok(_) => Err(match pods {
-                Some(_) => "pod_gone",
-                None => CHANGED,
-            }),
-            Err(refusal) => Err(refusal.reason),
+            _ if pods.is_some() => Err("pod_gone"),
+            _ => Err(CHANGED),
         },
-        (None, _) => of_address(identity.level, pods, address).map_err(reason),
+        (None, _) => of_address(),
     }
 }
 
@@ -179,9 +186,11 @@ fn known_pods<'p>(
         .ok_or_else(|| Refusal::new(503, "pods_unknown"))
 }
 
-fn needs_token(level: EgressIdentityLevel) -> bool {
+/// Whether a token must be shown. A certificate shows who it is as well, but not which pod.
+fn needs_token(level: EgressIdentityLevel, certified: bool) -> bool {
     match level {
-        EgressIdentityLevel::Required | EgressIdentityLevel::BindToAddress => true,
+        EgressIdentityLevel::BindToAddress => true,
+        EgressIdentityLevel::Required => !certified,
         EgressIdentityLevel::None | EgressIdentityLevel::Address => false,
     }
 }
@@ -212,13 +221,13 @@ fn of_token(
 fn of_address(
     level: EgressIdentityLevel,
     pods: Option<&Pods>,
-    address: IpAddr,
+    (address, certified): (IpAddr, bool),
 ) -> Result<Option<Known>, Refusal> {
     let Some(pods) = pods else {
         return Ok(None);
     };
     let unknown = |reason| match level {
-        EgressIdentityLevel::Address => Err(Refusal::new(403, reason)),
+        EgressIdentityLevel::Address if !certified => Err(Refusal::new(403, reason)),
         _ => Ok(None),
     };
     match pods.at(address) {

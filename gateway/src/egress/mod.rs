@@ -19,6 +19,7 @@ mod first_bytes;
 mod forward;
 mod head;
 mod identify;
+mod peer;
 mod prefixed;
 pub mod relay;
 mod resolver;

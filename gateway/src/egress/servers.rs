@@ -54,6 +54,7 @@ pub struct EgressServers {
 /// What connections share.
 pub(super) struct State {
     snapshot: Arc<ArcSwap<Snapshot>>,
+    tls: Arc<Tls>,
     resolver: ArcSwapOption<Resolver>,
     pods: Option<Arc<Pods>>,
     open: AtomicU32,
@@ -99,9 +100,14 @@ impl State {
         self.pods.as_deref()
     }
 
-    /// Number of the snapshot that is in force.
-    pub(super) fn version(&self) -> u64 {
-        self.snapshot.load().version
+    /// Numbers of the snapshot and of the table of TLS that are in force.
+    pub(super) fn version(&self) -> (u64, u64) {
+        (self.snapshot.load().version, self.tls.generation())
+    }
+
+    /// What certificates of clients are judged by.
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -119,6 +125,7 @@ impl EgressServers {
         }
         let state = State {
             snapshot: Arc::clone(&services.snapshot),
+            tls: Arc::clone(&services.tls),
             resolver: ArcSwapOption::empty(),
             pods: services.pods.clone(),
             open: AtomicU32::new(0),
@@ -319,10 +326,13 @@ async fn accept(
         tokio::spawn(async move {
             let _open = open;
             let client = client::stream(socket, address, &listener, &services, &state).await;
-            let Some(client) = client else { return };
+            let Some((client, peer)) = client else {
+                return;
+            };
+            let from = (address, Arc::new(peer));
             match listener.protocol {
-                EgressProtocol::Http => connection::serve(client, address, &services, &state).await,
-                EgressProtocol::Socks5 => socks::serve(client, address, &services, &state).await,
+                EgressProtocol::Http => connection::serve(client, from, &services, &state).await,
+                EgressProtocol::Socks5 => socks::serve(client, from, &services, &state).await,
             }
         });
     }

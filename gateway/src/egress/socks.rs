@@ -7,6 +7,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -20,6 +21,7 @@ use super::{
     client::ClientStream,
     credentials::Credentials,
     decide::{Proxy, open},
+    peer::Peer,
     servers::{EgressServices, State},
     tunnel::Tunnel,
 };
@@ -59,7 +61,7 @@ impl Bad {
 /// Serves a client until its one tunnel ends, or it is refused.
 pub(super) async fn serve(
     mut client: ClientStream,
-    address: SocketAddr,
+    (address, peer): (SocketAddr, Arc<Peer>),
     services: &EgressServices,
     state: &State,
 ) {
@@ -77,7 +79,7 @@ pub(super) async fn serve(
     let Some(egress) = state.egress().filter(|_| !state.is_draining()) else {
         return;
     };
-    let mut record = Record::new(address);
+    let mut record = Record::new(address, peer);
     record.describe("SOCKS5", asked.as_ref().ok());
     let authority = match asked {
         Ok(authority) => authority,

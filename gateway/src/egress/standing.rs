@@ -3,7 +3,7 @@
 //! It is decided on again when the configuration has changed and when the entry that allowed
 //! it ends: who the client is, the name, the addresses it was opened to, and what goes over it.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use portcullis_config::{
     egress::{Authority, Beginnings, Refused, Request, Selected, decide, judge_addresses},
@@ -14,6 +14,7 @@ use super::{
     audit::Record,
     first_bytes::Beginning,
     identify::{Known, client_of, has_changed, identify_again},
+    peer::Peer,
     servers::State,
 };
 use crate::snapshot::CompiledEgress;
@@ -34,13 +35,14 @@ pub(super) struct Standing<'a> {
     state: &'a State,
     client: IpAddr,
     identity: Option<Known>,
+    peer: Arc<Peer>,
     authority: &'a Authority,
     resolved: Vec<IpAddr>,
     carried: Carried<'a>,
     until: Option<SystemTime>,
-    /// The configuration that it was decided on by here; none yet: one may have come since
+    /// The configuration and the table of TLS that it was decided on by here; none yet: one may have come since
     /// the connection was allowed, while the destination was dialled.
-    judged: Option<u64>,
+    judged: Option<(u64, u64)>,
 }
 
 impl<'a> Standing<'a> {
@@ -56,6 +58,7 @@ impl<'a> Standing<'a> {
             state,
             client: record.client.ip(),
             identity: record.identity.clone(),
+            peer: Arc::clone(&record.peer),
             authority,
             resolved: record.resolved.clone(),
             carried,
@@ -92,9 +95,13 @@ impl<'a> Standing<'a> {
         now: SystemTime,
     ) -> Result<Option<SystemTime>, &'static str> {
         const CHANGED: &str = "policy_changed";
+        if !self.peer.is_admitted(self.state.tls()) {
+            return Err(CHANGED);
+        }
         let pods = self.state.pods();
-        self.identity = identify_again(egress, pods, self.client, self.identity.as_ref())?;
-        let client = client_of(self.client, self.identity.as_ref());
+        let from = (self.client, self.peer.identity().is_some());
+        self.identity = identify_again(egress, pods, from, self.identity.as_ref())?;
+        let client = client_of(self.client, self.identity.as_ref(), self.peer.identity());
         let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
         let selected = selected.ok_or(CHANGED)?;
         let request = Request {

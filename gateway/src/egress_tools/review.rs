@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_secs(86_400);
 /// When what was last used, beside the policies that are reviewed.
 #[derive(Debug)]
 pub struct Usage<'p> {
-    policies: &'p [EgressPolicy],
+    policies: Vec<&'p EgressPolicy>,
     used: Vec<Used>,
     now: SystemTime,
     window: Duration,
@@ -105,7 +105,7 @@ pub enum List {
 
 impl<'p> Usage<'p> {
     /// Begins with no record, for a window of days that ends now.
-    pub fn new(policies: &'p [EgressPolicy], now: SystemTime, days: u64) -> Self {
+    pub fn new(policies: Vec<&'p EgressPolicy>, now: SystemTime, days: u64) -> Self {
         let used = policies
             .iter()
             .map(|policy| Used {
@@ -136,7 +136,10 @@ impl<'p> Usage<'p> {
         let Some(name) = record.policy.as_ref().filter(|_| age <= self.window) else {
             return;
         };
-        let place = self.policies.iter().position(|policy| policy.name == *name);
+        let place = self
+            .policies
+            .iter()
+            .position(|policy| *policy.name == **name);
         let Some((policy, used)) =
             place.and_then(|at| Some((self.policies.get(at)?, self.used.get_mut(at)?)))
         else {
@@ -209,7 +212,7 @@ fn note(rules: &EgressRules, used: &mut [Option<SystemTime>], record: &Record) {
         return;
     };
     for (rule, used) in rules.iter().zip(used) {
-        if rule.text == *text && (rule.ports.is_empty() || rule.ports.contains(port)) {
+        if *rule.text == **text && (rule.ports.is_empty() || rule.ports.contains(port)) {
             *used = (*used).max(Some(record.time));
         }
     }
@@ -225,14 +228,14 @@ fn of_policy(policy: &EgressPolicy, used: &Used, now: SystemTime) -> PolicyRevie
         both.map(move |(index, (rule, used))| EntryReview {
             list,
             index,
-            rule: rule.text.clone(),
+            rule: rule.text.to_string(),
             ports: rule.ports.clone(),
             unused: used.is_none(),
             ended: rule.until.filter(|until| *until <= now).map(Timestamp),
         })
     });
     PolicyReview {
-        name: policy.name.clone(),
+        name: policy.name.to_string(),
         unnamed: used.named.is_none(),
         allow_all_unused: policy.allow_all && used.allow_all.is_none(),
         entries: entries

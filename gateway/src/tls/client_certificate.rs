@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use portcullis_config::egress::CertificateIdentity;
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::{
@@ -65,6 +66,31 @@ impl ClientCertificate {
             chain: kept.iter().map(|one| one.clone().into_owned()).collect(),
         })
     }
+}
+
+/// Who a client is by its certificate; `None` where that says nothing of it.
+///
+/// # Errors
+/// A certificate that cannot be read, or names its holder in two ways.
+pub(crate) fn certificate_identity(
+    leaf: &CertificateDer<'_>,
+) -> Result<Option<CertificateIdentity>, String> {
+    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+    let names = parsed
+        .subject_alternative_name()
+        .map_err(|error| error.to_string())?;
+    let uri = |name: &GeneralName<'_>| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        _ => None,
+    };
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    let uris: Vec<String> = names.filter_map(uri).collect();
+    let common_names = parsed.subject().iter_common_name();
+    let common_names: Vec<&str> = common_names
+        .map(|name| name.as_str().map_err(|error| error.to_string()))
+        .collect::<Result<_, _>>()?;
+    let uris: Vec<&str> = uris.iter().map(String::as_str).collect();
+    CertificateIdentity::of(&uris, &common_names)
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {

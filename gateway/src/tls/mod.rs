@@ -28,6 +28,7 @@ mod table;
 mod ticket_keys;
 
 pub use client_certificate::ClientCertificate;
+pub(crate) use client_certificate::certificate_identity;
 pub use client_headers::client_headers;
 pub(crate) use client_hello::{FirstBytes, HelloReader};
 pub use client_verifier::{ClientVerifier, refusal_reason};

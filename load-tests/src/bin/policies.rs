@@ -181,6 +181,7 @@ impl Question {
             address: self.address,
             identity: self.identity.as_ref(),
             labels: None,
+            certificate: None,
         };
         let found = Selected::find(&egress.cluster_policies, &egress.policies, client);
         let Some(selected) = found else {

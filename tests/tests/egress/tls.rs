@@ -17,7 +17,7 @@ use super::site::{PUBLIC, allow};
 
 const TLS: &str = "tls: {defaultCertificate: proxy}";
 
-fn config(listener: &str, more: &str, policies: &str) -> String {
+pub(super) fn config(listener: &str, more: &str, policies: &str) -> String {
     format!(
         "certificates: [{{name: proxy, certificate: proxy.crt, key: proxy.key}}]\n\
          egress:\n  listeners: [{{name: proxy, address: '127.0.0.1:0', {listener}}}]\n  {more}\n  policies:\n{policies}"
@@ -25,7 +25,11 @@ fn config(listener: &str, more: &str, policies: &str) -> String {
 }
 
 /// A proxy with a certificate for `localhost`, whose names of `example` lead to a target.
-fn start(authority: &Authority, yaml: &str, targets: &[(u16, std::net::SocketAddr)]) -> Gateway {
+pub(super) fn start(
+    authority: &Authority,
+    yaml: &str,
+    targets: &[(u16, std::net::SocketAddr)],
+) -> Gateway {
     let folder = tempfile::tempdir().expect("a temporary folder");
     authority.write(folder.path(), "proxy", &["localhost"]);
     std::fs::write(folder.path().join("ca.crt"), authority.pem()).expect("writable");
@@ -50,22 +54,36 @@ async fn shake(authority: &Authority, gateway: &Gateway, alpn: &[&str]) -> TlsSt
     shaken.await.expect("a handshake")
 }
 
-async fn ask(stream: &mut TlsStream<TcpStream>, target: &str) -> String {
-    let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.expect("it is sent");
-    stream.flush().await.expect("it is sent");
-    head_of(stream).await
+pub(super) async fn ask(stream: &mut TlsStream<TcpStream>, target: &str) -> String {
+    ask_with(stream, target, "").await
 }
 
-async fn head_of(stream: &mut TlsStream<TcpStream>) -> String {
+/// Asks for a tunnel with header lines of the test's own.
+pub(super) async fn ask_with(
+    stream: &mut TlsStream<TcpStream>,
+    target: &str,
+    lines: &str,
+) -> String {
+    let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{lines}\r\n");
+    stream.write_all(head.as_bytes()).await.expect("it is sent");
+    stream.flush().await.expect("it is sent");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.expect("a head"));
     }
-    String::from_utf8(head).expect("text")
+    let mut head = String::from_utf8(head).expect("text");
+    // The body of a refusal, so that the next answer can be read.
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.expect("a body");
+    head.push_str(&String::from_utf8(body).expect("text"));
+    head
 }
 
-async fn says(stream: &mut TlsStream<TcpStream>, text: &[u8]) {
+pub(super) async fn says(stream: &mut TlsStream<TcpStream>, text: &[u8]) {
     stream.write_all(text).await.expect("it is sent");
     stream.flush().await.expect("it is sent");
     let mut read = vec![0; text.len()];
@@ -73,7 +91,7 @@ async fn says(stream: &mut TlsStream<TcpStream>, text: &[u8]) {
     assert_eq!(read, text);
 }
 
-const RAW: &str = "[{host: raw.example, ports: [22], raw: true}]";
+pub(super) const RAW: &str = "[{host: raw.example, ports: [22], raw: true}]";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_asks_over_tls_for_tunnels_and_plain_requests() {

@@ -50,9 +50,9 @@ enum Output {
 pub(super) fn review(args: &ReviewArgs) -> anyhow::Result<ExitCode> {
     let snapshot = load(&args.config)?;
     let egress = snapshot.model.egress.as_ref();
-    let policies = &egress
-        .context("the configuration has no section `egress`")?
-        .policies;
+    let egress = egress.context("the configuration has no section `egress`")?;
+    let floors = egress.cluster_policies.iter();
+    let policies = floors.chain(egress.policies.iter()).collect();
     let now = args.now.map_or_else(SystemTime::now, |now| now.0);
     let mut usage = Usage::new(policies, now, args.days);
     let mut counts = LineCounts::default();

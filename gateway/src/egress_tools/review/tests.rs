@@ -37,7 +37,7 @@ fn reviewed(changes: &[Value]) -> Review {
     let model = model();
     let egress = model.egress.expect("a section");
     let now: Timestamp = "2026-12-01T00:00:00Z".parse().expect("a time");
-    let mut usage = Usage::new(&egress.policies, now.0, 30);
+    let mut usage = Usage::new(egress.policies.iter().collect(), now.0, 30);
     for change in changes {
         usage.add(&record(change.clone()));
     }
