@@ -104,16 +104,22 @@ impl Pods {
         freshness.stale_since.get_or_insert_with(Instant::now);
     }
 
-    /// Takes all pods.
+    /// Takes all pods. One that says the same is the same as before, so that nobody looks at
+    /// its connections again.
     pub fn replace(&self, pods: impl IntoIterator<Item = Pod>) {
+        let mut book = write(&self.book);
         let mut made = Book::default();
-        pods.into_iter().for_each(|pod| made.add(pod));
-        *write(&self.book) = made;
+        for pod in pods {
+            made.add(book.shared(pod));
+        }
+        *book = made;
     }
 
     /// Takes a pod as it is now.
     pub fn apply(&self, pod: Pod) {
-        write(&self.book).add(pod);
+        let mut book = write(&self.book);
+        let pod = book.shared(pod);
+        book.add(pod);
     }
 
     /// A pod is gone.
@@ -144,10 +150,17 @@ impl Pods {
 }
 
 impl Book {
-    fn add(&mut self, mut pod: Pod) {
+    /// A pod, as it is known already where it says the same.
+    fn shared(&self, mut pod: Pod) -> Arc<Pod> {
         for address in pod.addresses.iter_mut().chain(&mut pod.node) {
             *address = address.to_canonical();
         }
+        let uid = pod.identity.pod_uid.as_deref().unwrap_or_default();
+        let known = self.by_uid.get(uid).filter(|known| ***known == pod);
+        known.cloned().unwrap_or_else(|| Arc::new(pod))
+    }
+
+    fn add(&mut self, pod: Arc<Pod>) {
         let (Some(name), Some(uid)) = (&pod.identity.pod, &pod.identity.pod_uid) else {
             return;
         };
@@ -162,7 +175,6 @@ impl Book {
         for node in &pod.node {
             *self.nodes.entry(*node).or_default() += 1;
         }
-        let pod = Arc::new(pod);
         self.by_uid.insert(uid, Arc::clone(&pod));
         self.pods.insert(key, pod);
     }
@@ -270,6 +282,20 @@ mod tests {
         pods.replace([pod("d", "5", "10.1.2.5")]);
         assert_eq!(at(&pods, "10.1.2.4"), "unknown");
         assert_eq!(at(&pods, "10.1.2.5"), "5");
+    }
+
+    #[test]
+    fn a_pod_that_says_the_same_is_the_same() {
+        let pods = Pods::default();
+        pods.apply(pod("a", "1", "::ffff:10.1.2.3"));
+        let first = pods.with_uid("1").expect("a pod");
+        pods.apply(pod("a", "1", "10.1.2.3"));
+        pods.replace([pod("a", "1", "10.1.2.3")]);
+        assert!(Arc::ptr_eq(&first, &pods.with_uid("1").expect("a pod")));
+        let mut other = pod("a", "1", "10.1.2.3");
+        other.labels.insert("app".into(), "x".into());
+        pods.apply(other);
+        assert!(!Arc::ptr_eq(&first, &pods.with_uid("1").expect("a pod")));
     }
 
     #[test]

@@ -57,6 +57,8 @@ kind: Pod
 metadata: {{name: {name}, namespace: {SYSTEM}, labels: {{{labels}}}}}
 spec:
   serviceAccountName: {account}
+  # The scheduler gives up what it thinks of a pod whose name is another's after an outage.
+  nodeName: node-a
   terminationGracePeriodSeconds: 1
   containers: [{{name: backend, image: backend}}]
 "
