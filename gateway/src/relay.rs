@@ -63,6 +63,40 @@ pub(crate) async fn relay(
     }
 }
 
+/// For how long nothing has gone either way.
+struct Silence<'t> {
+    traffic: &'t Traffic,
+    seen: u64,
+    since: Instant,
+}
+
+impl<'t> Silence<'t> {
+    fn new(traffic: &'t Traffic) -> Self {
+        Self {
+            traffic,
+            seen: 0,
+            since: Instant::now(),
+        }
+    }
+
+    fn length(&mut self) -> Duration {
+        let traffic = self.traffic;
+        let now = traffic.up.load(Ordering::Relaxed) + traffic.down.load(Ordering::Relaxed);
+        if now != self.seen {
+            (self.seen, self.since) = (now, Instant::now());
+        }
+        self.since.elapsed()
+    }
+}
+
+/// Waits until nothing has gone either way for so long.
+pub(crate) async fn silent(idle: Duration, traffic: &Traffic) {
+    let mut silence = Silence::new(traffic);
+    while silence.length() < idle {
+        tokio::time::sleep(TICK.min(idle)).await;
+    }
+}
+
 /// Waits until a limit is reached or `cut` says why it must end, and returns why.
 pub(crate) async fn over(
     limits: RelayLimits,
@@ -70,17 +104,11 @@ pub(crate) async fn over(
     mut cut: impl FnMut() -> Option<&'static str>,
 ) -> &'static str {
     let began = Instant::now();
-    let (mut seen, mut quiet_since) = (0, began);
+    let mut silence = Silence::new(traffic);
     loop {
         tokio::time::sleep(TICK).await;
-        let now = traffic.up.load(Ordering::Relaxed) + traffic.down.load(Ordering::Relaxed);
-        if now != seen {
-            (seen, quiet_since) = (now, Instant::now());
-        }
-        if limits
-            .idle
-            .is_some_and(|idle| quiet_since.elapsed() >= idle)
-        {
+        let length = silence.length();
+        if limits.idle.is_some_and(|idle| length >= idle) {
             return "idle_timeout";
         }
         if limits.lifetime.is_some_and(|most| began.elapsed() >= most) {

@@ -26,7 +26,7 @@ use tokio::{net::TcpStream, task::JoinSet};
 use super::{answer::Refusal, client::ClientStream, prefixed::Prefixed};
 use crate::{
     hop_by_hop::strip_hop_by_hop,
-    relay::{RelayLimits, Traffic, over},
+    relay::{RelayLimits, TICK, Traffic, over, silent},
 };
 
 pub(super) type AnyBody = BoxBody<Bytes, hyper::Error>;
@@ -110,8 +110,8 @@ pub(super) async fn forward(
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let limits = RelayLimits {
-        // What is silent before it answers is told so by a status.
-        idle: None,
+        // What is silent before it answers is told so by a status, which comes first.
+        idle: Some(limits.idle_timeout + 4 * TICK),
         lifetime: Some(limits.max_lifetime),
     };
     let ended = tokio::select! {
@@ -152,9 +152,10 @@ async fn send(
     head.version = http::Version::HTTP_11;
     let body = Counted::up(body, traffic);
     let waiting = sender.send_request(Request::from_parts(head, body));
-    let response = match tokio::time::timeout(idle, waiting).await {
-        Err(_) => return Err(Refusal::new(504, "upstream_timeout")),
-        Ok(response) => response.map_err(failed)?,
+    // An upload may take its time, as long as it goes on.
+    let response = tokio::select! {
+        response = waiting => response.map_err(failed)?,
+        () = silent(idle, traffic) => return Err(Refusal::new(504, "upstream_timeout")),
     };
     let (mut head, body) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);

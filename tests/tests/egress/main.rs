@@ -5,6 +5,7 @@ mod ech;
 mod identity;
 mod open;
 mod selftest;
+mod silence;
 mod site;
 mod tls;
 mod tools;
