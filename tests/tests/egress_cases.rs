@@ -10,7 +10,7 @@ use std::{
 };
 
 use portcullis_tests::{
-    Authority, Backend, Gateway, Raw, Recorder, TokenIssuer, portcullis, status_of, with_ech,
+    Authority, Backend, Gateway, Raw, Recorder, TokenIssuer, check, status_of, with_ech,
 };
 use serde_json::{Value, json};
 
@@ -163,20 +163,6 @@ fn says(ours: &str, expected: &Value) -> bool {
     ours == expected || finer.contains(&ours)
 }
 
-/// What is said of the policy of a case when it is loaded.
-fn check(case: &Value) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("policy.yaml");
-    std::fs::write(&file, config(&case["policy"])).expect("writable");
-    let output = std::process::Command::new(portcullis())
-        .arg("check")
-        .arg(&file)
-        .output()
-        .expect("the binary runs");
-    assert_eq!(output.status.code(), Some(1), "{}", case["id"]);
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
 struct Outcome {
     status: u16,
     reason: String,
@@ -292,8 +278,8 @@ async fn no_known_way_round_a_policy_is_open() {
             "config" if case["policy"]["allow"].is_array() => {
                 ran += 1;
                 ids.insert(id);
-                let told = check(case);
-                if !told.contains(": error: egress.policies[0].allow[") {
+                let (accepted, told) = check(&config(&case["policy"]));
+                if accepted || !told.contains(": error: egress.policies[0].allow[") {
                     wrong.push(format!("{id}: {told:?}, expected {}", case["expect"]));
                 }
                 continue;

@@ -116,7 +116,7 @@ fn of_v6(address: Ipv6Addr) -> AddressClass {
 }
 
 /// The IPv4 address that an IPv6 address carries.
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match s {

@@ -135,13 +135,17 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
         return Decision::refused(denied.clone());
     }
     let (grants, kept) = grants(selected, request);
+    let strictness = |refused: &Refused| leniency(refused.mode);
     if !grants.is_empty() {
-        let refused = denied;
+        let refused = denied.into_iter().chain(kept).min_by_key(strictness);
         return Decision { grants, refused };
     }
     let unlisted = kept.or_else(|| not_allowed(selected, request));
-    let strictness = |refused: &Refused| leniency(refused.mode);
-    let refused = denied.into_iter().chain(unlisted).min_by_key(strictness);
+    // No mode of a policy opens what a floor does not leave to policies.
+    let beyond = ceiling(selected, request, |_| true)
+        .map(|floor| Refused::by((floor, floor.mode), "not_delegated", None));
+    let all = denied.into_iter().chain(unlisted).chain(beyond);
+    let refused = all.min_by_key(strictness);
     Decision { grants, refused }
 }
 
@@ -182,7 +186,7 @@ pub fn judge_addresses(
     if let Some(denied) = denied.as_ref().filter(|denied| denied.is_final()) {
         return Some(denied.clone());
     }
-    let private = private(selected, decision, &classes);
+    let private = private(selected, decision, request, &classes);
     denied.into_iter().chain(private).min_by_key(strictness)
 }
 
@@ -190,6 +194,7 @@ pub fn judge_addresses(
 fn private(
     selected: &Selected<'_>,
     decision: &mut Decision,
+    request: Request<'_>,
     classes: &[AddressClass],
 ) -> Option<Refused> {
     if !classes.contains(&AddressClass::Private) {
@@ -201,6 +206,8 @@ fn private(
         return None;
     }
     let (policy, mode) = selected.default_mode()?;
+    let beyond = ceiling(selected, request, |rule| rule.private && !is_mixed);
+    let mode = beyond.map_or(mode, |floor| floor.mode);
     let reason = match is_mixed {
         true => "mixed_answer",
         false => "private_address",
@@ -241,28 +248,77 @@ fn denied(selected: &Selected<'_>, request: Request<'_>) -> Option<Refused> {
     strictest
 }
 
-/// All that allows a request, and what the cluster keeps from a policy that would.
+/// All that allows a request, and what floors of the cluster say against it.
 fn grants(selected: &Selected<'_>, request: Request<'_>) -> (Vec<Grant>, Option<Refused>) {
-    let mut grants = Vec::new();
-    for policy in &selected.cluster {
-        grants.extend(grants_of(policy, request));
+    let of_workload = selected.workload.iter();
+    let mut allowed: Vec<Grant> = of_workload
+        .flat_map(|(policy, _)| grants_of(policy, request))
+        .collect();
+    let mut kept: Option<Refused> = None;
+    for floor in &selected.cluster {
+        let Some(left) = left_by(floor, request) else {
+            continue;
+        };
+        let refused = allowed
+            .first()
+            .filter(|_| left.is_empty())
+            .map(|grant| Refused {
+                rule: grant.rule.clone(),
+                ..Refused::by((floor, floor.mode), "not_delegated", None)
+            });
+        let is_stricter = |refused: &Refused| {
+            let known = kept.as_ref().map(|kept| leniency(kept.mode));
+            known.is_none_or(|known| leniency(refused.mode) < known)
+        };
+        kept = refused.filter(is_stricter).or(kept);
+        // What does not act takes nothing away.
+        if floor.mode == EgressMode::Enforce {
+            allowed = narrowed(&allowed, &left);
+        }
     }
-    let of_cluster = grants.len();
-    for (policy, _) in &selected.workload {
-        grants.extend(grants_of(policy, request));
-    }
-    let is_kept = selected.cluster.iter().find(|floor| {
-        let of_workload = grants.iter_mut().skip(of_cluster);
-        !delegates(floor, request, of_workload)
-    });
-    let kept = is_kept.and_then(|floor| {
-        let taken = grants.drain(of_cluster..).next()?;
-        Some(Refused {
-            rule: taken.rule,
-            ..Refused::by((floor, floor.mode), "not_delegated", None)
-        })
-    });
+    let of_cluster = selected.cluster.iter();
+    let mut grants: Vec<Grant> = of_cluster
+        .flat_map(|policy| grants_of(policy, request))
+        .collect();
+    // What a floor allows itself it need not leave to others.
+    let kept = kept.filter(|_| grants.is_empty());
+    grants.append(&mut allowed);
     (grants, kept)
+}
+
+/// Grants as far as each goes with one of the entries that leave them.
+fn narrowed(grants: &[Grant], left: &[&EgressRule]) -> Vec<Grant> {
+    let both = |grant: &Grant, rule: &EgressRule| Grant {
+        private: grant.private && rule.private,
+        raw: grant.raw && rule.raw,
+        until: grant.until.into_iter().chain(rule.until).min(),
+        ..grant.clone()
+    };
+    let with_each = |grant| left.iter().map(move |rule| both(grant, rule));
+    grants.iter().flat_map(with_each).collect()
+}
+
+/// The entries by which a floor leaves it to policies to allow a request; `None` where it leaves
+/// them everything.
+fn left_by<'p>(floor: &'p EgressPolicy, request: Request<'_>) -> Option<Vec<&'p EgressRule>> {
+    let rules = floor.delegate.as_ref()?.allow.as_ref()?;
+    Some(rules.all(&request.authority.host, |rule| rule.allows(request)))
+}
+
+/// The floor that leaves nothing of a kind to policies, and so to no mode of theirs either.
+pub(super) fn ceiling<'p>(
+    selected: &Selected<'p>,
+    request: Request<'_>,
+    is_it: impl Fn(&EgressRule) -> bool,
+) -> Option<&'p EgressPolicy> {
+    let mut enforced = selected
+        .cluster
+        .iter()
+        .filter(|floor| floor.mode == EgressMode::Enforce);
+    let leaves_none = |floor: &&&EgressPolicy| {
+        left_by(floor, request).is_some_and(|left| !left.into_iter().any(&is_it))
+    };
+    enforced.find(leaves_none).copied()
 }
 
 /// What a policy allows a request by.
@@ -280,29 +336,6 @@ fn grants_of(policy: &EgressPolicy, request: Request<'_>) -> Vec<Grant> {
         return vec![grant(None)];
     }
     rules.drain(..).map(|rule| grant(Some(rule))).collect()
-}
-
-/// Whether a policy of the cluster leaves it to workloads to allow a request; what they allow
-/// then goes no further than what it leaves.
-fn delegates<'g>(
-    floor: &EgressPolicy,
-    request: Request<'_>,
-    grants: impl Iterator<Item = &'g mut Grant>,
-) -> bool {
-    let delegate = floor.delegate.as_ref();
-    let Some(rules) = delegate.and_then(|delegate| delegate.allow.as_ref()) else {
-        return true;
-    };
-    let host = &request.authority.host;
-    let rules = rules.all(host, |rule| rule.allows(request));
-    let ends: Option<Vec<SystemTime>> = rules.iter().map(|rule| rule.until).collect();
-    let end = ends.and_then(|ends| ends.into_iter().max());
-    for grant in grants {
-        grant.private &= rules.iter().any(|rule| rule.private);
-        grant.raw &= rules.iter().any(|rule| rule.raw);
-        grant.until = grant.until.into_iter().chain(end).min();
-    }
-    !rules.is_empty()
 }
 
 /// Why no entry allows a request.

@@ -267,19 +267,119 @@ fn a_floor_is_not_loosened_and_leaves_what_it_says() {
         labels: None,
         certificate: None,
     };
-    let until = |target: &str| {
+    let until = |target: &str, raw: bool| {
         let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
         let authority = Authority::parse(target.as_bytes(), None).expect("an authority");
-        decide(
-            &selected.expect("some"),
-            request(&authority, None),
-            &egress.cluster_ranges,
-        )
-        .until()
+        let request = request(&authority, None);
+        let mut decision = decide(&selected.expect("some"), request, &egress.cluster_ranges);
+        if raw {
+            decision.keep_raw();
+        }
+        decision.until()
     };
-    assert_eq!(until("api.corp.test:443"), None);
-    // One of the two that leave it has no end; alone it would.
-    assert_eq!(until("db.corp.test:443"), None);
+    assert_eq!(until("api.corp.test:443", false), None);
+    // Of the two that leave it the one with an end leaves it as raw.
+    assert_eq!(until("db.corp.test:443", false), None);
+    assert!(until("db.corp.test:443", true).is_some());
+}
+
+#[test]
+fn no_other_floor_and_no_mode_opens_what_a_floor_does_not_leave() {
+    let of = |floors: &str, team: &str| {
+        egress(&format!(
+            "clusterPolicies: [{floors}], policies: [{{name: team, $me, {team}}}]"
+        ))
+    };
+    let corp = "delegate: {allow: ['*.corp.test']}";
+    let floor = format!("{{name: floor, $me, {corp}}}");
+    let public = &["93.184.216.34"][..];
+    let private = &["10.3.3.3"][..];
+    for (floors, team, target, addresses, expected) in [
+        // One that is tried beside it, in either order.
+        (
+            format!("{{name: trial, $me, mode: report, delegate: {{allow: [x.test]}}}}, {floor}"),
+            "allow: [evil.test]",
+            "evil.test:443",
+            public,
+            "deny not_delegated floor/evil.test",
+        ),
+        (
+            format!("{floor}, {{name: trial, $me, mode: report, delegate: {{allow: [x.test]}}}}"),
+            "allow: [evil.test]",
+            "evil.test:443",
+            public,
+            "deny not_delegated floor/evil.test",
+        ),
+        // Modes, where no entry names it.
+        (floor.clone(), "mode: open", "evil.test:443", public, "deny not_delegated floor/-"),
+        (floor.clone(), "mode: report", "evil.test:443", public, "deny not_delegated floor/-"),
+        (floor.clone(), "mode: report", "a.corp.test:443", public, "would_deny not_allowed team/-"),
+        (floor.clone(), "mode: open", "a.corp.test:443", private, "deny private_address team/-"),
+        (
+            "{name: floor, $me, delegate: {allow: [{host: '*.corp.test', private: true}]}}".into(),
+            "mode: open",
+            "a.corp.test:443",
+            private,
+            "open private_address team/-",
+        ),
+        // One that is tried takes nothing away.
+        (
+            format!("{{name: trial, $me, mode: report, {corp}}}"),
+            "allow: [{host: db.test, private: true, raw: true}]",
+            "db.test:443",
+            private,
+            "would_deny not_delegated trial/db.test",
+        ),
+        // What no one entry leaves is not put together from two.
+        (
+            "{name: floor, $me, delegate: {allow: [{host: h.test, raw: true}, {host: h.test, private: true}]}}".into(),
+            "allow: [{host: h.test, private: true, raw: true}]",
+            "h.test:443",
+            private,
+            "allow team/h.test",
+        ),
+    ] {
+        let found = outcome(&of(&floors, team), target, addresses);
+        assert_eq!(found, expected, "{floors} {team} {target} {addresses:?}");
+    }
+    // What comes in a tunnel as well.
+    let client = Client {
+        address: IpAddr::from([10, 0, 0, 1]),
+        identity: None,
+        labels: None,
+        certificate: None,
+    };
+    for (raw, expected) in [(false, EgressMode::Enforce), (true, EgressMode::Open)] {
+        let floor =
+            format!("{{name: floor, $me, delegate: {{allow: [{{host: a.test, raw: {raw}}}]}}}}");
+        let made = of(&floor, "mode: open");
+        let selected = Selected::find(&made.cluster_policies, &made.policies, client);
+        let authority = Authority::parse(b"a.test:443", None).expect("an authority");
+        let beginnings = selected
+            .expect("some")
+            .beginnings(request(&authority, None));
+        assert_eq!(beginnings.faults, expected, "{raw}");
+    }
+}
+
+#[test]
+fn an_address_in_another_is_denied_as_well() {
+    let egress = egress(
+        "policies: [{name: p, $me, allow: [{host: a.test, private: true}], deny: [{cidr: 10.0.0.0/24}]}]",
+    );
+    for (address, expected) in [
+        ("10.0.0.5", "deny denied_address p/10.0.0.0/24"),
+        ("::ffff:10.0.0.5", "deny denied_address p/10.0.0.0/24"),
+        ("64:ff9b::a00:5", "deny denied_address p/10.0.0.0/24"),
+        ("2002:a00:5::1", "deny denied_address p/10.0.0.0/24"),
+        ("64:ff9b::a00:105", "allow p/a.test"),
+    ] {
+        assert_eq!(
+            outcome(&egress, "a.test:443", &[address]),
+            expected,
+            "{address}"
+        );
+    }
 }
 
 #[test]

@@ -6,7 +6,10 @@
 
 use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
 
-use super::{CertificateIdentity, Certificates, Client, EgressPolicy, SpiffeIds, Subject};
+use super::{
+    CertificateIdentity, Certificates, Client, EgressPolicy, Request, SpiffeIds, Subject,
+    decide::ceiling,
+};
 use crate::{
     access::AddressMap,
     document::{EgressMode, EncryptedClientHello},
@@ -184,17 +187,17 @@ impl<'p> Selected<'p> {
             .min_by_key(|(_, mode)| leniency(*mode))
     }
 
-    /// What they say of how a tunnel begins.
-    pub fn beginnings(&self) -> Beginnings {
+    /// What they say of how a tunnel begins that is asked for.
+    pub fn beginnings(&self, request: Request<'_>) -> Beginnings {
+        let mode = self.default_mode().map(|(_, mode)| mode);
+        let beyond = ceiling(self, request, |rule| rule.raw).map(|floor| floor.mode);
         let named = |(policy, mode): (&EgressPolicy, EgressMode)| (Arc::clone(&policy.name), mode);
         let hidden = self
             .all()
             .filter(|(policy, _)| policy.encrypted_client_hello == EncryptedClientHello::Refuse)
             .min_by_key(|(_, mode)| leniency(*mode));
         Beginnings {
-            faults: self
-                .default_mode()
-                .map_or(EgressMode::Enforce, |(_, mode)| mode),
+            faults: beyond.or(mode).unwrap_or_default(),
             hidden: hidden.map(named),
         }
     }

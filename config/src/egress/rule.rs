@@ -1,8 +1,8 @@
 //! An entry of a list of destinations, and what it matches.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use super::{Host, Request};
+use super::{Host, Request, class::embedded};
 use crate::model::HostPattern;
 
 /// A destination with its conditions.
@@ -52,10 +52,16 @@ impl EgressRule {
             }
     }
 
-    /// Whether it forbids a request, as an entry of `deny`. A tunnel may carry just
+    /// Whether it forbids a request, as an entry of `deny`. An address that a gateway may
+    /// translate is that of IPv4 as well. A tunnel may carry just
     /// the request that the entry names, and an origin may take `post` for `POST`.
     pub(super) fn denies(&self, request: Request<'_>) -> bool {
-        self.covers(request)
+        let authority = request.authority;
+        let is_named = self.names(&authority.host)
+            || inner(&authority.host).is_some_and(|inner| self.names(&inner));
+        is_named
+            && self.has_port(authority.port)
+            && self.holds(request.now)
             && request.http.is_none_or(|(method, path)| {
                 let is_method = |known: &String| known.eq_ignore_ascii_case(method);
                 self.has_path(path)
@@ -97,5 +103,13 @@ impl EgressRule {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         self.paths.is_empty() || self.paths.iter().any(under)
+    }
+}
+
+/// The address of IPv4 that one of IPv6 carries.
+fn inner(host: &Host) -> Option<Host> {
+    match host {
+        Host::Address(IpAddr::V6(address)) => embedded(*address).map(IpAddr::V4).map(Host::Address),
+        Host::Address(IpAddr::V4(_)) | Host::Name(_) => None,
     }
 }

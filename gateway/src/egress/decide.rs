@@ -103,7 +103,7 @@ pub(super) async fn open(
     Ok(Opened {
         upstream,
         raw: decision.is_raw(),
-        beginnings: selected.beginnings(),
+        beginnings: selected.beginnings(request),
         until: decision.until(),
     })
 }

@@ -226,6 +226,10 @@ fn of_address(
     let Some(pods) = pods else {
         return Ok(None);
     };
+    // Who shows a certificate in place of a token is who that says, and not the pod as well.
+    if level == EgressIdentityLevel::Required {
+        return Ok(None);
+    }
     let unknown = |reason| match level {
         EgressIdentityLevel::Address if !certified => Err(Refusal::new(403, reason)),
         _ => Ok(None),

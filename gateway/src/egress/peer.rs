@@ -57,9 +57,9 @@ impl Peer {
             return true;
         }
         let admitted = match table.egress(&self.listener.name) {
-            Some(terms) => terms.admits(&self.chain).is_ok(),
-            // Nobody is asked for a certificate there any more, and none is judged.
-            None => self.chain.is_empty(),
+            // Where nobody is asked for a certificate any more none is judged, and none counts.
+            Some(terms) if terms.asks_for_certificates() => terms.admits(&self.chain).is_ok(),
+            _ => self.chain.is_empty(),
         };
         // One that is not admitted is judged each time: a list may be mended.
         if admitted {

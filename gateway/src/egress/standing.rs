@@ -126,7 +126,7 @@ impl<'a> Standing<'a> {
             return Err(CHANGED);
         }
         decision.keep_raw();
-        match decision.is_raw() || self.is_fit(&selected.beginnings()) {
+        match decision.is_raw() || self.is_fit(&selected.beginnings(request)) {
             true => Ok(decision.until()),
             false => Err(CHANGED),
         }

@@ -15,6 +15,12 @@ const MAX_REASON: usize = 64;
 /// Longest name of a policy: that of an object has a namespace, a kind and a name.
 const MAX_POLICY: usize = 1024;
 
+/// Longest method of a plain request.
+const MAX_METHOD: usize = 32;
+
+/// Longest name in a certificate: a SPIFFE ID has 2048 bytes.
+const MAX_CERTIFICATE: usize = 2048;
+
 /// Longest name of a namespace or a ServiceAccount (RFC 1123 subdomain).
 const MAX_NAME: usize = 253;
 
@@ -28,11 +34,18 @@ pub enum Workload {
         /// Name of its ServiceAccount.
         service_account: String,
     },
+    /// It has shown a certificate.
+    Certificate {
+        /// Whether the certificate has a SPIFFE ID.
+        spiffe: bool,
+        /// That, or the common name of its subject.
+        name: String,
+    },
     /// It is known by its address alone.
     Address(IpAddr),
 }
 
-/// As messages name it: `namespace/serviceAccount`, or the address.
+/// As messages name it: `namespace/serviceAccount`, the certificate, or the address.
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -40,6 +53,7 @@ impl fmt::Display for Workload {
                 namespace,
                 service_account,
             } => write!(f, "{namespace}/{service_account}"),
+            Self::Certificate { name, .. } => write!(f, "certificate {name}"),
             Self::Address(address) => write!(f, "{address}"),
         }
     }
@@ -55,8 +69,8 @@ pub struct Record {
     pub workload: Workload,
     /// What was asked for; `None` where the proxy did not understand it.
     pub destination: Option<(Host, u16)>,
-    /// Whether it was a tunnel, by CONNECT or SOCKS, and not a plain request.
-    pub tunnel: bool,
+    /// Method of a plain request; `None` for a tunnel, by CONNECT or SOCKS.
+    pub method: Option<String>,
     /// Policy that selected the client.
     pub policy: Option<String>,
     /// What became of it.
@@ -90,6 +104,7 @@ struct Written {
     time: Timestamp,
     client: SocketAddr,
     identity: Option<WrittenIdentity>,
+    certificate: Option<WrittenCertificate>,
     method: String,
     host: String,
     port: u16,
@@ -106,6 +121,13 @@ struct Written {
 struct WrittenIdentity {
     namespace: String,
     service_account: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum WrittenCertificate {
+    Spiffe(String),
+    CommonName(String),
 }
 
 #[derive(Deserialize)]
@@ -163,8 +185,22 @@ impl Written {
         if destination.is_some() && self.port == 0 {
             return Err("`port` is 0".to_owned());
         }
+        let is_method = |method: &str| {
+            let is_letter = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
+            (1..=MAX_METHOD).contains(&method.len()) && method.bytes().all(is_letter)
+        };
+        let method = match self.method.as_str() {
+            "CONNECT" | "SOCKS5" => None,
+            // A destination that was not understood may come without one.
+            "" if destination.is_none() => None,
+            method if is_method(method) => Some(self.method),
+            _ => return Err("`method` is no method".to_owned()),
+        };
         let workload = match self.identity {
-            None => Workload::Address(self.client.ip().to_canonical()),
+            None => match self.certificate {
+                None => Workload::Address(self.client.ip().to_canonical()),
+                Some(certificate) => certificate.judged()?,
+            },
             Some(identity) => Workload::Account {
                 namespace: object_name("namespace", identity.namespace)?,
                 service_account: object_name("serviceAccount", identity.service_account)?,
@@ -174,13 +210,27 @@ impl Written {
             time: self.time.0,
             workload,
             destination,
-            tunnel: matches!(self.method.as_str(), "CONNECT" | "SOCKS5"),
+            method,
             policy: self.policy,
             verdict: self.verdict,
             reason: self.reason,
             rule: self.rule,
             resolved: self.resolved,
         })
+    }
+}
+
+impl WrittenCertificate {
+    fn judged(self) -> Result<Workload, String> {
+        let (spiffe, name) = match self {
+            Self::Spiffe(name) => (true, name),
+            Self::CommonName(name) => (false, name),
+        };
+        let is_plain = |letter: char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\');
+        match !name.is_empty() && name.len() <= MAX_CERTIFICATE && name.chars().all(is_plain) {
+            true => Ok(Workload::Certificate { spiffe, name }),
+            false => Err("`certificate` has a name that cannot be written plainly".to_owned()),
+        }
     }
 }
 
@@ -250,11 +300,11 @@ pub(super) mod tests {
             read.destination,
             Some((Host::Name("api.example.com".into()), 443))
         );
-        assert!(read.tunnel);
+        assert!(read.method.is_none());
         let read =
             record(json!({"identity": null, "client": "[::ffff:10.0.0.1]:5", "method": "GET"}));
         assert_eq!(read.workload, Workload::Address([10, 0, 0, 1].into()));
-        assert!(!read.tunnel);
+        assert!(read.method.is_some());
         let read = record(json!({"host": "[2606:4700::1]"}));
         let address = "2606:4700::1".parse().expect("an address");
         assert_eq!(read.destination, Some((Host::Address(address), 443)));

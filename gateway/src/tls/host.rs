@@ -157,6 +157,11 @@ impl HostTls {
     /// Judges a client by what it has shown, as a handshake of now would.
     ///
     /// # Errors
+    /// Whether clients are asked for certificates.
+    pub fn asks_for_certificates(&self) -> bool {
+        self.settings.client_certificates.is_some()
+    }
+
     /// Why it must not pass.
     pub fn admits(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
         match (&self.settings.client_certificates, &self.verifier) {

@@ -1,6 +1,9 @@
 //! What was seen of each workload, within bounds.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use portcullis_config::egress::Host;
 
@@ -64,11 +67,26 @@ pub(super) enum Target {
 }
 
 /// What a destination needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub times: u64,
     pub raw: bool,
     pub private: bool,
+    /// Whether there was a tunnel to it.
+    pub tunnel: bool,
+    /// Methods of plain requests to it.
+    pub methods: BTreeSet<String>,
+}
+
+impl Facts {
+    /// The methods that an entry names. One with methods allows no tunnel; one for tunnels
+    /// hides what is in them.
+    pub(super) fn listed_methods(&self) -> BTreeSet<String> {
+        match self.tunnel {
+            true => BTreeSet::new(),
+            false => self.methods.clone(),
+        }
+    }
 }
 
 impl Collector {
@@ -98,11 +116,7 @@ impl Collector {
         let found = self.workloads.entry(record.workload.clone()).or_default();
         let before = found.kept();
         found.records += 1;
-        found.passed_without_entry |= match record.verdict {
-            Verdict::WouldDeny => true,
-            Verdict::Allow => record.reason != "allowed",
-            Verdict::Deny | Verdict::Error => false,
-        };
+        found.passed_without_entry |= passed_without_entry(record);
         match (seen, destination) {
             (
                 Seen::Entry {
@@ -117,6 +131,12 @@ impl Collector {
                 facts.times += 1;
                 facts.raw |= raw;
                 facts.private |= private;
+                match &record.method {
+                    None => facts.tunnel = true,
+                    Some(method) => {
+                        facts.methods.insert(method.clone());
+                    }
+                }
             }
             (Seen::Entry { .. }, None) => {}
             (Seen::LeftOut(reason), destination) => {
@@ -136,6 +156,22 @@ impl Collector {
         *last = record.time.max(*last);
         Ok(())
     }
+}
+
+/// Whether it passed though nothing allowed it, since its policy does not enforce that. What a
+/// policy allows by `allowAll` is allowed, and an entry of `deny` that is tried says nothing of
+/// what else may pass.
+fn passed_without_entry(record: &Record) -> bool {
+    let is_of_entry = matches!(
+        record.reason.as_str(),
+        "allowed"
+            | "allow_all"
+            | "denied_host"
+            | "denied_address"
+            | "not_delegated"
+            | "encrypted_client_hello"
+    );
+    matches!(record.verdict, Verdict::Allow | Verdict::WouldDeny) && !is_of_entry
 }
 
 impl Found {

@@ -18,6 +18,8 @@ pub(super) struct Entry {
     pub raw: bool,
     /// Whether private addresses may be reached.
     pub private: bool,
+    /// Methods of plain requests; none means all, and tunnels.
+    pub methods: BTreeSet<String>,
     /// How often it was seen.
     pub times: u64,
     /// The names that it was joined from.
@@ -25,29 +27,32 @@ pub(super) struct Entry {
 }
 
 /// What entries must agree in to be one.
-type Needs = (BTreeSet<u16>, bool, bool);
+type Needs = (BTreeSet<u16>, BTreeSet<String>);
 
-/// Makes the entries that cover all destinations. Of the entries that name a host the first that
-/// has its port decides about `raw` and `private`: so names stand before the wildcards above
-/// them, and of these the longer ones first.
+/// What an entry is for, but for its ports.
+type Kind<'t> = (&'t Target, bool, bool, BTreeSet<String>);
+
+/// Makes the entries that cover all destinations, names before the wildcards above them.
 pub(super) fn entries(
     destinations: &BTreeMap<Destination, Facts>,
     wildcard_from: Option<usize>,
 ) -> Vec<Entry> {
-    let mut grouped: BTreeMap<(&Target, bool, bool), (BTreeSet<u16>, u64)> = BTreeMap::new();
+    let mut grouped: BTreeMap<Kind<'_>, (BTreeSet<u16>, u64)> = BTreeMap::new();
     for (destination, facts) in destinations {
-        let key = (&destination.host, facts.raw, facts.private);
+        let methods = facts.listed_methods();
+        let key = (&destination.host, facts.raw, facts.private, methods);
         let (ports, times) = grouped.entry(key).or_default();
         ports.insert(destination.port);
         *times += facts.times;
     }
     let mut entries: Vec<Entry> = grouped
         .into_iter()
-        .map(|((target, raw, private), (ports, times))| Entry {
+        .map(|((target, raw, private, methods), (ports, times))| Entry {
             target: target.clone(),
             ports,
             raw,
             private,
+            methods,
             times,
             joined: Vec::new(),
         })
@@ -71,21 +76,23 @@ pub(super) fn entries(
     entries
 }
 
-/// Joins names below one parent that need the same. What a wildcard covers is then left out.
+/// Joins names below one parent that need the same. What a wildcard covers is then left out. What
+/// is raw or private is not joined: a wildcard would open that for names that need it not.
 fn joined(entries: Vec<Entry>, from: usize) -> Vec<Entry> {
     let mut families: BTreeMap<(String, Needs), Vec<Entry>> = BTreeMap::new();
     let mut rest = Vec::new();
     for entry in entries {
-        match parent(&entry.target) {
+        let is_joined = !entry.raw && !entry.private;
+        match parent(&entry.target).filter(|_| is_joined) {
             Some(parent) => {
-                let needs = (entry.ports.clone(), entry.raw, entry.private);
+                let needs = (entry.ports.clone(), entry.methods.clone());
                 families.entry((parent, needs)).or_default().push(entry);
             }
             None => rest.push(entry),
         }
     }
     let mut wildcards: Vec<Entry> = Vec::new();
-    for ((parent, (ports, raw, private)), members) in families {
+    for ((parent, (ports, methods)), members) in families {
         if members.len() < from {
             rest.extend(members);
             continue;
@@ -93,8 +100,9 @@ fn joined(entries: Vec<Entry>, from: usize) -> Vec<Entry> {
         wildcards.push(Entry {
             target: Target::Below(parent),
             ports,
-            raw,
-            private,
+            raw: false,
+            private: false,
+            methods,
             times: members.iter().map(|member| member.times).sum(),
             joined: members
                 .iter()
@@ -139,6 +147,7 @@ impl Entry {
         is_below
             && self.raw == other.raw
             && self.private == other.private
+            && self.methods == other.methods
             && self.ports.is_superset(&other.ports)
     }
 }
@@ -147,11 +156,11 @@ impl Entry {
 mod tests {
     use super::*;
 
-    /// `host:port`, with `!` in front for raw and `~` for private.
+    /// `host:port`, with `!` in front for raw, `~` for private and `?` for a plain GET.
     fn made(seen: &[&str], from: Option<usize>) -> Vec<String> {
         let mut destinations = BTreeMap::new();
         for text in seen {
-            let host = text.trim_start_matches(['!', '~']);
+            let host = text.trim_start_matches(['!', '~', '?']);
             let (host, port) = host.rsplit_once(':').expect("a port");
             let host = match host.parse() {
                 Ok(address) => Target::Address(address),
@@ -162,6 +171,12 @@ mod tests {
                 times: 1,
                 raw: text.contains('!'),
                 private: text.contains('~'),
+                tunnel: !text.contains('?'),
+                methods: text
+                    .contains('?')
+                    .then(|| "GET".to_owned())
+                    .into_iter()
+                    .collect(),
             };
             destinations.insert(Destination { host, port }, facts);
         }
@@ -173,7 +188,11 @@ mod tests {
             };
             let raw = if entry.raw { "!" } else { "" };
             let private = if entry.private { "~" } else { "" };
-            format!("{raw}{private}{target} {:?} {}", entry.ports, entry.times)
+            let plain = if entry.methods.is_empty() { "" } else { "?" };
+            format!(
+                "{raw}{private}{plain}{target} {:?} {}",
+                entry.ports, entry.times
+            )
         };
         entries(&destinations, from).iter().map(show).collect()
     }
@@ -188,7 +207,9 @@ mod tests {
                     "b.example:80",
                     "!b.example:22",
                     "a.example:443",
-                    "~a.example:8443"
+                    "~a.example:8443",
+                    "?p.example:80",
+                    "p.example:443"
                 ],
                 None
             ),
@@ -197,6 +218,8 @@ mod tests {
                 "~a.example {8443} 1",
                 "!b.example {22} 1",
                 "b.example {80, 443} 2",
+                "p.example {443} 1",
+                "?p.example {80} 1",
                 "9.9.9.9 {443} 1"
             ]
         );
@@ -260,8 +283,9 @@ mod tests {
             ),
             [
                 "d.e.example.com {80} 1",
-                // Longer than the wildcard above it, which would not let it carry anything.
-                "!*.z.example.com {443} 2",
+                // A wildcard would let c.z.example.com carry anything as well.
+                "!a.z.example.com {443} 1",
+                "!b.z.example.com {443} 1",
                 "*.example.com {443} 2"
             ]
         );

@@ -51,7 +51,7 @@ pub(super) fn judge(record: &Record, options: &Options) -> Seen {
         "encrypted_client_hello" if !refused || options.denied => (false, true),
         // One that was refused is not known to be what the workload needs: any program can be
         // told to send something else than TLS to an allowed host.
-        "not_tls" if !refused && record.tunnel => (true, false),
+        "not_tls" if !refused && record.method.is_none() => (true, false),
         _ => return left_out(reason),
     };
     let private = match class(record, host, &options.cluster_ranges) {

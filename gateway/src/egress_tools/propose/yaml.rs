@@ -34,8 +34,8 @@ pub fn write(collector: &Collector, counts: &LineCounts, form: Form) -> String {
                 let begin = if body.is_empty() { "" } else { "---" };
                 format!("{begin}{}{body}", comments(workload, found))
             }
-            (Form::Resource, Workload::Address(address)) => format!(
-                "\n# {address} has shown no token, and a resource selects ServiceAccounts: --as document has {}\n",
+            (Form::Resource, _) => format!(
+                "\n# {workload} has shown no token, and a resource selects ServiceAccounts: --as document has {}\n",
                 count(entries.len() as u64, "entry", "entries")
             ),
             (Form::Document, _) => {
@@ -181,6 +181,10 @@ fn policy(
                     scalar(namespace),
                     scalar(service_account)
                 ),
+                Workload::Certificate { spiffe, name } => match spiffe {
+                    true => format!("{{spiffeId: \"{name}\"}}"),
+                    false => format!("{{certificateName: \"{name}\"}}"),
+                },
                 Workload::Address(address) => format!("{{addresses: [\"{address}\"]}}"),
             };
             format!(
@@ -205,18 +209,27 @@ fn name(workload: &Workload) -> String {
                 return name;
             }
             // Such names are cut, and stay apart by a hash of the whole.
-            let hash: String = Sha256::digest(&name)
-                .iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let hash = hash(&name);
             let room = MAX_NAME - hash.len() - 1;
             format!("{}-{hash}", name.get(..room).unwrap_or_default())
+        }
+        Workload::Certificate { spiffe, name } => {
+            let kind = if *spiffe { "spiffe" } else { "common-name" };
+            format!("{kind}-{}", hash(name))
         }
         Workload::Address(address) => {
             format!("address-{}", address.to_string().replace(['.', ':'], "-"))
         }
     }
+}
+
+fn hash(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// One entry as an item of a list.
@@ -234,6 +247,10 @@ fn line(entry: &Entry) -> String {
     if !has_default_ports {
         let ports: Vec<String> = entry.ports.iter().map(u16::to_string).collect();
         fields.push(format!("ports: [{}]", ports.join(", ")));
+    }
+    if !entry.methods.is_empty() {
+        let methods: Vec<&str> = entry.methods.iter().map(String::as_str).collect();
+        fields.push(format!("methods: [{}]", methods.join(", ")));
     }
     if entry.private {
         fields.push("private: true".to_owned());
