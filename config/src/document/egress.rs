@@ -29,6 +29,9 @@ pub struct Egress {
     /// Limits on connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<EgressLimits>,
+    /// What clients are told that are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusals: Option<EgressRefusals>,
     /// Floors: what they deny no other policy allows, and what `policies` may say of their
     /// clients is said by `delegate`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -114,6 +117,16 @@ pub struct EgressLimits {
     /// Longest life of a tunnel. Default `1d`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lifetime: Option<Duration>,
+}
+
+/// What clients of the egress proxy are told that are refused, beside the reason.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EgressRefusals {
+    /// How people ask for access: a text or a URL, one line of at most 200 characters. It stands
+    /// in the body of a refusal that a change of policies could lift. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
 }
 
 /// Who may reach what; the shape of the later `EgressPolicy` resource.

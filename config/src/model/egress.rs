@@ -1,6 +1,6 @@
 //! The egress proxy.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::ListenerTls;
 use crate::access::AddressSet;
@@ -26,6 +26,8 @@ pub struct Egress {
     pub identity: Option<EgressIdentity>,
     /// Limits on connections.
     pub limits: EgressLimits,
+    /// How people ask for access, for those who are refused; one line.
+    pub contact: Option<Arc<str>>,
     /// Policies of the cluster: what they deny no other allows.
     pub cluster_policies: EgressPolicies,
     /// Policies of workloads.

@@ -38,6 +38,27 @@ pub(super) fn name(path: &str, name: &str, report: &mut Report<'_>) -> bool {
     good
 }
 
+/// Judges text that is shown to people as it is: one line, without blanks around it, and nothing
+/// that a terminal takes for a command or that changes the order of what is read.
+pub(super) fn one_line(text: &str) -> Result<(), String> {
+    let is_hidden = |letter: char| {
+        letter.is_control()
+            // Separators of lines, directions of writing, letters without a width.
+            || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    if text.is_empty() || text.trim() != text {
+        return Err(format!("{text:?} is empty, or begins or ends with a blank"));
+    }
+    match text.chars().find(|letter| is_hidden(*letter)) {
+        None => Ok(()),
+        Some(letter) => Err(format!(
+            "{text:?} has U+{:04X} in it: one line of letters that are seen is expected",
+            u32::from(letter)
+        )),
+    }
+}
+
 /// Parses an address with its port; never a name, which would need a resolver.
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     if text.contains('%') {

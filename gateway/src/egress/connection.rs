@@ -14,7 +14,7 @@ use portcullis_config::{
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    answer::Refusal,
+    answer::{About, Refusal},
     audit::Record,
     client::ClientStream,
     credentials::Credentials,
@@ -64,7 +64,7 @@ pub(super) async fn serve(
                     &mut client,
                     Refusal::new(status, reason),
                     record,
-                    services,
+                    proxy,
                     false,
                 )
                 .await;
@@ -88,12 +88,12 @@ pub(super) async fn serve(
                 match open(proxy, request, credentials, &mut record).await {
                     // Bytes behind a refused CONNECT were meant for the tunnel, not for us.
                     Err(refusal) if buffer.is_empty() => {
-                        if !refuse(&mut client, refusal, record, services, true).await {
+                        if !refuse(&mut client, refusal, record, proxy, true).await {
                             return;
                         }
                     }
                     Err(refusal) => {
-                        refuse(&mut client, refusal, record, services, false).await;
+                        refuse(&mut client, refusal, record, proxy, false).await;
                         return;
                     }
                     Ok(opened) => {
@@ -129,12 +129,14 @@ async fn refuse(
     client: &mut ClientStream,
     refusal: Refusal,
     mut record: Record,
-    services: &EgressServices,
+    proxy: Proxy<'_>,
     keep_open: bool,
 ) -> bool {
     record.refused(&refusal);
+    let services = proxy.services;
     let written = async {
-        let response = refusal.response(&record.id, keep_open);
+        let about = about(&record, proxy);
+        let response = refusal.response(&about, keep_open);
         client.write_all(&response).await?;
         client.flush().await
     }
@@ -145,6 +147,15 @@ async fn refuse(
         let _ = client.shutdown().await;
     }
     written.is_ok()
+}
+
+/// What a client is told of its request, as far as it was understood.
+fn about(record: &Record, proxy: Proxy<'_>) -> About {
+    About {
+        id: record.id.clone(),
+        destination: (!record.host.is_empty()).then(|| (record.host.clone(), record.port)),
+        contact: proxy.egress.contact.clone(),
+    }
 }
 
 /// A plain request, as it is asked for.
@@ -174,7 +185,7 @@ async fn plain(
     let path = canonical_path(path.as_bytes()).and_then(CanonicalPath::without_escaped_separator);
     let Ok(path) = path else {
         let refusal = Refusal::new(400, "non_canonical_path");
-        refuse(&mut client, refusal, record, services, false).await;
+        refuse(&mut client, refusal, record, proxy, false).await;
         return;
     };
     let request = Request {
@@ -185,7 +196,7 @@ async fn plain(
     let opened = match open(proxy, request, credentials, &mut record).await {
         Ok(opened) => opened,
         Err(refusal) => {
-            refuse(&mut client, refusal, record, services, false).await;
+            refuse(&mut client, refusal, record, proxy, false).await;
             return;
         }
     };
@@ -196,11 +207,11 @@ async fn plain(
             always: false,
             ..Refusal::new(403, reason)
         };
-        refuse(&mut client, refusal, record, services, false).await;
+        refuse(&mut client, refusal, record, proxy, false).await;
         return;
     }
     let traffic = Arc::<Traffic>::default();
-    let id = record.id.clone();
+    let about = about(&record, proxy);
     let done = forward(
         client,
         buffer,
@@ -208,7 +219,7 @@ async fn plain(
         &authority,
         // The origin gets the path that was decided on.
         &format!("{}{query}", path.forward()),
-        &id,
+        &about,
         &proxy.egress.limits,
         &traffic,
         || standing.cut(),

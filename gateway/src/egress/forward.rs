@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
     body::{Body, Frame, Incoming},
@@ -23,7 +23,11 @@ use hyper_util::rt::TokioIo;
 use portcullis_config::{egress::Authority, model::EgressLimits};
 use tokio::{net::TcpStream, task::JoinSet};
 
-use super::{answer::Refusal, client::ClientStream, prefixed::Prefixed};
+use super::{
+    answer::{About, Refusal},
+    client::ClientStream,
+    prefixed::Prefixed,
+};
 use crate::{
     hop_by_hop::strip_hop_by_hop,
     relay::{RelayLimits, TICK, Traffic, over, silent},
@@ -55,7 +59,7 @@ pub(super) async fn forward(
     upstream: TcpStream,
     authority: &Authority,
     target: &str,
-    request_id: &str,
+    about: &About,
     limits: &EgressLimits,
     traffic: &Arc<Traffic>,
     cut: impl FnMut() -> Option<&'static str>,
@@ -92,13 +96,13 @@ pub(super) async fn forward(
                     if let Ok(mut outcome) = outcome.lock() {
                         outcome.failed = Some(refusal.reason);
                     }
-                    failure(&refusal)
+                    failure(&refusal, about)
                 }
             };
             if let Ok(mut outcome) = outcome.lock() {
                 outcome.status = response.status().as_u16();
             }
-            Ok::<_, Infallible>(with_id(response, request_id))
+            Ok::<_, Infallible>(with_id(response, &about.id))
         }
     });
     let stream = Prefixed {
@@ -178,28 +182,13 @@ pub(super) fn drive(
     });
 }
 
-pub(super) fn failure(refusal: &Refusal) -> Response<AnyBody> {
-    let body = format!(
-        "{{\"status\":{},\"stage\":\"egress\",\"reason\":\"{}\"}}\n",
-        refusal.status, refusal.reason
-    );
-    let mut response = Response::new(
+pub(super) fn failure(refusal: &Refusal, about: &About) -> Response<AnyBody> {
+    let whole = |body: String| {
         Full::from(body)
             .map_err(|never: Infallible| match never {})
-            .boxed(),
-    );
-    *response.status_mut() =
-        StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    if let Ok(reason) = HeaderValue::from_str(&format!("egress/{}", refusal.reason)) {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("x-portcullis-reason"), reason);
-    }
-    response
+            .boxed()
+    };
+    refusal.hyper_response(about).map(whole)
 }
 
 fn with_id(mut response: Response<AnyBody>, request_id: &str) -> Response<AnyBody> {

@@ -21,6 +21,7 @@ mod head;
 mod identify;
 mod peer;
 mod prefixed;
+mod reasons;
 pub mod relay;
 mod resolver;
 mod servers;

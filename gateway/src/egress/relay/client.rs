@@ -12,7 +12,7 @@ use tokio::{
 use super::{Shared, plain, socks, tunnel};
 use crate::{
     egress::{
-        answer::Refusal,
+        answer::{About, Refusal},
         head::{Ask, Head, consume, read_head},
     },
     listen::within,
@@ -55,7 +55,7 @@ async fn serve_http(
                 return tell_health(&mut client, shared).await;
             }
             Head::Bad { reason, status } => {
-                return refuse(&mut client, &Refusal::new(status, reason), false).await;
+                return refuse(&mut client, &Refusal::new(status, reason), None, false).await;
             }
             // Whatever the client says of who it is is not for the proxy.
             Head::Ask { ask, length, .. } => (ask, length),
@@ -85,7 +85,7 @@ async fn connect(
     let may_keep = buffer.is_empty();
     match tunnel::ask(shared, authority).await {
         Err(refusal) => {
-            refuse(client, &refusal, may_keep).await?;
+            refuse(client, &refusal, Some(authority), may_keep).await?;
             Ok(may_keep)
         }
         Ok(answer) => {
@@ -106,21 +106,36 @@ async fn connect(
 pub(super) async fn refuse(
     client: &mut TcpStream,
     refusal: &Refusal,
+    authority: Option<&Authority>,
     keep_open: bool,
 ) -> io::Result<()> {
-    let id = uuid::Uuid::new_v4().simple().to_string();
-    tracing::debug!(reason = refusal.reason, request_id = %id, "refused");
-    client.write_all(&refusal.response(&id, keep_open)).await?;
+    let about = about(authority);
+    tracing::debug!(reason = refusal.reason, request_id = %about.id, "refused");
+    client
+        .write_all(&refusal.response(&about, keep_open))
+        .await?;
     if !keep_open {
         client.shutdown().await?;
     }
     Ok(())
 }
 
+/// A request with an id of its own: the proxy has given it none. Whom to ask is the proxy's to say.
+pub(super) fn about(authority: Option<&Authority>) -> About {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    match authority {
+        Some(authority) => About::of(&id, authority),
+        None => About {
+            id,
+            ..About::default()
+        },
+    }
+}
+
 /// Says whether clients can be served: it listens, and there is a token.
 async fn tell_health(client: &mut TcpStream, shared: &Shared) -> io::Result<()> {
     if let Err(refusal) = shared.token.read() {
-        return refuse(client, &refusal, false).await;
+        return refuse(client, &refusal, None, false).await;
     }
     client
         .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\nconnection: close\r\n\r\nok\n")

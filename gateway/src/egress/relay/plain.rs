@@ -14,7 +14,11 @@ use hyper_util::rt::TokioIo;
 use portcullis_config::egress::Authority;
 use tokio::{net::TcpStream, task::JoinSet};
 
-use super::{Shared, client::refuse, proxy::Upstream};
+use super::{
+    Shared,
+    client::{about, refuse},
+    proxy::Upstream,
+};
 use crate::{
     egress::{
         answer::Refusal,
@@ -52,7 +56,7 @@ pub(super) async fn forward(
     let (upstream, bearer, uri) = match ready.await {
         Ok(ready) => ready,
         // A body may follow the head, so the connection ends with it.
-        Err(refusal) => return refuse(&mut client, &refusal, false).await,
+        Err(refusal) => return refuse(&mut client, &refusal, Some(authority), false).await,
     };
     let once = Mutex::new(Some((upstream, bearer, uri)));
     // The connection to the proxy, which ends with this one.
@@ -68,7 +72,9 @@ pub(super) async fn forward(
                 }
                 None => Err(Refusal::new(400, "second_request")),
             };
-            Ok::<_, Infallible>(sent.unwrap_or_else(|refusal| failure(&refusal)))
+            Ok::<_, Infallible>(
+                sent.unwrap_or_else(|refusal| failure(&refusal, &about(Some(authority)))),
+            )
         }
     });
     let stream = Prefixed {
