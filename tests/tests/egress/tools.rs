@@ -146,7 +146,7 @@ async fn a_policy_of_what_was_seen_lets_it_pass_and_nothing_else() {
         "      mode: report\n",
         "        - {host: api.example, ports: [443]} # seen once\n",
         "        - {host: db.example, ports: [5432], raw: true} # seen once\n",
-        "        - {host: a.cdn.example, ports: [80]} # seen once\n",
+        "        - {host: a.cdn.example, ports: [80], methods: [GET]} # seen once\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -158,7 +158,7 @@ async fn a_policy_of_what_was_seen_lets_it_pass_and_nothing_else() {
     .concat();
     let text = printed(folder, &enforced);
     assert!(
-        text.contains("- {host: \"*.cdn.example\", ports: [80]}"),
+        text.contains("- {host: \"*.cdn.example\", ports: [80], methods: [GET]}"),
         "{text}"
     );
     let (_, policies) = text.split_once("  policies:\n").expect("policies");

@@ -218,8 +218,8 @@ mod tests {
                 "~a.example {8443} 1",
                 "!b.example {22} 1",
                 "b.example {80, 443} 2",
-                "p.example {443} 1",
                 "?p.example {80} 1",
+                "p.example {443} 1",
                 "9.9.9.9 {443} 1"
             ]
         );
@@ -282,10 +282,10 @@ mod tests {
                 Some(2)
             ),
             [
-                "d.e.example.com {80} 1",
                 // A wildcard would let c.z.example.com carry anything as well.
                 "!a.z.example.com {443} 1",
                 "!b.z.example.com {443} 1",
+                "d.e.example.com {80} 1",
                 "*.example.com {443} 2"
             ]
         );

@@ -165,7 +165,7 @@ fn a_proposal_opens_no_more_than_was_open() {
         (vec![&allowed, &denied], "enforce"),
         (vec![&allowed, &failed], "enforce"),
         (vec![&allowed, &open], "report"),
-        (vec![&everything], "report"),
+        (vec![&everything], "enforce"),
     ] {
         let seen: Vec<Value> = seen.into_iter().cloned().collect();
         let text = proposed(&seen, Options::default(), Form::Document);
@@ -282,4 +282,55 @@ fn comments_name_few_of_many_and_end_where_they_should() {
     assert!(text.contains("# The first of these: a?- b?c\n"), "{text}");
     counts.first_unusable = None;
     assert!(!write(&collector, &counts, Form::Resource).contains("first of these"));
+}
+
+#[test]
+fn who_shows_a_certificate_is_known_by_that() {
+    let shown = |certificate: Value| {
+        let mut seen = passed("api.example.com", 443);
+        seen["identity"] = Value::Null;
+        seen["certificate"] = certificate;
+        seen
+    };
+    let changes = [
+        shown(json!({"spiffe": "spiffe://example.org/ns/ci"})),
+        shown(json!({"commonName": "builder"})),
+    ];
+    let text = proposed(&changes, Options::default(), Form::Document);
+    for subject in [
+        "- {spiffeId: \"spiffe://example.org/ns/ci\"}\n",
+        "- {certificateName: \"builder\"}\n",
+    ] {
+        assert!(text.contains(subject), "{text}");
+    }
+    assert!(!text.contains("addresses"), "{text}");
+    let text = proposed(&changes, Options::default(), Form::Resource);
+    assert!(!text.contains("subjects"), "{text}");
+    assert!(
+        text.contains("# certificate builder has shown no token"),
+        "{text}"
+    );
+}
+
+#[test]
+fn only_what_nothing_allowed_makes_a_proposal_report() {
+    for (verdict, reason, expected) in [
+        ("allow", "allowed", "enforce"),
+        ("allow", "allow_all", "enforce"),
+        ("allow", "not_allowed", "report"),
+        ("would_deny", "not_allowed", "report"),
+        ("would_deny", "private_address", "report"),
+        ("would_deny", "denied_host", "enforce"),
+        ("would_deny", "not_delegated", "enforce"),
+        ("deny", "not_allowed", "enforce"),
+    ] {
+        let mut seen = passed("api.example.com", 443);
+        seen["verdict"] = verdict.into();
+        seen["reason"] = reason.into();
+        let allowed =
+            json!({"host": "b.example.com", "port": 443, "verdict": "allow", "reason": "allowed"});
+        let text = proposed(&[seen, allowed], Options::default(), Form::Document);
+        let mode = format!("mode: {expected}\n");
+        assert!(text.contains(&mode), "{verdict} {reason}: {text}");
+    }
 }
