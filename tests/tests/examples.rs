@@ -37,6 +37,8 @@ fn folder() -> tempfile::TempDir {
     fs::write(certs.join("affinity.key"), "0123456789abcdef\n").expect("writable");
     fs::write(certs.join("clients-ca.crt"), authority.pem()).expect("writable");
     fs::write(certs.join("clients.crl"), authority.revoke(&[], 2090)).expect("writable");
+    fs::write(certs.join("workloads-ca.crt"), authority.pem()).expect("writable");
+    fs::write(certs.join("workloads.crl"), authority.revoke(&[], 2090)).expect("writable");
     fs::write(
         folder.path().join("users.htpasswd"),
         "anna:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n",
@@ -154,9 +156,20 @@ fn the_full_example_serves() {
             ("10.0.0.10:5432", "127.0.0.1:0"),
             ("10.0.0.10:53\n", "127.0.0.1:0\n"),
             ("\"[::]:3128\"", "127.0.0.1:0"),
+            ("\"[::]:3129\"", "127.0.0.1:0"),
             ("\"[::]:9090\"", "127.0.0.1:0"),
             ("127.0.0.1:9091", "127.0.0.1:0"),
             ("access: stdout", "access: access.log"),
+            // Pods are known where there is a cluster.
+            (
+                "    pods: # those of the cluster are known, with `run --kubernetes`; default: they are not\n      \
+                 maxStale: 10m # how long that counts while the API server is not reached; default 10m\n",
+                "",
+            ),
+            (
+                "          podLabels: {app: runner} # of its pod, with `identity.pods`; default: any\n",
+                "",
+            ),
             // Nobody is asked: no server is there.
             (
                 "[10.96.0.10:53] # default: those of the system, with",
