@@ -135,9 +135,8 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
         return Decision::refused(denied.clone());
     }
     let (grants, kept) = grants(selected, request);
-    let strictness = |refused: &Refused| leniency(refused.mode);
     if !grants.is_empty() {
-        let refused = denied.into_iter().chain(kept).min_by_key(strictness);
+        let refused = strictest(denied.into_iter().chain(kept));
         return Decision { grants, refused };
     }
     let unlisted = kept.or_else(|| not_allowed(selected, request));
@@ -145,7 +144,7 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
     let beyond = ceiling(selected, request, |_| true)
         .map(|floor| Refused::by((floor, floor.mode), "not_delegated", None));
     let all = denied.into_iter().chain(unlisted).chain(beyond);
-    let refused = all.min_by_key(strictness);
+    let refused = strictest(all);
     Decision { grants, refused }
 }
 
@@ -178,16 +177,18 @@ pub fn judge_addresses(
         };
         denied(selected, request)
     };
-    let strictness = |refused: &Refused| leniency(refused.mode);
-    let denied = addresses
-        .iter()
-        .filter_map(of_address)
-        .min_by_key(strictness);
-    if let Some(denied) = denied.as_ref().filter(|denied| denied.is_final()) {
-        return Some(denied.clone());
+    let denied = strictest(addresses.iter().filter_map(of_address));
+    if denied.as_ref().is_some_and(Refused::is_final) {
+        return denied;
     }
     let private = private(selected, decision, request, &classes);
-    denied.into_iter().chain(private).min_by_key(strictness)
+    strictest(denied.into_iter().chain(private))
+}
+
+/// The refusal that lets pass least; of several that let pass as much, the first.
+fn strictest(refused: impl IntoIterator<Item = Refused>) -> Option<Refused> {
+    let strictness = |refused: &Refused| leniency(refused.mode);
+    refused.into_iter().min_by_key(strictness)
 }
 
 /// What is wrong with private addresses, where there are some.
@@ -235,17 +236,7 @@ fn denied(selected: &Selected<'_>, request: Request<'_>) -> Option<Refused> {
         };
         Some(Refused::by((policy, mode), reason, Some(rule)))
     };
-    let mut strictest: Option<Refused> = None;
-    for refused in selected.all().filter_map(of_policy) {
-        if refused.is_final() {
-            return Some(refused);
-        }
-        let is_stricter = |known: &Refused| leniency(refused.mode) < leniency(known.mode);
-        if strictest.as_ref().is_none_or(is_stricter) {
-            strictest = Some(refused);
-        }
-    }
-    strictest
+    strictest(selected.all().filter_map(of_policy))
 }
 
 /// All that allows a request, and what floors of the cluster say against it.
@@ -266,11 +257,7 @@ fn grants(selected: &Selected<'_>, request: Request<'_>) -> (Vec<Grant>, Option<
                 rule: grant.rule.clone(),
                 ..Refused::by((floor, floor.mode), "not_delegated", None)
             });
-        let is_stricter = |refused: &Refused| {
-            let known = kept.as_ref().map(|kept| leniency(kept.mode));
-            known.is_none_or(|known| leniency(refused.mode) < known)
-        };
-        kept = refused.filter(is_stricter).or(kept);
+        kept = strictest(kept.into_iter().chain(refused));
         // What does not act takes nothing away.
         if floor.mode == EgressMode::Enforce {
             allowed = narrowed(&allowed, &left);
