@@ -38,6 +38,8 @@ fn folder() -> tempfile::TempDir {
     fs::write(certs.join("clients-ca.crt"), authority.pem()).expect("writable");
     fs::write(certs.join("clients.crl"), authority.revoke(&[], 2090)).expect("writable");
     fs::write(certs.join("workloads-ca.crt"), authority.pem()).expect("writable");
+    fs::write(certs.join("egress-ca.crt"), authority.pem()).expect("writable");
+    fs::write(certs.join("egress-ca.key"), authority.key_pem()).expect("writable");
     fs::write(certs.join("workloads.crl"), authority.revoke(&[], 2090)).expect("writable");
     fs::write(
         folder.path().join("users.htpasswd"),

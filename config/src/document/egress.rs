@@ -8,7 +8,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{ByteSize, Duration, EgressIdentity, ListenerTls, Timestamp};
+use super::{ByteSize, Duration, EgressIdentity, EgressInspection, ListenerTls, Timestamp};
 
 /// The egress section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,9 @@ pub struct Egress {
     /// Limits on connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<EgressLimits>,
+    /// How TLS is looked into, for entries with `inspect`. Default: it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inspection: Option<EgressInspection>,
     /// What clients are told that are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusals: Option<EgressRefusals>,

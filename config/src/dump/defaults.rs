@@ -426,6 +426,14 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
             pods.max_stale.get_or_insert(Duration(max_stale));
         }
     }
+    if let (Some(inspection), Some(meant)) = (&mut egress.inspection, &meant.inspection) {
+        let lifetime = Duration(meant.certificate_lifetime);
+        inspection
+            .max_certificates
+            .get_or_insert(meant.max_certificates);
+        inspection.certificate_lifetime.get_or_insert(lifetime);
+        inspection.max_streams.get_or_insert(meant.max_streams);
+    }
     let limits = &meant.limits;
     let EgressLimits {
         max_connections,

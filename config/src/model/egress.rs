@@ -26,6 +26,8 @@ pub struct Egress {
     pub identity: Option<EgressIdentity>,
     /// Limits on connections.
     pub limits: EgressLimits,
+    /// How TLS is looked into, where it is.
+    pub inspection: Option<EgressInspection>,
     /// How people ask for access, for those who are refused; one line.
     pub contact: Option<Arc<str>>,
     /// Policies of the cluster: what they deny no other allows.
@@ -65,6 +67,23 @@ pub struct EgressTokens {
     pub jwks: PathBuf,
     /// What they must say.
     pub settings: TokenSettings,
+}
+
+/// How TLS is looked into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressInspection {
+    /// File with the certificate of the authority that signs those of hosts.
+    pub certificate: PathBuf,
+    /// File with its key.
+    pub key: PathBuf,
+    /// File with authorities of destinations that are trusted beside those of the system.
+    pub trust: Option<PathBuf>,
+    /// Certificates of hosts that are kept at once.
+    pub max_certificates: u32,
+    /// Life of a certificate of a host.
+    pub certificate_lifetime: Duration,
+    /// Requests of one HTTP/2 connection at once.
+    pub max_streams: u32,
 }
 
 /// Limits of the egress proxy. The document's defaults are [`Default`].

@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, time::SystemTime};
 
-use super::{egress_identity, egress_listener, egress_refusals, report::Report, text};
+use super::{
+    egress_identity, egress_inspection, egress_listener, egress_refusals, report::Report, text,
+};
 use crate::{
     access::{AddressSet, parse_network},
     document::{self, Document, EgressEntry},
@@ -47,6 +49,7 @@ pub(super) fn egress(
         cluster_ranges: text::networks("egress.clusterRanges", &section.cluster_ranges, report),
         identity: egress_identity::identity(section, report),
         limits: limits(section.limits.as_ref(), report),
+        inspection: egress_inspection::inspection(section.inspection.as_ref(), report),
         contact: egress_refusals::contact(section.refusals.as_ref(), report),
         cluster_policies,
         policies,

@@ -22,6 +22,7 @@ mod cors;
 mod egress;
 mod egress_certificate;
 mod egress_identity;
+mod egress_inspection;
 mod egress_listener;
 mod egress_refusals;
 mod error_page;

@@ -19,6 +19,7 @@ mod first_bytes;
 mod forward;
 mod head;
 mod identify;
+mod inspection;
 mod peer;
 mod prefixed;
 mod reasons;
@@ -30,5 +31,6 @@ mod standing;
 mod test_answers;
 mod tunnel;
 
+pub use inspection::SigningAuthority;
 pub use servers::{EgressPlan, EgressServers, EgressServices};
 pub use test_answers::TestAnswers;

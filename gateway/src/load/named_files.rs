@@ -52,6 +52,11 @@ pub(super) fn named_files(model: &Model) -> Vec<PathBuf> {
     let mut files = tls::named_files(model);
     let tokens = identity.and_then(|identity| identity.tokens.as_ref());
     files.extend(tokens.map(|tokens| tokens.jwks.clone()));
+    let inspection = model.egress.iter().flat_map(|egress| &egress.inspection);
+    files.extend(inspection.flat_map(|inspection| {
+        let own = [inspection.certificate.clone(), inspection.key.clone()];
+        own.into_iter().chain(inspection.trust.clone())
+    }));
     files.extend(rules);
     files.extend(authorities);
     files.extend(pages);

@@ -3,12 +3,14 @@
 use std::{ops::Deref, sync::Arc};
 
 use portcullis_config::{
-    model::{self, EgressTokens},
+    model::{self, EgressInspection, EgressTokens},
     problem::Severity,
 };
 
-use super::{Reads, Snapshot, reads::content_hash};
-use crate::identity::TokenVerifier;
+use rustls::ClientConfig;
+
+use super::{Reads, Snapshot, reads::content_hash, upstream_tls};
+use crate::{egress::SigningAuthority, identity::TokenVerifier};
 
 /// The egress section, and what verifies who its clients are.
 #[derive(Debug)]
@@ -16,6 +18,17 @@ pub struct CompiledEgress {
     settings: model::Egress,
     /// What verifies tokens, where clients may show some.
     pub tokens: Option<Arc<TokenVerifier>>,
+    /// What looks into TLS, where that is wanted.
+    pub inspection: Option<Inspection>,
+}
+
+/// What looks into TLS.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// Signs the certificates that clients are shown.
+    pub authority: Arc<SigningAuthority>,
+    /// TLS to destinations, without protocols and sessions.
+    pub client: Arc<ClientConfig>,
 }
 
 impl Deref for CompiledEgress {
@@ -52,11 +65,45 @@ impl CompiledEgress {
                 }
             },
         };
+        let inspection = match &settings.inspection {
+            None => None,
+            Some(wanted) => match inspection(wanted, before, reads) {
+                Ok(inspection) => Some(inspection),
+                Err((field, reason)) => {
+                    let place = format!("egress.inspection.{field}");
+                    tell(Severity::Error, place, reason);
+                    return None;
+                }
+            },
+        };
         Some(Self {
             settings: settings.clone(),
             tokens,
+            inspection,
         })
     }
+}
+
+fn inspection(
+    wanted: &EgressInspection,
+    before: Option<&Snapshot>,
+    reads: &Reads,
+) -> Result<Inspection, upstream_tls::Broken> {
+    let certificate = reads
+        .read(&wanted.certificate)
+        .map_err(|why| ("certificate", why))?;
+    let key = reads.read(&wanted.key).map_err(|why| ("key", why))?;
+    let mut made_of = content_hash(&certificate).to_vec();
+    made_of.extend(content_hash(&key));
+    let hash = content_hash(&made_of);
+    let running = before.and_then(|before| before.egress.as_ref()?.inspection.as_ref());
+    let running = running.filter(|running| running.authority.is_of(wanted, hash));
+    let authority = match running {
+        Some(running) => Arc::clone(&running.authority),
+        None => Arc::new(SigningAuthority::new(wanted, (&certificate, &key), hash)?),
+    };
+    let client = upstream_tls::to_anybody(wanted.trust.as_deref(), reads)?;
+    Ok(Inspection { authority, client })
 }
 
 fn place() -> String {

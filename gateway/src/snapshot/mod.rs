@@ -41,7 +41,7 @@ pub use backend_state::BackendState;
 pub(crate) use backend_state::is_refused;
 pub use balance::{Balancer, Schedule};
 pub use compile::compile;
-pub use egress::CompiledEgress;
+pub use egress::{CompiledEgress, Inspection};
 pub use endpoint::{EndpointState, InFlight};
 pub(crate) use error_pages::{AskedBackend, PageSource, is_accepted};
 pub use error_pages::{CompiledErrorPage, CompiledErrorPages};

@@ -4,6 +4,7 @@
 //! (`upstream_sessions.rs`).
 
 use std::{
+    collections::hash_map::DefaultHasher,
     hash::{Hash, Hasher},
     path::Path,
     sync::{Arc, OnceLock},
@@ -97,6 +98,33 @@ pub(super) fn compile(
         config: Arc::new(config),
         server_name: tls.server_name.clone(),
     })
+}
+
+/// TLS to whoever shows a certificate for the name that is asked for, of an authority of the system
+/// or of a file; without protocols and sessions.
+pub(super) fn to_anybody(trust: Option<&Path>, reads: &Reads) -> Result<Arc<ClientConfig>, Broken> {
+    let failed = |reason| ("trust", reason);
+    let roots = match trust {
+        None => system_authorities().map_err(failed)?,
+        Some(path) => {
+            let own = authorities(path, reads, &mut DefaultHasher::new()).map_err(failed)?;
+            let mut roots = RootCertStore::clone(&own);
+            // A system without any leaves those of the file.
+            if let Ok(system) = system_authorities() {
+                roots.extend(system.roots.iter().cloned());
+            }
+            Arc::new(roots)
+        }
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)
+        .map_err(|error| failed(error.to_string()))?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    // Who was verified once is verified again: what is trusted may have changed.
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
 }
 
 fn authorities(

@@ -1,0 +1,32 @@
+//! What the egress proxy needs to look into TLS.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Duration;
+
+/// How the egress proxy looks into TLS, for entries with `inspect`. Clients are shown certificates
+/// that its own authority has signed, which they must trust.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressInspection {
+    /// PEM file with the certificate of the authority, and those of its issuers behind it where it is
+    /// not a root. Relative to the configuration file.
+    pub certificate: String,
+    /// PEM file with its private key (PKCS#8, PKCS#1 or SEC1).
+    pub key: String,
+    /// PEM file with authorities of destinations that are trusted beside those of the system.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
+    /// Certificates of hosts that are kept at once. Default 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_certificates: Option<u32>,
+    /// Life of a certificate of a host, from `10m` to `90d`; never longer than that of the authority.
+    /// Default `1d`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_lifetime: Option<Duration>,
+    /// Requests of one HTTP/2 connection at once. Default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_streams: Option<u32>,
+}

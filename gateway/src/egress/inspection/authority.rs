@@ -1,0 +1,429 @@
+//! The authority that signs what clients are shown in place of a destination's certificate.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use portcullis_config::{egress::Host, model::EgressInspection};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SerialNumber,
+};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::leaves::Leaves;
+use crate::snapshot::parse_certificates;
+
+/// By how much a certificate begins before it is made: clocks of clients may be behind.
+const BACKDATED: Duration = Duration::from_secs(3600);
+/// Longest common name (RFC 5280 appendix A, `ub-common-name`).
+const MAX_COMMON_NAME: usize = 64;
+/// Bytes of a serial number, which is at most 20 (RFC 5280 section 4.1.2.2).
+const SERIAL_BYTES: usize = 16;
+
+/// Signs certificates of hosts, and remembers them.
+pub struct SigningAuthority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate and those of its issuers, which go with each that it signs.
+    chain: Vec<CertificateDer<'static>>,
+    /// Its time, in seconds since 1970.
+    valid: (i64, i64),
+    lifetime: Duration,
+    /// What it was made of.
+    made_of: ([u8; 32], EgressInspection),
+    leaves: Leaves,
+}
+
+/// A certificate of a host, with its key.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    /// The chain and the key.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "shown to clients by what follows")
+    )]
+    pub(super) pair: Arc<CertifiedKey>,
+    /// From when another is signed.
+    pub(super) renewed: SystemTime,
+}
+
+/// Why no certificate was signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no certificate for {host}: {reason}")]
+pub(super) struct SigningError {
+    host: String,
+    reason: String,
+}
+
+/// The key is in none of it.
+impl fmt::Debug for SigningAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningAuthority")
+            .field("settings", &self.made_of.1)
+            .field("valid", &self.valid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SigningAuthority {
+    /// Makes one of the contents of its files. `hash` is that of both.
+    ///
+    /// # Errors
+    /// The field of `egress.inspection` that is to blame, and why: what cannot be read, is no
+    /// certificate of an authority that may sign, is not of its time, or a key that is another's.
+    pub(crate) fn new(
+        settings: &EgressInspection,
+        (certificate, key): (&[u8], &[u8]),
+        hash: [u8; 32],
+    ) -> Result<Self, (&'static str, String)> {
+        let of_certificate = |reason| ("certificate", reason);
+        let named = |path: &Path, reason: &str| format!("{}: {reason}", path.display());
+        let bad = |reason: &str| of_certificate(named(&settings.certificate, reason));
+        let bad_key = |reason: &str| ("key", named(&settings.key, reason));
+        let chain =
+            parse_certificates(&settings.certificate, certificate).map_err(of_certificate)?;
+        let first = chain.first().ok_or_else(|| bad("holds no certificate"))?;
+        let (_, parsed) = X509Certificate::from_der(first)
+            .map_err(|error| bad(&format!("no certificate: {error}")))?;
+        let valid = may_sign(&parsed).map_err(|reason| bad(&reason))?;
+        let key = std::str::from_utf8(key).map_err(|_| bad_key("no private key in PEM"))?;
+        let key = KeyPair::from_pem(key)
+            .map_err(|error| bad_key(&format!("no private key in PEM: {error}")))?;
+        if key.subject_public_key_info() != parsed.public_key().raw {
+            let certificate = settings.certificate.display();
+            return Err(bad_key(&format!("not the key of {certificate}")));
+        }
+        let issuer = Issuer::from_ca_cert_der(first, key)
+            .map_err(|error| bad(&format!("cannot sign: {error}")))?;
+        let leaves = Leaves::new(settings.max_certificates);
+        Ok(Self {
+            issuer,
+            chain,
+            valid,
+            lifetime: settings.certificate_lifetime,
+            made_of: (hash, settings.clone()),
+            leaves,
+        })
+    }
+
+    /// Whether it was made of the same, so that what it remembers is good.
+    pub(crate) fn is_of(&self, settings: &EgressInspection, hash: [u8; 32]) -> bool {
+        self.made_of.0 == hash && self.made_of.1 == *settings
+    }
+
+    /// The certificate of a host: one that is remembered, or one that is signed now, beside the
+    /// threads that serve.
+    ///
+    /// # Errors
+    /// Where none can be signed: the authority has ended since it was loaded.
+    #[expect(dead_code, reason = "tunnels are looked into by what follows")]
+    pub(super) async fn certificate(
+        self: &Arc<Self>,
+        host: &Host,
+    ) -> Result<Arc<Leaf>, SigningError> {
+        let signing = || {
+            let (authority, host) = (Arc::clone(self), host.clone());
+            async move {
+                let sign = tokio::task::spawn_blocking({
+                    let host = host.clone();
+                    move || authority.sign(&host, SystemTime::now())
+                });
+                sign.await
+                    .unwrap_or_else(|error| Err(SigningError::new(&host, &error)))
+            }
+        };
+        self.leaves.find(host, signing).await
+    }
+
+    /// Signs a certificate of a host.
+    pub(super) fn sign(&self, host: &Host, now: SystemTime) -> Result<Arc<Leaf>, SigningError> {
+        let failed = |error: &dyn fmt::Display| SigningError::new(host, error);
+        let seconds = seconds(now);
+        let (from, until) = self.valid;
+        if !(from..=until).contains(&seconds) {
+            return Err(failed(&"the authority of `egress.inspection` has ended"));
+        }
+        let text = match host {
+            Host::Name(name) => name.clone(),
+            Host::Address(address) => address.to_string(),
+        };
+        let mut params =
+            CertificateParams::new(vec![text.clone()]).map_err(|error| failed(&error))?;
+        params.distinguished_name = DistinguishedName::new();
+        let common_name = match text.len() <= MAX_COMMON_NAME {
+            true => text.as_str(),
+            false => "portcullis",
+        };
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        let began = time(
+            seconds
+                .saturating_sub(to_i64(BACKDATED.as_secs()))
+                .max(from),
+        );
+        let ends = time(
+            seconds
+                .saturating_add(to_i64(self.lifetime.as_secs()))
+                .min(until),
+        );
+        (params.not_before, params.not_after) = (began.into(), ends.into());
+        params.serial_number = Some(serial_number().map_err(|error| failed(&error))?);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().map_err(|error| failed(&error))?;
+        let signed = params
+            .signed_by(&key, &self.issuer)
+            .map_err(|error| failed(&error))?;
+        let mut chain = vec![signed.der().clone()];
+        chain.extend(self.chain.iter().cloned());
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+            .map_err(|error| failed(&error))?;
+        let left = ends.duration_since(now).unwrap_or_default();
+        Ok(Arc::new(Leaf {
+            pair: Arc::new(CertifiedKey::new(chain, key)),
+            renewed: now + left / 2,
+        }))
+    }
+}
+
+impl SigningError {
+    pub(super) fn new(host: &Host, reason: &dyn fmt::Display) -> Self {
+        Self {
+            host: host.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// Judges whether a certificate is one of an authority that may sign those of servers now (RFC 5280
+/// sections 4.2.1.3, 4.2.1.9 and 4.2.1.12), and tells its time.
+fn may_sign(parsed: &X509Certificate<'_>) -> Result<(i64, i64), String> {
+    if !parsed.is_ca() {
+        return Err("not the certificate of an authority (basicConstraints CA)".into());
+    }
+    let broken = |error: x509_parser::error::X509Error| format!("no certificate: {error}");
+    let usage = parsed.key_usage().map_err(broken)?;
+    if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+        return Err("it has no right to sign certificates (keyUsage keyCertSign)".into());
+    }
+    let purposes = parsed.extended_key_usage().map_err(broken)?;
+    if purposes.is_some_and(|purposes| !purposes.value.any && !purposes.value.server_auth) {
+        return Err("it may not sign certificates of servers (extendedKeyUsage)".into());
+    }
+    let validity = parsed.validity();
+    let (from, until) = (
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    );
+    let now = seconds(SystemTime::now());
+    if now < from {
+        return Err(format!("not valid before {}", validity.not_before));
+    }
+    if now > until {
+        return Err(format!("ended at {}", validity.not_after));
+    }
+    Ok((from, until))
+}
+
+/// A number that no other certificate has.
+fn serial_number() -> Result<SerialNumber, aws_lc_rs::error::Unspecified> {
+    let mut bytes = [0; SERIAL_BYTES];
+    SystemRandom::new().fill(&mut bytes)?;
+    // A positive number without a leading zero, in DER.
+    bytes[0] = bytes[0] & 0x3f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    to_i64(since.as_secs())
+}
+
+fn to_i64(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+fn time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::IpAddr;
+
+    use rcgen::{BasicConstraints, CertifiedIssuer, date_time_ymd};
+    use x509_parser::extensions::{GeneralName, ParsedExtension};
+
+    use super::*;
+
+    fn settings() -> EgressInspection {
+        EgressInspection {
+            certificate: "ca.crt".into(),
+            key: "ca.key".into(),
+            trust: None,
+            max_certificates: 10,
+            certificate_lifetime: Duration::from_secs(86_400),
+            max_streams: 100,
+        }
+    }
+
+    fn params() -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
+    }
+
+    fn made(params: CertificateParams) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+        (issuer.pem(), issuer.key().serialize_pem())
+    }
+
+    fn load(certificate: &str, key: &str) -> Result<SigningAuthority, (&'static str, String)> {
+        let files = (certificate.as_bytes(), key.as_bytes());
+        SigningAuthority::new(&settings(), files, [0; 32])
+    }
+
+    /// An authority that may sign.
+    pub(in crate::egress::inspection) fn authority() -> SigningAuthority {
+        let (certificate, key) = made(params());
+        load(&certificate, &key).expect("an authority")
+    }
+
+    #[test]
+    fn what_is_no_authority_is_refused_with_its_field() {
+        let (certificate, key) = made(params());
+        let (_, other) = made(params());
+        let with = |change: &dyn Fn(&mut CertificateParams)| {
+            let mut params = params();
+            change(&mut params);
+            made(params)
+        };
+        let leaf = with(&|params| params.is_ca = IsCa::ExplicitNoCa);
+        let no_right = with(&|params| params.key_usages = vec![KeyUsagePurpose::DigitalSignature]);
+        let of_clients = with(&|params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        });
+        let ended = with(&|params| params.not_after = date_time_ymd(2020, 1, 1));
+        let to_come = with(&|params| params.not_before = date_time_ymd(2999, 1, 1));
+        for ((certificate, key), field, says) in [
+            (("", key.as_str()), "certificate", "ca.crt: holds no PEM"),
+            (
+                (&key, &key),
+                "certificate",
+                "ca.crt: holds no PEM certificate",
+            ),
+            ((&certificate, ""), "key", "ca.key: no private key in PEM"),
+            (
+                (&certificate, &certificate),
+                "key",
+                "ca.key: no private key in PEM",
+            ),
+            (
+                (&certificate, &other),
+                "key",
+                "ca.key: not the key of ca.crt",
+            ),
+            (
+                (&leaf.0, &leaf.1),
+                "certificate",
+                "not the certificate of an authority",
+            ),
+            (
+                (&no_right.0, &no_right.1),
+                "certificate",
+                "no right to sign",
+            ),
+            (
+                (&of_clients.0, &of_clients.1),
+                "certificate",
+                "may not sign certificates of servers",
+            ),
+            ((&ended.0, &ended.1), "certificate", "ca.crt: ended at"),
+            (
+                (&to_come.0, &to_come.1),
+                "certificate",
+                "ca.crt: not valid before",
+            ),
+        ] {
+            let (told, reason) = load(certificate, key).expect_err(says);
+            assert_eq!(told, field, "{reason}");
+            assert!(reason.contains(says), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_of_its_host_alone_and_ends_with_the_authority() {
+        let mut ending = params();
+        let now = SystemTime::now();
+        ending.not_after = (now + Duration::from_secs(1000)).into();
+        let (certificate, key) = made(ending);
+        let authority = load(&certificate, &key).expect("an authority");
+        let long = format!("{}.example", "a".repeat(63));
+        let address: IpAddr = "2001:db8::1".parse().expect("an address");
+        let hosts = [
+            Host::Name("api.example".into()),
+            Host::Name(long),
+            Host::Address(address),
+        ];
+        let mut serials = Vec::new();
+        for host in hosts {
+            let leaf = authority.sign(&host, now).expect("a certificate");
+            assert_eq!(leaf.pair.cert.len(), 2);
+            assert!(leaf.renewed < now + Duration::from_secs(501));
+            let (_, parsed) = X509Certificate::from_der(&leaf.pair.cert[0]).expect("DER");
+            let (_, issuer) = X509Certificate::from_der(&leaf.pair.cert[1]).expect("DER");
+            parsed
+                .verify_signature(Some(issuer.public_key()))
+                .expect("signed by the authority");
+            assert_eq!(parsed.issuer(), issuer.subject());
+            assert_eq!(
+                parsed.validity().not_after,
+                issuer.validity().not_after,
+                "not after the authority"
+            );
+            let began = parsed.validity().not_before.timestamp();
+            assert!(began <= seconds(now) - 3500, "backdated: {began}");
+            assert!(!parsed.is_ca());
+            let purposes = parsed.extended_key_usage().expect("one").expect("one");
+            assert!(purposes.value.server_auth && !purposes.value.client_auth);
+            let names = parsed.subject_alternative_name().expect("one");
+            let names = &names.expect("names").value.general_names;
+            match (&host, names.as_slice()) {
+                (Host::Name(host), [GeneralName::DNSName(name)]) => assert_eq!(host, name),
+                (Host::Address(IpAddr::V6(address)), [GeneralName::IPAddress(bytes)]) => {
+                    assert_eq!(*bytes, address.octets());
+                }
+                other => panic!("{other:?}"),
+            }
+            let named = |extension: &ParsedExtension<'_>| {
+                matches!(extension, ParsedExtension::AuthorityKeyIdentifier(_))
+            };
+            assert!(
+                parsed
+                    .extensions()
+                    .iter()
+                    .any(|extension| named(extension.parsed_extension()))
+            );
+            serials.push(parsed.raw_serial().to_vec());
+        }
+        serials.sort();
+        serials.dedup();
+        assert_eq!(serials.len(), 3);
+        let later = now + Duration::from_secs(2000);
+        let refused = authority.sign(&Host::Name("api.example".into()), later);
+        let refused = refused.expect_err("the authority has ended").to_string();
+        assert!(refused.contains("has ended"), "{refused}");
+    }
+}
