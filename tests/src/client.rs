@@ -7,7 +7,10 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::TlsConnector;
 
 use crate::Authority;
@@ -59,10 +62,39 @@ impl Client {
         host: &str,
         h2: bool,
     ) -> anyhow::Result<Self> {
+        Self::tls_over(connect(address).await, config, host, h2).await
+    }
+
+    /// The same to `host:port`, inside a tunnel of a proxy.
+    ///
+    /// # Errors
+    /// When the tunnel is refused or the handshake fails.
+    pub async fn tls_through(
+        proxy: SocketAddr,
+        target: &str,
+        config: Arc<rustls::ClientConfig>,
+        h2: bool,
+    ) -> anyhow::Result<Self> {
+        let mut tunnel = connect(proxy).await;
+        let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        tunnel.write_all(ask.as_bytes()).await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(tunnel.read_u8().await?);
+        }
+        anyhow::ensure!(head.starts_with(b"HTTP/1.1 200 "), "the tunnel is refused");
+        let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+        Self::tls_over(tunnel, config, host, h2).await
+    }
+
+    async fn tls_over(
+        stream: TcpStream,
+        config: Arc<rustls::ClientConfig>,
+        host: &str,
+        h2: bool,
+    ) -> anyhow::Result<Self> {
         let name = rustls_pki_types::ServerName::try_from(host.to_owned())?;
-        let stream = TlsConnector::from(config)
-            .connect(name, connect(address).await)
-            .await?;
+        let stream = TlsConnector::from(config).connect(name, stream).await?;
         Ok(if h2 {
             let (sender, connection) =
                 http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;

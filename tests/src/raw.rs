@@ -46,6 +46,11 @@ impl Raw {
         self
     }
 
+    /// The socket, for what speaks over it.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Waits.
     pub fn pause(&mut self, time: Duration) -> &mut Self {
         std::thread::sleep(time);

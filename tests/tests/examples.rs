@@ -46,6 +46,7 @@ fn folder() -> tempfile::TempDir {
         "anna:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n",
     )
     .expect("writable");
+    fs::write(folder.path().join("api-token"), "token\n").expect("writable");
     let keys = TokenIssuer::jwks(&[&TokenIssuer::new("one")]);
     fs::write(folder.path().join("jwks.json"), keys).expect("writable");
     let keys = folder.path().join("keys");

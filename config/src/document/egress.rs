@@ -8,7 +8,9 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{ByteSize, Duration, EgressIdentity, EgressInspection, ListenerTls, Timestamp};
+use super::{
+    ByteSize, Duration, EgressIdentity, EgressInjection, EgressInspection, ListenerTls, Timestamp,
+};
 
 /// The egress section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -252,13 +254,14 @@ pub struct EgressRule {
     /// A range of addresses, for destinations named by address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cidr: Option<String>,
-    /// Ports. Default `[80, 443]`; in `deny` every port.
+    /// Ports. Default `[80, 443]`, and `[443]` with `inspect`; in `deny` every port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<u16>>,
-    /// Methods of plain HTTP requests. Default: all.
+    /// Methods of requests that can be seen: plain ones, and those inside TLS that is looked
+    /// into. Default: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
-    /// Path prefixes of plain HTTP requests, by whole segments. Default: all.
+    /// Path prefixes of requests that can be seen, by whole segments. Default: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// Until when the entry holds; tunnels that are open by it alone are cut then.
@@ -272,6 +275,18 @@ pub struct EgressRule {
     /// any port but 80 a tunnel starts with a ClientHello for the host.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub raw: bool,
+    /// Whether TLS is looked into, with `egress.inspection`: each request inside is judged by
+    /// itself, by its method and path as well. Clients must trust the authority that is named
+    /// there. Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub inspect: bool,
+    /// The profile of `wafProfiles` that requests inside are inspected by, head and body, before
+    /// they leave; with `inspect`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waf: Option<String>,
+    /// A credential that requests inside are given; with `inspect`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inject: Option<Box<EgressInjection>>,
     /// Whether a wildcard may stand right below a public suffix, as `*.com`. Default false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub public_suffix: bool,

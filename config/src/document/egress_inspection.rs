@@ -30,3 +30,31 @@ pub struct EgressInspection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_streams: Option<u32>,
 }
+
+/// A credential that requests are given, which the workload never has. It goes to the destination
+/// that has shown a certificate for its name, and nowhere else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressInjection {
+    /// The header that carries it.
+    pub header: String,
+    /// File with the credential, one line. Relative to the configuration file.
+    pub value: String,
+    /// What stands before it in the header, as `Bearer ` with its blank. Default: nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// What is done with a request that has that header already. Default `refuse`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_credential: Option<ClientCredential>,
+}
+
+/// What is done with a credential of a client's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCredential {
+    /// The request is refused: with a key of its own a client reaches an account of its own.
+    #[default]
+    Refuse,
+    /// The credential of the configuration takes its place.
+    Replace,
+}

@@ -486,6 +486,12 @@ fn fill_entry(entry: &mut EgressEntry, meant: &model::EgressRule) {
     }
     if let EgressEntry::Rule(rule) = entry {
         rule.ports.get_or_insert_with(|| meant.ports.clone());
+        let inject = meant.inspection.as_ref();
+        let inject = inject.and_then(|inspection| inspection.inject.as_ref());
+        if let (Some(inject), Some(meant)) = (&mut rule.inject, inject) {
+            let credential = meant.client_credential;
+            inject.client_credential.get_or_insert(credential);
+        }
     }
 }
 

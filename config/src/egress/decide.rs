@@ -3,8 +3,8 @@
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use super::{
-    AddressClass, Authority, EgressPolicy, EgressRule, Host, Selected, Target,
-    blocked_names::why_blocked, policies::leniency,
+    AddressClass, Authority, EgressPolicy, EgressRule, Host, HttpRequest, Inspection, Selected,
+    Target, blocked_names::why_blocked, policies::leniency,
 };
 use crate::{access::AddressSet, document::EgressMode};
 
@@ -13,8 +13,8 @@ use crate::{access::AddressSet, document::EgressMode};
 pub struct Request<'a> {
     /// The destination.
     pub authority: &'a Authority,
-    /// Method and canonical path of a plain HTTP request; `None` for a tunnel.
-    pub http: Option<(&'a str, &'a str)>,
+    /// The request, where it can be seen; `None` for a tunnel.
+    pub http: Option<HttpRequest<'a>>,
     /// When it is asked.
     pub now: SystemTime,
 }
@@ -26,6 +26,9 @@ pub struct Decision {
     pub grants: Vec<Grant>,
     /// What refuses it, if something does.
     pub refused: Option<Refused>,
+    /// Whether a tunnel is looked into: one of those that allow it by name asks for that. Which of
+    /// them allow its addresses does not matter, or they would choose whether it is seen.
+    pub inspected: bool,
 }
 
 /// An entry that allows a request.
@@ -41,6 +44,8 @@ pub struct Grant {
     pub raw: bool,
     /// Until when it stays so; `None` means for ever.
     pub until: Option<SystemTime>,
+    /// What its TLS is looked into for; empty where it is not.
+    pub inspections: Vec<Arc<Inspection>>,
 }
 
 /// A refusal.
@@ -95,12 +100,24 @@ impl Decision {
         Self {
             grants: Vec::new(),
             refused: Some(refused),
+            inspected: false,
         }
     }
 
-    /// Whether a tunnel may carry something other than TLS.
+    /// Whether a tunnel may carry something other than TLS, which cannot be looked into.
     pub fn is_raw(&self) -> bool {
-        self.grants.iter().any(|grant| grant.raw)
+        !self.inspected && self.grants.iter().any(|grant| grant.raw)
+    }
+
+    /// What those that allow a request ask for, each once.
+    pub fn inspections(&self) -> Vec<&Arc<Inspection>> {
+        let mut all: Vec<&Arc<Inspection>> = Vec::new();
+        for wanted in self.grants.iter().flat_map(|grant| &grant.inspections) {
+            if !all.contains(&wanted) {
+                all.push(wanted);
+            }
+        }
+        all
     }
 
     /// Leaves what allows a tunnel to carry something other than TLS, where something does.
@@ -130,14 +147,23 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
     if let Some(reason) = blocked {
         return Decision::refused(Refused::never(reason));
     }
-    let denied = denied(selected, request);
+    let (grants, kept) = grants(selected, request);
+    let is_inspected = |grant: &Grant| !grant.inspections.is_empty();
+    let inspected = request.http.is_none() && grants.iter().any(is_inspected);
+    // What denies some requests denies those, where they are going to be seen.
+    let denied = denied(selected, request, |rule| {
+        !inspected || !rule.is_about_requests()
+    });
     if let Some(denied) = denied.as_ref().filter(|denied| denied.is_final()) {
         return Decision::refused(denied.clone());
     }
-    let (grants, kept) = grants(selected, request);
     if !grants.is_empty() {
         let refused = strictest(denied.into_iter().chain(kept));
-        return Decision { grants, refused };
+        return Decision {
+            grants,
+            refused,
+            inspected,
+        };
     }
     let unlisted = kept.or_else(|| not_allowed(selected, request));
     // No mode of a policy opens what a floor does not leave to policies.
@@ -145,7 +171,11 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
         .map(|floor| Refused::by((floor, floor.mode), "not_delegated", None));
     let all = denied.into_iter().chain(unlisted).chain(beyond);
     let refused = strictest(all);
-    Decision { grants, refused }
+    Decision {
+        grants,
+        refused,
+        inspected,
+    }
 }
 
 /// Judges all answers of a look-up, or the one literal address, before any dial. What does not
@@ -175,7 +205,7 @@ pub fn judge_addresses(
             http: None,
             ..request
         };
-        denied(selected, request)
+        denied(selected, request, |_| true)
     };
     let denied = strictest(addresses.iter().filter_map(of_address));
     if denied.as_ref().is_some_and(Refused::is_final) {
@@ -226,10 +256,15 @@ fn private(
 }
 
 /// What denies a request, in whatever mode: the strictest of them.
-fn denied(selected: &Selected<'_>, request: Request<'_>) -> Option<Refused> {
+fn denied(
+    selected: &Selected<'_>,
+    request: Request<'_>,
+    counts: impl Fn(&EgressRule) -> bool,
+) -> Option<Refused> {
     let host = &request.authority.host;
     let of_policy = |(policy, mode): (&EgressPolicy, EgressMode)| {
-        let rule = policy.deny.first(host, |rule| rule.denies(request))?;
+        let denies = |rule: &EgressRule| counts(rule) && rule.denies(request);
+        let rule = policy.deny.first(host, denies)?;
         let reason = match rule.target {
             Target::Network(_) => "denied_address",
             Target::Host(_) | Target::Regex(_) => "denied_host",
@@ -279,6 +314,10 @@ fn narrowed(grants: &[Grant], left: &[&EgressRule]) -> Vec<Grant> {
         private: grant.private && rule.private,
         raw: grant.raw && rule.raw,
         until: grant.until.into_iter().chain(rule.until).min(),
+        inspections: {
+            let all = grant.inspections.iter().chain(&rule.inspection);
+            all.cloned().collect()
+        },
         ..grant.clone()
     };
     let with_each = |grant| left.iter().map(move |rule| both(grant, rule));
@@ -318,6 +357,10 @@ fn grants_of(policy: &EgressPolicy, request: Request<'_>) -> Vec<Grant> {
         private: rule.is_some_and(|rule| rule.private),
         raw: rule.is_some_and(|rule| rule.raw),
         until: rule.and_then(|rule| rule.until),
+        inspections: rule
+            .and_then(|rule| rule.inspection.clone())
+            .into_iter()
+            .collect(),
     };
     if rules.is_empty() && policy.allow_all && matches!(host, Host::Name(_)) {
         return vec![grant(None)];

@@ -26,7 +26,11 @@ fn egress(text: &str) -> Egress {
 fn request<'a>(authority: &'a Authority, http: Option<(&'a str, &'a str)>) -> Request<'a> {
     Request {
         authority,
-        http,
+        http: http.map(|(method, path)| HttpRequest {
+            method,
+            path,
+            tls: false,
+        }),
         now: SystemTime::now(),
     }
 }

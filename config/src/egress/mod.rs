@@ -16,6 +16,9 @@ mod class;
 mod decide;
 #[cfg(test)]
 mod decide_tests;
+mod inspection;
+#[cfg(test)]
+mod inspection_tests;
 mod policies;
 mod policy;
 mod rule;
@@ -28,6 +31,7 @@ pub use blocked_names::is_ech_public_name;
 pub use certificate::{CertificateIdentity, SpiffeId, SpiffeIds};
 pub use class::AddressClass;
 pub use decide::{Decision, Grant, Refused, Request, decide, judge_addresses};
+pub use inspection::{ClientCredential, HttpRequest, Injection, Inspection};
 pub use policies::{Beginnings, EgressPolicies, Selected};
 pub use policy::{Delegate, EgressPolicy};
 pub use rule::{EgressRule, Target};

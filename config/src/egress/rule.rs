@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use super::{Host, Request, class::embedded};
+use super::{Host, HttpRequest, Inspection, Request, class::embedded};
 use crate::model::HostPattern;
 
 /// A destination with its conditions.
@@ -14,9 +14,9 @@ pub struct EgressRule {
     pub target: Target,
     /// Ports; empty means every port.
     pub ports: Vec<u16>,
-    /// Methods of plain HTTP; empty means all.
+    /// Methods of requests that can be seen; empty means all.
     pub methods: Vec<String>,
-    /// Path prefixes of plain HTTP, without trailing slash; empty means all.
+    /// Path prefixes of requests that can be seen, without trailing slash; empty means all.
     pub paths: Vec<String>,
     /// Until when it holds; `None` means for ever.
     pub until: Option<SystemTime>,
@@ -24,6 +24,8 @@ pub struct EgressRule {
     pub private: bool,
     /// Whether a tunnel may carry something other than TLS.
     pub raw: bool,
+    /// What its TLS is looked into for; `None` where it is not.
+    pub inspection: Option<Arc<Inspection>>,
 }
 
 /// What a rule names.
@@ -39,16 +41,18 @@ pub enum Target {
 
 impl EgressRule {
     /// Whether it allows a request, as an entry of `allow`. One with methods or
-    /// paths is about requests that can be seen, and a tunnel hides them.
+    /// paths is about requests that can be seen, and a tunnel hides them unless it is looked into.
+    /// One that is looked into is about TLS: a request in clear would go round that.
     pub(super) fn allows(&self, request: Request<'_>) -> bool {
         self.covers(request)
             && match request.http {
-                Some((method, path)) => {
-                    self.has_path(path)
+                Some(seen) => {
+                    (seen.tls || self.inspection.is_none())
+                        && self.has_path(seen.path)
                         && (self.methods.is_empty()
-                            || self.methods.iter().any(|known| known == method))
+                            || self.methods.iter().any(|known| known == seen.method))
                 }
-                None => self.methods.is_empty() && self.paths.is_empty(),
+                None => self.inspection.is_some() || !self.is_about_requests(),
             }
     }
 
@@ -62,11 +66,16 @@ impl EgressRule {
         is_named
             && self.has_port(authority.port)
             && self.holds(request.now)
-            && request.http.is_none_or(|(method, path)| {
+            && request.http.is_none_or(|HttpRequest { method, path, .. }| {
                 let is_method = |known: &String| known.eq_ignore_ascii_case(method);
                 self.has_path(path)
                     && (self.methods.is_empty() || self.methods.iter().any(is_method))
             })
+    }
+
+    /// Whether it is about some requests to its host, and not about all.
+    pub(super) fn is_about_requests(&self) -> bool {
+        !self.methods.is_empty() || !self.paths.is_empty()
     }
 
     fn covers(&self, request: Request<'_>) -> bool {

@@ -128,6 +128,7 @@ mod tests {
             until: None,
             private: false,
             raw: false,
+            inspection: None,
         }
     }
 

@@ -41,6 +41,7 @@ pub(super) fn egress(
     };
     let cluster_policies = list("clusterPolicies", &section.cluster_policies);
     let policies = list("policies", &section.policies);
+    egress_inspection::check(section, around.0, report);
     Egress {
         listeners: egress_listener::listeners(section, around, report),
         dns_servers,
@@ -179,12 +180,13 @@ fn rule(
         ports: entry
             .ports
             .clone()
-            .unwrap_or_else(|| default_ports.to_vec()),
+            .unwrap_or_else(|| egress_inspection::default_ports(&entry, default_ports).to_vec()),
         methods: entry.methods.clone(),
         paths,
         until: until(path, entry.until, report),
         private: entry.private,
         raw: entry.raw,
+        inspection: egress_inspection::of_entry(path, &entry, report),
     })
 }
 

@@ -49,6 +49,12 @@ pub(super) struct Record {
     /// Text of the policy entry that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Arc<str>>,
+    /// Whether the TLS of a tunnel was looked into.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub inspected: bool,
+    /// What a request inside a tunnel has besides.
+    #[serde(flatten)]
+    pub inside: Option<Inside>,
     /// Every address that the name had.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resolved: Vec<IpAddr>,
@@ -67,6 +73,25 @@ pub(super) struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<&'static str>,
 }
+
+/// What the audit log tells of a request inside a tunnel.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Inside {
+    /// Id of the tunnel's own record.
+    pub tunnel: String,
+    /// Path as the client sent it, without the query; cut where it is long.
+    pub path: String,
+    /// Id of the WAF rule that refuses it, or would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waf_rule: Option<String>,
+    /// The header that a credential was put in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub injected: Option<String>,
+}
+
+/// Bytes of a path that are told.
+const MAX_PATH: usize = 2048;
 
 fn is_unnamed(peer: &Arc<Peer>) -> bool {
     peer.identity().is_none()
@@ -87,6 +112,8 @@ impl Record {
             verdict: "error",
             reason: "internal",
             rule: None,
+            inspected: false,
+            inside: None,
             resolved: Vec::new(),
             dialled: None,
             status: 0,
@@ -94,6 +121,26 @@ impl Record {
             bytes_down: 0,
             duration_ms: 0,
             ended: None,
+        }
+    }
+
+    /// The record of a request inside a tunnel, by that of the tunnel.
+    pub(super) fn inside(tunnel: &Self, method: &str, path: &str) -> Self {
+        let client = (tunnel.client, Arc::clone(&tunnel.peer));
+        Self {
+            identity: tunnel.identity.clone(),
+            method: method.to_owned(),
+            host: tunnel.host.clone(),
+            port: tunnel.port,
+            resolved: tunnel.resolved.clone(),
+            dialled: tunnel.dialled,
+            inside: Some(Inside {
+                tunnel: tunnel.id.clone(),
+                path: path[..path.floor_char_boundary(MAX_PATH)].to_owned(),
+                waf_rule: None,
+                injected: None,
+            }),
+            ..Self::new(client.0, client.1)
         }
     }
 
@@ -152,9 +199,12 @@ impl Record {
             self.verdict,
             self.reason,
         );
-        services
-            .metrics
-            .egress_bytes(self.bytes_up, self.bytes_down);
+        // Those inside a tunnel are among the bytes of the tunnel.
+        if self.inside.is_none() {
+            services
+                .metrics
+                .egress_bytes(self.bytes_up, self.bytes_down);
+        }
         services.audit_log.write("egress", &self.id, &self);
         services.decisions.tell(|| Decision {
             inbound: false,

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::BytesMut;
 use portcullis_config::{
-    egress::{Authority, Request},
+    egress::{Authority, HttpRequest, Request},
     route::{CanonicalPath, canonical_path},
 };
 use tokio::io::AsyncWriteExt;
@@ -33,8 +33,8 @@ use crate::relay::Traffic;
 pub(super) async fn serve(
     mut client: ClientStream,
     (address, peer): (SocketAddr, Arc<Peer>),
-    services: &EgressServices,
-    state: &State,
+    services: &Arc<EgressServices>,
+    state: &Arc<State>,
 ) {
     let mut buffer = BytesMut::with_capacity(2048);
     while let Some(egress) = state.egress() {
@@ -74,6 +74,7 @@ pub(super) async fn serve(
                 ask,
                 credentials,
                 length,
+                ..
             } => (ask, credentials, length),
         };
         match ask {
@@ -190,7 +191,11 @@ async fn plain(
     };
     let request = Request {
         authority: &authority,
-        http: Some((&method, path.canonical())),
+        http: Some(HttpRequest {
+            method: &method,
+            path: path.canonical(),
+            tls: false,
+        }),
         now: SystemTime::now(),
     };
     let opened = match open(proxy, request, credentials, &mut record).await {
@@ -200,7 +205,11 @@ async fn plain(
             return;
         }
     };
-    let carried = Carried::Request(&method, path.canonical());
+    let carried = Carried::Request {
+        method: method.clone(),
+        path: path.canonical().to_owned(),
+        tls: false,
+    };
     let mut standing = Standing::new(proxy.state, &authority, &record, opened.until, carried);
     if let Some(reason) = standing.cut() {
         let refusal = Refusal {

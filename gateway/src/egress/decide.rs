@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use portcullis_config::egress::{
-    Beginnings, Host, Refused, Request, Selected, decide, judge_addresses,
+    Beginnings, Decision, Host, Refused, Request, Selected, decide, judge_addresses,
 };
 use tokio::net::TcpStream;
 
@@ -22,8 +22,8 @@ use crate::snapshot::CompiledEgress;
 pub(super) struct Proxy<'a> {
     /// The configuration as it is when it is asked for.
     pub egress: &'a CompiledEgress,
-    pub services: &'a EgressServices,
-    pub state: &'a State,
+    pub services: &'a Arc<EgressServices>,
+    pub state: &'a Arc<State>,
 }
 
 /// A destination that may be reached, and is connected.
@@ -32,6 +32,8 @@ pub(super) struct Opened {
     pub upstream: TcpStream,
     /// Whether a tunnel may carry something other than TLS.
     pub raw: bool,
+    /// Whether its TLS is looked into.
+    pub inspected: bool,
     /// What the policies say of how a tunnel begins.
     pub beginnings: Beginnings,
     /// Until when it may be reached.
@@ -65,15 +67,7 @@ pub(super) async fn open(
         always: false,
         ..Refusal::new(403, "no_policy")
     })?;
-    record.verdict = "allow";
-
-    let mut decision = decide(&selected, request, &egress.cluster_ranges);
-    if let Some(grant) = decision.grants.first() {
-        record.allowed(grant);
-    }
-    if let Some(refused) = &decision.refused {
-        pass_or_refuse(refused, record)?;
-    }
+    let mut decision = by_name(egress, &selected, request, record)?;
     let addresses = match &authority.host {
         Host::Address(address) => vec![*address],
         Host::Name(name) => {
@@ -83,14 +77,7 @@ pub(super) async fn open(
         }
     };
     record.resolved.clone_from(&addresses);
-    let ranges = &egress.cluster_ranges;
-    let refused = judge_addresses(&selected, &mut decision, request, &addresses, ranges);
-    if let Some(refused) = refused {
-        pass_or_refuse(&refused, record)?;
-    } else if let (None, Some(grant)) = (&decision.refused, decision.grants.first()) {
-        // Of several that allow the name, one that allows its addresses.
-        record.allowed(grant);
-    }
+    by_addresses(egress, &selected, &mut decision, request, record)?;
     decision.keep_raw();
     let (upstream, dialled) = dial(
         &addresses,
@@ -103,9 +90,53 @@ pub(super) async fn open(
     Ok(Opened {
         upstream,
         raw: decision.is_raw(),
+        inspected: decision.inspected,
         beginnings: selected.beginnings(request),
         until: decision.until(),
     })
+}
+
+/// Decides by the name.
+///
+/// # Errors
+/// What refuses it.
+pub(super) fn by_name(
+    egress: &CompiledEgress,
+    selected: &Selected<'_>,
+    request: Request<'_>,
+    record: &mut Record,
+) -> Result<Decision, Refusal> {
+    record.verdict = "allow";
+    let decision = decide(selected, request, &egress.cluster_ranges);
+    if let Some(grant) = decision.grants.first() {
+        record.allowed(grant);
+    }
+    if let Some(refused) = &decision.refused {
+        pass_or_refuse(refused, record)?;
+    }
+    Ok(decision)
+}
+
+/// Judges the addresses that the name has, which the record knows.
+///
+/// # Errors
+/// What refuses them.
+pub(super) fn by_addresses(
+    egress: &CompiledEgress,
+    selected: &Selected<'_>,
+    decision: &mut Decision,
+    request: Request<'_>,
+    record: &mut Record,
+) -> Result<(), Refusal> {
+    let ranges = &egress.cluster_ranges;
+    let refused = judge_addresses(selected, decision, request, &record.resolved, ranges);
+    if let Some(refused) = refused {
+        pass_or_refuse(&refused, record)?;
+    } else if let (None, Some(grant)) = (&decision.refused, decision.grants.first()) {
+        // Of several that allow the name, one that allows its addresses.
+        record.allowed(grant);
+    }
+    Ok(())
 }
 
 /// Refuses, or notes what would have been refused where the policy only reports.

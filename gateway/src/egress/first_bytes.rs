@@ -21,6 +21,11 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
+    /// Whether it is a whole ClientHello for the host.
+    pub(super) fn is_good(self) -> bool {
+        self.fault.is_none()
+    }
+
     /// What is said against it, if something is. `policy` is the one that allows the tunnel.
     pub(super) fn refused(
         self,

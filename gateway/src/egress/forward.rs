@@ -146,27 +146,48 @@ async fn send(
     head.uri = target
         .parse::<Uri>()
         .map_err(|_| Refusal::new(400, "bad_uri"))?;
-    let host = if authority.port == 80 {
-        authority.host.to_string()
-    } else {
-        authority.to_string()
-    };
-    let host = HeaderValue::from_str(&host).map_err(|_| Refusal::new(400, "bad_host"))?;
-    head.headers.insert(header::HOST, host);
+    head.headers.insert(header::HOST, host_of(authority, 80)?);
     head.version = http::Version::HTTP_11;
     let body = Counted::up(body, traffic);
     let waiting = sender.send_request(Request::from_parts(head, body));
-    // An upload may take its time, as long as it goes on.
-    let response = tokio::select! {
-        response = waiting => response.map_err(failed)?,
-        () = silent(idle, traffic) => return Err(Refusal::new(504, "upstream_timeout")),
-    };
+    let response = answered(waiting, idle, traffic).await?;
     let (mut head, body) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);
     Ok(Response::from_parts(
         head,
         Counted::down(body, traffic).boxed(),
     ))
+}
+
+/// The `Host` of a destination, as clients write it.
+///
+/// # Errors
+/// 400 for what is no field value; no host that was parsed is.
+pub(super) fn host_of(authority: &Authority, default_port: u16) -> Result<HeaderValue, Refusal> {
+    let host = match authority.port == default_port {
+        true => authority.host.to_string(),
+        false => authority.to_string(),
+    };
+    HeaderValue::from_str(&host).map_err(|_| Refusal::new(400, "bad_host"))
+}
+
+/// Waits for the head of an answer.
+///
+/// # Errors
+/// 502 where the destination breaks off, 504 where nothing goes either way for `idle`.
+pub(super) async fn answered(
+    waiting: impl Future<Output = hyper::Result<Response<Incoming>>>,
+    idle: Duration,
+    traffic: &Traffic,
+) -> Result<Response<Incoming>, Refusal> {
+    // An upload may take its time, as long as it goes on.
+    tokio::select! {
+        response = waiting => response.map_err(|error| {
+            tracing::debug!(%error, "a destination broke off");
+            Refusal::new(502, "upstream_failed")
+        }),
+        () = silent(idle, traffic) => Err(Refusal::new(504, "upstream_timeout")),
+    }
 }
 
 /// Moves the bytes of a connection as long as those who wait for it are there.

@@ -7,6 +7,7 @@ use portcullis_config::egress::Authority;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::credentials::Credentials;
+use crate::listen::Body;
 
 /// Header fields in one head.
 const MAX_HEADERS: usize = 100;
@@ -27,19 +28,42 @@ pub(super) enum Ask {
     },
 }
 
+/// A request for an origin server, as one inside a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OriginRequest {
+    /// The one `Host`; of HTTPS where it names no port.
+    pub(super) authority: Authority,
+    /// Method.
+    pub(super) method: String,
+    /// Path and query, as they were sent.
+    pub(super) target: String,
+}
+
+/// What a request line and the fields beside it say.
+struct Line<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    host: Option<&'a [u8]>,
+    body: Body,
+}
+
 /// A head that was understood, or why not.
 #[derive(Debug)]
-pub(super) enum Head {
+pub(super) enum Head<A = Ask> {
     /// The client closed before it asked for anything.
     Closed,
     /// A good head; its bytes are still in the buffer.
     Ask {
         /// What it asks for.
-        ask: Ask,
+        ask: A,
         /// By what the client shows who it is.
         credentials: Credentials,
         /// Bytes of the head.
         length: usize,
+        /// The body that follows it.
+        body: Body,
+        /// Whether another request may follow on the connection.
+        persists: bool,
     },
     /// A bad one.
     Bad {
@@ -60,6 +84,28 @@ pub(super) async fn read_head<R: AsyncRead + Unpin>(
     max_bytes: usize,
     timeout: Duration,
 ) -> io::Result<Head> {
+    read(client, buffer, (max_bytes, timeout), ask_of_proxy).await
+}
+
+/// The same for a request inside TLS, whose target is in origin form.
+///
+/// # Errors
+/// As above.
+pub(super) async fn read_origin_head<R: AsyncRead + Unpin>(
+    client: &mut R,
+    buffer: &mut BytesMut,
+    max_bytes: usize,
+    timeout: Duration,
+) -> io::Result<Head<OriginRequest>> {
+    read(client, buffer, (max_bytes, timeout), origin_request).await
+}
+
+async fn read<R: AsyncRead + Unpin, A>(
+    client: &mut R,
+    buffer: &mut BytesMut,
+    (max_bytes, timeout): (usize, Duration),
+    form: fn(&Line<'_>) -> Result<A, &'static str>,
+) -> io::Result<Head<A>> {
     let reading = async {
         // What was searched is not searched again: a client may send a byte at a time.
         let mut searched = 0;
@@ -69,7 +115,7 @@ pub(super) async fn read_head<R: AsyncRead + Unpin>(
                 return Ok(bad("head_too_large", 431));
             }
             if let Some(end) = end {
-                return Ok(parse(&buffer[..end]));
+                return Ok(parse(&buffer[..end], form));
             }
             searched = buffer.len().saturating_sub(3);
             if client.read_buf(buffer).await? == 0 {
@@ -107,11 +153,12 @@ pub(super) fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-fn bad(reason: &'static str, status: u16) -> Head {
+fn bad<A>(reason: &'static str, status: u16) -> Head<A> {
     Head::Bad { reason, status }
 }
 
-fn parse(head: &[u8]) -> Head {
+/// Reads a head; `form` judges its target, as whoever is asked takes it (RFC 9112 section 3.2).
+fn parse<A>(head: &[u8], form: fn(&Line<'_>) -> Result<A, &'static str>) -> Head<A> {
     let bare = |(at, &byte): (usize, &u8)| byte == b'\n' && (at == 0 || head[at - 1] != b'\r');
     if head.iter().enumerate().any(bare) {
         return bad("bad_line_ending", 400);
@@ -172,38 +219,65 @@ fn parse(head: &[u8]) -> Head {
     }
     let credentials = Credentials::read(&values("proxy-authorization"));
     let length = head.len();
-    if *method == b"CONNECT" {
-        if !codings.is_empty()
-            || lengths
-                .iter()
-                .any(|value| value.iter().any(|&digit| digit != b'0'))
-        {
-            return bad("connect_with_body", 400);
+    let body = match lengths.first() {
+        Some(value) => {
+            let digits = std::str::from_utf8(value).unwrap_or_default();
+            Body::Length(digits.parse().unwrap_or(u64::MAX))
         }
-        return match Authority::parse(target, None) {
-            Ok(authority) => Head::Ask {
-                ask: Ask::Connect(authority),
-                credentials,
-                length,
-            },
-            Err(error) => bad(error.reason(), 400),
-        };
-    }
-    match absolute(target) {
-        Ok((authority, target)) => {
-            let method = String::from_utf8_lossy(method).into_owned();
-            Head::Ask {
-                ask: Ask::Http {
-                    authority,
-                    method,
-                    target,
-                },
-                credentials,
-                length,
-            }
-        }
+        None if codings.is_empty() => Body::Length(0),
+        None => Body::Chunked,
+    };
+    let closes = |value: &[u8]| {
+        let mut options = value.split(|&byte| byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    };
+    let persists = *version == b"HTTP/1.1" && !values("connection").into_iter().any(closes);
+    let line = Line {
+        method,
+        target,
+        host: hosts.first().copied(),
+        body,
+    };
+    match form(&line) {
+        Ok(ask) => Head::Ask {
+            ask,
+            credentials,
+            length,
+            body,
+            persists,
+        },
         Err(reason) => bad(reason, 400),
     }
+}
+
+/// The authority of CONNECT, or a whole URL.
+fn ask_of_proxy(line: &Line<'_>) -> Result<Ask, &'static str> {
+    if line.method == b"CONNECT" {
+        if line.body != Body::Length(0) {
+            return Err("connect_with_body");
+        }
+        let authority = Authority::parse(line.target, None);
+        return authority.map(Ask::Connect).map_err(|error| error.reason());
+    }
+    let (authority, target) = absolute(line.target)?;
+    Ok(Ask::Http {
+        authority,
+        method: String::from_utf8_lossy(line.method).into_owned(),
+        target,
+    })
+}
+
+/// A path, and the server in `Host`.
+fn origin_request(line: &Line<'_>) -> Result<OriginRequest, &'static str> {
+    let host = line.host.ok_or("bad_host")?;
+    let is_path = line.target.first() == Some(&b'/') && !line.target.contains(&b'#');
+    let target = std::str::from_utf8(line.target).ok();
+    let target = target.filter(|target| is_path && target.is_ascii());
+    Ok(OriginRequest {
+        authority: Authority::parse(host, Some(443)).map_err(|error| error.reason())?,
+        method: String::from_utf8_lossy(line.method).into_owned(),
+        target: target.ok_or("bad_uri")?.to_owned(),
+    })
 }
 
 /// Splits `http://host[:port]/path?query`.
@@ -238,7 +312,7 @@ mod tests {
     use super::*;
 
     fn reason(head: &str) -> String {
-        match parse(head.as_bytes()) {
+        match parse(head.as_bytes(), ask_of_proxy) {
             Head::Bad { reason, .. } => reason.into(),
             Head::Ask {
                 ask: Ask::Connect(authority),
@@ -253,6 +327,26 @@ mod tests {
                     },
                 ..
             } => format!("{method} {authority} {target}"),
+            Head::Closed => "closed".into(),
+        }
+    }
+
+    fn inside(head: &str) -> String {
+        match parse(head.as_bytes(), origin_request) {
+            Head::Bad { reason, .. } => reason.into(),
+            Head::Ask {
+                ask,
+                body,
+                persists,
+                ..
+            } => {
+                let OriginRequest {
+                    authority,
+                    method,
+                    target,
+                } = ask;
+                format!("{method} {authority} {target} {body:?} {persists}")
+            }
             Head::Closed => "closed".into(),
         }
     }
@@ -278,6 +372,48 @@ mod tests {
             ),
         ] {
             assert_eq!(reason(head), expected);
+        }
+    }
+
+    #[test]
+    fn requests_inside_a_tunnel_are_in_origin_form_with_one_host() {
+        for (head, expected) in [
+            (
+                "GET /x?y=1 HTTP/1.1\r\nHost: A.test\r\n\r\n",
+                "GET a.test:443 /x?y=1 Length(0) true",
+            ),
+            (
+                "PUT / HTTP/1.1\r\nHost: a.test:8443\r\nContent-Length: 5\r\nConnection: x, Close\r\n\r\n",
+                "PUT a.test:8443 / Length(5) false",
+            ),
+            (
+                "PUT / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "PUT a.test:443 / Chunked true",
+            ),
+            (
+                "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n",
+                "GET a.test:443 / Length(0) false",
+            ),
+            ("GET / HTTP/1.1\r\n\r\n", "bad_host"),
+            ("GET / HTTP/1.1\r\nHost: \r\n\r\n", "bad_host"),
+            ("GET / HTTP/1.1\r\nHost: a@b.test\r\n\r\n", "bad_host"),
+            (
+                "GET / HTTP/1.1\r\nHost: a.test\r\nHost: b.test\r\n\r\n",
+                "duplicate_host",
+            ),
+            (
+                "GET https://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                "bad_uri",
+            ),
+            ("OPTIONS * HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
+            (
+                "CONNECT b.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                "bad_uri",
+            ),
+            ("GET /#x HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
+            ("GET / HTTP/1.1\nHost: a.test\n\n", "bad_line_ending"),
+        ] {
+            assert_eq!(inside(head), expected, "{head:?}");
         }
     }
 

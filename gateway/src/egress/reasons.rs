@@ -132,6 +132,18 @@ pub(super) const REASONS: &[Reason] = &[
     reason("encrypted_client_hello", "the ClientHello may name another host than it shows", Do("switch ECH off in the client")),
     reason("client_hello_timeout", "the ClientHello did not come in time", TLS_TO_IT),
     reason("client_hello_too_large", "the ClientHello is too large", TLS_TO_IT),
+    reason("authority_mismatch", "the request inside the tunnel is for another host", Do("open a tunnel to that host")),
+    reason("upgrade_refused", "the request would turn the connection into something that cannot be looked into", Ask("ask for an entry without inspection")),
+    reason("foreign_credential", "the proxy adds the credential, and the request has one of its own", Do("leave it out")),
+    reason("waf_blocked", "a rule refuses what the request would carry out", Ask("ask why, with the id of the request")),
+    reason("waf_body_too_large", "the body is larger than what can be looked into", Do("send less at once")),
+    reason("body_timeout", "the body did not come in time", Do("send it without pauses")),
+    reason("buffers_spent", "the proxy has no memory for the body now", AGAIN),
+    reason("upstream_untrusted", "the certificate of the destination is not good for its name", TELL),
+    reason("upstream_tls_failed", "the destination does not speak TLS as it should", AGAIN),
+    reason("client_rejected_ca", "the client does not trust the authority of the proxy", Do("trust the certificate of egress.inspection")),
+    reason("client_handshake_failed", "the client broke off its TLS", Do("trust the certificate of egress.inspection")),
+    reason("inspection_failed", "the proxy has no certificate to show", TELL),
 ];
 
 #[cfg(test)]
@@ -173,6 +185,10 @@ mod tests {
             "Refusal::new(400, ",
             "Refusal::new(403, ",
             "Refusal::new(407, ",
+            "Refusal::new(408, ",
+            "Refusal::new(413, ",
+            "Refusal::new(421, ",
+            "object(",
             "Refusal::new(502, ",
             "Refusal::new(503, ",
             "Refusal::new(504, ",
@@ -191,6 +207,7 @@ mod tests {
         let mut found = BTreeSet::new();
         for folder in [
             "gateway/src/egress",
+            "gateway/src/egress/inspection",
             "gateway/src/egress/relay",
             "config/src/egress",
         ] {
@@ -225,6 +242,7 @@ mod tests {
             "would_deny",
             "allow_all",
             "idle_timeout",
+            "client_closed",
         ];
         let unknown: Vec<&String> = found
             .iter()

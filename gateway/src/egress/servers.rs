@@ -19,6 +19,7 @@ use tokio::{net::TcpListener, sync::watch};
 use super::{TestAnswers, client, connection, resolver::Resolver, socks};
 use crate::{
     identity::Pods,
+    inspect::BodyBudget,
     listen::bind,
     snapshot::{CompiledEgress, Snapshot},
     telemetry::{AuditLog, Decisions, Metrics},
@@ -40,6 +41,8 @@ pub struct EgressServices {
     pub decisions: Decisions,
     /// The pods of the cluster, where there is one.
     pub pods: Option<Arc<Pods>>,
+    /// The memory that bodies held for inspection may take.
+    pub budget: Arc<BodyBudget>,
     /// Answers for tests; empty in production.
     pub test: TestAnswers,
 }

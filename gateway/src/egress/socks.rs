@@ -62,8 +62,8 @@ impl Bad {
 pub(super) async fn serve(
     mut client: ClientStream,
     (address, peer): (SocketAddr, Arc<Peer>),
-    services: &EgressServices,
-    state: &State,
+    services: &Arc<EgressServices>,
+    state: &Arc<State>,
 ) {
     let Some(limit) = state.egress().map(|egress| egress.limits.head_timeout) else {
         return;

@@ -6,7 +6,9 @@
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use portcullis_config::{
-    egress::{Authority, Beginnings, Refused, Request, Selected, decide, judge_addresses},
+    egress::{
+        Authority, Beginnings, HttpRequest, Refused, Request, Selected, decide, judge_addresses,
+    },
     model::EgressMode,
 };
 
@@ -20,46 +22,55 @@ use super::{
 use crate::snapshot::CompiledEgress;
 
 /// What goes over a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Carried<'a> {
-    /// A plain request, by its method and canonical path.
-    Request(&'a str, &'a str),
+#[derive(Clone, Debug)]
+pub(super) enum Carried {
+    /// A request that is seen.
+    Request {
+        /// Its method.
+        method: String,
+        /// Its canonical path.
+        path: String,
+        /// Whether it came inside TLS.
+        tls: bool,
+    },
     /// What nobody has looked at.
     Raw,
     /// What began so.
     Judged(Beginning),
+    /// TLS that began so, and is looked into.
+    Inspected(Beginning),
 }
 
 /// A connection that is open.
-pub(super) struct Standing<'a> {
-    state: &'a State,
+pub(super) struct Standing {
+    state: Arc<State>,
     client: IpAddr,
     identity: Option<Known>,
     peer: Arc<Peer>,
-    authority: &'a Authority,
+    authority: Authority,
     resolved: Vec<IpAddr>,
-    carried: Carried<'a>,
+    carried: Carried,
     until: Option<SystemTime>,
     /// The configuration and the table of TLS that it was decided on by here; none yet: one may have come since
     /// the connection was allowed, while the destination was dialled.
     judged: Option<(u64, u64)>,
 }
 
-impl<'a> Standing<'a> {
+impl Standing {
     /// Takes what was opened, until when that holds, and what goes over it.
     pub(super) fn new(
-        state: &'a State,
-        authority: &'a Authority,
+        state: &Arc<State>,
+        authority: &Authority,
         record: &Record,
         until: Option<SystemTime>,
-        carried: Carried<'a>,
+        carried: Carried,
     ) -> Self {
         Self {
-            state,
+            state: Arc::clone(state),
             client: record.client.ip(),
             identity: record.identity.clone(),
             peer: Arc::clone(&record.peer),
-            authority,
+            authority: authority.clone(),
             resolved: record.resolved.clone(),
             carried,
             until,
@@ -105,10 +116,14 @@ impl<'a> Standing<'a> {
         let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
         let selected = selected.ok_or(CHANGED)?;
         let request = Request {
-            authority: self.authority,
-            http: match self.carried {
-                Carried::Request(method, path) => Some((method, path)),
-                Carried::Raw | Carried::Judged(_) => None,
+            authority: &self.authority,
+            http: match &self.carried {
+                Carried::Request { method, path, tls } => Some(HttpRequest {
+                    method,
+                    path,
+                    tls: *tls,
+                }),
+                Carried::Raw | Carried::Judged(_) | Carried::Inspected(_) => None,
             },
             now,
         };
@@ -125,6 +140,14 @@ impl<'a> Standing<'a> {
         if refused.is_some_and(|refused| refused.is_final()) {
             return Err(CHANGED);
         }
+        // What began unseen stays so.
+        let is_seen = match self.carried {
+            Carried::Judged(beginning) => !decision.inspected || !beginning.is_good(),
+            Carried::Request { .. } | Carried::Raw | Carried::Inspected(_) => true,
+        };
+        if !is_seen {
+            return Err(CHANGED);
+        }
         decision.keep_raw();
         match decision.is_raw() || self.is_fit(&selected.beginnings(request)) {
             true => Ok(decision.until()),
@@ -135,9 +158,9 @@ impl<'a> Standing<'a> {
     /// Whether it may go where what is raw may not.
     fn is_fit(&self, beginnings: &Beginnings) -> bool {
         match self.carried {
-            Carried::Request(..) => true,
+            Carried::Request { .. } => true,
             Carried::Raw => beginnings.faults != EgressMode::Enforce,
-            Carried::Judged(beginning) => {
+            Carried::Judged(beginning) | Carried::Inspected(beginning) => {
                 let refused = beginning.refused(beginnings, None);
                 !refused.is_some_and(|refused| refused.is_final())
             }

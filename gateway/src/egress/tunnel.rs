@@ -11,6 +11,7 @@ use super::{
     client::{ClientStream, relay_client},
     decide::{Opened, Proxy},
     first_bytes::judge_first_bytes,
+    inspection,
     standing::{Carried, Standing},
 };
 use crate::relay::{RelayLimits, Traffic};
@@ -53,6 +54,11 @@ impl<'a> Tunnel<'a> {
             Err(_) => Some("client_closed"),
             Ok(()) => match self.judge().await {
                 Err(reason) => Some(reason),
+                Ok(Carried::Judged(beginning)) if self.opened.inspected && beginning.is_good() => {
+                    let ends = (self.client, self.buffer, self.opened);
+                    let inside = (self.authority, self.record, beginning);
+                    return inspection::serve(ends, inside, self.proxy).await;
+                }
                 Ok(carried) => self.relay(carried).await,
             },
         };
@@ -66,7 +72,7 @@ impl<'a> Tunnel<'a> {
     }
 
     /// Judges the first bytes: none has left until then.
-    async fn judge(&mut self) -> Result<Carried<'static>, &'static str> {
+    async fn judge(&mut self) -> Result<Carried, &'static str> {
         if self.opened.raw {
             return Ok(Carried::Raw);
         }
@@ -84,7 +90,7 @@ impl<'a> Tunnel<'a> {
         Ok(Carried::Judged(beginning))
     }
 
-    async fn relay(&mut self, carried: Carried<'_>) -> Option<&'static str> {
+    async fn relay(&mut self, carried: Carried) -> Option<&'static str> {
         let (state, until) = (self.proxy.state, self.opened.until);
         let mut standing = Standing::new(state, &self.authority, &self.record, until, carried);
         let services = self.proxy.services;

@@ -134,6 +134,9 @@ enum WrittenCertificate {
 struct Kind {
     #[serde(default)]
     kind: Option<String>,
+    /// Of a request inside a tunnel, which has a record of its own.
+    #[serde(default)]
+    tunnel: Option<serde::de::IgnoredAny>,
 }
 
 /// What a line is not.
@@ -153,7 +156,7 @@ impl Record {
     /// not write.
     pub(super) fn parse(line: &[u8]) -> Result<Self, NoRecord> {
         let kind: Kind = serde_json::from_slice(line).map_err(|_| NoRecord::Other)?;
-        if kind.kind.as_deref() != Some("egress") {
+        if kind.kind.as_deref() != Some("egress") || kind.tunnel.is_some() {
             return Err(NoRecord::Other);
         }
         let written: Written =
@@ -309,7 +312,16 @@ pub(super) mod tests {
         let address = "2606:4700::1".parse().expect("an address");
         assert_eq!(read.destination, Some((Host::Address(address), 443)));
         assert_eq!(record(json!({"host": "", "port": 0})).destination, None);
-        for other in ["", "text", "[]", "{}", "{\"kind\":\"waf\"}", "{\"kind\":1}"] {
+        let inside = line(json!({"method": "GET", "tunnel": "0", "path": "/"}));
+        for other in [
+            "",
+            "text",
+            "[]",
+            "{}",
+            "{\"kind\":\"waf\"}",
+            "{\"kind\":1}",
+            &inside,
+        ] {
             assert_eq!(
                 Record::parse(other.as_bytes()),
                 Err(NoRecord::Other),

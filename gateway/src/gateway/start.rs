@@ -113,6 +113,7 @@ impl Gateway {
             tls: Arc::clone(&tls),
             decisions: decisions.clone(),
             pods: source.objects().and_then(|objects| objects.pods()),
+            budget: Arc::clone(&budget),
             test: options.egress_test,
         });
         let gateway = Self {

@@ -21,7 +21,7 @@ const MAX_EXTRA: u64 = 64 << 10;
 /// What stands where no byte may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed HTTP/1 framing")]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// The body that follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum Body {
 
 /// Where a connection stands.
 #[derive(Debug)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// In a request head.
     Head(Head),
     /// In a body of so many bytes more.
@@ -52,7 +52,7 @@ impl Framing {
     }
 
     /// Awaits a body.
-    pub(super) fn body(body: Body) -> Self {
+    pub(crate) fn body(body: Body) -> Self {
         match body {
             Body::Length(0) => Self::Open,
             Body::Length(length) => Self::Length(length),
@@ -77,7 +77,7 @@ impl Framing {
     ///
     /// # Errors
     /// When they are of no message.
-    pub(super) fn accept(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    pub(crate) fn accept(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         match self {
             Self::Open => Ok(bytes.len()),
             Self::Head(head) => {
@@ -111,7 +111,7 @@ impl Framing {
 /// A request head: its request line is checked, its end found. The rest of it is
 /// for the parser to judge.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// Whether the request line is over.
     past_line: bool,
     /// Bytes of the request line.
@@ -206,7 +206,7 @@ impl Head {
 
 /// A chunked body (RFC 9112 section 7.1).
 #[derive(Debug, Default)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     at: At,
     /// Digits of the size so far, then bytes of the chunk that are to come.
     digits: u8,

@@ -24,6 +24,7 @@ mod transport;
 
 pub use facts::{ConnectionFacts, TlsConnection, address_value};
 pub use framing::Body;
+pub(crate) use framing::Framing;
 pub(crate) use handshake::{Hello, refused_for, within};
 pub use listeners::{ConnectionHandler, ListenError, Listeners, Plan};
 pub(crate) use per_address::PerAddress;

@@ -57,6 +57,14 @@ pub(super) fn named_files(model: &Model) -> Vec<PathBuf> {
         let own = [inspection.certificate.clone(), inspection.key.clone()];
         own.into_iter().chain(inspection.trust.clone())
     }));
+    let policies = model.egress.iter().flat_map(|egress| {
+        let floors = egress.cluster_policies.iter();
+        floors.chain(egress.policies.iter())
+    });
+    let credentials = policies
+        .flat_map(|policy| policy.allow.iter())
+        .filter_map(|rule| rule.inspection.as_ref()?.inject.as_ref());
+    files.extend(credentials.map(|injection| injection.value.clone()));
     files.extend(rules);
     files.extend(authorities);
     files.extend(pages);

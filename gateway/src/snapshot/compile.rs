@@ -207,6 +207,9 @@ pub fn compile(
         rules.insert(rule.id.clone(), Arc::new(compiled));
     }
 
+    let egress = egress.flatten().map(|egress| {
+        egress.with_wafs(|name| waf_rule_sets.of_profile(name, &model, live, &secrets))
+    });
     let snapshot = Snapshot {
         version: 1,
         secrets,
@@ -219,7 +222,7 @@ pub fn compile(
         tcp_routes: TcpRoutes::compile(&model, &backends, live, metrics),
         udp_routes: UdpRoutes::compile(&model, &backends, live, metrics),
         error_pages: pages_of(&model.default_error_pages),
-        egress: egress.flatten().map(Arc::new),
+        egress: egress.map(Arc::new),
         model,
         rules,
         backends: backends.into_values().collect(),

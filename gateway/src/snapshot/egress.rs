@@ -1,16 +1,26 @@
 //! The egress section of a snapshot.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use portcullis_config::{
+    egress::Injection,
     model::{self, EgressInspection, EgressTokens},
     problem::Severity,
 };
 
+use http::HeaderValue;
 use rustls::ClientConfig;
 
-use super::{Reads, Snapshot, reads::content_hash, upstream_tls};
+use super::{CompiledWaf, Reads, Snapshot, reads::content_hash, upstream_tls};
 use crate::{egress::SigningAuthority, identity::TokenVerifier};
+
+/// Longest credential.
+const MAX_CREDENTIAL: usize = 16 << 10;
 
 /// The egress section, and what verifies who its clients are.
 #[derive(Debug)]
@@ -20,6 +30,10 @@ pub struct CompiledEgress {
     pub tokens: Option<Arc<TokenVerifier>>,
     /// What looks into TLS, where that is wanted.
     pub inspection: Option<Inspection>,
+    /// The WAF profiles that entries name.
+    pub wafs: BTreeMap<String, Arc<CompiledWaf>>,
+    /// Credentials that requests are given, by their file and what stands before them.
+    credentials: BTreeMap<(PathBuf, String), HeaderValue>,
 }
 
 /// What looks into TLS.
@@ -76,11 +90,104 @@ impl CompiledEgress {
                 }
             },
         };
+        let credentials = credentials(settings, reads, tell)?;
         Some(Self {
             settings: settings.clone(),
             tokens,
             inspection,
+            wafs: BTreeMap::new(),
+            credentials,
         })
+    }
+
+    /// With the WAF profiles that its entries name, as `find` has them.
+    pub(super) fn with_wafs(mut self, find: impl Fn(&str) -> Option<CompiledWaf>) -> Self {
+        let named = entries(&self.settings).filter_map(|(_, wanted)| wanted.waf.clone());
+        let names: BTreeSet<String> = named.collect();
+        let found = names
+            .into_iter()
+            .filter_map(|name| Some((find(&name)?, name)));
+        self.wafs = found.map(|(waf, name)| (name, Arc::new(waf))).collect();
+        self
+    }
+
+    /// A credential, which no log shows.
+    pub fn credential(&self, injection: &Injection) -> Option<&HeaderValue> {
+        let key = (injection.value.clone(), injection.prefix.clone());
+        self.credentials.get(&key)
+    }
+}
+
+/// The entries that are looked into, each with its place in the document.
+fn entries(
+    settings: &model::Egress,
+) -> impl Iterator<Item = (String, &Arc<portcullis_config::egress::Inspection>)> {
+    let lists = [
+        ("clusterPolicies", &settings.cluster_policies),
+        ("policies", &settings.policies),
+    ];
+    lists.into_iter().flat_map(|(list, policies)| {
+        policies.iter().enumerate().flat_map(move |(at, policy)| {
+            let left = policy.delegate.as_ref();
+            let left = left.and_then(|delegate| delegate.allow.as_ref());
+            let left = left.into_iter().map(|rules| ("delegate.allow", rules));
+            [("allow", &policy.allow)]
+                .into_iter()
+                .chain(left)
+                .flat_map(move |(field, rules)| {
+                    rules.iter().enumerate().filter_map(move |(entry, rule)| {
+                        let place = format!("egress.{list}[{at}].{field}[{entry}]");
+                        Some((place, rule.inspection.as_ref()?))
+                    })
+                })
+        })
+    })
+}
+
+/// Reads the credentials, each a line that a header may have.
+fn credentials(
+    settings: &model::Egress,
+    reads: &Reads,
+    tell: &mut impl FnMut(Severity, String, String),
+) -> Option<BTreeMap<(PathBuf, String), HeaderValue>> {
+    let mut credentials = BTreeMap::new();
+    let mut are_good = true;
+    for (place, wanted) in entries(settings) {
+        let Some(injection) = &wanted.inject else {
+            continue;
+        };
+        match credential(injection, reads) {
+            Ok(value) => {
+                let key = (injection.value.clone(), injection.prefix.clone());
+                credentials.insert(key, value);
+            }
+            Err(reason) => {
+                are_good = false;
+                tell(Severity::Error, format!("{place}.inject.value"), reason);
+            }
+        }
+    }
+    are_good.then_some(credentials)
+}
+
+/// The reason never has what is in the file.
+fn credential(injection: &Injection, reads: &Reads) -> Result<HeaderValue, String> {
+    let bytes = reads.read(&injection.value)?;
+    let bad = |reason: &str| Err(format!("{}: {reason}", injection.value.display()));
+    let line = bytes.trim_ascii();
+    if line.is_empty() {
+        return bad("holds no credential");
+    }
+    if line.len() > MAX_CREDENTIAL {
+        return bad("larger than a header may be, 16 KiB");
+    }
+    let value = [injection.prefix.as_bytes(), line].concat();
+    match HeaderValue::from_bytes(&value) {
+        Ok(mut value) => {
+            value.set_sensitive(true);
+            Ok(value)
+        }
+        Err(_) => bad("not one line of text: no header can have it"),
     }
 }
 

@@ -82,11 +82,28 @@ impl WafRuleSets {
             profile: Arc::clone(profile(model, waf)?),
             rules: Arc::clone(rules),
             collections: live.collections(&waf.profile),
-            mode: match waf.mode {
-                WafMode::Block => EngineMode::On,
-                WafMode::Detect => EngineMode::DetectionOnly,
-            },
+            mode: mode(waf.mode),
             secrets: Arc::clone(secrets),
+        })
+    }
+
+    /// What requests have that no route is about, by a profile as it is.
+    pub(super) fn of_profile(
+        &self,
+        name: &str,
+        model: &Model,
+        live: &Live,
+        secrets: &Arc<SecretNames>,
+    ) -> Option<CompiledWaf> {
+        let (_, rules) = self.profiles.get(name)?;
+        let mut profiles = model.waf_profiles.iter();
+        let profile = profiles.find(|profile| profile.name == name)?;
+        Some(CompiledWaf {
+            rules: Arc::clone(rules),
+            collections: live.collections(name),
+            mode: mode(profile.mode),
+            secrets: Arc::clone(secrets),
+            profile: Arc::clone(profile),
         })
     }
 
@@ -105,6 +122,13 @@ fn wafs(model: &Model) -> impl Iterator<Item = ((usize, usize), &RouteWaf)> {
             Some(((route, rule), wanted.policies.waf.as_deref()?))
         })
     })
+}
+
+fn mode(mode: WafMode) -> EngineMode {
+    match mode {
+        WafMode::Block => EngineMode::On,
+        WafMode::Detect => EngineMode::DetectionOnly,
+    }
 }
 
 /// Where what a rule has of a WAF is written: with the rule, its route or the defaults.

@@ -3,6 +3,10 @@
 mod certificates;
 mod ech;
 mod identity;
+mod inspect;
+mod inspect_credentials;
+mod inspect_waf;
+mod inspected;
 mod open;
 mod refusals;
 mod selftest;

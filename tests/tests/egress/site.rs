@@ -26,6 +26,16 @@ impl Site {
         map: &[(&str, SocketAddr)],
     ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(folder, &config(more, policies), dns, map)
+    }
+
+    /// The same in a folder that has files already, with a whole configuration.
+    pub(super) fn start_in(
+        folder: tempfile::TempDir,
+        config: &str,
+        dns: &[&str],
+        map: &[(&str, SocketAddr)],
+    ) -> Self {
         let mut arguments: Vec<String> = Vec::new();
         for entry in dns {
             arguments.extend(["--test-dns".to_owned(), (*entry).to_owned()]);
@@ -35,7 +45,7 @@ impl Site {
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         Self {
-            gateway: Gateway::start_in(folder, &config(more, policies), &arguments),
+            gateway: Gateway::start_in(folder, config, &arguments),
         }
     }
 

@@ -44,10 +44,6 @@ pub struct SigningAuthority {
 #[derive(Debug)]
 pub(super) struct Leaf {
     /// The chain and the key.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "shown to clients by what follows")
-    )]
     pub(super) pair: Arc<CertifiedKey>,
     /// From when another is signed.
     pub(super) renewed: SystemTime,
@@ -122,7 +118,6 @@ impl SigningAuthority {
     ///
     /// # Errors
     /// Where none can be signed: the authority has ended since it was loaded.
-    #[expect(dead_code, reason = "tunnels are looked into by what follows")]
     pub(super) async fn certificate(
         self: &Arc<Self>,
         host: &Host,

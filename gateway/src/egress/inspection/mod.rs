@@ -6,8 +6,49 @@
 //! ```
 //!
 //! Nothing that a client has sent inside its tunnel leaves before the destination has shown a certificate for its name.
+//! Both sides speak the same protocol, that which the destination has chosen of those that the client offers: so a
+//! tunnel is one connection to a destination, and has no pool.
 
 mod authority;
+mod bodies;
+mod credential;
+mod exchange;
+mod handshake;
+mod http1;
+mod http2;
+mod judge;
 mod leaves;
+mod message;
+mod open;
+mod tasks;
+mod tunnel;
+mod upstream;
+mod waf;
 
 pub use authority::SigningAuthority;
+pub(super) use tunnel::serve;
+
+/// What is spoken inside TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Protocol {
+    /// Its name in ALPN (RFC 7301 section 6, RFC 9113 section 3.2).
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+
+    /// Those that are spoken of what a client offers, in the order of preference.
+    fn of<'a>(offered: impl Iterator<Item = &'a [u8]>) -> Vec<Self> {
+        let offered: Vec<&[u8]> = offered.collect();
+        let all = [Self::Http2, Self::Http1].into_iter();
+        all.filter(|protocol| offered.contains(&protocol.alpn()))
+            .collect()
+    }
+}

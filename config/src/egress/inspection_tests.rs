@@ -1,0 +1,132 @@
+//! What is decided on tunnels that are looked into, and on the requests inside.
+
+use std::{net::IpAddr, time::SystemTime};
+
+use super::*;
+use crate::{
+    model::Egress,
+    read::{SourceFile, read},
+    validate::validate,
+};
+
+fn egress(policies: &str) -> Egress {
+    let policies = policies.replace("$me", "subjects: [{addresses: [10.0.0.0/8]}]");
+    let read = read(&[SourceFile {
+        name: "a.yaml".into(),
+        text: format!(
+            "wafProfiles: [{{name: out}}, {{name: floor}}]\n\
+             egress: {{listeners: [{{name: p}}], inspection: {{certificate: a, key: b}}, {policies}}}"
+        ),
+    }]);
+    let validated = validate(&read.document, &read.origins);
+    let problems: Vec<_> = read.problems.iter().chain(&validated.problems).collect();
+    assert!(problems.is_empty(), "{policies}: {problems:?}");
+    validated.model.egress.expect("the section")
+}
+
+/// What becomes of a request, and what it is looked into for.
+fn outcome(egress: &Egress, target: &str, http: Option<(&str, &str, bool)>) -> String {
+    let client = Client {
+        address: IpAddr::from([10, 0, 0, 1]),
+        identity: None,
+        labels: None,
+        certificate: None,
+    };
+    let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
+    let selected = selected.expect("a policy");
+    let authority = Authority::parse(target.as_bytes(), None).expect("an authority");
+    let request = Request {
+        authority: &authority,
+        http: http.map(|(method, path, tls)| HttpRequest { method, path, tls }),
+        now: SystemTime::now(),
+    };
+    let decision = decide(&selected, request, &egress.cluster_ranges);
+    if let Some(refused) = &decision.refused {
+        return refused.reason.into();
+    }
+    let wafs: Vec<&str> = decision
+        .inspections()
+        .iter()
+        .filter_map(|inspection| inspection.waf.as_deref())
+        .collect();
+    let is_raw = http.is_none() && decision.is_raw();
+    let opened = match (decision.inspected, is_raw) {
+        (true, _) => "inspected",
+        (false, true) => "raw",
+        (false, false) => "allowed",
+    };
+    format!("{opened} {}", wafs.join(" ")).trim_end().to_owned()
+}
+
+#[test]
+fn tunnels_are_looked_into_where_one_entry_asks_for_it() {
+    let tunnel = |policies: &str| outcome(&egress(policies), "a.test:443", None);
+    let inside = |policies: &str, path: &str| {
+        outcome(&egress(policies), "a.test:443", Some(("GET", path, true)))
+    };
+    for (policies, expected, below, elsewhere) in [
+        (
+            "policies: [{name: p, $me, allow: [{host: a.test, inspect: true, paths: [/x]}]}]",
+            "inspected",
+            "allowed",
+            "request_not_allowed",
+        ),
+        // Who is blind adds nothing to what is seen but what it allows by itself.
+        (
+            "policies: [{name: p, $me, allow: [{host: a.test, inspect: true, waf: out, paths: [/x]}]}, {name: q, $me, allow: [a.test]}]",
+            "inspected out",
+            "allowed out",
+            "allowed",
+        ),
+        // What cannot be seen is not let pass beside what is.
+        (
+            "policies: [{name: p, $me, allow: [{host: a.test, inspect: true}]}, {name: q, $me, allow: [{host: a.test, raw: true}]}]",
+            "inspected",
+            "allowed",
+            "allowed",
+        ),
+        // A path that is denied is denied inside, and the tunnel opens.
+        (
+            "policies: [{name: p, $me, allow: [{host: a.test, inspect: true}], deny: [{host: a.test, paths: [/x]}]}]",
+            "inspected",
+            "denied_host",
+            "allowed",
+        ),
+        // One that hides it does not.
+        (
+            "policies: [{name: p, $me, allow: [a.test], deny: [{host: a.test, paths: [/x]}]}]",
+            "denied_host",
+            "denied_host",
+            "allowed",
+        ),
+        // A floor has it looked into that policies only name.
+        (
+            "clusterPolicies: [{name: f, $me, delegate: {allow: [{host: a.test, inspect: true, waf: floor}]}}], policies: [{name: p, $me, allow: [a.test]}]",
+            "inspected floor",
+            "allowed floor",
+            "allowed floor",
+        ),
+        (
+            "clusterPolicies: [{name: f, $me, delegate: {allow: [{host: a.test, inspect: true, paths: [/x]}]}}], policies: [{name: p, $me, allow: [{host: a.test, inspect: true, waf: out}]}]",
+            "inspected out",
+            "allowed out",
+            "not_delegated",
+        ),
+    ] {
+        assert_eq!(tunnel(policies), expected, "{policies}");
+        assert_eq!(inside(policies, "/x/y"), below, "{policies}");
+        assert_eq!(inside(policies, "/other"), elsewhere, "{policies}");
+    }
+}
+
+#[test]
+fn what_is_looked_into_is_tls_alone() {
+    let egress = egress(
+        "policies: [{name: p, $me, allow: [{host: a.test, inspect: true}, {host: a.test, ports: [80]}]}]",
+    );
+    let clear = Some(("GET", "/", false));
+    assert_eq!(outcome(&egress, "a.test:443", clear), "request_not_allowed");
+    assert_eq!(outcome(&egress, "a.test:80", clear), "allowed");
+    assert_eq!(outcome(&egress, "a.test:80", None), "allowed");
+    assert_eq!(outcome(&egress, "a.test:443", None), "inspected");
+}

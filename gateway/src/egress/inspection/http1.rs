@@ -1,0 +1,141 @@
+//! Requests of HTTP/1.1 inside a tunnel, one after the other.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use http::{HeaderValue, Request, Response, header};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{
+    super::{
+        answer::Refusal,
+        audit::Record,
+        head::{Head, read_origin_head},
+    },
+    bodies::AnyBody,
+    exchange::{Asked, answer},
+    message::Message,
+    tunnel::Inside,
+};
+
+/// What is read of a client that was refused, so that it can read why: closing on what it has sent
+/// would reset the connection.
+const MAX_LINGER: usize = 256 << 10;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves requests until the client closes, the destination does, or the proxy stops.
+pub(super) async fn serve<S>(mut stream: S, inside: &Arc<Inside>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut buffer = BytesMut::new();
+    let max = usize::try_from(inside.limits.max_head_size).unwrap_or(usize::MAX);
+    let timeout = inside.limits.head_timeout;
+    loop {
+        let head = tokio::select! {
+            biased;
+            () = inside.closing() => break,
+            head = read_origin_head(&mut stream, &mut buffer, max, timeout) => head,
+        };
+        let (request, length, body, persists) = match head {
+            Ok(Head::Ask {
+                ask,
+                length,
+                body,
+                persists,
+                ..
+            }) => (ask, length, body, persists),
+            Ok(Head::Bad { reason, status }) => {
+                refuse(&mut stream, &Refusal::new(status, reason), inside).await;
+                break;
+            }
+            Ok(Head::Closed) | Err(_) => break,
+        };
+        let asked = Asked {
+            authority: Ok(request.authority),
+            target: request.target,
+        };
+        let message = Message::new(stream, buffer, length, body);
+        let asked = Mutex::new(Some(asked));
+        let service = service_fn(|request: Request<Incoming>| {
+            let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+            serve_one(Arc::clone(inside), asked, request, persists)
+        });
+        let serving = http1::Builder::new()
+            // The stream ends behind the request; its client does not.
+            .half_close(true)
+            .serve_connection(TokioIo::new(message), service)
+            .without_shutdown();
+        let Ok(parts) = serving.await else { return };
+        let message = parts.io.into_inner();
+        let goes_on = persists && message.is_over();
+        (stream, buffer) = message.into_parts();
+        if !goes_on {
+            break;
+        }
+    }
+    linger(&mut stream).await;
+}
+
+async fn serve_one(
+    inside: Arc<Inside>,
+    asked: Option<Asked>,
+    request: Request<Incoming>,
+    persists: bool,
+) -> Result<Response<AnyBody>, Infallible> {
+    // There is one request in the stream.
+    let asked = asked.unwrap_or(Asked {
+        authority: Err("second_request"),
+        target: String::new(),
+    });
+    let has_body = !request.body().is_end_stream();
+    let mut response = answer(inside, asked, request).await;
+    // A body that nobody has read is not waited for.
+    let is_refused = response.headers().contains_key("x-portcullis-reason");
+    if !persists || is_refused && has_body {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    Ok(response)
+}
+
+/// Answers a head that is none.
+async fn refuse(stream: &mut (impl AsyncWrite + Unpin), refusal: &Refusal, inside: &Inside) {
+    let mut told = inside
+        .open
+        .begin(Record::inside(&inside.tunnel, "", ""), &inside.services);
+    told.refused(refusal);
+    let response = refusal.response(&inside.about(&told.record.id), false);
+    // The client may be gone already.
+    if stream.write_all(&response).await.is_ok() {
+        let _ = stream.flush().await;
+    }
+}
+
+/// Closes, and reads for a while what still comes.
+async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    let reading = async {
+        let _ = stream.shutdown().await;
+        let mut chunk = BytesMut::with_capacity(8 << 10);
+        let mut read = 0;
+        while read < MAX_LINGER {
+            chunk.clear();
+            match stream.read_buf(&mut chunk).await {
+                Ok(0) | Err(_) => break,
+                Ok(more) => read += more,
+            }
+        }
+    };
+    // Whoever sends on is not waited for.
+    let _ = tokio::time::timeout(LINGER, reading).await;
+}

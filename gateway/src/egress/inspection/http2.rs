@@ -1,0 +1,88 @@
+//! Requests of HTTP/2 inside a tunnel, many at once.
+
+use std::{convert::Infallible, pin::pin, sync::Arc};
+
+use http::{Request, header};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use portcullis_config::egress::Authority;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    exchange::{Asked, answer},
+    tasks::Tasks,
+    tunnel::Inside,
+};
+
+/// Bytes of a stream that wait to be sent.
+const MAX_SEND_BUFFER: usize = 64 << 10;
+/// Bytes of a stream, and of a connection, that a client may send before it is read.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Streams that a client has reset before they were looked at (CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 20;
+/// Streams that were reset here for errors of the client (CVE-2025-8671).
+const MAX_ERROR_RESETS: usize = 128;
+
+/// Serves requests until the client closes, the destination does, or the proxy stops.
+pub(super) async fn serve<S>(stream: S, inside: &Arc<Inside>, tasks: &Tasks)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        let (inside, asked) = (Arc::clone(inside), asked(&request));
+        async move { Ok::<_, Infallible>(answer(inside, asked, request).await) }
+    });
+    let max_list = inside.limits.max_head_size;
+    let serving = http2::Builder::new(tasks.clone())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(inside.max_streams)
+        .max_header_list_size(u32::try_from(max_list).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(serving);
+    tokio::select! {
+        served = serving.as_mut() => return told(served),
+        () = inside.closing() => {}
+    }
+    // What is under way may end.
+    serving.as_mut().graceful_shutdown();
+    told(serving.await);
+}
+
+fn told(served: hyper::Result<()>) {
+    if let Err(error) = served {
+        tracing::debug!(%error, "HTTP/2 inside a tunnel broke off");
+    }
+}
+
+/// What a head asks for: all that names a host must name the same (RFC 9113 section 8.3.1).
+fn asked(request: &Request<Incoming>) -> Asked {
+    let pseudo = request.uri().authority();
+    let pseudo = pseudo.map(|authority| authority.as_str().as_bytes());
+    let hosts = request.headers().get_all(header::HOST).iter();
+    let mut names = pseudo
+        .into_iter()
+        .chain(hosts.map(http::HeaderValue::as_bytes));
+    let parse = |name| Authority::parse(name, Some(443)).map_err(|error| error.reason());
+    let authority = match names.next() {
+        None => Err("bad_host"),
+        Some(name) => parse(name).and_then(|first| {
+            for other in names {
+                if parse(other)? != first {
+                    return Err("duplicate_host");
+                }
+            }
+            Ok(first)
+        }),
+    };
+    let target = request.uri().path_and_query();
+    Asked {
+        authority,
+        target: target.map_or_else(String::new, ToString::to_string),
+    }
+}

@@ -1,0 +1,144 @@
+//! The requests of a tunnel that are under way.
+//!
+//! Each is judged again with the tunnel, by itself: a change of a policy ends those that it does
+//! not allow, and leaves the others.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use super::super::{answer::Refusal, audit::Record, servers::EgressServices, standing::Standing};
+use crate::{inspect::Hold, relay::Traffic};
+
+/// Why a request is cut; nothing while it is not.
+pub(super) type Cut = watch::Receiver<Option<&'static str>>;
+
+/// Those of one tunnel.
+#[derive(Default)]
+pub(super) struct OpenRequests {
+    open: Mutex<HashMap<u64, OpenRequest>>,
+    next: AtomicU64,
+    /// Bytes of those that are done.
+    done: Traffic,
+    /// Bytes of all.
+    pub(super) traffic: Traffic,
+}
+
+struct OpenRequest {
+    standing: Option<Standing>,
+    cut: watch::Sender<Option<&'static str>>,
+    traffic: Arc<Traffic>,
+}
+
+/// A request: its record is written when this is dropped, however it ends.
+pub(super) struct Told {
+    /// What is told of it.
+    pub(super) record: Record,
+    /// Its bytes.
+    pub(super) traffic: Arc<Traffic>,
+    /// The memory for what is held of its body.
+    pub(super) held: Option<Hold>,
+    number: u64,
+    cut: Cut,
+    open: Arc<OpenRequests>,
+    services: Arc<EgressServices>,
+}
+
+impl OpenRequests {
+    /// Begins a request.
+    pub(super) fn begin(self: &Arc<Self>, record: Record, services: &Arc<EgressServices>) -> Told {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, cut) = watch::channel(None);
+        let traffic = Arc::<Traffic>::default();
+        let request = OpenRequest {
+            standing: None,
+            cut: sender,
+            traffic: Arc::clone(&traffic),
+        };
+        self.lock().insert(number, request);
+        Told {
+            record,
+            traffic,
+            held: None,
+            number,
+            cut,
+            open: Arc::clone(self),
+            services: Arc::clone(services),
+        }
+    }
+
+    /// Judges those again that were allowed, cuts those that are not any more, and counts bytes.
+    pub(super) fn look(&self) {
+        let (mut up, mut down) = amounts(&self.done);
+        for request in self.lock().values_mut() {
+            let (more_up, more_down) = amounts(&request.traffic);
+            (up, down) = (up + more_up, down + more_down);
+            if let Some(reason) = request.standing.as_mut().and_then(Standing::cut) {
+                request.cut.send_if_modified(|cut| {
+                    let is_first = cut.is_none();
+                    cut.get_or_insert(reason);
+                    is_first
+                });
+            }
+        }
+        self.traffic.up.store(up, Ordering::Relaxed);
+        self.traffic.down.store(down, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, OpenRequest>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn amounts(traffic: &Traffic) -> (u64, u64) {
+    let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    (of(&traffic.up), of(&traffic.down))
+}
+
+impl Told {
+    /// Has it judged again from now on; tells why it ends already, if it does.
+    pub(super) fn stand(&self, mut standing: Standing) -> Option<&'static str> {
+        // A configuration may have come since it was allowed.
+        if let Some(reason) = standing.cut() {
+            return Some(reason);
+        }
+        if let Some(request) = self.open.lock().get_mut(&self.number) {
+            request.standing = Some(standing);
+        }
+        None
+    }
+
+    /// What tells that it is cut.
+    pub(super) fn cut(&self) -> Cut {
+        self.cut.clone()
+    }
+
+    /// Notes a refusal.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        self.record.refused(refusal);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let request = self.open.lock().remove(&self.number);
+        let (up, down) = amounts(&self.traffic);
+        self.open.done.up.fetch_add(up, Ordering::Relaxed);
+        self.open.done.down.fetch_add(down, Ordering::Relaxed);
+        let record = &mut self.record;
+        (record.bytes_up, record.bytes_down) = (up, down);
+        if let Some(reason) = request.and_then(|request| *request.cut.borrow()) {
+            record.ended = Some(reason);
+        } else if record.status == 0 {
+            // Whoever asked is gone before there was an answer.
+            record.ended = Some("client_closed");
+        }
+        self.record.clone().write(&self.services);
+    }
+}

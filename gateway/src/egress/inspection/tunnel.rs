@@ -1,0 +1,195 @@
+//! A tunnel that is looked into.
+
+use std::{
+    future::pending,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::BytesMut;
+use portcullis_config::{egress::Authority, model::EgressLimits};
+use tokio::sync::watch;
+use tokio_rustls::server::TlsStream;
+
+use super::{
+    super::{
+        answer::Refusal,
+        audit::Record,
+        client::ClientStream,
+        decide::{Opened, Proxy},
+        first_bytes::Beginning,
+        servers::{EgressServices, State},
+        standing::{Carried, Standing},
+    },
+    Protocol,
+    handshake::{Hello, Outer},
+    http1, http2,
+    open::OpenRequests,
+    tasks::{Ending, Tasks},
+    upstream::{Upstream, connect},
+};
+use crate::relay::{RelayLimits, TICK, over};
+
+/// What the requests of a tunnel share.
+pub(super) struct Inside {
+    pub(super) services: Arc<EgressServices>,
+    pub(super) state: Arc<State>,
+    /// Whom the tunnel is to.
+    pub(super) authority: Authority,
+    /// What is told of the tunnel.
+    pub(super) tunnel: Record,
+    pub(super) limits: EgressLimits,
+    /// Requests of HTTP/2 at once.
+    pub(super) max_streams: u32,
+    pub(super) upstream: Upstream,
+    /// What both sides speak.
+    pub(super) protocol: Protocol,
+    pub(super) open: Arc<OpenRequests>,
+    /// Whether the connection to the destination is over.
+    gone: watch::Receiver<bool>,
+}
+
+impl Inside {
+    /// Waits until no further request is taken: the proxy stops, or the destination has closed.
+    pub(super) async fn closing(&self) {
+        let mut gone = self.gone.clone();
+        let closed = async {
+            // Where it was never reached each request is told so.
+            if matches!(self.upstream, Upstream::Failed(_))
+                || gone.wait_for(|gone| *gone).await.is_err()
+            {
+                pending::<()>().await;
+            }
+        };
+        let stopping = async {
+            while !self.state.is_draining() {
+                tokio::time::sleep(TICK).await;
+            }
+        };
+        tokio::select! {
+            () = closed => {}
+            () = stopping => {}
+        }
+    }
+}
+
+/// Looks into a tunnel that has begun with a good ClientHello, until it ends.
+pub(in crate::egress) async fn serve(
+    (client, buffer, opened): (ClientStream, BytesMut, Opened),
+    (authority, mut record, beginning): (Authority, Record, Beginning),
+    proxy: Proxy<'_>,
+) {
+    record.inspected = true;
+    proxy.services.metrics.egress_tunnels(1);
+    let looked_into = look(
+        (client, buffer, opened),
+        &authority,
+        beginning,
+        &mut record,
+        proxy,
+    )
+    .await;
+    proxy.services.metrics.egress_tunnels(-1);
+    match looked_into {
+        Ok(ended) => record.ended = ended,
+        Err(reason) => {
+            record.verdict = "error";
+            record.reason = reason;
+            record.ended = Some(reason);
+        }
+    }
+    record.write(proxy.services);
+}
+
+/// Why a tunnel ended that neither side closed.
+///
+/// # Errors
+/// The reason code of what is no tunnel: a client that does not take the certificate.
+async fn look(
+    (client, buffer, opened): (ClientStream, BytesMut, Opened),
+    authority: &Authority,
+    beginning: Beginning,
+    record: &mut Record,
+    proxy: Proxy<'_>,
+) -> Result<Option<&'static str>, &'static str> {
+    let (state, limits) = (proxy.state, &proxy.egress.limits);
+    let carried = Carried::Inspected(beginning);
+    let mut standing = Standing::new(state, authority, record, opened.until, carried);
+    if let Some(reason) = standing.cut() {
+        return Ok(Some(reason));
+    }
+    let (Some(inspection), Some(settings)) = (&proxy.egress.inspection, settings(proxy)) else {
+        // An entry that asks for it is refused without.
+        return Err("inspection_failed");
+    };
+    let tasks = Ending(Tasks::default());
+    let limit = limits.handshake_timeout;
+    let hello = Hello::read(client, buffer, limit).await?;
+    let (over_it, gone) = watch::channel(false);
+    let connected = connect(
+        opened.upstream,
+        authority,
+        &inspection.client,
+        &hello.offered,
+        (limit, &tasks.0),
+        over_it,
+    )
+    .await;
+    let (upstream, protocol) = connected.unwrap_or_else(|refusal| {
+        let protocol = hello.offered.first().copied();
+        (
+            Upstream::Failed(refusal),
+            protocol.unwrap_or(Protocol::Http1),
+        )
+    });
+    let leaf = inspection.authority.certificate(&authority.host).await;
+    let leaf = leaf.map_err(|error| {
+        tracing::error!(%error, "a tunnel cannot be looked into");
+        "inspection_failed"
+    })?;
+    if let Upstream::Failed(Refusal { reason, .. }) = &upstream {
+        (record.verdict, record.reason) = ("error", reason);
+    }
+    let stream = hello.finish(&leaf.pair, protocol, limit).await?;
+    let inside = Arc::new(Inside {
+        services: Arc::clone(proxy.services),
+        state: Arc::clone(state),
+        authority: authority.clone(),
+        tunnel: record.clone(),
+        limits: limits.clone(),
+        max_streams: settings.max_streams,
+        upstream,
+        protocol,
+        open: Arc::default(),
+        gone,
+    });
+    let open = Arc::clone(&inside.open);
+    let relay_limits = RelayLimits {
+        // What is silent before it answers is told so by a status, which comes first.
+        idle: Some(limits.idle_timeout + 4 * TICK),
+        lifetime: Some(limits.max_lifetime),
+    };
+    let cut = || {
+        open.look();
+        standing.cut()
+    };
+    let ended = tokio::select! {
+        () = requests(stream, &inside, &tasks.0) => None,
+        reason = over(relay_limits, &open.traffic, cut) => Some(reason),
+    };
+    open.look();
+    record.bytes_up = open.traffic.up.load(Ordering::Relaxed);
+    record.bytes_down = open.traffic.down.load(Ordering::Relaxed);
+    Ok(ended)
+}
+
+fn settings<'p>(proxy: Proxy<'p>) -> Option<&'p portcullis_config::model::EgressInspection> {
+    let settings: &portcullis_config::model::Egress = proxy.egress;
+    settings.inspection.as_ref()
+}
+
+async fn requests(stream: TlsStream<Outer>, inside: &Arc<Inside>, tasks: &Tasks) {
+    match inside.protocol {
+        Protocol::Http1 => http1::serve(stream, inside).await,
+        Protocol::Http2 => http2::serve(stream, inside, tasks).await,
+    }
+}
