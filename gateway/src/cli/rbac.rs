@@ -28,7 +28,8 @@ pub(super) struct RbacArgs {
     /// Namespace that the gateway runs in.
     #[arg(long, default_value = "portcullis-ingress", value_name = "NAMESPACE")]
     system_namespace: String,
-    /// Name of its ServiceAccount, and of the roles.
+    /// Name of its ServiceAccount. Roles are named `NAMESPACE:NAME` by both, so that gateways in
+    /// several namespaces do not take each other's rights.
     #[arg(long, default_value = "portcullis", value_name = "NAME")]
     service_account: String,
     /// As `run --configmap`; may be given more than once. Default: `portcullis-config` where the
@@ -107,6 +108,7 @@ impl RbacArgs {
             "kind": "ServiceAccount",
             "metadata": { "name": name, "namespace": self.system_namespace },
         })];
+        let role = format!("{}:{name}", self.system_namespace);
         let rbac = "rbac.authorization.k8s.io";
         let version = format!("{rbac}/v1");
         let subjects = json!([{
@@ -115,28 +117,28 @@ impl RbacArgs {
         objects.push(json!({
             "apiVersion": version,
             "kind": "ClusterRole",
-            "metadata": { "name": name },
+            "metadata": { "name": role },
             "rules": self.of_cluster(),
         }));
         objects.push(json!({
             "apiVersion": version,
             "kind": "ClusterRoleBinding",
-            "metadata": { "name": name },
-            "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": name },
+            "metadata": { "name": role },
+            "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": role },
             "subjects": subjects,
         }));
         for (namespace, rules) in self.of_namespaces() {
             objects.push(json!({
                 "apiVersion": version,
                 "kind": "Role",
-                "metadata": { "name": name, "namespace": namespace },
+                "metadata": { "name": role, "namespace": namespace },
                 "rules": rules,
             }));
             objects.push(json!({
                 "apiVersion": version,
                 "kind": "RoleBinding",
-                "metadata": { "name": name, "namespace": namespace },
-                "roleRef": { "apiGroup": rbac, "kind": "Role", "name": name },
+                "metadata": { "name": role, "namespace": namespace },
+                "roleRef": { "apiGroup": rbac, "kind": "Role", "name": role },
                 "subjects": subjects,
             }));
         }
@@ -322,6 +324,23 @@ mod tests {
             known, printed,
             "portcullis rbac > deploy/manifests/rbac.yaml"
         );
+    }
+
+    #[test]
+    fn gateways_of_two_namespaces_share_no_role() {
+        let names = |namespace: &str| -> BTreeSet<String> {
+            let objects = args(&["--system-namespace", namespace, "--namespace", "shop"]).objects();
+            let roles = objects
+                .iter()
+                .filter(|object| object["roleRef"].is_object());
+            roles
+                .map(|object| {
+                    assert_eq!(object["metadata"]["name"], object["roleRef"]["name"]);
+                    object["metadata"]["name"].to_string()
+                })
+                .collect()
+        };
+        assert!(names("one").is_disjoint(&names("two")));
     }
 
     #[test]

@@ -40,7 +40,7 @@ spec:
   template:
     metadata: {labels: {app: proxy}}
     spec:
-      serviceAccountName: portcullis
+      serviceAccountName: portcullis-egress
       containers:
       - name: portcullis
         image: portcullis
@@ -166,6 +166,7 @@ fn pods_are_known_by_their_addresses_and_tokens_end_with_their_pods() {
     cluster.apply(&format!("{OBJECTS}{}", clients.concat()));
     let system = format!("--system-namespace={SYSTEM}");
     cluster.apply(&rights(&[
+        "--service-account=portcullis-egress",
         "--egress-pods",
         "--update-status=false",
         &system,
