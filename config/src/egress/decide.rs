@@ -130,6 +130,13 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
     if let Some(reason) = blocked {
         return Decision::refused(Refused::never(reason));
     }
+    if let Some(policy) = selected.closed() {
+        let refused = Refused::by((policy, EgressMode::Enforce), "policy_closed", None);
+        return Decision::refused(Refused {
+            always: true,
+            ..refused
+        });
+    }
     let denied = denied(selected, request);
     if let Some(denied) = denied.as_ref().filter(|denied| denied.is_final()) {
         return Decision::refused(denied.clone());

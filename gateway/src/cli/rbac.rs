@@ -54,6 +54,9 @@ pub(super) struct RbacArgs {
     /// The right to watch the pods of all namespaces, for `egress.identity.pods`.
     #[arg(long)]
     egress_pods: bool,
+    /// As `run --egress-policies`.
+    #[arg(long)]
+    egress_policies: bool,
     /// As `run --election-id`.
     #[arg(long, default_value = "portcullis-leader", value_name = "NAME")]
     election_id: String,
@@ -88,17 +91,10 @@ const READ: &[&str] = &["list", "watch"];
 
 impl RbacArgs {
     fn yaml(&self) -> anyhow::Result<String> {
-        let mut text = HEAD.to_owned();
-        for (number, object) in self.objects().iter().enumerate() {
-            if number > 0 {
-                text.push_str("---\n");
-            }
-            text.push_str(&serde_saphyr::to_string(object)?);
-            if !text.ends_with('\n') {
-                text.push('\n');
-            }
-        }
-        Ok(text)
+        Ok(format!(
+            "{HEAD}{}",
+            super::yaml::documents(&self.objects())?
+        ))
     }
 
     fn objects(&self) -> Vec<Value> {
@@ -157,6 +153,9 @@ impl RbacArgs {
         if self.egress_pods {
             rules.push(rule("", "pods", READ));
         }
+        if self.egress_policies {
+            rules.extend(self.of_policies("clusteregresspolicies"));
+        }
         rules
     }
 
@@ -173,8 +172,21 @@ impl RbacArgs {
         if self.update_status {
             rules.push(rule("networking.k8s.io", "ingresses/status", &["patch"]));
         }
+        if self.egress_policies {
+            rules.extend(self.of_policies("egresspolicies"));
+        }
         if self.events {
             rules.push(events());
+        }
+        rules
+    }
+
+    /// Custom resources of the egress proxy.
+    fn of_policies(&self, resource: &str) -> Vec<Value> {
+        let group = "portcullis.dev";
+        let mut rules = vec![rule(group, resource, READ)];
+        if self.update_status {
+            rules.push(rule(group, &format!("{resource}/status"), &["patch"]));
         }
         rules
     }
@@ -324,6 +336,30 @@ mod tests {
             known, printed,
             "portcullis rbac > deploy/manifests/rbac.yaml"
         );
+    }
+
+    #[test]
+    fn policies_of_the_egress_proxy_are_read_where_that_is_asked_for_and_never_changed() {
+        let (cluster, namespace) = ("clusteregresspolicies", "egresspolicies");
+        let none = args(&["--namespace", "ci"]);
+        let some = args(&["--egress-policies", "--namespace", "ci"]);
+        let all = args(&["--egress-policies"]);
+        for verb in ["list", "watch"] {
+            assert!(!lets(&none, Some("ci"), verb, namespace, ""), "{verb}");
+            assert!(lets(&some, Some("ci"), verb, namespace, ""), "{verb}");
+            assert!(!lets(&some, Some("shop"), verb, namespace, ""), "{verb}");
+            assert!(lets(&all, Some("shop"), verb, namespace, ""), "{verb}");
+            assert!(lets(&some, None, verb, cluster, ""), "{verb}");
+        }
+        for verb in ["create", "update", "patch", "delete"] {
+            for resource in [cluster, namespace] {
+                assert!(!lets(&all, Some("ci"), verb, resource, ""), "{verb}");
+            }
+        }
+        let status = "egresspolicies/status";
+        assert!(lets(&all, Some("ci"), "patch", status, ""));
+        let silent = args(&["--egress-policies", "--update-status", "false"]);
+        assert!(!lets(&silent, Some("ci"), "patch", status, ""));
     }
 
     #[test]

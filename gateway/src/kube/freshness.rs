@@ -206,7 +206,7 @@ impl State {
             reason: String::new(),
         });
         // Again after a while, for the reason changes: an outage may end as a lack of rights.
-        if !stale.told.is_some_and(|told| told.elapsed() < AGAIN) {
+        if stale.told.is_none_or(|told| told.elapsed() >= AGAIN) {
             tracing::warn!(kind = self.kind, %reason, "the cluster is not watched; what is known serves on");
             stale.told = Some(Instant::now());
         }
