@@ -32,6 +32,10 @@ fn examples_have_no_problems_and_survive_printing() {
     let folder = format!("{}/examples", env!("CARGO_MANIFEST_DIR"));
     for entry in std::fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
+        // Rules of the WAF have tests of their own.
+        if !name.ends_with(".yaml") {
+            continue;
+        }
         let document = example(&name);
         assert_eq!(clean(&name, to_yaml(&document)), document, "{name}");
     }

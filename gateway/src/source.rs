@@ -55,6 +55,9 @@ pub trait Objects: fmt::Debug + Send + Sync {
     /// Is told which settings serve, when others do.
     fn serves(&self, _: &Settings) {}
 
+    /// Is told that what was translated last serves.
+    fn is_in_force(&self) {}
+
     /// Whether all of them are known. Until then nothing is served: an answer that there is no
     /// such host would be a wrong one.
     fn are_known(&self) -> bool;
@@ -181,6 +184,9 @@ impl Source {
             && last_good.as_ref() != Some(&settings)
         {
             objects.serves(&settings);
+        }
+        if let Some(objects) = &self.objects {
+            objects.is_in_force();
         }
         *last_good = Some(settings);
     }

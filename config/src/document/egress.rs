@@ -134,7 +134,8 @@ pub struct EgressRefusals {
     pub contact: Option<String>,
 }
 
-/// Who may reach what; the shape of the later `EgressPolicy` resource.
+/// Who may reach what. The custom resources `EgressPolicy` and `ClusterEgressPolicy` have this
+/// shape too, but for the name, which is theirs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EgressPolicy {
@@ -160,6 +161,10 @@ pub struct EgressPolicy {
     /// Lets every public name be reached that `deny` does not name. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_all: bool,
+    /// Refuses all that its clients ask for, whatever its mode and other policies say, and cuts
+    /// their tunnels. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
     /// Of `clusterPolicies` alone: what `policies` may say of the clients that it selects.
     /// Default: anything that is not denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]

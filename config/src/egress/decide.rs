@@ -147,6 +147,13 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
     if let Some(reason) = blocked {
         return Decision::refused(Refused::never(reason));
     }
+    if let Some(policy) = selected.closed() {
+        let refused = Refused::by((policy, EgressMode::Enforce), "policy_closed", None);
+        return Decision::refused(Refused {
+            always: true,
+            ..refused
+        });
+    }
     let (grants, kept) = grants(selected, request);
     let is_inspected = |grant: &Grant| !grant.inspections.is_empty();
     let inspected = request.http.is_none() && grants.iter().any(is_inspected);

@@ -443,3 +443,26 @@ fn a_floor_alone_refuses_what_it_does_not_allow() {
         "would_deny denied_host floor/a.test"
     );
 }
+
+#[test]
+fn a_closed_policy_lets_nothing_pass_whatever_others_say() {
+    let open = "mode: open, allow: [a.test], allowAll: true";
+    let public = &["93.184.216.34"][..];
+    for (cluster, policies) in [
+        (
+            "",
+            format!("[{{name: team, $me, {open}}}, {{name: shut, $me, closed: true}}]"),
+        ),
+        ("", format!("[{{name: shut, $me, closed: true, {open}}}]")),
+        (
+            "clusterPolicies: [{name: shut, $me, closed: true, mode: report}],",
+            format!("[{{name: team, $me, {open}}}]"),
+        ),
+    ] {
+        let egress = egress(&format!("{cluster} policies: {policies}"));
+        for target in ["a.test:443", "b.test:443", "93.184.216.34:443"] {
+            let told = outcome(&egress, target, public);
+            assert_eq!(told, "deny policy_closed shut/-", "{cluster} {policies}");
+        }
+    }
+}

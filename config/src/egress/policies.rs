@@ -176,6 +176,13 @@ impl<'p> Selected<'p> {
         cluster.chain(self.workload.iter().copied())
     }
 
+    /// The first that lets its clients reach nothing.
+    pub(super) fn closed(&self) -> Option<&'p EgressPolicy> {
+        self.all()
+            .map(|(policy, _)| policy)
+            .find(|policy| policy.closed)
+    }
+
     /// The mode of what no policy allows, and the policy that says so. It is the strictest of
     /// the policies of the workload; where there is none, of those of the cluster.
     pub(super) fn default_mode(&self) -> Option<(&'p EgressPolicy, EgressMode)> {
@@ -251,6 +258,7 @@ mod tests {
             allow: EgressRules::default(),
             deny: EgressRules::default(),
             allow_all: false,
+            closed: false,
             delegate: None,
         }
     }

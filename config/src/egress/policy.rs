@@ -22,6 +22,8 @@ pub struct EgressPolicy {
     pub deny: EgressRules,
     /// Whether every public name may be reached that no `deny` names.
     pub allow_all: bool,
+    /// Whether its clients reach nothing, whatever its mode and other policies say.
+    pub closed: bool,
     /// What the policies of workloads may say of the clients that this one selects; `None` means
     /// that nothing is kept from them. Only policies of the cluster have one.
     pub delegate: Option<Delegate>,

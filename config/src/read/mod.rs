@@ -99,5 +99,10 @@ pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Document).into()
 }
 
+/// The JSON Schema of a policy of the egress proxy, for custom resources.
+pub fn egress_policy_schema() -> serde_json::Value {
+    schemars::schema_for!(crate::document::EgressPolicy).into()
+}
+
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,8 @@ pub struct ItemOrigin {
     pub rules: Vec<String>,
     /// Its policies, where they are those of another object.
     pub policies: Option<Origin>,
+    /// Whether its parts are named in the object as they are in the document.
+    pub is_alike: bool,
 }
 
 impl ItemOrigin {
@@ -41,6 +43,15 @@ impl ItemOrigin {
             whole,
             rules: Vec::new(),
             policies: None,
+            is_alike: false,
+        }
+    }
+
+    /// Of an item that is a field of an object, and has the parts that this has.
+    pub fn alike(field: Origin) -> Self {
+        Self {
+            is_alike: true,
+            ..Self::of(field)
         }
     }
 
@@ -71,13 +82,28 @@ impl ItemOrigin {
                 name,
                 field: field.clone(),
             },
+            (
+                Origin::Object {
+                    kind,
+                    namespace,
+                    name,
+                    field,
+                },
+                None,
+            ) if self.is_alike => Origin::Object {
+                kind,
+                namespace,
+                name,
+                field: format!("{field}{part}"),
+            },
             (whole, _) => whole,
         }
     }
 }
 
 impl Origins {
-    /// Notes where an item of a top-level list came from, by its index.
+    /// Notes where an item of a list came from, by the path of the list, which is in no other, and
+    /// its index.
     pub fn note(&mut self, list: &'static str, index: usize, origin: ItemOrigin) {
         let items = self.noted.entry(list).or_default();
         if items.len() <= index {
@@ -164,8 +190,11 @@ mod tests {
             whole: object("web", "spec.rules[0]"),
             rules: vec!["spec.rules[0].http.paths[2]".to_owned()],
             policies: Some(object("policies", "")),
+            is_alike: false,
         };
         origins.note("routes", 1, item);
+        let policy = ItemOrigin::alike(object("builds", "spec"));
+        origins.note("egress.policies", 2, policy);
         let web = object("web", "spec.rules[0]");
         for (path, expected) in [
             ("routes[1]", web.clone()),
@@ -178,6 +207,11 @@ mod tests {
                 object("web", "spec.rules[0].http.paths[2]"),
             ),
             ("routes[1].rules[7]", web),
+            (
+                "egress.policies[2].allow[1].ports",
+                object("builds", "spec.allow[1].ports"),
+            ),
+            ("egress.policies[1]", Origin::Internal),
             ("routes[0]", Origin::Internal),
             ("routes[2]", Origin::Internal),
             ("routes[x]", Origin::Internal),

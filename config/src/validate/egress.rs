@@ -78,7 +78,10 @@ fn policies(
             report.error_hint(
                 format!("{path}.delegate"),
                 "only a policy of the cluster leaves something to others",
-                "policies of the cluster stand in `egress.clusterPolicies`",
+                match report.is_of_object(&path) {
+                    true => "a ClusterEgressPolicy may have it",
+                    false => "policies of the cluster stand in `egress.clusterPolicies`",
+                },
             );
         }
         policies.push(self::policy(&path, policy, section, report));
@@ -115,6 +118,7 @@ fn policy(
         ),
         deny: rules(&format!("{path}.deny"), &policy.deny, &[], report),
         allow_all: policy.allow_all,
+        closed: policy.closed,
         delegate,
     }
 }

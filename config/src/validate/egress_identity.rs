@@ -207,7 +207,7 @@ fn accounts(
     }
     let name = subject.service_account.as_ref();
     if let Some(name) = name
-        && (name.len() > 253 || !name.split('.').all(|label| is_label(label, 253)))
+        && !is_subdomain(name)
     {
         report.error(
             format!("{path}.serviceAccount"),
@@ -217,11 +217,38 @@ fn accounts(
             ),
         );
     }
+    for (key, value) in &subject.pod_labels {
+        let (prefix, name) = match key.split_once('/') {
+            Some((prefix, name)) => (Some(prefix), name),
+            None => (None, key.as_str()),
+        };
+        let has_prefix = prefix.is_none_or(is_subdomain);
+        if !has_prefix || !is_word(name) || !(value.is_empty() || is_word(value)) {
+            report.error_hint(
+                format!("{path}.podLabels"),
+                format!("no pod has the label {key:?} with the value {value:?}"),
+                "a key is `NAME` or `PREFIX/NAME`; names and values are letters, digits, `-`, `_` and `.`, at most 63",
+            );
+        }
+    }
     Some(ServiceAccounts {
         namespace: namespace.clone(),
         name: name.cloned(),
         pod_labels: subject.pod_labels.clone(),
     })
+}
+
+/// A name of labels with dots between them (RFC 1123), as objects and prefixes have it.
+fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(|label| is_label(label, 253))
+}
+
+/// What labels of objects have in their keys and values.
+fn is_word(text: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let is_inner = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let bytes = text.as_bytes();
+    bytes.len() <= 63 && is_end(bytes.first()) && is_end(bytes.last()) && bytes.iter().all(is_inner)
 }
 
 /// A label as the names of objects have it (RFC 1123), of so many characters.

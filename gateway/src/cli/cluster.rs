@@ -73,6 +73,10 @@ pub(super) struct ClusterArgs {
     /// Whether problems are told as Events of their objects.
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     events: bool,
+    /// Serve EgressPolicies and ClusterEgressPolicies too, beside the policies of the settings.
+    /// Their CustomResourceDefinitions are in deploy/crds; without them nothing is served.
+    #[arg(long, requires = "kubernetes")]
+    egress_policies: bool,
     /// Answer the API server here, when it asks whether an Ingress can be served; see
     /// docs/kubernetes.md for the ValidatingWebhookConfiguration.
     #[arg(long, requires_all = ["kubernetes", "webhook_certificate"], value_name = "ADDRESS")]
@@ -131,10 +135,15 @@ impl ClusterArgs {
             );
         }
         let publish = self.publish().filter(|_| self.update_status);
-        if publish.is_some() && self.pod_namespace.is_none() {
+        let writes_policies = self.egress_policies && self.update_status;
+        if (publish.is_some() || writes_policies) && self.pod_namespace.is_none() {
+            let asked = match publish {
+                Some(_) => "--publish-...",
+                None => "--egress-policies",
+            };
             anyhow::bail!(
-                "--publish-...: the namespace of the Lease is not known; \
-                 --pod-namespace or POD_NAMESPACE says it"
+                "{asked}: the namespace of the Lease is not known; --pod-namespace or \
+                 POD_NAMESPACE says it, or --update-status=false writes no status"
             );
         }
         if publish == Some(Publish::Nodes) && self.pod_name.is_none() {
@@ -157,6 +166,8 @@ impl ClusterArgs {
                 name: self.pod_name.clone().unwrap_or_else(host_name),
             },
             events: self.events,
+            egress_policies: self.egress_policies,
+            update_status: self.update_status,
             publish,
             election: self.election_id.clone(),
             webhook: self

@@ -4,6 +4,7 @@ mod admin;
 mod check;
 mod cluster;
 mod config;
+mod crds;
 mod demo;
 mod egress;
 mod explain;
@@ -13,6 +14,7 @@ mod run;
 mod schema;
 mod signals;
 mod waf;
+mod yaml;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -50,6 +52,8 @@ enum Command {
     Egress(egress::EgressArgs),
     /// Print the rights that the gateway needs in a Kubernetes cluster, as YAML.
     Rbac(rbac::RbacArgs),
+    /// Print the CustomResourceDefinitions of the egress proxy, as YAML.
+    Crds,
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }
@@ -131,6 +135,7 @@ pub fn main() -> ExitCode {
         | Command::Waf(_)
         | Command::Explain(_)
         | Command::Rbac(_)
+        | Command::Crds
         | Command::Schema => true,
     };
     let filter = cli.log.as_deref().or(quiet.then_some("warn"));
@@ -144,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Egress(args) => egress::egress(args),
         Command::Rbac(args) => rbac::rbac(&args),
+        Command::Crds => crds::crds(),
         Command::Schema => schema::schema(),
     };
     match result {

@@ -28,7 +28,8 @@ pub(super) struct RbacArgs {
     /// Namespace that the gateway runs in.
     #[arg(long, default_value = "portcullis-ingress", value_name = "NAMESPACE")]
     system_namespace: String,
-    /// Name of its ServiceAccount, and of the roles.
+    /// Name of its ServiceAccount. Roles are named `NAMESPACE:NAME` by both, so that gateways in
+    /// several namespaces do not take each other's rights.
     #[arg(long, default_value = "portcullis", value_name = "NAME")]
     service_account: String,
     /// As `run --configmap`; may be given more than once. Default: `portcullis-config` where the
@@ -53,6 +54,9 @@ pub(super) struct RbacArgs {
     /// The right to watch the pods of all namespaces, for `egress.identity.pods`.
     #[arg(long)]
     egress_pods: bool,
+    /// As `run --egress-policies`.
+    #[arg(long)]
+    egress_policies: bool,
     /// As `run --election-id`.
     #[arg(long, default_value = "portcullis-leader", value_name = "NAME")]
     election_id: String,
@@ -87,17 +91,10 @@ const READ: &[&str] = &["list", "watch"];
 
 impl RbacArgs {
     fn yaml(&self) -> anyhow::Result<String> {
-        let mut text = HEAD.to_owned();
-        for (number, object) in self.objects().iter().enumerate() {
-            if number > 0 {
-                text.push_str("---\n");
-            }
-            text.push_str(&serde_saphyr::to_string(object)?);
-            if !text.ends_with('\n') {
-                text.push('\n');
-            }
-        }
-        Ok(text)
+        Ok(format!(
+            "{HEAD}{}",
+            super::yaml::documents(&self.objects())?
+        ))
     }
 
     fn objects(&self) -> Vec<Value> {
@@ -107,6 +104,7 @@ impl RbacArgs {
             "kind": "ServiceAccount",
             "metadata": { "name": name, "namespace": self.system_namespace },
         })];
+        let role = format!("{}:{name}", self.system_namespace);
         let rbac = "rbac.authorization.k8s.io";
         let version = format!("{rbac}/v1");
         let subjects = json!([{
@@ -115,28 +113,28 @@ impl RbacArgs {
         objects.push(json!({
             "apiVersion": version,
             "kind": "ClusterRole",
-            "metadata": { "name": name },
+            "metadata": { "name": role },
             "rules": self.of_cluster(),
         }));
         objects.push(json!({
             "apiVersion": version,
             "kind": "ClusterRoleBinding",
-            "metadata": { "name": name },
-            "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": name },
+            "metadata": { "name": role },
+            "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": role },
             "subjects": subjects,
         }));
         for (namespace, rules) in self.of_namespaces() {
             objects.push(json!({
                 "apiVersion": version,
                 "kind": "Role",
-                "metadata": { "name": name, "namespace": namespace },
+                "metadata": { "name": role, "namespace": namespace },
                 "rules": rules,
             }));
             objects.push(json!({
                 "apiVersion": version,
                 "kind": "RoleBinding",
-                "metadata": { "name": name, "namespace": namespace },
-                "roleRef": { "apiGroup": rbac, "kind": "Role", "name": name },
+                "metadata": { "name": role, "namespace": namespace },
+                "roleRef": { "apiGroup": rbac, "kind": "Role", "name": role },
                 "subjects": subjects,
             }));
         }
@@ -155,6 +153,9 @@ impl RbacArgs {
         if self.egress_pods {
             rules.push(rule("", "pods", READ));
         }
+        if self.egress_policies {
+            rules.extend(self.of_policies("clusteregresspolicies"));
+        }
         rules
     }
 
@@ -171,8 +172,21 @@ impl RbacArgs {
         if self.update_status {
             rules.push(rule("networking.k8s.io", "ingresses/status", &["patch"]));
         }
+        if self.egress_policies {
+            rules.extend(self.of_policies("egresspolicies"));
+        }
         if self.events {
             rules.push(events());
+        }
+        rules
+    }
+
+    /// Custom resources of the egress proxy.
+    fn of_policies(&self, resource: &str) -> Vec<Value> {
+        let group = "portcullis.dev";
+        let mut rules = vec![rule(group, resource, READ)];
+        if self.update_status {
+            rules.push(rule(group, &format!("{resource}/status"), &["patch"]));
         }
         rules
     }
@@ -322,6 +336,47 @@ mod tests {
             known, printed,
             "portcullis rbac > deploy/manifests/rbac.yaml"
         );
+    }
+
+    #[test]
+    fn policies_of_the_egress_proxy_are_read_where_that_is_asked_for_and_never_changed() {
+        let (cluster, namespace) = ("clusteregresspolicies", "egresspolicies");
+        let none = args(&["--namespace", "ci"]);
+        let some = args(&["--egress-policies", "--namespace", "ci"]);
+        let all = args(&["--egress-policies"]);
+        for verb in ["list", "watch"] {
+            assert!(!lets(&none, Some("ci"), verb, namespace, ""), "{verb}");
+            assert!(lets(&some, Some("ci"), verb, namespace, ""), "{verb}");
+            assert!(!lets(&some, Some("shop"), verb, namespace, ""), "{verb}");
+            assert!(lets(&all, Some("shop"), verb, namespace, ""), "{verb}");
+            assert!(lets(&some, None, verb, cluster, ""), "{verb}");
+        }
+        for verb in ["create", "update", "patch", "delete"] {
+            for resource in [cluster, namespace] {
+                assert!(!lets(&all, Some("ci"), verb, resource, ""), "{verb}");
+            }
+        }
+        let status = "egresspolicies/status";
+        assert!(lets(&all, Some("ci"), "patch", status, ""));
+        let silent = args(&["--egress-policies", "--update-status", "false"]);
+        assert!(!lets(&silent, Some("ci"), "patch", status, ""));
+    }
+
+    #[test]
+    fn gateways_of_two_namespaces_share_no_role() {
+        let names = |namespace: &str| -> BTreeSet<String> {
+            let objects = args(&["--system-namespace", namespace, "--namespace", "shop"]).objects();
+            let roles = objects
+                .iter()
+                .filter(|object| object["roleRef"].is_object());
+            roles
+                .map(|object| {
+                    assert_eq!(object["metadata"]["name"], object["roleRef"]["name"]);
+                    object["metadata"]["name"].to_string()
+                })
+                .collect()
+        };
+        assert!(names("one").is_disjoint(&names("two")));
     }
 
     #[test]

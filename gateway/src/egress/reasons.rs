@@ -104,6 +104,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("zone_id", "the address has a zone", ONE_FORM),
     reason("certificate_untrusted", "the certificate of the client is not trusted any more", Do("connect again, with one that is")),
     reason("no_policy", "no policy is about this client", Ask("ask for a policy that selects it")),
+    reason("policy_closed", "a policy lets this client reach nothing", Ask("ask those who look after that policy")),
     reason("not_allowed", "no entry allows this host", Ask("ask for an entry that does")),
     reason("ip_literal", "no entry allows this address", Ask("name the host, or ask for an entry with the address")),
     reason("port_not_allowed", "this host is allowed, and not on this port", Ask("ask for the port")),

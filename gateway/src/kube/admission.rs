@@ -1,4 +1,5 @@
-//! Whether an Ingress could be served, before the API server takes it.
+//! Whether an Ingress or a policy of the egress proxy could be served, before the API server takes
+//! it.
 //!
 //! Only that object is judged, with the Services and Secrets that it names, so that the time does
 //! not grow with the number of objects. So what depends on others is not refused: a host and path
@@ -6,20 +7,27 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use k8s_openapi::api::{
-    core::v1::ConfigMap,
-    networking::v1::{Ingress, IngressBackend},
+use k8s_openapi::{
+    Metadata, Resource,
+    api::{
+        core::v1::ConfigMap,
+        networking::v1::{Ingress, IngressBackend},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use portcullis_config::{
+    document::Egress,
     problem::{Category, Origin, Problem, Severity},
     read::{Read, read},
     validate::validate,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    ObjectSet, Options, ResourceName, settings,
+    ClusterEgressPolicyObject, EgressPolicyObject, ObjectSet, Options, ResourceName,
+    egress_policy::{self, PolicyObject},
+    settings,
     translate::{served_ingresses, translate},
     watched::Listed,
 };
@@ -65,15 +73,24 @@ struct Verdict {
 
 /// The settings, read once and not for each question.
 #[derive(Debug, Default)]
-pub(super) struct KnownSettings(Mutex<Option<(ConfigMaps, Arc<Read>)>>);
+pub(super) struct KnownSettings(Mutex<Option<(ConfigMaps, Arc<Settings>)>>);
+
+/// Settings, as far as objects are judged with them.
+#[derive(Debug, Default)]
+struct Settings {
+    /// What Ingresses are served with.
+    read: Read,
+    /// What policies are judged beside; `None` where there is no egress proxy.
+    egress: Option<Egress>,
+}
 
 /// The ConfigMaps that are named for the settings, as far as they are there.
 type ConfigMaps = Vec<Option<Arc<ConfigMap>>>;
 
 impl KnownSettings {
-    /// As they are now, without what has nothing to do with Ingresses. Where they cannot be had
-    /// there are none: they are told of by themselves, and an Ingress is judged all the same.
-    fn read(&self, objects: &ObjectSet, options: &Options) -> Arc<Read> {
+    /// As they are now. Where they cannot be had there are none: they are told of by themselves,
+    /// and an Ingress is judged all the same.
+    fn read(&self, objects: &ObjectSet, options: &Options) -> Arc<Settings> {
         let named = options.config_maps.iter();
         let config_maps: ConfigMaps = named
             .map(|name| objects.config_maps.get(name).cloned())
@@ -86,9 +103,9 @@ impl KnownSettings {
         }
         let settings = settings::settings(objects, options).unwrap_or_default();
         let mut made = read(&settings.documents);
-        made.document.egress = None;
+        let egress = made.document.egress.take();
         made.problems.clear();
-        let made = Arc::new(made);
+        let made = Arc::new(Settings { read: made, egress });
         *known = Some((config_maps, Arc::clone(&made)));
         made
     }
@@ -147,23 +164,62 @@ fn judge_request(
         request.kind.kind.as_str(),
     );
     let is_written = matches!(request.operation.as_str(), "CREATE" | "UPDATE");
-    let is_ingress = kind == ("networking.k8s.io", "v1", Ingress::NAME);
-    if !is_written || !is_ingress || !request.sub_resource.is_empty() {
+    if !is_written || !request.sub_resource.is_empty() {
         return Verdict::default();
     }
-    match serde_json::from_value::<Ingress>(request.object) {
-        Ok(mut ingress) => {
-            let metadata = &mut ingress.metadata;
-            metadata.namespace.get_or_insert(request.namespace);
-            if metadata.name.is_none() {
-                metadata.name = Some(metadata.generate_name.clone().unwrap_or_default());
-            }
-            judge(ingress, objects, options, known)
-        }
-        Err(error) => Verdict {
-            errors: vec![format!("the Ingress cannot be read: {error}")],
-            warnings: Vec::new(),
-        },
+    fn is<K: Resource>((group, version, kind): (&str, &str, &str)) -> bool {
+        (group, version, kind) == (K::GROUP, K::VERSION, K::KIND)
+    }
+    let judged = if is::<Ingress>(kind) {
+        read_object(request).map(|ingress| judge(ingress, objects, options, known))
+    } else if is::<EgressPolicyObject>(kind) {
+        let settings = known.read(objects, options);
+        read_object(request).map(|policy: EgressPolicyObject| judge_policy(&policy, &settings))
+    } else if is::<ClusterEgressPolicyObject>(kind) {
+        let settings = known.read(objects, options);
+        read_object(request)
+            .map(|policy: ClusterEgressPolicyObject| judge_policy(&policy, &settings))
+    } else {
+        return Verdict::default();
+    };
+    judged.unwrap_or_else(|error| Verdict {
+        errors: vec![error],
+        warnings: Vec::new(),
+    })
+}
+
+/// The object of a question, with the names that it may not have yet.
+fn read_object<K>(request: Request) -> Result<K, String>
+where
+    K: DeserializeOwned + Metadata<Ty = ObjectMeta>,
+{
+    let mut object: K = serde_json::from_value(request.object)
+        .map_err(|error| format!("the {} cannot be read: {error}", K::KIND))?;
+    let metadata = object.metadata_mut();
+    if !request.namespace.is_empty() {
+        metadata.namespace.get_or_insert(request.namespace);
+    }
+    if metadata.name.is_none() {
+        metadata.name = Some(metadata.generate_name.clone().unwrap_or_default());
+    }
+    Ok(object)
+}
+
+/// Judges a policy of the egress proxy.
+fn judge_policy<K: PolicyObject>(policy: &K, settings: &Settings) -> Verdict {
+    let name = ResourceName::of(policy.metadata());
+    let Some(section) = &settings.egress else {
+        let told = "no egress proxy is configured here: nobody has looked at this policy";
+        return Verdict {
+            errors: Vec::new(),
+            warnings: vec![told.to_owned()],
+        };
+    };
+    let errors = egress_policy::judge(&name, policy, section).err();
+    let errors = errors.unwrap_or_default();
+    Verdict {
+        errors: errors.iter().map(ToString::to_string).collect(),
+        warnings: Vec::new(),
     }
 }
 
@@ -193,7 +249,7 @@ fn judge(
     if served_ingresses(&alone, options).is_empty() {
         return Verdict::default();
     }
-    let mut read = Read::clone(&known.read(&alone, options));
+    let mut read = known.read(&alone, options).read.clone();
     translate(&alone, options, &mut read);
     let validated = validate(&read.document, &read.origins);
     let mut verdict = Verdict::default();
@@ -343,6 +399,62 @@ mod tests {
     }
 
     #[test]
+    fn policies_of_the_egress_proxy_are_judged_beside_its_settings() {
+        let options = Options {
+            config_maps: ["gw/settings".parse().expect("a name")].into(),
+            ..options()
+        };
+        let objects = |text: &str| {
+            let mut objects = ObjectSet::default();
+            let config_map: ConfigMap = serde_json::from_value(json!({
+                "metadata": { "namespace": "gw", "name": "settings" },
+                "data": { "a.yaml": text },
+            }))
+            .expect("a ConfigMap");
+            let name = "gw/settings".parse().expect("a name");
+            objects.config_maps.insert(name, Arc::new(config_map));
+            objects
+        };
+        let asked = |kind: &str, namespace: &str, spec: Value, text: &str| {
+            let value = json!({ "request": {
+                "uid": "u-1", "namespace": namespace, "operation": "CREATE",
+                "kind": { "group": "portcullis.dev", "version": "v1alpha1", "kind": kind },
+                "object": { "metadata": { "generateName": "p-" }, "spec": spec },
+            } });
+            let review = serde_json::from_value(value).expect("a review");
+            answer(review, &objects(text), &options, &KnownSettings::default())["response"].clone()
+        };
+        let pods = "egress: {listeners: [{name: p}], identity: {level: address, pods: {}}}";
+        let bare = "egress: {listeners: [{name: p}]}";
+        let entry = json!({ "allow": [{ "host": "a.test" }] });
+        let all = json!({ "allow": [{ "host": "*" }] });
+        let allowed = asked("EgressPolicy", "ci", entry.clone(), pods);
+        assert_eq!(allowed, json!({ "uid": "u-1", "allowed": true }));
+        let refused = asked("EgressPolicy", "ci", all.clone(), pods);
+        assert_eq!(
+            refused["status"]["message"],
+            "EgressPolicy/ci/p- spec.allow[0]: error: `*` allows everything (where that is meant, \
+             say `allowAll: true`)"
+        );
+        // Without identities there are no clients of a namespace.
+        assert_eq!(
+            asked("EgressPolicy", "ci", entry.clone(), bare)["allowed"],
+            false
+        );
+        let refused = asked("ClusterEgressPolicy", "", entry.clone(), pods);
+        let message = refused["status"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("ClusterEgressPolicy/p- spec"), "{message}");
+        let elsewhere = asked("EgressPolicy", "ci", all, "listeners: []");
+        assert_eq!(elsewhere["allowed"], true);
+        assert!(
+            elsewhere["warnings"][0]
+                .as_str()
+                .is_some_and(|told| told.contains("no egress"))
+        );
+        assert_eq!(asked("Other", "ci", entry, pods)["allowed"], true);
+    }
+
+    #[test]
     fn settings_are_read_when_they_change_and_missing_ones_hide_nothing() {
         let known = KnownSettings::default();
         let options = Options {
@@ -370,7 +482,7 @@ mod tests {
         };
         let one = put("defaults: {https: optional}");
         let two = put("defaults: {https: required}");
-        assert_ne!(one.document.defaults, two.document.defaults);
+        assert_ne!(one.read.document.defaults, two.read.document.defaults);
         assert!(Arc::ptr_eq(&two, &known.read(&objects, &options)));
     }
 }

@@ -30,13 +30,14 @@ use tokio::{
 };
 
 use super::{
-    ObjectSet, Options, ResourceName,
+    ClusterEgressPolicyObject, EgressPolicyObject, ObjectSet, Options, ResourceName,
     addresses::Publish,
     contact::{ANSWER, client, find_zone, heartbeat},
     events::tell_problems,
     known::Scope,
     lease::{Election, release},
     pods::watch_pods,
+    policy_status::write_policy_statuses,
     setting_names::SettingNames,
     settings,
     shared::Shared,
@@ -82,7 +83,11 @@ pub struct ClusterOptions {
     pub pod: ResourceName,
     /// Whether problems are told as Events of their objects.
     pub events: bool,
-    /// The addresses that the status of Ingresses tells; without any no status is written.
+    /// Whether EgressPolicies and ClusterEgressPolicies are watched.
+    pub egress_policies: bool,
+    /// Whether statuses are written.
+    pub update_status: bool,
+    /// The addresses that the status of Ingresses tells; without any none is written.
     pub publish: Option<Publish>,
     /// The Lease whose holder writes statuses, in the namespace of the pod.
     pub election: String,
@@ -137,6 +142,13 @@ impl Cluster {
                 shared.start_secrets(&mut tasks, scope);
             }
         }
+        if options.egress_policies {
+            let of_cluster = Api::all(shared.client.clone());
+            shared.start::<ClusterEgressPolicyObject>(&mut tasks, of_cluster, Scope::Cluster);
+            for scope in shared.scopes() {
+                shared.start::<EgressPolicyObject>(&mut tasks, shared.api(&scope), scope.clone());
+            }
+        }
         let config_maps = shared.options.load().config_maps.clone();
         for name in config_maps {
             let scope = Scope::Object(name);
@@ -166,19 +178,26 @@ impl Cluster {
         }
         let (sender, leads) = watch::channel(false);
         let mut election = None;
-        if let Some(publish) = options.publish {
+        let publish = options.publish.filter(|_| options.update_status);
+        if publish.is_some() || options.egress_policies && options.update_status {
+            let lease = ResourceName::new(&options.pod.namespace, &options.election);
+            let held = Election::new(shared.client.clone(), lease.clone(), me.clone());
+            tasks.spawn(held.run(sender));
+            election = Some((lease, me));
+        }
+        if options.egress_policies && options.update_status {
+            let writing = write_policy_statuses(Arc::clone(&shared), leads.clone());
+            tasks.spawn(writing);
+        }
+        if let Some(publish) = publish {
             if let Publish::Service(name) = &publish
                 && !shared.watches(&name.namespace)
             {
                 let scope = Scope::Object(name.clone());
                 shared.start::<Service>(&mut tasks, shared.api(&scope), scope);
             }
-            let lease = ResourceName::new(&options.pod.namespace, &options.election);
-            let held = Election::new(shared.client.clone(), lease.clone(), me.clone());
-            tasks.spawn(held.run(sender));
             let writing = write_statuses(Arc::clone(&shared), publish, options.pod, leads.clone());
             tasks.spawn(writing);
-            election = Some((lease, me));
         }
         Ok(Self {
             shared,
@@ -276,6 +295,19 @@ impl Objects for Cluster {
         if is_news {
             self.shared.changed();
         }
+    }
+
+    fn is_in_force(&self) {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdicts = made.verdicts();
+        drop(made);
+        self.shared.verdicts.send_if_modified(|known| {
+            let is_news = **known != verdicts;
+            if is_news {
+                *known = Arc::new(verdicts);
+            }
+            is_news
+        });
     }
 
     fn are_known(&self) -> bool {

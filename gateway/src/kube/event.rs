@@ -18,7 +18,7 @@ use portcullis_config::problem::{Origin, Problem};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ObjectSet, ResourceName,
+    ClusterEgressPolicyObject, EgressPolicyObject, ObjectSet, ResourceName,
     watched::{Listed, Watched},
 };
 
@@ -100,6 +100,8 @@ fn find<'o>(
         IngressClass::NAME => of::<IngressClass>(objects, name),
         Service::NAME => of::<Service>(objects, name),
         EndpointSlice::NAME => of::<EndpointSlice>(objects, name),
+        EgressPolicyObject::NAME => of::<EgressPolicyObject>(objects, name),
+        ClusterEgressPolicyObject::NAME => of::<ClusterEgressPolicyObject>(objects, name),
         Secret::NAME => of::<Secret>(objects, name),
         ConfigMap::NAME => of::<ConfigMap>(objects, name),
         _ => None,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::watch;
@@ -38,8 +38,13 @@ struct State {
 #[derive(Clone, Debug)]
 struct Stale {
     since: SystemTime,
+    /// When the log told of it last.
+    told: Option<Instant>,
     reason: String,
 }
+
+/// Time after which the log tells again of what is still stale.
+const AGAIN: Duration = Duration::from_secs(60);
 
 impl Default for Freshness {
     fn default() -> Self {
@@ -195,16 +200,17 @@ impl State {
         if !self.is_required && !self.is_known {
             return;
         }
-        match &mut self.stale {
-            Some(stale) => stale.reason = reason,
-            None => {
-                tracing::warn!(kind = self.kind, %reason, "the cluster is not watched; what is known serves on");
-                self.stale = Some(Stale {
-                    since: SystemTime::now(),
-                    reason,
-                });
-            }
+        let stale = self.stale.get_or_insert_with(|| Stale {
+            since: SystemTime::now(),
+            told: None,
+            reason: String::new(),
+        });
+        // Again after a while, for the reason changes: an outage may end as a lack of rights.
+        if stale.told.is_none_or(|told| told.elapsed() >= AGAIN) {
+            tracing::warn!(kind = self.kind, %reason, "the cluster is not watched; what is known serves on");
+            stale.told = Some(Instant::now());
         }
+        stale.reason = reason;
     }
 }
 

@@ -11,7 +11,10 @@ use portcullis_config::{problem::Problem, read::Read};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
-use super::{Kind, ObjectSet, Options, ResourceName, settings, sizes, translate::translate};
+use super::{
+    ClusterEgressPolicyObject, EgressPolicyObject, Kind, ObjectSet, Options, ResourceName,
+    settings, sizes, translate::translate,
+};
 use crate::{
     files::Contents,
     source::{Objects, Settings},
@@ -186,6 +189,12 @@ fn add(document: serde_json::Value, objects: &mut ObjectSet) -> anyhow::Result<(
         ("v1", "ConfigMap") => keep(document, &mut objects.config_maps, true),
         ("discovery.k8s.io/v1", "EndpointSlice") => {
             keep(document, &mut objects.endpoint_slices, true)
+        }
+        (EgressPolicyObject::API_VERSION, EgressPolicyObject::KIND) => {
+            keep(document, &mut objects.egress_policies, true)
+        }
+        (ClusterEgressPolicyObject::API_VERSION, ClusterEgressPolicyObject::KIND) => {
+            keep(document, &mut objects.cluster_egress_policies, false)
         }
         _ => {
             tracing::debug!(%version, %kind, "not served");

@@ -12,7 +12,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::class_parameters::ClassParameters;
+use super::{
+    class_parameters::ClassParameters,
+    egress_policy::{ClusterEgressPolicyObject, EgressPolicyObject},
+};
 use crate::files::Keys;
 use portcullis_config::problem::Origin;
 
@@ -85,6 +88,10 @@ pub struct ObjectSet {
     pub services: Kind<Service>,
     /// `discovery.k8s.io/v1` EndpointSlice.
     pub endpoint_slices: Kind<EndpointSlice>,
+    /// `portcullis.dev/v1alpha1` EgressPolicy.
+    pub egress_policies: Kind<EgressPolicyObject>,
+    /// `portcullis.dev/v1alpha1` ClusterEgressPolicy.
+    pub cluster_egress_policies: Kind<ClusterEgressPolicyObject>,
     /// `v1` Secret, those that are referred to.
     pub secrets: Kind<Secret>,
     /// `v1` ConfigMap, those that are referred to.

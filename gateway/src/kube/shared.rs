@@ -19,12 +19,13 @@ use tokio::{
 };
 
 use super::{
-    ObjectSet, Options, ResourceName, SecretAccess,
+    ClusterEgressPolicyObject, EgressPolicyObject, ObjectSet, Options, ResourceName, SecretAccess,
     asking::Asking,
     feeds::{KindFeed, SecretFeed},
     freshness::Freshness,
     holding::Holding,
     known::{Known, Scope},
+    translate::Verdicts,
     watch,
     watched::{Listed, Watched},
 };
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(super) max_named_secrets: usize,
     /// A Secret that is read though no object refers to it.
     pub(super) own_secret: Option<ResourceName>,
+    /// What is in force of each policy of the egress proxy.
+    pub(super) verdicts: Sender<Arc<Verdicts>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -84,6 +87,7 @@ impl Shared {
             holding: Holding::default(),
             max_named_secrets,
             own_secret,
+            verdicts: Sender::new(Arc::default()),
         }
     }
 
@@ -169,6 +173,10 @@ impl Shared {
                 IngressClass::NAME => objects.ingress_classes.contains_key(name),
                 Service::NAME => objects.services.contains_key(name),
                 EndpointSlice::NAME => objects.endpoint_slices.contains_key(name),
+                EgressPolicyObject::NAME => objects.egress_policies.contains_key(name),
+                ClusterEgressPolicyObject::NAME => {
+                    objects.cluster_egress_policies.contains_key(name)
+                }
                 Secret::NAME => objects.secrets.contains_key(name),
                 _ => objects.config_maps.contains_key(name),
             };

@@ -14,7 +14,8 @@ use k8s_openapi::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Kind, ObjectSet, ResourceName,
+    ClusterEgressPolicyObject, EgressPolicyObject, Kind, ObjectSet, ResourceName,
+    egress_policy::PolicyObject,
     translate::{is_default, service_of},
 };
 
@@ -138,6 +139,10 @@ watched!(EndpointSlice, endpoint_slices, (one, other) {
         || one.ports != other.ports
         || one.address_type != other.address_type
 }, of service_of);
+watched!(EgressPolicyObject, egress_policies, (one, other) one.spec() != other.spec());
+watched!(ClusterEgressPolicyObject, cluster_egress_policies, (one, other) {
+    one.spec() != other.spec()
+});
 watched!(Secret, secrets, (one, other) one.data != other.data);
 watched!(ConfigMap, config_maps, (one, other) {
     one.data != other.data || one.binary_data != other.binary_data
@@ -175,7 +180,6 @@ fn annotations(metadata: &ObjectMeta) -> Vec<(&String, &String)> {
 pub(super) fn strip(metadata: &mut ObjectMeta) {
     metadata.managed_fields = None;
     metadata.resource_version = None;
-    metadata.generation = None;
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove(LAST_APPLIED);
     }

@@ -7,6 +7,8 @@ mod bound;
 mod certificates;
 mod challenges;
 mod edge;
+mod egress_bed;
+mod egress_policies;
 mod election;
 mod flood;
 mod isolation;

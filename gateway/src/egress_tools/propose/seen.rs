@@ -111,6 +111,7 @@ pub(super) fn why(reason: &str) -> &'static str {
             "no policy opens it: behind the name any site of its provider may be meant"
         }
         "denied_host" | "denied_address" => "an entry of `deny` has it",
+        "policy_closed" => "a policy is closed",
         "grant_expired" => "its entry has ended: whoever grants it again says until when",
         PRIVATE => "--private proposes it with `private: true`",
         "mixed_answer" => "the name has public and private addresses: mend the DNS zone",

@@ -181,6 +181,7 @@ impl<'o> Translation<'o> {
             whole: place_of_ingress(&served.name, &of_host.field),
             rules: fields,
             policies: said_at,
+            is_alike: false,
         };
         self.read.origins.note("routes", index, origin);
         let route = Route {

@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use portcullis_config::document::{Certificate, Route};
 
-use super::backends::MadeBackends;
+use super::{
+    backends::MadeBackends,
+    egress_policies::{MadePolicies, Verdicts},
+};
 use crate::kube::Options;
 
 /// The items that the last translation made.
@@ -13,9 +16,15 @@ pub struct MadeItems {
     pub(super) backends: MadeBackends,
     pub(super) routes: Held<Route>,
     pub(super) certificates: Held<Certificate>,
+    pub(super) egress: MadePolicies,
 }
 
 impl MadeItems {
+    /// What is in force of each policy of the egress proxy.
+    pub(in crate::kube) fn verdicts(&self) -> Verdicts {
+        self.egress.verdicts()
+    }
+
     /// None yet, to be made with these options.
     pub(super) fn with(options: &Options) -> Self {
         Self {

@@ -9,6 +9,7 @@
 //! - A host and path, or a host of `spec.tls`, that an older Ingress has: the newer one goes
 //!   without, and has it when the older one is gone.
 //! - Parameters of an IngressClass that cannot be read: 503 for the Ingresses of that class.
+//! - An EgressPolicy with errors: its last good version, or its clients reach nothing.
 //!
 //! Annotations, and the kinds of the Gateway API, have their place here beside `ingress`.
 
@@ -16,6 +17,7 @@ mod backends;
 mod certificates;
 mod challenges;
 mod claims;
+mod egress_policies;
 mod endpoint_slice;
 mod ingress;
 mod ingress_class;
@@ -39,6 +41,7 @@ use portcullis_config::{
     read::Read,
 };
 
+pub(super) use self::egress_policies::Verdicts;
 pub use self::made::MadeItems;
 pub use self::references::{
     NeededSecrets, References, referenced_config_maps, referenced_secrets, references,
@@ -76,6 +79,7 @@ pub fn translate_again(
     translation.read_parameters();
     translation.certificates(&ingresses);
     translation.routes(&ingresses);
+    translation.egress_policies();
     *made = translation.made;
     translation.contents
 }

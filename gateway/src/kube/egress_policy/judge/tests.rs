@@ -1,0 +1,248 @@
+use std::net::IpAddr;
+
+use portcullis_config::egress::{Client, Identity};
+
+use super::*;
+use crate::kube::{ClusterEgressPolicyObject, EgressPolicyObject};
+
+fn object<K: PolicyObject>(spec: &str) -> K {
+    let spec: Value = serde_saphyr::from_str(spec).expect("YAML");
+    let value = json!({ "metadata": { "name": "p" }, "spec": spec });
+    serde_json::from_value(value).expect("an object")
+}
+
+/// Settings by which namespaces and labels of pods are known.
+fn section() -> Egress {
+    let text = "egress: {listeners: [{name: proxy}], identity: {level: address, pods: {}}, \
+                policies: [{name: p, subjects: [{addresses: [10.0.0.0/8]}], allowAll: true}]}";
+    let read = read(&[SourceFile {
+        name: "a.yaml".into(),
+        text: text.into(),
+    }]);
+    read.document.egress.expect("the section")
+}
+
+fn of_namespace() -> ResourceName {
+    ResourceName::new("ci", "builds")
+}
+
+fn of_cluster() -> ResourceName {
+    ResourceName::new("", "floor")
+}
+
+/// What is wrong with a policy of a namespace, and with one of the cluster.
+fn wrong(spec: &str) -> [String; 2] {
+    let told = |judged: Result<EgressPolicy, Vec<Problem>>| match judged {
+        Ok(_) => String::new(),
+        Err(problems) => {
+            let told = problems.iter().map(ToString::to_string);
+            told.collect::<Vec<_>>().join("\n")
+        }
+    };
+    let namespaced: EgressPolicyObject = object(spec);
+    // One of the cluster must say whom it is about.
+    let mut with_subjects: Value = serde_saphyr::from_str(spec).expect("YAML");
+    if let Some(spec) = with_subjects.as_object_mut() {
+        spec.entry("subjects")
+            .or_insert_with(|| json!([{ "addresses": ["10.0.0.0/8"] }]));
+    }
+    let cluster: ClusterEgressPolicyObject = object(&with_subjects.to_string());
+    [
+        told(judge(&of_namespace(), &namespaced, &section())),
+        told(judge(&of_cluster(), &cluster, &section())),
+    ]
+}
+
+#[test]
+fn a_policy_of_a_namespace_is_about_that_alone() {
+    for (spec, expected) in [
+        ("{allow: [{host: a.test}]}", "[{\"namespace\":\"ci\"}]"),
+        (
+            "{subjects: [{serviceAccount: builder}, {podLabels: {a: b}}, {addresses: [10.1.0.0/16]}]}",
+            "[{\"namespace\":\"ci\",\"serviceAccount\":\"builder\"},\
+              {\"namespace\":\"ci\",\"podLabels\":{\"a\":\"b\"}},\
+              {\"namespace\":\"ci\",\"addresses\":[\"10.1.0.0/16\"]}]",
+        ),
+    ] {
+        let policy: EgressPolicyObject = object(spec);
+        let policy = judge(&of_namespace(), &policy, &section()).expect("a policy");
+        assert_eq!(policy.name, "ci/builds");
+        let subjects = serde_json::to_string(&policy.subjects).expect("JSON");
+        assert_eq!(subjects, expected, "{spec}");
+    }
+    for field in [
+        "namespace: other",
+        "namespace: ci",
+        "spiffeId: spiffe://a.test/b",
+        "certificateName: b",
+    ] {
+        let [namespaced, _] = wrong(&format!("{{subjects: [{{{field}}}]}}"));
+        assert!(
+            namespaced.contains("ServiceAccounts of its own namespace"),
+            "{field}: {namespaced}"
+        );
+    }
+}
+
+#[test]
+fn every_mistake_is_told_with_its_field() {
+    for (spec, told) in [
+        ("null", "spec: error: there is no spec"),
+        (
+            "{allow: [a.test]}",
+            "spec.allow[0]: error: an entry of an object is a map",
+        ),
+        ("{allow: [{hots: a.test}]}", "spec.allow[0]"),
+        (
+            "{allow: [{host: '*'}]}",
+            "spec.allow[0]: error: `*` allows everything",
+        ),
+        (
+            "{deny: [{host: a.test}, {host: a.test, ports: [0]}]}",
+            "spec.deny[1].ports: error: ports are numbers",
+        ),
+        (
+            "{allow: [{cidr: 127.0.0.0/8}]}",
+            "spec.allow[0]: error: 127.0.0.0/8 can never be reached",
+        ),
+        (
+            "{allow: [{host: a.test, until: tomorrow}]}",
+            "spec.allow[0].until",
+        ),
+        ("{mode: off}", "spec.mode"),
+        (
+            "{name: other}",
+            "spec.name: error: a policy has the name of its object",
+        ),
+        ("{allow: {host: a.test}}", "spec.allow"),
+        (
+            "{subjects: [{serviceAccount: ''}]}",
+            "spec.subjects[0].serviceAccount",
+        ),
+        (
+            "{subjects: [{podLabels: {'a b': c}}]}",
+            "spec.subjects[0].podLabels",
+        ),
+        (
+            "{allow: [{host: a.test, inject: {}}]}",
+            "spec.allow[0].inject: error: only the settings",
+        ),
+    ] {
+        for (told_of, kind) in wrong(spec)
+            .iter()
+            .zip(["EgressPolicy/ci/builds", "ClusterEgressPolicy/floor"])
+        {
+            assert!(
+                told_of.contains(&format!("{kind} {told}")),
+                "{spec}: {told_of}"
+            );
+            assert!(!told_of.contains("egress."), "{told_of}");
+        }
+    }
+    let [namespaced, cluster] =
+        wrong("{subjects: [{addresses: [10.0.0.0/8]}], delegate: {allow: [a.test, {host: '*'}]}}");
+    assert!(namespaced.contains("spec.delegate"), "{namespaced}");
+    assert!(
+        cluster.contains("spec.delegate.allow[0]: error: an entry"),
+        "{cluster}"
+    );
+    assert!(
+        cluster.contains("spec.delegate.allow[1]: error: `*`"),
+        "{cluster}"
+    );
+    // What is needed of the settings.
+    let policy: EgressPolicyObject = object("{subjects: [{podLabels: {a: b}}]}");
+    let bare = Egress::default();
+    assert!(judge(&of_namespace(), &policy, &bare).is_err());
+}
+
+/// Whom the policy that stands in for one with errors selects, among pods of two namespaces.
+fn closed_to<K: PolicyObject>(name: &ResourceName, spec: &str) -> Vec<&'static str> {
+    let object: K = object(spec);
+    let policy = closed(name, &object, &section()).expect("one");
+    assert!(policy.closed && policy.allow.is_empty(), "{policy:?}");
+    let mut made = section();
+    made.policies = vec![EgressPolicy {
+        name: "p".into(),
+        ..policy
+    }];
+    let document = Document {
+        egress: Some(made),
+        ..Document::default()
+    };
+    let model = validate(&document, &Origins::default()).model;
+    let policy = &model.egress.expect("the section").policies[0];
+    let clients = [("ci", "builder"), ("ci", "web"), ("shop", "web"), ("", "")];
+    let names = ["ci/builder", "ci/web", "shop/web", "nobody"];
+    let selected = clients
+        .iter()
+        .zip(names)
+        .filter(|((namespace, account), _)| {
+            let identity = Identity {
+                namespace: (*namespace).to_owned(),
+                service_account: (*account).to_owned(),
+                pod: None,
+                pod_uid: None,
+            };
+            policy.subjects.contains(Client {
+                address: IpAddr::from([192, 0, 2, 1]),
+                identity: Some(&identity).filter(|identity| !identity.namespace.is_empty()),
+                labels: None,
+                certificate: None,
+            })
+        });
+    selected.map(|(_, name)| name).collect()
+}
+
+#[test]
+fn what_stands_in_for_a_policy_with_errors_closes_its_clients_and_no_more() {
+    let ci = &["ci/builder", "ci/web"][..];
+    let all = &["ci/builder", "ci/web", "shop/web", "nobody"][..];
+    let wrong = "allow: [{host: '*'}]";
+    for (subjects, expected) in [
+        ("subjects: [{serviceAccount: builder}]", &["ci/builder"][..]),
+        ("subjects: [{serviceAccount: 1}, {}]", ci),
+        ("subjects: builder", ci),
+        ("subjects: [{namespace: shop}]", ci),
+        ("mode: open", ci),
+    ] {
+        let spec = format!("{{{subjects}, {wrong}}}");
+        assert_eq!(
+            closed_to::<EgressPolicyObject>(&of_namespace(), &spec),
+            expected,
+            "{spec}"
+        );
+    }
+    for (subjects, expected) in [
+        ("subjects: [{namespace: ci}]", ci),
+        (
+            "subjects: [{namespace: ci, serviceAccount: web}]",
+            &["ci/web"][..],
+        ),
+        ("subjects: [{addresses: [192.0.2.0/24]}]", all),
+        ("subjects: [{namespaces: ci}]", all),
+        ("mode: open", all),
+    ] {
+        let spec = format!("{{{subjects}, {wrong}}}");
+        assert_eq!(
+            closed_to::<ClusterEgressPolicyObject>(&of_cluster(), &spec),
+            expected,
+            "{spec}"
+        );
+    }
+    assert_eq!(
+        closed_to::<ClusterEgressPolicyObject>(&of_cluster(), "null"),
+        all
+    );
+    // Without namespaces nobody is of one.
+    let policy: EgressPolicyObject = object("{mode: off}");
+    assert_eq!(closed(&of_namespace(), &policy, &Egress::default()), None);
+}
+
+#[test]
+fn an_object_names_no_profile_of_the_gateway() {
+    for told in wrong("{allow: [{host: a.test, inspect: true, waf: w}]}") {
+        let fault = "spec.allow[0].waf: error: only the settings";
+        assert!(told.contains(fault), "{told}");
+    }
+}

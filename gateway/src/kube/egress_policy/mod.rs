@@ -1,0 +1,20 @@
+//! The custom resources `EgressPolicy` and `ClusterEgressPolicy` (`portcullis.dev/v1alpha1`).
+//!
+//! ```text
+//! object --judge--> policy of the document, or problems
+//!                      |                       |
+//!                      |        the last good version, or a policy that is closed
+//!                      v                       v
+//!                 translate --> document --> in force --> status
+//! ```
+
+mod crd;
+mod judge;
+mod object;
+mod verdict;
+
+pub use crd::definitions;
+pub(super) use judge::{closed, judge};
+pub(super) use object::PolicyObject;
+pub use object::{ClusterEgressPolicyObject, EgressPolicyObject};
+pub(super) use verdict::{Condition, Verdict};
