@@ -1,8 +1,8 @@
 //! TLS that is looked into: what leaves, what does not, and what clients see.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use portcullis_tests::{Authority, Backend, Inside, replace, sha256, status_of, wait_for};
+use portcullis_tests::{Authority, Backend, Client, Inside, replace, sha256, status_of, wait_for};
 
 use super::{
     inspected::{INSPECTION, Inspected},
@@ -369,27 +369,59 @@ async fn certificates_are_remembered_until_there_is_another_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_closes_with_that_of_the_destination_and_when_the_proxy_stops() {
-    let entries = "[{host: api.example, inspect: true}]";
-    for version in ["http1", "http2"] {
-        let mut proxy = Inspected::start(entries).await;
-        let url = "https://api.example/sleep/1500";
-        let arguments = ["--http2", url];
-        let arguments = if version == "http2" {
-            &arguments[..]
-        } else {
-            &arguments[1..]
-        };
-        let asked = std::thread::scope(|scope| {
-            let proxy = &proxy;
-            let asked = scope.spawn(move || proxy.curl(arguments));
-            wait_for("the request", || proxy.backend.requests() == 1);
-            proxy.site.gateway.signal("TERM");
-            asked.join().expect("curl ran")
-        });
-        assert_eq!(asked, "one /sleep/1500 200", "{version}");
-        let began = std::time::Instant::now();
-        assert!(proxy.site.gateway.wait().success());
-        assert!(began.elapsed() < Duration::from_secs(10));
+async fn a_proxy_that_stops_waits_for_what_is_under_way_and_for_nothing_else() {
+    let mut proxy = Inspected::start("[{host: api.example, inspect: true}]").await;
+    let address = proxy.site.proxy();
+    let request = "GET /open HTTP/1.1\r\nHost: api.example\r\n\r\n";
+    let mut idle = proxy.inside("api.example:443");
+    assert_eq!(status_of(&idle.ask(request)), 200);
+    let tls = proxy.authority.client(&["h2"]);
+    let mut idle_h2 = Client::tls_through(address, "api.example:443", tls, true)
+        .await
+        .expect("TLS");
+    let answer = idle_h2
+        .get("api.example", "/open")
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let ways = ["--http1.1", "--http2"];
+    std::thread::scope(|scope| {
+        let proxy = &proxy;
+        let url = "https://api.example/sleep/2000";
+        let asked = ways.map(|version| scope.spawn(move || proxy.curl(&[version, url])));
+        wait_for("the requests", || proxy.backend.requests() == 4);
+        proxy.site.gateway.signal("TERM");
+        for asked in asked {
+            assert_eq!(asked.join().expect("curl ran"), "one /sleep/2000 200");
+        }
+    });
+    let began = Instant::now();
+    assert!(proxy.site.gateway.wait().success());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "idle clients are not waited for"
+    );
+    assert!(idle.ends());
+    drop(idle_h2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tunnels_of_socks_are_looked_into_as_well() {
+    let policies = allow("[{host: api.example, inspect: true, paths: [/open]}]");
+    let proxy = Inspected::start_with(&policies, &["http/1.1"], &[]).await;
+    let gateway = &proxy.site.gateway;
+    let socks = "{name: socks, address: '127.0.0.1:0', protocol: socks5}]";
+    let with_socks = config(INSPECTION, &policies).replacen("}]", &format!("}}, {socks}"), 1);
+    gateway.reload(&with_socks);
+    let through = format!("socks5h://{}", gateway.at("egress/socks"));
+    for (path, status) in [("open", 200), ("shut", 403)] {
+        let url = format!("https://api.example/{path}");
+        let text = proxy.curl(&["--proxy", &through, &url]);
+        assert!(text.ends_with(&format!(" {status}")), "{text}");
     }
+    assert_eq!(proxy.backend.requests(), 1);
+    wait_for("the records", || proxy.records().len() == 2);
+    // In clear an entry that is looked into allows nothing, on any port.
+    let answer = proxy.site.get("http://api.example:443/open");
+    assert_eq!(reason(&answer), "egress/request_not_allowed", "{answer}");
 }
