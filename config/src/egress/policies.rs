@@ -245,6 +245,7 @@ mod tests {
             allow: EgressRules::default(),
             deny: EgressRules::default(),
             allow_all: false,
+            quota: None,
             delegate: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EgressRules, Subjects};
+use super::{EgressQuota, EgressRules, Host, Subjects};
 use crate::document::{EgressMode, EncryptedClientHello};
 
 /// Who may reach what.
@@ -22,6 +22,9 @@ pub struct EgressPolicy {
     pub deny: EgressRules,
     /// Whether every public name may be reached that no `deny` names.
     pub allow_all: bool,
+    /// What each client may use of what it allows, and of everything where it is one of the
+    /// cluster; `None` means any amount.
+    pub quota: Option<EgressQuota>,
     /// What the policies of workloads may say of the clients that this one selects; `None` means
     /// that nothing is kept from them. Only policies of the cluster have one.
     pub delegate: Option<Delegate>,
@@ -34,6 +37,13 @@ pub struct Delegate {
     pub allow: Option<EgressRules>,
     /// Modes that they may have; one that has another is enforced.
     pub modes: Vec<EgressMode>,
+}
+
+impl EgressPolicy {
+    /// Whether it allows a host without an entry.
+    pub(super) fn allows_all_of(&self, host: &Host) -> bool {
+        self.allow_all && matches!(host, Host::Name(_))
+    }
 }
 
 impl Delegate {
