@@ -266,6 +266,33 @@ async fn the_name_inside_the_tunnel_is_judged_and_what_came_early_is_not_lost() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn quotas_hold_here_as_well() {
+    let recorder = Recorder::start().await;
+    let entry = "[{host: api.example, raw: true, quota: {bytesOut: 1kB}}]";
+    let gateway = start(entry, recorder.address);
+    let mut request = GREETING.to_vec();
+    request.extend(named(b"api.example", 443));
+    let mut client = Raw::connect(gateway.at("egress/proxy"));
+    client.send(&[&request[..], &[7; 1000]].concat());
+    wait_for("what fits", || recorder.bytes() == 1000);
+    client.send(b"x");
+    assert!(client.ends());
+    assert_eq!(audited(&gateway, 1)[0]["ended"], "quota_bytes_out");
+    let mut client = Raw::connect(gateway.at("egress/proxy"));
+    client.send(&request);
+    assert_eq!(
+        client.read(1 << 20),
+        [&[5, 0][..], &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]].concat()
+    );
+    let line = &audited(&gateway, 2)[1];
+    assert_eq!(
+        (&line["reason"], &line["status"]),
+        (&"quota_bytes_out".into(), &429.into())
+    );
+    assert_eq!(recorder.bytes(), 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_changes_what_it_speaks_without_being_bound_again() {
     let recorder = Recorder::start().await;
     let gateway = start("[api.example]", recorder.address);

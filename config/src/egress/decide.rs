@@ -3,8 +3,8 @@
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use super::{
-    AddressClass, Authority, EgressPolicy, EgressRule, Host, Selected, Target,
-    blocked_names::why_blocked, policies::leniency,
+    AddressClass, Allowance, Authority, EgressPolicy, EgressRule, Host, Selected, Target,
+    blocked_names::why_blocked, policies::leniency, quota::allowances,
 };
 use crate::{access::AddressSet, document::EgressMode};
 
@@ -24,6 +24,9 @@ pub struct Request<'a> {
 pub struct Decision {
     /// What allows it, each by itself; may be empty where no refusal is final.
     pub grants: Vec<Grant>,
+    /// The quotas that count it, by what is asked for: all of them, whatever its addresses are
+    /// and its tunnel carries.
+    pub quotas: Vec<Allowance>,
     /// What refuses it, if something does.
     pub refused: Option<Refused>,
 }
@@ -94,6 +97,7 @@ impl Decision {
     fn refused(refused: Refused) -> Self {
         Self {
             grants: Vec::new(),
+            quotas: Vec::new(),
             refused: Some(refused),
         }
     }
@@ -141,10 +145,15 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
     if let Some(denied) = denied.as_ref().filter(|denied| denied.is_final()) {
         return Decision::refused(denied.clone());
     }
+    let quotas = allowances(selected, request);
     let (grants, kept) = grants(selected, request);
     if !grants.is_empty() {
         let refused = strictest(denied.into_iter().chain(kept));
-        return Decision { grants, refused };
+        return Decision {
+            grants,
+            quotas,
+            refused,
+        };
     }
     let unlisted = kept.or_else(|| not_allowed(selected, request));
     // No mode of a policy opens what a floor does not leave to policies.
@@ -152,7 +161,11 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
         .map(|floor| Refused::by((floor, floor.mode), "not_delegated", None));
     let all = denied.into_iter().chain(unlisted).chain(beyond);
     let refused = strictest(all);
-    Decision { grants, refused }
+    Decision {
+        grants,
+        quotas,
+        refused,
+    }
 }
 
 /// Judges all answers of a look-up, or the one literal address, before any dial. What does not
@@ -326,7 +339,7 @@ fn grants_of(policy: &EgressPolicy, request: Request<'_>) -> Vec<Grant> {
         raw: rule.is_some_and(|rule| rule.raw),
         until: rule.and_then(|rule| rule.until),
     };
-    if rules.is_empty() && policy.allow_all && matches!(host, Host::Name(_)) {
+    if rules.is_empty() && policy.allows_all_of(host) {
         return vec![grant(None)];
     }
     rules.drain(..).map(|rule| grant(Some(rule))).collect()

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use super::{Host, Request, class::embedded};
+use super::{EgressQuota, Host, Request, class::embedded};
 use crate::model::HostPattern;
 
 /// A destination with its conditions.
@@ -24,6 +24,8 @@ pub struct EgressRule {
     pub private: bool,
     /// Whether a tunnel may carry something other than TLS.
     pub raw: bool,
+    /// What each client may use of what it allows, or leaves to policies; `None` means any amount.
+    pub quota: Option<EgressQuota>,
 }
 
 /// What a rule names.

@@ -23,6 +23,7 @@ mod egress;
 mod egress_certificate;
 mod egress_identity;
 mod egress_listener;
+mod egress_quota;
 mod egress_refusals;
 mod error_page;
 mod external;

@@ -236,14 +236,19 @@ impl Body for Counted {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
+            && let length = length_of(frame)
+            && length > 0
         {
+            // What waits for it is cut, by whoever set the meter.
+            if self.up && !self.traffic.may_send(length) {
+                return Poll::Pending;
+            }
             let count: &AtomicU64 = if self.up {
                 &self.traffic.up
             } else {
                 &self.traffic.down
             };
-            count.fetch_add(data.len() as u64, Ordering::Relaxed);
+            count.fetch_add(length as u64, Ordering::Relaxed);
         }
         polled
     }
@@ -254,5 +259,30 @@ impl Body for Counted {
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Bytes of a part of a body; fields behind it carry something as well.
+fn length_of(frame: &Frame<Bytes>) -> usize {
+    let data = frame.data_ref().map_or(0, Bytes::len);
+    let fields = frame.trailers_ref().into_iter().flatten();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
+    data + fields.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_behind_a_body_are_bytes_of_it() {
+        let data = Frame::data(Bytes::from_static(b"12345"));
+        assert_eq!(length_of(&data), 5);
+        let fields = [("a", "123"), ("bc", "4567")].map(|(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        let trailers = Frame::trailers(fields.into_iter().collect());
+        assert_eq!(length_of(&trailers), 10);
     }
 }

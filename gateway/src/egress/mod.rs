@@ -21,6 +21,7 @@ mod head;
 mod identify;
 mod peer;
 mod prefixed;
+mod quota;
 mod reasons;
 pub mod relay;
 mod resolver;

@@ -3,7 +3,11 @@
 //! It is decided on again when the configuration has changed and when the entry that allowed
 //! it ends: who the client is, the name, the addresses it was opened to, and what goes over it.
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use portcullis_config::{
     egress::{Authority, Beginnings, Refused, Request, Selected, decide, judge_addresses},
@@ -15,6 +19,7 @@ use super::{
     first_bytes::Beginning,
     identify::{Known, client_of, has_changed, identify_again},
     peer::Peer,
+    quota::Charge,
     servers::State,
 };
 use crate::snapshot::CompiledEgress;
@@ -40,18 +45,20 @@ pub(super) struct Standing<'a> {
     resolved: Vec<IpAddr>,
     carried: Carried<'a>,
     until: Option<SystemTime>,
+    charge: Arc<Charge>,
     /// The configuration and the table of TLS that it was decided on by here; none yet: one may have come since
     /// the connection was allowed, while the destination was dialled.
     judged: Option<(u64, u64)>,
 }
 
 impl<'a> Standing<'a> {
-    /// Takes what was opened, until when that holds, and what goes over it.
+    /// Takes what was opened, until when that holds and what is taken of quotas for it, and what
+    /// goes over it.
     pub(super) fn new(
         state: &'a State,
         authority: &'a Authority,
         record: &Record,
-        until: Option<SystemTime>,
+        (until, charge): (Option<SystemTime>, Arc<Charge>),
         carried: Carried<'a>,
     ) -> Self {
         Self {
@@ -63,12 +70,16 @@ impl<'a> Standing<'a> {
             resolved: record.resolved.clone(),
             carried,
             until,
+            charge,
             judged: None,
         }
     }
 
     /// Why it must end now, if it must.
     pub(super) fn cut(&mut self) -> Option<&'static str> {
+        if let Some(reason) = self.charge.cut(Instant::now()) {
+            return Some(reason);
+        }
         let (version, now) = (self.state.version(), SystemTime::now());
         let is_over = self.until.is_some_and(|until| until <= now);
         let is_other = has_changed(self.state.pods(), self.identity.as_ref());
@@ -120,6 +131,9 @@ impl<'a> Standing<'a> {
                 _ => CHANGED,
             });
         }
+        let (max_counts, quotas) = (egress.limits.max_quota_counts, &decision.quotas);
+        let taken = (self.charge).take(client, quotas, false, max_counts, Instant::now());
+        taken.map_err(|unpaid| unpaid.refused.reason)?;
         let resolved = &self.resolved;
         let refused = judge_addresses(&selected, &mut decision, request, resolved, ranges);
         if refused.is_some_and(|refused| refused.is_final()) {

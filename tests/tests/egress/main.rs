@@ -4,6 +4,7 @@ mod certificates;
 mod ech;
 mod identity;
 mod open;
+mod quota;
 mod refusals;
 mod selftest;
 mod silence;
