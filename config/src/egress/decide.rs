@@ -307,7 +307,10 @@ fn narrowed(grants: &[Grant], left: &[&EgressRule]) -> Vec<Grant> {
 
 /// The entries by which a floor leaves it to policies to allow a request; `None` where it leaves
 /// them everything.
-fn left_by<'p>(floor: &'p EgressPolicy, request: Request<'_>) -> Option<Vec<&'p EgressRule>> {
+pub(super) fn left_by<'p>(
+    floor: &'p EgressPolicy,
+    request: Request<'_>,
+) -> Option<Vec<&'p EgressRule>> {
     let rules = floor.delegate.as_ref()?.allow.as_ref()?;
     Some(rules.all(&request.authority.host, |rule| rule.allows(request)))
 }

@@ -16,6 +16,7 @@ mod class;
 mod decide;
 #[cfg(test)]
 mod decide_tests;
+mod explain;
 mod policies;
 mod policy;
 mod quota;
@@ -29,6 +30,7 @@ pub use blocked_names::is_ech_public_name;
 pub use certificate::{CertificateIdentity, SpiffeId, SpiffeIds};
 pub use class::AddressClass;
 pub use decide::{Decision, Grant, Refused, Request, decide, judge_addresses};
+pub use explain::{Explanation, Opinion, Outcome, explain};
 pub use policies::{Beginnings, EgressPolicies, Selected};
 pub use policy::{Delegate, EgressPolicy};
 pub use quota::{Allowance, EgressQuota, QuotaPart, QuotaPlace};

@@ -6,7 +6,7 @@ use portcullis_config::problem::Severity;
 
 use crate::{
     files::ConfigFiles,
-    load,
+    load::{self, Loaded},
     snapshot::{Live, Snapshot},
     source::Source,
     telemetry::Metrics,
@@ -17,9 +17,17 @@ use crate::{
 /// # Errors
 /// Every problem, where it would be refused.
 pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Snapshot> {
+    Ok(load_with_places(paths)?.snapshot)
+}
+
+/// The same, with where everything stands.
+///
+/// # Errors
+/// Every problem, where it would be refused.
+pub(super) fn load_with_places(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
     let source = Source::new(ConfigFiles::new(paths.to_vec()), None);
     match load::load(&source, &Live::default(), &Metrics::new(), None) {
-        Ok(loaded) => Ok(loaded.snapshot),
+        Ok(loaded) => Ok(loaded),
         Err(refused) => {
             let errors = refused.problems.iter();
             let errors = errors.filter(|problem| problem.severity == Severity::Error);

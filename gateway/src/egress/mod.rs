@@ -19,6 +19,7 @@ mod first_bytes;
 mod forward;
 mod head;
 mod identify;
+mod offline;
 mod peer;
 mod prefixed;
 mod quota;
@@ -31,5 +32,6 @@ mod standing;
 mod test_answers;
 mod tunnel;
 
+pub(crate) use offline::{look_up, reason_in_words, unidentified};
 pub use servers::{EgressPlan, EgressServers, EgressServices};
 pub use test_answers::TestAnswers;

@@ -1,6 +1,7 @@
 //! The egress proxy: what workloads reach, and what nobody reaches through it.
 
 mod certificates;
+mod decision;
 mod ech;
 mod identity;
 mod open;
