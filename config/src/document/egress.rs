@@ -186,7 +186,7 @@ pub struct EgressQuota {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<ByteSize>,
     /// The time that `bytesOut` is for. It begins with the client's first request, and the next
-    /// one with the first request or byte after it. Default `1d`.
+    /// one with the first request or byte after it. At most `31d`, default `1d`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Duration>,
     /// Tunnels and plain requests at once, at least 1. Default: any number.

@@ -4,7 +4,7 @@
 //! and entries means nothing, and a second way to the same destination is no way out of the
 //! quota of the first.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{EgressPolicy, EgressRule, EgressRules, Request, Selected};
 use crate::document::{EgressMode, Rate};
@@ -25,6 +25,9 @@ pub struct EgressQuota {
 impl EgressQuota {
     /// The window of a quota that names none.
     pub const DEFAULT_WINDOW: Duration = Duration::from_secs(86_400);
+
+    /// The longest: what was used in it is remembered for so long, in memory.
+    pub const MAX_WINDOW: Duration = Duration::from_secs(31 * 86_400);
 }
 
 /// A quota that counts a request.
@@ -78,6 +81,7 @@ pub(super) fn allowances(selected: &Selected<'_>, request: Request<'_>) -> Vec<A
     let workload = selected.workload.iter();
     let workload = workload.map(|(policy, mode)| (false, *policy, *mode));
     let mut found: Vec<Allowance> = Vec::new();
+    let mut places = HashSet::new();
     for (is_floor, policy, mode) in floors.chain(workload) {
         let parts = parts(policy, is_floor, request);
         for (part, quota) in parts {
@@ -85,7 +89,7 @@ pub(super) fn allowances(selected: &Selected<'_>, request: Request<'_>) -> Vec<A
                 policy: Arc::clone(&policy.name),
                 part,
             };
-            if found.iter().all(|known| known.place != place) {
+            if places.insert(place.clone()) {
                 found.push(Allowance { place, quota, mode });
             }
         }

@@ -32,6 +32,15 @@ pub(super) fn quota(
     if wanted.window.is_some_and(|window| window.0.is_zero()) {
         report.error(format!("{path}.window"), "window must be more than 0");
     }
+    if wanted
+        .window
+        .is_some_and(|window| window.0 > EgressQuota::MAX_WINDOW)
+    {
+        report.error(
+            format!("{path}.window"),
+            "window is at most 31d: what was used is remembered for so long",
+        );
+    }
     if wanted.window.is_some() && bytes_out.is_none() {
         report.error(
             format!("{path}.window"),

@@ -1,6 +1,6 @@
 //! A configuration that a command reads and does not run.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use portcullis_config::problem::Severity;
 
@@ -8,7 +8,7 @@ use crate::{
     files::ConfigFiles,
     load::{self, Loaded},
     snapshot::{Live, Snapshot},
-    source::Source,
+    source::{Objects, Source},
     telemetry::Metrics,
 };
 
@@ -17,15 +17,18 @@ use crate::{
 /// # Errors
 /// Every problem, where it would be refused.
 pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Snapshot> {
-    Ok(load_with_places(paths)?.snapshot)
+    Ok(load_with_places(paths, None)?.snapshot)
 }
 
-/// The same, with where everything stands.
+/// The same with objects, and with where everything stands.
 ///
 /// # Errors
 /// Every problem, where it would be refused.
-pub(super) fn load_with_places(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
-    let source = Source::new(ConfigFiles::new(paths.to_vec()), None);
+pub(super) fn load_with_places(
+    paths: &[PathBuf],
+    objects: Option<Arc<dyn Objects>>,
+) -> anyhow::Result<Loaded> {
+    let source = Source::new(ConfigFiles::new(paths.to_vec()), objects);
     match load::load(&source, &Live::default(), &Metrics::new(), None) {
         Ok(loaded) => Ok(loaded),
         Err(refused) => {

@@ -205,6 +205,8 @@ pub(super) struct Counted {
     body: Incoming,
     traffic: Arc<Traffic>,
     up: bool,
+    /// Whether a piece of it may not be sent.
+    is_cut: bool,
 }
 
 impl Counted {
@@ -214,6 +216,7 @@ impl Counted {
             body,
             traffic: Arc::clone(traffic),
             up: true,
+            is_cut: false,
         }
     }
 
@@ -234,13 +237,18 @@ impl Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.is_cut {
+            return Poll::Pending;
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let length = length_of(frame)
             && length > 0
         {
-            // What waits for it is cut, by whoever set the meter.
+            // What waits for it is cut, by whoever set the meter. Until then nothing goes after
+            // it, not even the end: what lacks a piece must not look whole.
             if self.up && !self.traffic.may_send(length) {
+                self.is_cut = true;
                 return Poll::Pending;
             }
             let count: &AtomicU64 = if self.up {

@@ -388,6 +388,32 @@ fn mistakes_have_a_status_of_their_own_and_are_named() {
     }
 }
 
+#[test]
+fn policies_that_are_objects_are_asked_and_what_is_not_known_is_told() {
+    let folder = folder();
+    replace(
+        &folder.path().join("floor.yaml"),
+        "apiVersion: portcullis.dev/v1alpha1\nkind: ClusterEgressPolicy\nmetadata: {name: paste}\n\
+         spec: {subjects: [{namespace: shop}], deny: [{host: api.example.com}]}\n",
+    );
+    let bare = ["gate.yaml", "api.example.com:443", "--as", "shop/web"];
+    let (code, all) = answers(folder.path(), &bare);
+    assert_eq!(code, Some(0));
+    let unknown = all[0]["unknown"].to_string();
+    for told in ["address of the client", "labels of its pod", "--manifests"] {
+        assert!(unknown.contains(told), "{told}: {unknown}");
+    }
+    let more = ["--manifests", "floor.yaml"];
+    let (code, all) = answers(folder.path(), &[&bare[..], &more].concat());
+    assert_eq!(code, Some(1));
+    assert_eq!(all[0]["reason"], "denied_host");
+    assert_eq!(all[0]["policy"], "ClusterEgressPolicy/paste");
+    let known = ["--as", "podLabels.tier=front,address=10.244.1.7"];
+    let (_, all) = answers(folder.path(), &[&bare[..], &more, &known].concat());
+    let unknown = all[0]["unknown"].as_array().map_or(0, Vec::len);
+    assert_eq!(unknown, 0, "{}", all[0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_proxy_decides_what_is_explained() {
     let policies = "  - {name: p, subjects: [{addresses: [127.0.0.0/8]}], allow: [a.example, {host: b.example, ports: [8443]}, {host: m.example, methods: [GET]}], deny: [d.example]}\n  - {name: q, subjects: [{addresses: [127.0.0.1/32]}], mode: report, allow: [d.example]}\n";

@@ -125,6 +125,10 @@ impl Charge {
     /// Counts bytes that are to be sent, and tells whether they may be.
     pub(in crate::egress) fn send(&self, bytes: u64, now: Instant) -> bool {
         let mut held = lock(&self.held);
+        // What lacks bytes does not go on, whatever window has begun since.
+        if held.is_cut {
+            return false;
+        }
         let (mut told, mut may) = (None, true);
         for Counted { allowance, count } in &held.counts {
             let fits = lock(count).send(&allowance.quota, bytes, now);
@@ -296,9 +300,12 @@ mod tests {
         assert!(!held.send(1, now));
         assert_eq!(held.cut(now), Some(BYTES_OUT));
         assert_eq!(held.ended(), Some(BYTES_OUT));
-        // Without quotas nothing is held.
+        // What lacks a piece does not go on, in the next window or without a quota.
+        assert!(!held.send(1, now + Duration::from_secs(1 << 20)));
         held.take(client(1), &[], false, 9, now).expect("no quota");
-        assert!(held.send(1 << 40, now));
+        assert!(!held.send(1, now));
+        let free = take(&quotas, &[], 9).expect("no quota");
+        assert!(free.send(1 << 40, now));
     }
 
     #[test]

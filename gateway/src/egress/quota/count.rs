@@ -100,7 +100,8 @@ impl Count {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let is_past = |(began, length): (Instant, Duration)| now.duration_since(began) >= length;
         self.open == 0
-            && self.window.is_none_or(is_past)
+            // A window in which nothing was sent may as well begin later.
+            && (self.bytes == 0 || self.window.is_none_or(is_past))
             && self.next.is_none_or(|next| next <= now)
     }
 

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use portcullis_config::{
     document::{EgressMode, Timestamp},
-    egress::{Explanation, Host, Opinion, Outcome, Refused, Request},
+    egress::{Explanation, Host, Opinion, Outcome, Refused, Request, Subjects},
     model::Egress,
 };
 use serde::Serialize;
@@ -22,6 +22,8 @@ pub(super) struct Asked<'a> {
     pub(super) egress: &'a Egress,
     pub(super) shown: &'a Shown,
     pub(super) places: Places<'a>,
+    /// Whether policies that are objects are among them.
+    pub(super) has_objects: bool,
 }
 
 /// The answer for one destination.
@@ -136,7 +138,7 @@ impl Asked<'_> {
     pub(super) fn unselected(self, request: Request<'_>, reason: &'static str) -> Answer {
         let mut answer = Answer::never(&request.authority.to_string(), reason);
         answer.to_allow = remedy(reason, None, request, self);
-        answer.unknown.extend(self.unknown_address());
+        answer.unknown = self.unknown_of_client();
         answer
     }
 
@@ -152,7 +154,7 @@ impl Asked<'_> {
         let is_refused = outcome.is_refused();
         let until = outcome.decision.until().filter(|_| !is_refused);
         let opinions = explained.opinions.iter();
-        let mut unknown: Vec<String> = self.unknown_address().into_iter().collect();
+        let mut unknown = self.unknown_of_client();
         let mut quotas = Vec::new();
         if !is_refused {
             unknown.extend(unknown_of(request, outcome));
@@ -175,10 +177,43 @@ impl Asked<'_> {
         }
     }
 
-    fn unknown_address(self) -> Option<String> {
-        self.shown.address.is_none().then(|| {
-            "the address of the client: policies by address are not asked, but those for every address of IPv4".to_owned()
-        })
+    /// What the proxy may know of the client, and policies ask for, that is not said here.
+    fn unknown_of_client(self) -> Vec<String> {
+        let tiers = [&self.egress.cluster_policies, &self.egress.policies];
+        let any = |is_it: &dyn Fn(&Subjects) -> bool| {
+            let mut policies = tiers.iter().flat_map(|tier| tier.iter());
+            policies.any(|policy| is_it(&policy.subjects))
+        };
+        let account = self.shown.identity.as_ref();
+        let has_labels = !self.shown.labels.is_empty();
+        let by_labels = account.is_some_and(|account| {
+            !has_labels && any(&|subjects| subjects.name_labels_of(&account.namespace))
+        });
+        let by_certificate = self.shown.certificate.is_none() && any(&Subjects::name_certificates);
+        let told = [
+            (
+                self.shown.address.is_none(),
+                "the address of the client: policies by address are not asked, but those for every address of IPv4",
+            ),
+            (
+                account.is_none() && any(&Subjects::name_accounts),
+                "the ServiceAccount of the client: policies by namespace are not asked",
+            ),
+            (
+                by_labels,
+                "the labels of its pod: policies by `podLabels` are not asked",
+            ),
+            (
+                by_certificate,
+                "the certificate of the client: policies by `spiffeId` and `certificateName` are not asked",
+            ),
+            (
+                self.egress.identity.is_some() && !self.has_objects,
+                "policies that are objects of the cluster: --manifests names files with them",
+            ),
+        ];
+        let unknown = told.into_iter().filter(|(is_unknown, _)| *is_unknown);
+        unknown.map(|(_, what)| what.to_owned()).collect()
     }
 
     fn quotas(self, outcome: &Outcome) -> impl Iterator<Item = Counting> {

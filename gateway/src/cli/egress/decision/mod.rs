@@ -12,6 +12,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -26,6 +27,8 @@ use portcullis_config::{
 use crate::{
     cli::config::load_with_places,
     egress::{look_up, reason_in_words, unidentified},
+    kube::{Manifests, Options},
+    source::Objects,
 };
 use answer::{Answer, Asked};
 use places::Places;
@@ -46,6 +49,10 @@ pub(super) struct TestArgs {
     /// Configuration file or folder; may be given more than once.
     #[arg(long, short, value_name = "PATH")]
     config: Vec<PathBuf>,
+    /// File or folder with EgressPolicies and ClusterEgressPolicies, which are asked as well; may
+    /// be given more than once.
+    #[arg(long, value_name = "PATH")]
+    manifests: Vec<PathBuf>,
     /// The client: NAMESPACE/SERVICEACCOUNT, or `namespace=`, `serviceAccount=`,
     /// `podLabels.KEY=`, `spiffeId=`, `certificateName=`, `address=` with a value each; separated
     /// by commas, and may be given more than once.
@@ -99,7 +106,7 @@ impl TestArgs {
             [] => (vec![PathBuf::from(&self.policy)], None),
             paths => (paths.to_vec(), Some(self.policy.as_str())),
         };
-        let loaded = load_with_places(&paths)?;
+        let loaded = load_with_places(&paths, self.objects()?)?;
         let egress = loaded.snapshot.model.egress.as_ref();
         let egress = egress.context("the configuration has no section `egress`")?;
         shown.check(egress)?;
@@ -125,6 +132,7 @@ impl TestArgs {
             egress,
             shown: &shown,
             places: Places::new(egress, &loaded.origins),
+            has_objects: !self.manifests.is_empty(),
         };
         let http = http.as_ref().map(|(method, path)| (*method, path.as_str()));
         let mut answers = Vec::new();
@@ -164,6 +172,15 @@ impl TestArgs {
             Output::Json => writeln!(out, "{:#}", serde_json::to_value(&answers)?)?,
         }
         Ok(answers.iter().any(|answer| answer.is_refused()))
+    }
+
+    /// The policies that are objects, where any are given.
+    fn objects(&self) -> anyhow::Result<Option<Arc<dyn Objects>>> {
+        if self.manifests.is_empty() {
+            return Ok(None);
+        }
+        let manifests = Manifests::read(&self.manifests, Options::default())?;
+        Ok(Some(Arc::new(manifests)))
     }
 
     /// Method and canonical path, as the proxy makes them.

@@ -27,9 +27,9 @@ const KEYS: [&str; 5] = [
 /// What a client shows of itself.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    identity: Option<Identity>,
-    labels: BTreeMap<String, String>,
-    certificate: Option<CertificateIdentity>,
+    pub(super) identity: Option<Identity>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) certificate: Option<CertificateIdentity>,
     /// Where it speaks from.
     pub(super) address: Option<IpAddr>,
 }
