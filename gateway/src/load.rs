@@ -168,8 +168,10 @@ impl Attempt<'_> {
         let mut read = read(&self.settings.documents);
         let nothing = nothing_to_serve(&read.document, files);
         if !self.is_whole {
-            // An answer that there is no such host would be a wrong one.
+            // An answer that there is no such host would be a wrong one, and what policies of the
+            // cluster deny would be open.
             read.document.listeners.clear();
+            read.document.egress = None;
         }
         let mut contents = match self.source.objects() {
             Some(objects) => objects.translate(&mut read),

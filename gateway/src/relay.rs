@@ -5,8 +5,11 @@ mod streams;
 pub(crate) use streams::relay_streams;
 
 use std::{
-    io,
-    sync::atomic::{AtomicU64, Ordering},
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,11 +36,60 @@ pub(crate) struct RelayLimits {
     pub(crate) lifetime: Option<Duration>,
 }
 
+/// What is asked before bytes go from the client to the destination.
+pub(crate) trait Meter: fmt::Debug + Send + Sync {
+    /// Counts bytes, and tells whether they may go.
+    fn may_send(&self, bytes: u64) -> bool;
+}
+
 /// Bytes that went both ways, counted while they go.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) up: AtomicU64,
     pub(crate) down: AtomicU64,
+    /// Where one is, what it refuses does not go, and nothing after it: who set it says by `cut`
+    /// that the relay ends.
+    pub(crate) meter: Option<Arc<dyn Meter>>,
+}
+
+impl Traffic {
+    /// Whether bytes may go up.
+    pub(crate) fn may_send(&self, bytes: usize) -> bool {
+        let meter = self.meter.as_ref();
+        meter.is_none_or(|meter| meter.may_send(bytes as u64))
+    }
+
+    fn ways(&self) -> (Way<'_>, Way<'_>) {
+        let way = |is_up| Way {
+            traffic: self,
+            is_up,
+        };
+        (way(true), way(false))
+    }
+}
+
+/// One direction.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    traffic: &'a Traffic,
+    is_up: bool,
+}
+
+impl Way<'_> {
+    /// Waits until bytes may go, which is at once or never.
+    async fn admit(self, bytes: usize) {
+        if self.is_up && !self.traffic.may_send(bytes) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn count(self, bytes: usize) {
+        let count = match self.is_up {
+            true => &self.traffic.up,
+            false => &self.traffic.down,
+        };
+        count.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
 }
 
 /// Relays both ways until both sides closed, a limit is reached, or `cut` says
@@ -51,10 +103,11 @@ pub(crate) async fn relay(
 ) -> Option<&'static str> {
     let (mut client_read, mut client_write) = client.split();
     let (mut upstream_read, mut upstream_write) = upstream.split();
+    let (up, down) = traffic.ways();
     let both = async {
         tokio::join!(
-            copy(&mut client_read, &mut upstream_write, &traffic.up),
-            copy(&mut upstream_read, &mut client_write, &traffic.down),
+            copy(&mut client_read, &mut upstream_write, up),
+            copy(&mut upstream_read, &mut client_write, down),
         )
     };
     tokio::select! {
@@ -121,11 +174,7 @@ pub(crate) async fn over(
 }
 
 /// Copies one way; the end of the source closes the sink's direction alone.
-async fn copy(
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
-    count: &AtomicU64,
-) -> io::Result<()> {
+async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, way: Way<'_>) -> io::Result<()> {
     let copied = async {
         loop {
             // No buffer while nothing comes: idle tunnels are many.
@@ -134,8 +183,9 @@ async fn copy(
             match from.try_read_buf(&mut chunk) {
                 Ok(0) => return Ok(()),
                 Ok(read) => {
+                    way.admit(read).await;
                     to.write_all(&chunk).await?;
-                    count.fetch_add(read as u64, Ordering::Relaxed);
+                    way.count(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),

@@ -17,6 +17,20 @@ use serde_json::{Value, json};
 
 const PUBLIC: &str = "93.184.216.34";
 
+/// The entries of a case, with the quotas of ours.
+fn entries(allow: &Value) -> Value {
+    let mut allow = allow.clone();
+    for entry in allow.as_array_mut().into_iter().flatten() {
+        let most = entry
+            .as_object_mut()
+            .and_then(|entry| entry.remove("maxBytesOutPerDay"));
+        if let Some(most) = most {
+            entry["quota"] = json!({"bytesOut": format!("{most}B"), "window": "1d"});
+        }
+    }
+    allow
+}
+
 /// The policy of a case as a configuration.
 fn config(policy: &Value) -> String {
     let mut deny = policy["deny"].as_array().cloned().unwrap_or_default();
@@ -41,7 +55,7 @@ fn config(policy: &Value) -> String {
             "name": "case",
             "subjects": [{ "addresses": ["127.0.0.0/8"] }],
             "mode": policy["mode"].as_str().unwrap_or("enforce"),
-            "allow": or_empty(&policy["allow"]),
+            "allow": or_empty(&entries(&policy["allow"])),
             "deny": deny,
         }],
     });
@@ -337,6 +351,35 @@ fn start(case: &Value, recorder: &Recorder, backend: &Backend, issuer: &TokenIss
     Gateway::start_in(folder, &config(&case["policy"]), &arguments)
 }
 
+/// Runs the case of a quota: a tunnel sends more, is cut, and a new one is refused.
+fn run_quota(gateway: &Gateway, recorder: &Recorder) -> Result<(), String> {
+    let connect = || {
+        let mut client = Raw::connect(gateway.at("egress/proxy"));
+        client.send(b"CONNECT api.example.com:443 HTTP/1.1\r\n\r\n");
+        let answer = client.response();
+        (client, answer)
+    };
+    let before = recorder.bytes();
+    let (mut tunnel, answer) = connect();
+    let mut bytes = client_hello(Some("api.example.com"), 1);
+    bytes.resize(1_100_000, 0);
+    tunnel.send(&bytes);
+    let is_cut = status_of(&answer) == 200 && tunnel.ends();
+    portcullis_tests::wait_for("the audit line", || !gateway.audit_lines().is_empty());
+    let ended = gateway.audit_lines()[0]["ended"].clone();
+    let sent = recorder.bytes() - before;
+    let (_, answer) = connect();
+    let then = (status_of(&answer), header(&answer, "x-portcullis-reason"));
+    let is_right = is_cut
+        && ended == "quota_bytes_out"
+        && (1..=1_000_000).contains(&sent)
+        && then == (429, "egress/quota_bytes_out".to_owned());
+    match is_right {
+        true => Ok(()),
+        false => Err(format!("cut={is_cut} {ended} {sent} {then:?}")),
+    }
+}
+
 fn run(case: &Value, recorder: &Recorder, backend: &Backend) -> Outcome {
     let issuer = TokenIssuer::new("one");
     let gateway = start(case, recorder, backend, &issuer);
@@ -410,7 +453,6 @@ async fn no_known_way_round_a_policy_is_open() {
         let is_quota = case["policy"].to_string().contains("maxBytes");
         match kind {
             "connect" | "http" | "tunnel" => {}
-            "identity" if is_asked && !needs_pods && !is_quota => {}
             "mitm" => {
                 ran += 1;
                 ids.insert(id);
@@ -419,6 +461,16 @@ async fn no_known_way_round_a_policy_is_open() {
                 }
                 continue;
             }
+            "identity" if is_quota => {
+                ran += 1;
+                ids.insert(id);
+                let gateway = start(case, &recorder, &backend, &TokenIssuer::new("one"));
+                if let Err(what) = run_quota(&gateway, &recorder) {
+                    wrong.push(format!("{id}: {what}, expected {}", case["expect"]));
+                }
+                continue;
+            }
+            "identity" if is_asked && !needs_pods => {}
             // An entry that must not load.
             "config" if case["policy"]["allow"].is_array() => {
                 ran += 1;
@@ -479,6 +531,7 @@ async fn no_known_way_round_a_policy_is_open() {
     for id in [
         "K01-no-token",
         "K03-wrong-audience",
+        "K16-quota",
         "C23-wide-cidr-load",
         "G02-inner-h2-authority",
         "G03-inject-wrong-upstream",

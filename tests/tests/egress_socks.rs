@@ -217,10 +217,12 @@ async fn who_speaks_something_else_is_told_and_who_stalls_is_closed() {
     assert!(http.starts_with("HTTP/1.1 400 "), "{http}");
     assert!(http.contains("SOCKS5"), "{http}");
     assert_eq!(ask(&[0x16, 3, 1]), b"", "TLS");
-    let reasons: Vec<_> = audited(&gateway, 5)
+    let mut reasons: Vec<_> = audited(&gateway, 5)
         .iter()
         .map(|line| line["reason"].as_str().unwrap_or_default().to_owned())
         .collect();
+    // Each is written when its connection has ended, whichever of two was the first.
+    reasons.sort();
     assert_eq!(
         reasons,
         [
@@ -263,6 +265,33 @@ async fn the_name_inside_the_tunnel_is_judged_and_what_came_early_is_not_lost() 
     let mut client = Raw::connect(gateway.at("egress/proxy"));
     client.send(&[GREETING, &request, &good].concat());
     wait_for("the hello", || recorder.bytes() == good.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_hold_here_as_well() {
+    let recorder = Recorder::start().await;
+    let entry = "[{host: api.example, raw: true, quota: {bytesOut: 1kB}}]";
+    let gateway = start(entry, recorder.address);
+    let mut request = GREETING.to_vec();
+    request.extend(named(b"api.example", 443));
+    let mut client = Raw::connect(gateway.at("egress/proxy"));
+    client.send(&[&request[..], &[7; 1000]].concat());
+    wait_for("what fits", || recorder.bytes() == 1000);
+    client.send(b"x");
+    assert!(client.ends());
+    assert_eq!(audited(&gateway, 1)[0]["ended"], "quota_bytes_out");
+    let mut client = Raw::connect(gateway.at("egress/proxy"));
+    client.send(&request);
+    assert_eq!(
+        client.read(1 << 20),
+        [&[5, 0][..], &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]].concat()
+    );
+    let line = &audited(&gateway, 2)[1];
+    assert_eq!(
+        (&line["reason"], &line["status"]),
+        (&"quota_bytes_out".into(), &429.into())
+    );
+    assert_eq!(recorder.bytes(), 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,8 @@ use serde::{
 };
 
 use super::{
-    ByteSize, Duration, EgressIdentity, EgressInjection, EgressInspection, ListenerTls, Timestamp,
+    ByteSize, Duration, EgressIdentity, EgressInjection, EgressInspection, ListenerTls, Rate,
+    Timestamp,
 };
 
 /// The egress section.
@@ -122,6 +123,11 @@ pub struct EgressLimits {
     /// Longest life of a tunnel. Default `1d`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lifetime: Option<Duration>,
+    /// Counts of quotas at once, one for each client and each quota that it is counted by. Where
+    /// they are spent a new client of a quota is refused, `quota_state_full`: none that still
+    /// counts is forgotten. Default 100000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_quota_counts: Option<u32>,
 }
 
 /// What clients of the egress proxy are told that are refused, beside the reason.
@@ -165,10 +171,37 @@ pub struct EgressPolicy {
     /// their tunnels. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
+    /// What each client may use of all that this policy allows; in `clusterPolicies` of
+    /// everything, whoever allows it. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<EgressQuota>,
     /// Of `clusterPolicies` alone: what `policies` may say of the clients that it selects.
     /// Default: anything that is not denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegate: Option<EgressDelegate>,
+}
+
+/// What one client may use. A request over it gets 429 (RFC 6585 section 4) with `Retry-After`.
+///
+/// A client is a pod, or a ServiceAccount where the pod is not known, a certificate, or an address.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EgressQuota {
+    /// Bytes that it may send in `window`, at least 1. What is open is cut when they are spent.
+    /// Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_out: Option<ByteSize>,
+    /// The time that `bytesOut` is for. It begins with the client's first request, and the next
+    /// one with the first request or byte after it. At most `31d`, default `1d`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Duration>,
+    /// Tunnels and plain requests at once, at least 1. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+    /// Sustained rate of new tunnels and plain requests, as `10/s` or `300/m`; as many as its
+    /// count may come at once. Default: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 /// What policies may say of the clients of a policy of the cluster.
@@ -292,6 +325,10 @@ pub struct EgressRule {
     /// A credential that requests inside are given; with `inspect`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inject: Option<Box<EgressInjection>>,
+    /// Not in `deny`: what each client may use of what this entry allows, or leaves to policies.
+    /// All quotas that a request meets count it. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Box<EgressQuota>>,
     /// Whether a wildcard may stand right below a public suffix, as `*.com`. Default false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub public_suffix: bool,

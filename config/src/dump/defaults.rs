@@ -11,10 +11,10 @@ use crate::{
     document::{
         AccessAddress, Admin, Affinity, Authentication, Backend, BackendProtocol, ByteSize,
         ClientCertificates, Compression, Cors, Document, Duration, Egress, EgressEntry,
-        EgressLimits, EgressRule, ExternalAuthentication, LimitMode, Listener, ListenerLimits,
-        ListenerProtocol, ListenerTls, Logs, Management, Match, MinBodyRate, MirrorBody, PathMatch,
-        Policies, Process, RateLimit, RateLimitKey, Resolver, ResponseBandwidth, Retries, RouteWaf,
-        Rule, TcpRoute, Timeouts, UdpRoute,
+        EgressLimits, EgressQuota, EgressRule, ExternalAuthentication, LimitMode, Listener,
+        ListenerLimits, ListenerProtocol, ListenerTls, Logs, Management, Match, MinBodyRate,
+        MirrorBody, PathMatch, Policies, Process, RateLimit, RateLimitKey, Resolver,
+        ResponseBandwidth, Retries, RouteWaf, Rule, TcpRoute, Timeouts, UdpRoute,
     },
     model::{self, Model, PageContent},
 };
@@ -445,6 +445,7 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
         max_client_hello_size,
         idle_timeout,
         max_lifetime,
+        max_quota_counts,
     } = egress.limits.get_or_insert_default();
     max_connections.get_or_insert(limits.max_connections);
     handshake_timeout.get_or_insert(Duration(limits.handshake_timeout));
@@ -455,6 +456,7 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
     max_client_hello_size.get_or_insert(ByteSize(limits.max_client_hello_size));
     idle_timeout.get_or_insert(Duration(limits.idle_timeout));
     max_lifetime.get_or_insert(Duration(limits.max_lifetime));
+    max_quota_counts.get_or_insert(limits.max_quota_counts);
     let floors = egress.cluster_policies.iter_mut();
     let floors = floors.zip(meant.cluster_policies.iter());
     let policies = egress.policies.iter_mut().zip(meant.policies.iter());
@@ -463,6 +465,7 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
         policy
             .encrypted_client_hello
             .get_or_insert(meant.encrypted_client_hello);
+        fill_quota(policy.quota.as_mut(), meant.quota);
         // An entry of `deny` without ports means every port, which cannot be written.
         for (entry, meant) in policy.allow.iter_mut().zip(meant.allow.iter()) {
             fill_entry(entry, meant);
@@ -492,6 +495,16 @@ fn fill_entry(entry: &mut EgressEntry, meant: &model::EgressRule) {
             let credential = meant.client_credential;
             inject.client_credential.get_or_insert(credential);
         }
+        fill_quota(rule.quota.as_deref_mut(), meant.quota);
+    }
+}
+
+/// A quota without bytes has no window.
+fn fill_quota(quota: Option<&mut EgressQuota>, meant: Option<model::EgressQuota>) {
+    if let (Some(quota), Some(meant)) = (quota, meant)
+        && quota.bytes_out.is_some()
+    {
+        quota.window.get_or_insert(Duration(meant.window));
     }
 }
 

@@ -40,7 +40,7 @@ fn what_is_not_written_is_shown_with_its_default() {
          backends: [{name: b, endpoints: [{address: '10.0.0.1:80'}]}]\n\
          defaults: {access: [all], timeouts: {read: 9s}}\n\
          routes:\n  - name: shop\n    policies: {rateLimits: [r]}\n    rules: [{backends: [{name: b}]}, {redirect: {host: a.test}, policies: {access: [], waf: {profile: w}}}]\n\
-         egress: {listeners: [{name: e}], identity: {serviceAccountTokens: {jwks: k, issuer: i, audience: a}}, policies: [{name: p, subjects: [{addresses: [10.0.0.0/8]}], allow: [a.test]}]}\n",
+         egress: {listeners: [{name: e}], identity: {serviceAccountTokens: {jwks: k, issuer: i, audience: a}}, policies: [{name: p, subjects: [{addresses: [10.0.0.0/8]}], allow: [a.test], quota: {bytesOut: 1MiB}}]}\n",
     );
     let expected = "\
 listeners:
@@ -99,6 +99,8 @@ listeners:
         "prefix: /",
         "[::]:3128",
         "maxLifetime: 1d",
+        "maxQuotaCounts: 100000",
+        "window: 1d",
         "mode: enforce",
         "encryptedClientHello: allow",
         "[::]:9090",

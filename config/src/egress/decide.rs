@@ -3,8 +3,8 @@
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use super::{
-    AddressClass, Authority, EgressPolicy, EgressRule, Host, HttpRequest, Inspection, Selected,
-    Target, blocked_names::why_blocked, policies::leniency,
+    AddressClass, Allowance, Authority, EgressPolicy, EgressRule, Host, HttpRequest, Inspection,
+    Selected, Target, blocked_names::why_blocked, policies::leniency, quota::allowances,
 };
 use crate::{access::AddressSet, document::EgressMode};
 
@@ -24,6 +24,9 @@ pub struct Request<'a> {
 pub struct Decision {
     /// What allows it, each by itself; may be empty where no refusal is final.
     pub grants: Vec<Grant>,
+    /// The quotas that count it, by what is asked for: all of them, whatever its addresses are
+    /// and its tunnel carries.
+    pub quotas: Vec<Allowance>,
     /// What refuses it, if something does.
     pub refused: Option<Refused>,
     /// Whether a tunnel is looked into: one of those that allow it by name asks for that. Which of
@@ -99,6 +102,7 @@ impl Decision {
     fn refused(refused: Refused) -> Self {
         Self {
             grants: Vec::new(),
+            quotas: Vec::new(),
             refused: Some(refused),
             inspected: false,
         }
@@ -164,10 +168,12 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
     if let Some(denied) = denied.as_ref().filter(|denied| denied.is_final()) {
         return Decision::refused(denied.clone());
     }
+    let quotas = allowances(selected, request, inspected);
     if !grants.is_empty() {
         let refused = strictest(denied.into_iter().chain(kept));
         return Decision {
             grants,
+            quotas,
             refused,
             inspected,
         };
@@ -180,6 +186,7 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
     let refused = strictest(all);
     Decision {
         grants,
+        quotas,
         refused,
         inspected,
     }
@@ -333,7 +340,10 @@ fn narrowed(grants: &[Grant], left: &[&EgressRule]) -> Vec<Grant> {
 
 /// The entries by which a floor leaves it to policies to allow a request; `None` where it leaves
 /// them everything.
-fn left_by<'p>(floor: &'p EgressPolicy, request: Request<'_>) -> Option<Vec<&'p EgressRule>> {
+pub(super) fn left_by<'p>(
+    floor: &'p EgressPolicy,
+    request: Request<'_>,
+) -> Option<Vec<&'p EgressRule>> {
     let rules = floor.delegate.as_ref()?.allow.as_ref()?;
     Some(rules.all(&request.authority.host, |rule| rule.allows(request)))
 }
@@ -369,7 +379,7 @@ fn grants_of(policy: &EgressPolicy, request: Request<'_>) -> Vec<Grant> {
             .into_iter()
             .collect(),
     };
-    if rules.is_empty() && policy.allow_all && matches!(host, Host::Name(_)) {
+    if rules.is_empty() && policy.allows_all_of(host) {
         return vec![grant(None)];
     }
     rules.drain(..).map(|rule| grant(Some(rule))).collect()

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// An egress section; its policies are about 10.0.0.0/8 unless they say otherwise.
-fn egress(text: &str) -> Egress {
+pub(super) fn egress(text: &str) -> Egress {
     let text = text.replace("$me", "subjects: [{addresses: [10.0.0.0/8]}]");
     let read = read(&[SourceFile {
         name: "a.yaml".into(),

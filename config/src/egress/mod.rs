@@ -16,11 +16,13 @@ mod class;
 mod decide;
 #[cfg(test)]
 mod decide_tests;
+mod explain;
 mod inspection;
 #[cfg(test)]
 mod inspection_tests;
 mod policies;
 mod policy;
+mod quota;
 mod rule;
 mod rules;
 mod subjects;
@@ -31,9 +33,11 @@ pub use blocked_names::is_ech_public_name;
 pub use certificate::{CertificateIdentity, SpiffeId, SpiffeIds};
 pub use class::AddressClass;
 pub use decide::{Decision, Grant, Refused, Request, decide, judge_addresses};
+pub use explain::{Explanation, Opinion, Outcome, explain};
 pub use inspection::{ClientCredential, HttpRequest, Injection, Inspection};
 pub use policies::{Beginnings, EgressPolicies, Selected};
 pub use policy::{Delegate, EgressPolicy};
+pub use quota::{Allowance, EgressQuota, QuotaPart, QuotaPlace};
 pub use rule::{EgressRule, Target};
 pub use rules::EgressRules;
 pub use subjects::{Certificates, Client, Identity, ServiceAccounts, Subject, Subjects};

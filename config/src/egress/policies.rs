@@ -259,6 +259,7 @@ mod tests {
             deny: EgressRules::default(),
             allow_all: false,
             closed: false,
+            quota: None,
             delegate: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EgressRules, Subjects};
+use super::{EgressQuota, EgressRules, Host, Subjects};
 use crate::document::{EgressMode, EncryptedClientHello};
 
 /// Who may reach what.
@@ -24,6 +24,9 @@ pub struct EgressPolicy {
     pub allow_all: bool,
     /// Whether its clients reach nothing, whatever its mode and other policies say.
     pub closed: bool,
+    /// What each client may use of what it allows, and of everything where it is one of the
+    /// cluster; `None` means any amount.
+    pub quota: Option<EgressQuota>,
     /// What the policies of workloads may say of the clients that this one selects; `None` means
     /// that nothing is kept from them. Only policies of the cluster have one.
     pub delegate: Option<Delegate>,
@@ -36,6 +39,13 @@ pub struct Delegate {
     pub allow: Option<EgressRules>,
     /// Modes that they may have; one that has another is enforced.
     pub modes: Vec<EgressMode>,
+}
+
+impl EgressPolicy {
+    /// Whether it allows a host without an entry.
+    pub(super) fn allows_all_of(&self, host: &Host) -> bool {
+        self.allow_all && matches!(host, Host::Name(_))
+    }
 }
 
 impl Delegate {

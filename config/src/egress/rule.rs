@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use super::{Host, HttpRequest, Inspection, Request, class::embedded};
+use super::{EgressQuota, Host, HttpRequest, Inspection, Request, class::embedded};
 use crate::model::HostPattern;
 
 /// A destination with its conditions.
@@ -26,6 +26,8 @@ pub struct EgressRule {
     pub raw: bool,
     /// What its TLS is looked into for; `None` where it is not.
     pub inspection: Option<Arc<Inspection>>,
+    /// What each client may use of what it allows, or leaves to policies; `None` means any amount.
+    pub quota: Option<EgressQuota>,
 }
 
 /// What a rule names.
@@ -78,7 +80,8 @@ impl EgressRule {
         !self.methods.is_empty() || !self.paths.is_empty()
     }
 
-    fn covers(&self, request: Request<'_>) -> bool {
+    /// Whether it is about the destination of a request, whatever that is.
+    pub(super) fn covers(&self, request: Request<'_>) -> bool {
         let authority = request.authority;
         self.names(&authority.host) && self.has_port(authority.port) && self.holds(request.now)
     }

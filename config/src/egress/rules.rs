@@ -20,6 +20,7 @@ pub struct EgressRules {
     regexes: Vec<usize>,
     /// Places of the networks.
     networks: Vec<usize>,
+    has_quotas: bool,
 }
 
 impl Deref for EgressRules {
@@ -51,6 +52,7 @@ impl FromIterator<EgressRule> for EgressRules {
                 Target::Regex(_) => made.regexes.push(place),
                 Target::Network(_) => made.networks.push(place),
             }
+            made.has_quotas |= rule.quota.is_some();
             made.all.push(rule);
         }
         made
@@ -87,6 +89,11 @@ impl EgressRules {
         places.sort_unstable();
         let rules = places.into_iter().filter_map(|place| self.all.get(place));
         rules.filter(|rule| accepts(rule)).collect()
+    }
+
+    /// Whether an entry has a quota.
+    pub(super) fn have_quotas(&self) -> bool {
+        self.has_quotas
     }
 
     /// The places of the entries that may name a host: some lists, each in order.
@@ -129,6 +136,7 @@ mod tests {
             private: false,
             raw: false,
             inspection: None,
+            quota: None,
         }
     }
 

@@ -98,6 +98,25 @@ impl Subjects {
         self.others.iter().cloned().chain(addresses)
     }
 
+    /// Whether labels of pods of a namespace matter for whom they select.
+    pub fn name_labels_of(&self, namespace: &str) -> bool {
+        let accounts = self.others.iter().flat_map(|subject| &subject.accounts);
+        let mut labelled = accounts.filter(|accounts| !accounts.pod_labels.is_empty());
+        labelled.any(|accounts| accounts.namespace == namespace)
+    }
+
+    /// Whether the ServiceAccount of a client matters for whom they select.
+    pub fn name_accounts(&self) -> bool {
+        self.others.iter().any(|subject| subject.accounts.is_some())
+    }
+
+    /// Whether the certificate of a client matters for whom they select.
+    pub fn name_certificates(&self) -> bool {
+        self.others
+            .iter()
+            .any(|subject| subject.certificates.is_some())
+    }
+
     /// Tells whether a client is one of them.
     pub fn contains(&self, client: Client<'_>) -> bool {
         self.addresses.contains(client.address)

@@ -6,7 +6,8 @@ use super::ListenerTls;
 use crate::access::AddressSet;
 pub use crate::document::{EgressIdentityLevel, EgressMode, EgressProtocol, EncryptedClientHello};
 pub use crate::egress::{
-    Delegate, EgressPolicies, EgressPolicy, EgressRule, EgressRules, Target, TokenSettings,
+    Delegate, EgressPolicies, EgressPolicy, EgressQuota, EgressRule, EgressRules, Target,
+    TokenSettings,
 };
 
 /// The egress proxy.
@@ -107,6 +108,8 @@ pub struct EgressLimits {
     pub idle_timeout: Duration,
     /// Longest life of a tunnel.
     pub max_lifetime: Duration,
+    /// Counts of quotas at once.
+    pub max_quota_counts: u32,
 }
 
 impl Default for EgressLimits {
@@ -121,6 +124,7 @@ impl Default for EgressLimits {
             max_client_hello_size: 32 << 10,
             idle_timeout: Duration::from_secs(300),
             max_lifetime: Duration::from_secs(86_400),
+            max_quota_counts: 100_000,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::{collections::HashSet, time::SystemTime};
 
 use super::{
-    egress_identity, egress_inspection, egress_listener, egress_refusals, report::Report, text,
+    egress_identity, egress_inspection, egress_listener, egress_quota, egress_refusals,
+    report::Report, text,
 };
 use crate::{
     access::{AddressSet, parse_network},
@@ -101,24 +102,28 @@ fn policy(
     let delegate = policy.delegate.as_ref().map(|delegate| Delegate {
         allow: delegate.allow.as_ref().map(|entries| {
             let place = format!("{path}.delegate.allow");
-            rules(&place, entries, &DEFAULT_PORTS, report)
+            let rules = rules(&place, entries, &DEFAULT_PORTS, report);
+            egress_quota::one_each(&place, &rules, report);
+            rules
         }),
         modes: delegate.modes.clone().unwrap_or_else(|| ALL_MODES.to_vec()),
     });
+    let place = format!("{path}.allow");
+    let allow = rules(&place, &policy.allow, &DEFAULT_PORTS, report);
+    egress_quota::one_each(&place, &allow, report);
+    let place = format!("{path}.deny");
+    let deny = rules(&place, &policy.deny, &[], report);
+    egress_quota::none(&place, &deny, report);
     EgressPolicy {
         name: policy.name.as_str().into(),
         subjects,
         mode: policy.mode.unwrap_or_default(),
         encrypted_client_hello: policy.encrypted_client_hello.unwrap_or_default(),
-        allow: rules(
-            &format!("{path}.allow"),
-            &policy.allow,
-            &DEFAULT_PORTS,
-            report,
-        ),
-        deny: rules(&format!("{path}.deny"), &policy.deny, &[], report),
+        allow,
+        deny,
         allow_all: policy.allow_all,
         closed: policy.closed,
+        quota: egress_quota::quota(path, policy.quota.as_ref(), report),
         delegate,
     }
 }
@@ -191,6 +196,7 @@ fn rule(
         private: entry.private,
         raw: entry.raw,
         inspection: egress_inspection::of_entry(path, &entry, report),
+        quota: egress_quota::quota(path, entry.quota.as_deref(), report),
     })
 }
 
@@ -307,6 +313,12 @@ fn network_target(path: &str, cidr: &str, report: &mut Report<'_>) -> Option<Tar
 fn limits(limits: Option<&document::EgressLimits>, report: &mut Report<'_>) -> EgressLimits {
     let default = EgressLimits::default();
     let Some(limits) = limits else { return default };
+    if limits.max_quota_counts == Some(0) {
+        report.error(
+            "egress.limits.maxQuotaCounts",
+            "maxQuotaCounts must be at least 1",
+        );
+    }
     let mut time = |field: &str, time: Option<document::Duration>, default| match time {
         Some(time) if time.0.is_zero() => {
             report.error(
@@ -344,5 +356,6 @@ fn limits(limits: Option<&document::EgressLimits>, report: &mut Report<'_>) -> E
             .map_or(default.max_client_hello_size, |size| size.0),
         idle_timeout: time("idleTimeout", limits.idle_timeout, default.idle_timeout),
         max_lifetime: time("maxLifetime", limits.max_lifetime, default.max_lifetime),
+        max_quota_counts: limits.max_quota_counts.unwrap_or(default.max_quota_counts),
     }
 }

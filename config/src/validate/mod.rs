@@ -24,6 +24,7 @@ mod egress_certificate;
 mod egress_identity;
 mod egress_inspection;
 mod egress_listener;
+mod egress_quota;
 mod egress_refusals;
 mod error_page;
 mod external;

@@ -6,7 +6,7 @@
 //!
 //! A client is told what refuses it, and never what else would be allowed.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
@@ -14,6 +14,7 @@ use portcullis_config::egress::{Authority, Refused};
 
 use super::{
     identify::CHALLENGE,
+    quota::Unpaid,
     reasons::{Then, find},
     resolver::ResolveError,
 };
@@ -34,6 +35,8 @@ pub(super) struct Refusal {
     pub rule: Option<Arc<str>>,
     /// Whether no mode of a policy lifts it.
     pub always: bool,
+    /// When it may be tried again, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// What a refusal is about.
@@ -74,6 +77,7 @@ impl Refusal {
             policy: None,
             rule: None,
             always: true,
+            retry_after: None,
         }
     }
 
@@ -85,6 +89,28 @@ impl Refusal {
             policy: refused.policy.clone(),
             rule: refused.rule.clone(),
             always: refused.always,
+            retry_after: None,
+        }
+    }
+
+    /// A refusal of what was allowed and is not any more, while it was got ready.
+    pub(super) fn changed(reason: &'static str) -> Self {
+        let status = match reason.starts_with("quota_") {
+            true => 429,
+            false => 403,
+        };
+        Self {
+            always: false,
+            ..Self::new(status, reason)
+        }
+    }
+
+    /// A refusal by a quota (RFC 6585 section 4).
+    pub(super) fn quota(unpaid: &Unpaid) -> Self {
+        Self {
+            status: 429,
+            retry_after: Some(unpaid.retry_after),
+            ..Self::policy(&unpaid.refused)
         }
     }
 
@@ -146,9 +172,15 @@ impl Refusal {
             let challenge = header::PROXY_AUTHENTICATE.as_str();
             fields.push((challenge, CHALLENGE.to_owned()));
         }
-        if self.status == 503 || self.reason == "identity_unknown" {
+        let seconds = match self.retry_after {
+            // In whole seconds (RFC 9110 section 10.2.3), and not before it is of use.
+            Some(time) => Some(time.as_secs() + u64::from(time.subsec_nanos() > 0)),
             // What is not known yet is known in a moment.
-            fields.push((header::RETRY_AFTER.as_str(), "1".to_owned()));
+            None if self.status == 503 || self.reason == "identity_unknown" => Some(1),
+            None => None,
+        };
+        if let Some(seconds) = seconds {
+            fields.push((header::RETRY_AFTER.as_str(), seconds.max(1).to_string()));
         }
         let (contact, message) = self.message(about);
         let mut body = serde_json::json!({

@@ -12,7 +12,7 @@ use portcullis_config::{
 };
 use serde::Serialize;
 
-use super::{answer::Refusal, identify::Known, peer::Peer, servers::EgressServices};
+use super::{answer::Refusal, identify::Known, peer::Peer, quota::Charge, servers::EgressServices};
 use crate::telemetry::Decision;
 
 /// What the audit log tells of one connection.
@@ -176,6 +176,15 @@ impl Record {
         self.rule.clone_from(&refused.rule);
     }
 
+    /// Notes what a quota would have refused while it was open, had its policy enforced.
+    pub(super) fn overdrawn(&mut self, charge: &Charge) {
+        // What is told already goes on being told: it would have been refused before.
+        let is_allowed = matches!(self.reason, "allowed" | "allow_all");
+        if let Some(told) = charge.told().filter(|_| is_allowed) {
+            self.refused_by(&told);
+        }
+    }
+
     /// Notes a refusal.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         self.verdict = if matches!(refusal.status, 502..=504) {
@@ -199,8 +208,11 @@ impl Record {
             self.verdict,
             self.reason,
         );
-        // Those inside a tunnel are among the bytes of the tunnel.
+        // What a tunnel has inside is among what is counted of the tunnel.
         if self.inside.is_none() {
+            if let Some(reason) = self.ended {
+                services.metrics.egress_ended(reason);
+            }
             services
                 .metrics
                 .egress_bytes(self.bytes_up, self.bytes_down);

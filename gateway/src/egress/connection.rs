@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use bytes::BytesMut;
@@ -118,6 +118,7 @@ pub(super) async fn serve(
                     method,
                     target,
                     credentials,
+                    length,
                 };
                 return plain(client, buffer, request, record, proxy).await;
             }
@@ -165,6 +166,8 @@ struct Plain {
     method: String,
     target: String,
     credentials: Credentials,
+    /// Bytes of its head, which carry something out as well.
+    length: usize,
 }
 
 /// Serves a plain request. A body may follow its head, so the connection ends with it.
@@ -180,6 +183,7 @@ async fn plain(
         method,
         target,
         credentials,
+        length,
     } = request;
     let services = proxy.services;
     let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
@@ -210,16 +214,24 @@ async fn plain(
         path: path.canonical().to_owned(),
         tls: false,
     };
-    let mut standing = Standing::new(proxy.state, &authority, &record, opened.until, carried);
-    if let Some(reason) = standing.cut() {
-        let refusal = Refusal {
-            always: false,
-            ..Refusal::new(403, reason)
-        };
+    let charge = opened.charge;
+    let holds = (opened.until, Some(Arc::clone(&charge)));
+    let mut standing = Standing::new(proxy.state, &authority, &record, holds, carried);
+    let traffic = Arc::new(Traffic {
+        meter: Some(charge.clone()),
+        ..Traffic::default()
+    });
+    let refusal = if !traffic.may_send(length) {
+        charge
+            .spent(Instant::now())
+            .map(|unpaid| Refusal::quota(&unpaid))
+    } else {
+        standing.cut().map(Refusal::changed)
+    };
+    if let Some(refusal) = refusal {
         refuse(&mut client, refusal, record, proxy, false).await;
         return;
     }
-    let traffic = Arc::<Traffic>::default();
     let about = about(&record, proxy);
     let done = forward(
         client,
@@ -235,11 +247,12 @@ async fn plain(
     )
     .await;
     record.status = done.status;
-    record.ended = done.ended;
+    record.ended = done.ended.or_else(|| charge.ended());
     if let Some(failed) = done.failed {
         (record.verdict, record.reason) = ("error", failed);
     }
     record.bytes_up = traffic.up.load(Ordering::Relaxed);
     record.bytes_down = traffic.down.load(Ordering::Relaxed);
+    record.overdrawn(&charge);
     record.write(services);
 }

@@ -1,6 +1,9 @@
 //! From what is asked for to a connection, or a refusal.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use portcullis_config::egress::{
     Beginnings, Decision, Host, Refused, Request, Selected, decide, judge_addresses,
@@ -13,6 +16,7 @@ use super::{
     credentials::Credentials,
     dial::dial,
     identify::{client_of, identify},
+    quota::Charge,
     servers::{EgressServices, State},
 };
 use crate::snapshot::CompiledEgress;
@@ -38,6 +42,8 @@ pub(super) struct Opened {
     pub beginnings: Beginnings,
     /// Until when it may be reached.
     pub until: Option<SystemTime>,
+    /// What is taken of quotas for it.
+    pub charge: Arc<Charge>,
 }
 
 /// Identifies, decides, resolves, judges and dials. The record learns everything on the way.
@@ -60,14 +66,20 @@ pub(super) async fn open(
         return Err(Refusal::new(403, "certificate_untrusted"));
     }
     let certified = peer.identity().is_some();
-    record.identity = identify(egress, pods, (address, certified), credentials, request.now)?;
-    let client = client_of(address, record.identity.as_ref(), peer.identity());
+    let known = identify(egress, pods, (address, certified), credentials, request.now)?;
+    record.identity.clone_from(&known);
+    let client = client_of(address, known.as_ref(), peer.identity());
     let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
     let selected = selected.ok_or_else(|| Refusal {
         always: false,
         ..Refusal::new(403, "no_policy")
     })?;
     let mut decision = by_name(egress, &selected, request, record)?;
+    // Before the look-up: who has nothing left has no questions either.
+    let charge = proxy.state.charge();
+    let max_counts = egress.limits.max_quota_counts;
+    let taken = charge.take(client, &decision.quotas, true, max_counts, Instant::now());
+    taken.map_err(|unpaid| Refusal::quota(&unpaid))?;
     let addresses = match &authority.host {
         Host::Address(address) => vec![*address],
         Host::Name(name) => {
@@ -93,6 +105,7 @@ pub(super) async fn open(
         inspected: decision.inspected,
         beginnings: selected.beginnings(request),
         until: decision.until(),
+        charge,
     })
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
     body::{Body, Frame, Incoming},
@@ -226,6 +226,8 @@ pub(super) struct Counted {
     body: Incoming,
     traffic: Arc<Traffic>,
     up: bool,
+    /// Whether a piece of it may not be sent.
+    is_cut: bool,
 }
 
 impl Counted {
@@ -235,6 +237,7 @@ impl Counted {
             body,
             traffic: Arc::clone(traffic),
             up: true,
+            is_cut: false,
         }
     }
 
@@ -255,16 +258,26 @@ impl Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.is_cut {
+            return Poll::Pending;
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
+            && let length = length_of_frame(frame)
+            && length > 0
         {
+            // What waits for it is cut, by whoever set the meter. Until then nothing goes after
+            // it, not even the end: what lacks a piece must not look whole.
+            if self.up && !self.traffic.may_send(length) {
+                self.is_cut = true;
+                return Poll::Pending;
+            }
             let count: &AtomicU64 = if self.up {
                 &self.traffic.up
             } else {
                 &self.traffic.down
             };
-            count.fetch_add(data.len() as u64, Ordering::Relaxed);
+            count.fetch_add(length as u64, Ordering::Relaxed);
         }
         polled
     }
@@ -275,5 +288,36 @@ impl Body for Counted {
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Bytes of a part of a body; fields behind it carry something as well.
+fn length_of_frame(frame: &Frame<Bytes>) -> usize {
+    let data = frame.data_ref().map_or(0, Bytes::len);
+    data + frame.trailers_ref().map_or(0, length_of)
+}
+
+/// Bytes of fields, without what stands between them.
+pub(super) fn length_of(fields: &HeaderMap) -> usize {
+    let fields = fields.iter();
+    fields
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_behind_a_body_are_bytes_of_it() {
+        let data = Frame::data(Bytes::from_static(b"12345"));
+        assert_eq!(length_of_frame(&data), 5);
+        let fields = [("a", "123"), ("bc", "4567")].map(|(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        let trailers = Frame::trailers(fields.into_iter().collect());
+        assert_eq!(length_of_frame(&trailers), 10);
     }
 }

@@ -187,12 +187,17 @@ fn known_pods<'p>(
 }
 
 /// Whether a token must be shown. A certificate shows who it is as well, but not which pod.
-fn needs_token(level: EgressIdentityLevel, certified: bool) -> bool {
+pub(super) fn needs_token(level: EgressIdentityLevel, certified: bool) -> bool {
     match level {
         EgressIdentityLevel::BindToAddress => true,
         EgressIdentityLevel::Required => !certified,
         EgressIdentityLevel::None | EgressIdentityLevel::Address => false,
     }
+}
+
+/// Whether the address must be that of a pod where no token is shown.
+pub(super) fn needs_pod(level: EgressIdentityLevel, certified: bool) -> bool {
+    level == EgressIdentityLevel::Address && !certified
 }
 
 fn of_token(
@@ -230,9 +235,9 @@ fn of_address(
     if level == EgressIdentityLevel::Required {
         return Ok(None);
     }
-    let unknown = |reason| match level {
-        EgressIdentityLevel::Address if !certified => Err(Refusal::new(403, reason)),
-        _ => Ok(None),
+    let unknown = |reason| match needs_pod(level, certified) {
+        true => Err(Refusal::new(403, reason)),
+        false => Ok(None),
     };
     match pods.at(address) {
         Owner::Pod(pod) => Ok(Some(Known::Address(pod))),

@@ -20,8 +20,10 @@ mod forward;
 mod head;
 mod identify;
 mod inspection;
+mod offline;
 mod peer;
 mod prefixed;
+mod quota;
 mod reasons;
 pub mod relay;
 mod resolver;
@@ -32,5 +34,6 @@ mod test_answers;
 mod tunnel;
 
 pub use inspection::SigningAuthority;
+pub(crate) use offline::{look_up, reason_in_words, unidentified};
 pub use servers::{EgressPlan, EgressServers, EgressServices};
 pub use test_answers::TestAnswers;

@@ -47,6 +47,7 @@ const HTTP: Then = Do("send HTTP as RFC 9112 says");
 const SOCKS: Then = Do("speak SOCKS5 without authentication, and CONNECT alone");
 const PROXY_URL: Then = Do("use CONNECT, or http:// with the whole URL");
 const TELL: Then = Ask("tell those who run the proxy");
+const MORE: Then = Ask("wait for as long as Retry-After says, or ask for more");
 const TLS_TO_IT: Then = Do("speak TLS to that very name");
 
 /// All codes, as they come in `docs/refusals.md`.
@@ -96,6 +97,10 @@ pub(super) const REASONS: &[Reason] = &[
     reason("relay_proxy_tls_failed", "the relay does not trust the TLS of the proxy", TELL),
     reason("relay_bad_answer", "the proxy does not answer the relay as one", TELL),
     reason("relay_answer_timeout", "the proxy does not answer the relay in time", AGAIN),
+    reason("quota_bytes_out", "this client has sent all bytes that it may send for now", MORE),
+    reason("quota_connections", "as many connections of this client are open as may be", Ask("close some, or ask for more")),
+    reason("quota_rate", "connections of this client come faster than they may", MORE),
+    reason("quota_state_full", "the proxy keeps as many counts of quotas as it may", TELL),
     reason("bad_authority", "the destination is not HOST:PORT", ONE_FORM),
     reason("bad_host", "the destination is no host name", ONE_FORM),
     reason("bad_port", "the port is no number from 1 to 65535", ONE_FORM),
@@ -204,11 +209,14 @@ mod tests {
             "Err(",
             "not_good(",
             "failed(",
+            "spent(",
+            "Spent::new(",
         ];
         let mut found = BTreeSet::new();
         for folder in [
             "gateway/src/egress",
             "gateway/src/egress/inspection",
+            "gateway/src/egress/quota",
             "gateway/src/egress/relay",
             "config/src/egress",
         ] {

@@ -16,7 +16,12 @@ use portcullis_config::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{TestAnswers, client, connection, resolver::Resolver, socks};
+use super::{
+    TestAnswers, client, connection,
+    quota::{Charge, Quotas},
+    resolver::Resolver,
+    socks,
+};
 use crate::{
     identity::Pods,
     inspect::BodyBudget,
@@ -60,6 +65,7 @@ pub(super) struct State {
     tls: Arc<Tls>,
     resolver: ArcSwapOption<Resolver>,
     pods: Option<Arc<Pods>>,
+    quotas: Arc<Quotas>,
     open: AtomicU32,
     draining: AtomicBool,
 }
@@ -108,6 +114,11 @@ impl State {
         (self.snapshot.load().version, self.tls.generation())
     }
 
+    /// What something that is opened takes of quotas; it holds nothing yet.
+    pub(super) fn charge(&self) -> Arc<Charge> {
+        Arc::new(Charge::new(Arc::clone(&self.quotas)))
+    }
+
     /// What certificates of clients are judged by.
     pub(super) fn tls(&self) -> &Tls {
         &self.tls
@@ -131,6 +142,7 @@ impl EgressServers {
             tls: Arc::clone(&services.tls),
             resolver: ArcSwapOption::empty(),
             pods: services.pods.clone(),
+            quotas: Arc::default(),
             open: AtomicU32::new(0),
             draining: AtomicBool::new(false),
         };

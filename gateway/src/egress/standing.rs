@@ -3,7 +3,11 @@
 //! It is decided on again when the configuration has changed and when the entry that allowed
 //! it ends: who the client is, the name, the addresses it was opened to, and what goes over it.
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use portcullis_config::{
     egress::{
@@ -17,6 +21,7 @@ use super::{
     first_bytes::Beginning,
     identify::{Known, client_of, has_changed, identify_again},
     peer::Peer,
+    quota::Charge,
     servers::State,
 };
 use crate::snapshot::CompiledEgress;
@@ -51,18 +56,21 @@ pub(super) struct Standing {
     resolved: Vec<IpAddr>,
     carried: Carried,
     until: Option<SystemTime>,
+    /// What is taken of quotas; nothing of a request inside a tunnel.
+    charge: Option<Arc<Charge>>,
     /// The configuration and the table of TLS that it was decided on by here; none yet: one may have come since
     /// the connection was allowed, while the destination was dialled.
     judged: Option<(u64, u64)>,
 }
 
 impl Standing {
-    /// Takes what was opened, until when that holds, and what goes over it.
+    /// Takes what was opened, until when that holds and what is taken of quotas for it, and what
+    /// goes over it. Of a request inside a tunnel nothing is taken: the tunnel has taken it.
     pub(super) fn new(
         state: &Arc<State>,
         authority: &Authority,
         record: &Record,
-        until: Option<SystemTime>,
+        (until, charge): (Option<SystemTime>, Option<Arc<Charge>>),
         carried: Carried,
     ) -> Self {
         Self {
@@ -74,12 +82,17 @@ impl Standing {
             resolved: record.resolved.clone(),
             carried,
             until,
+            charge,
             judged: None,
         }
     }
 
     /// Why it must end now, if it must.
     pub(super) fn cut(&mut self) -> Option<&'static str> {
+        let charge = self.charge.as_ref();
+        if let Some(reason) = charge.and_then(|charge| charge.cut(Instant::now())) {
+            return Some(reason);
+        }
         let (version, now) = (self.state.version(), SystemTime::now());
         let is_over = self.until.is_some_and(|until| until <= now);
         let is_other = has_changed(self.state.pods(), self.identity.as_ref());
@@ -134,6 +147,11 @@ impl Standing {
                 "grant_expired" => "grant_expired",
                 _ => CHANGED,
             });
+        }
+        if let Some(charge) = &self.charge {
+            let (max_counts, quotas) = (egress.limits.max_quota_counts, &decision.quotas);
+            let taken = charge.take(client, quotas, false, max_counts, Instant::now());
+            taken.map_err(|unpaid| unpaid.refused.reason)?;
         }
         let resolved = &self.resolved;
         let refused = judge_addresses(&selected, &mut decision, request, resolved, ranges);

@@ -1,6 +1,9 @@
 //! A tunnel: what a client and a destination say to each other, within limits.
 
-use std::{io, sync::atomic::Ordering};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::BytesMut;
 use portcullis_config::egress::Authority;
@@ -63,6 +66,7 @@ impl<'a> Tunnel<'a> {
             },
         };
         self.record.ended = ended;
+        self.record.overdrawn(&self.opened.charge);
         self.record.write(self.proxy.services);
     }
 
@@ -91,13 +95,20 @@ impl<'a> Tunnel<'a> {
     }
 
     async fn relay(&mut self, carried: Carried) -> Option<&'static str> {
-        let (state, until) = (self.proxy.state, self.opened.until);
-        let mut standing = Standing::new(state, &self.authority, &self.record, until, carried);
+        let charge = Arc::clone(&self.opened.charge);
+        let holds = (self.opened.until, Some(Arc::clone(&charge)));
+        let state = self.proxy.state;
+        let mut standing = Standing::new(state, &self.authority, &self.record, holds, carried);
         let services = self.proxy.services;
         services.metrics.egress_tunnels(1);
-        let traffic = Traffic::default();
+        let traffic = Traffic {
+            meter: Some(charge.clone()),
+            ..Traffic::default()
+        };
         let ended = if let Some(reason) = standing.cut() {
             Some(reason)
+        } else if !traffic.may_send(self.buffer.len()) {
+            charge.ended()
         } else if self.opened.upstream.write_all(&self.buffer).await.is_err() {
             Some("upstream_closed")
         } else {
@@ -116,6 +127,6 @@ impl<'a> Tunnel<'a> {
         services.metrics.egress_tunnels(-1);
         self.record.bytes_up = traffic.up.load(Ordering::Relaxed);
         self.record.bytes_down = traffic.down.load(Ordering::Relaxed);
-        ended
+        ended.or_else(|| charge.ended())
     }
 }

@@ -2,27 +2,19 @@
 
 use std::{fmt, sync::Arc};
 
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use http::{HeaderMap, header};
 use portcullis_config::model::Basic;
 use quick_cache::sync::Cache;
 
-use super::{hash_key::HashKey, password_checks::PasswordChecks, users::Users};
+use super::{
+    hash_key::HashKey, password_checks::PasswordChecks, user_pass::name_and_password, users::Users,
+};
 
 /// Credentials that are remembered as good at once.
 const MAX_VERIFIED: usize = 10_000;
 
 /// Longest name and password together, in bytes.
 const MAX_CREDENTIALS: usize = 1024;
-
-/// Some clients leave the padding out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// Checks names and passwords against a file.
 pub struct BasicCheck {
@@ -158,24 +150,9 @@ fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>, ()> {
     }))
 }
 
-/// Takes the credentials of Basic apart, which are at most so many bytes.
-pub(crate) fn name_and_password(encoded: &[u8], max: usize) -> Option<(Vec<u8>, Vec<u8>)> {
-    let encoded = encoded.trim_ascii();
-    if encoded.len() > max * 2 {
-        return None;
-    }
-    let mut name = BASE64.decode(encoded).ok()?;
-    if name.len() > max {
-        return None;
-    }
-    let at = name.iter().position(|&byte| byte == b':')?;
-    let password = name.split_off(at + 1);
-    name.truncate(at);
-    Some((name, password))
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, prelude::BASE64_STANDARD};
     use http::HeaderValue;
 
     use super::*;
@@ -189,7 +166,7 @@ mod tests {
     }
 
     fn basic(text: &str) -> String {
-        format!("Basic {}", BASE64.encode(text))
+        format!("Basic {}", BASE64_STANDARD.encode(text))
     }
 
     #[tokio::test]

@@ -19,14 +19,15 @@ mod password_checks;
 mod password_hash;
 mod pods;
 mod token;
+mod user_pass;
 mod users;
 
-pub(crate) use basic::name_and_password;
 pub use basic::{BasicCheck, BasicVerdict, challenge};
 pub use external::{Answer, ExternalCheck, Question};
 pub(crate) use password_checks::PasswordChecks;
 pub use pods::{Owner, Pod, Pods};
 pub use token::{TokenVerifier, Verified};
+pub(crate) use user_pass::name_and_password;
 
 use std::sync::Arc;
 

@@ -53,6 +53,9 @@ struct Request {
     operation: String,
     #[serde(default)]
     object: Value,
+    /// As it was before an update.
+    #[serde(default)]
+    old_object: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,24 +76,15 @@ struct Verdict {
 
 /// The settings, read once and not for each question.
 #[derive(Debug, Default)]
-pub(super) struct KnownSettings(Mutex<Option<(ConfigMaps, Arc<Settings>)>>);
-
-/// Settings, as far as objects are judged with them.
-#[derive(Debug, Default)]
-struct Settings {
-    /// What Ingresses are served with.
-    read: Read,
-    /// What policies are judged beside; `None` where there is no egress proxy.
-    egress: Option<Egress>,
-}
+pub(super) struct KnownSettings(Mutex<Option<(ConfigMaps, Arc<Read>)>>);
 
 /// The ConfigMaps that are named for the settings, as far as they are there.
 type ConfigMaps = Vec<Option<Arc<ConfigMap>>>;
 
 impl KnownSettings {
-    /// As they are now. Where they cannot be had there are none: they are told of by themselves,
-    /// and an Ingress is judged all the same.
-    fn read(&self, objects: &ObjectSet, options: &Options) -> Arc<Settings> {
+    /// As they are now, without what has nothing to do with Ingresses. Where they cannot be had
+    /// there are none: they are told of by themselves, and an Ingress is judged all the same.
+    fn read(&self, objects: &ObjectSet, options: &Options) -> Arc<Read> {
         let named = options.config_maps.iter();
         let config_maps: ConfigMaps = named
             .map(|name| objects.config_maps.get(name).cloned())
@@ -103,9 +97,9 @@ impl KnownSettings {
         }
         let settings = settings::settings(objects, options).unwrap_or_default();
         let mut made = read(&settings.documents);
-        let egress = made.document.egress.take();
+        made.document.egress = None;
         made.problems.clear();
-        let made = Arc::new(Settings { read: made, egress });
+        let made = Arc::new(made);
         *known = Some((config_maps, Arc::clone(&made)));
         made
     }
@@ -123,10 +117,11 @@ pub(super) fn answer(
     objects: &ObjectSet,
     options: &Options,
     known: &KnownSettings,
+    egress: Option<&Egress>,
 ) -> Value {
     let Request { uid, .. } = &review.request;
     let uid = uid.clone();
-    let mut verdict = judge_request(review.request, objects, options, known);
+    let mut verdict = judge_request(review.request, objects, options, known, egress);
     let mut response = json!({ "uid": uid, "allowed": verdict.errors.is_empty() });
     if !verdict.errors.is_empty() {
         let message = told(verdict.errors).join("\n");
@@ -157,6 +152,7 @@ fn judge_request(
     objects: &ObjectSet,
     options: &Options,
     known: &KnownSettings,
+    egress: Option<&Egress>,
 ) -> Verdict {
     let kind = (
         request.kind.group.as_str(),
@@ -173,12 +169,13 @@ fn judge_request(
     let judged = if is::<Ingress>(kind) {
         read_object(request).map(|ingress| judge(ingress, objects, options, known))
     } else if is::<EgressPolicyObject>(kind) {
-        let settings = known.read(objects, options);
-        read_object(request).map(|policy: EgressPolicyObject| judge_policy(&policy, &settings))
-    } else if is::<ClusterEgressPolicyObject>(kind) {
-        let settings = known.read(objects, options);
+        let before = request.old_object.get("spec").cloned();
         read_object(request)
-            .map(|policy: ClusterEgressPolicyObject| judge_policy(&policy, &settings))
+            .map(|policy: EgressPolicyObject| judge_policy(&policy, before.as_ref(), egress))
+    } else if is::<ClusterEgressPolicyObject>(kind) {
+        let before = request.old_object.get("spec").cloned();
+        read_object(request)
+            .map(|policy: ClusterEgressPolicyObject| judge_policy(&policy, before.as_ref(), egress))
     } else {
         return Verdict::default();
     };
@@ -205,22 +202,29 @@ where
     Ok(object)
 }
 
-/// Judges a policy of the egress proxy.
-fn judge_policy<K: PolicyObject>(policy: &K, settings: &Settings) -> Verdict {
+/// Judges a policy of the egress proxy, beside the settings that are in force. What is not changed
+/// is not refused: its labels may be, and it may go.
+fn judge_policy<K: PolicyObject>(
+    policy: &K,
+    before: Option<&Value>,
+    section: Option<&Egress>,
+) -> Verdict {
     let name = ResourceName::of(policy.metadata());
-    let Some(section) = &settings.egress else {
-        let told = "no egress proxy is configured here: nobody has looked at this policy";
+    let Some(section) = section else {
+        let told = "no egress proxy is in force here: nobody has looked at this policy";
         return Verdict {
             errors: Vec::new(),
             warnings: vec![told.to_owned()],
         };
     };
     let errors = egress_policy::judge(&name, policy, section).err();
-    let errors = errors.unwrap_or_default();
-    Verdict {
-        errors: errors.iter().map(ToString::to_string).collect(),
-        warnings: Vec::new(),
-    }
+    let told: Vec<String> = errors.iter().flatten().map(ToString::to_string).collect();
+    let goes = policy.metadata().deletion_timestamp.is_some();
+    let (errors, warnings) = match goes || before == Some(policy.spec()) {
+        true => (Vec::new(), told),
+        false => (told, Vec::new()),
+    };
+    Verdict { errors, warnings }
 }
 
 /// Judges an Ingress with what it names.
@@ -249,7 +253,7 @@ fn judge(
     if served_ingresses(&alone, options).is_empty() {
         return Verdict::default();
     }
-    let mut read = known.read(&alone, options).read.clone();
+    let mut read = Read::clone(&known.read(&alone, options));
     translate(&alone, options, &mut read);
     let validated = validate(&read.document, &read.origins);
     let mut verdict = Verdict::default();
@@ -335,6 +339,7 @@ mod tests {
             &objects,
             &options(),
             &KnownSettings::default(),
+            None,
         );
         let response = &answer["response"];
         assert_eq!(response["uid"], "u-1");
@@ -349,6 +354,7 @@ mod tests {
             &objects,
             &options(),
             &KnownSettings::default(),
+            None,
         );
         assert_eq!(
             deleted["response"],
@@ -360,6 +366,7 @@ mod tests {
             &objects,
             &others,
             &KnownSettings::default(),
+            None,
         );
         assert_eq!(others["response"]["allowed"], true, "of no class of ours");
     }
@@ -373,6 +380,7 @@ mod tests {
             &objects,
             &options(),
             &KnownSettings::default(),
+            None,
         );
         let response = &answer["response"];
         assert_eq!(response["allowed"], true);
@@ -394,64 +402,72 @@ mod tests {
             &objects,
             &options(),
             &KnownSettings::default(),
+            None,
         );
         assert_eq!(answer["response"]["allowed"], false);
     }
 
     #[test]
-    fn policies_of_the_egress_proxy_are_judged_beside_its_settings() {
-        let options = Options {
-            config_maps: ["gw/settings".parse().expect("a name")].into(),
-            ..options()
+    fn policies_of_the_egress_proxy_are_judged_beside_what_is_in_force() {
+        let section = |text: &str| -> Egress {
+            let read = read(&[portcullis_config::read::SourceFile {
+                name: "a.yaml".into(),
+                text: text.into(),
+            }]);
+            read.document.egress.expect("the section")
         };
-        let objects = |text: &str| {
-            let mut objects = ObjectSet::default();
-            let config_map: ConfigMap = serde_json::from_value(json!({
-                "metadata": { "namespace": "gw", "name": "settings" },
-                "data": { "a.yaml": text },
-            }))
-            .expect("a ConfigMap");
-            let name = "gw/settings".parse().expect("a name");
-            objects.config_maps.insert(name, Arc::new(config_map));
-            objects
-        };
-        let asked = |kind: &str, namespace: &str, spec: Value, text: &str| {
-            let value = json!({ "request": {
+        let pods =
+            section("egress: {listeners: [{name: p}], identity: {level: address, pods: {}}}");
+        let bare = section("egress: {listeners: [{name: p}]}");
+        let (pods, bare) = (Some(&pods), Some(&bare));
+        let asked = |kind: &str, spec: &Value, more: Value, section: Option<&Egress>| {
+            let namespace = if kind == "EgressPolicy" { "ci" } else { "" };
+            let mut request = json!({
                 "uid": "u-1", "namespace": namespace, "operation": "CREATE",
                 "kind": { "group": "portcullis.dev", "version": "v1alpha1", "kind": kind },
                 "object": { "metadata": { "generateName": "p-" }, "spec": spec },
-            } });
-            let review = serde_json::from_value(value).expect("a review");
-            answer(review, &objects(text), &options, &KnownSettings::default())["response"].clone()
+            });
+            let fields = request.as_object_mut().expect("a map");
+            fields.extend(more.as_object().cloned().unwrap_or_default());
+            let review = serde_json::from_value(json!({ "request": request })).expect("a review");
+            let (objects, known) = (ObjectSet::default(), KnownSettings::default());
+            answer(review, &objects, &options(), &known, section)["response"].clone()
         };
-        let pods = "egress: {listeners: [{name: p}], identity: {level: address, pods: {}}}";
-        let bare = "egress: {listeners: [{name: p}]}";
+        let (none, kind) = (json!({}), "EgressPolicy");
         let entry = json!({ "allow": [{ "host": "a.test" }] });
         let all = json!({ "allow": [{ "host": "*" }] });
-        let allowed = asked("EgressPolicy", "ci", entry.clone(), pods);
+        let allowed = asked(kind, &entry, none.clone(), pods);
         assert_eq!(allowed, json!({ "uid": "u-1", "allowed": true }));
-        let refused = asked("EgressPolicy", "ci", all.clone(), pods);
+        let refused = asked(kind, &all, none.clone(), pods);
         assert_eq!(
             refused["status"]["message"],
             "EgressPolicy/ci/p- spec.allow[0]: error: `*` allows everything (where that is meant, \
              say `allowAll: true`)"
         );
         // Without identities there are no clients of a namespace.
-        assert_eq!(
-            asked("EgressPolicy", "ci", entry.clone(), bare)["allowed"],
-            false
-        );
-        let refused = asked("ClusterEgressPolicy", "", entry.clone(), pods);
+        assert_eq!(asked(kind, &entry, none.clone(), bare)["allowed"], false);
+        let refused = asked("ClusterEgressPolicy", &entry, none.clone(), pods);
         let message = refused["status"]["message"].as_str().unwrap_or_default();
         assert!(message.contains("ClusterEgressPolicy/p- spec"), "{message}");
-        let elsewhere = asked("EgressPolicy", "ci", all, "listeners: []");
+        let elsewhere = asked(kind, &all, none.clone(), None);
         assert_eq!(elsewhere["allowed"], true);
         assert!(
             elsewhere["warnings"][0]
                 .as_str()
                 .is_some_and(|told| told.contains("no egress"))
         );
-        assert_eq!(asked("Other", "ci", entry, pods)["allowed"], true);
+        assert_eq!(asked("Other", &entry, none, pods)["allowed"], true);
+        // What is broken already may be labelled, and may go.
+        let update = |before: &Value| {
+            let more = json!({ "operation": "UPDATE", "oldObject": { "spec": before } });
+            asked(kind, &all, more, pods)
+        };
+        assert_eq!(update(&entry)["allowed"], false);
+        assert_eq!(update(&all)["allowed"], true);
+        assert!(update(&all)["warnings"][0].is_string());
+        let metadata = json!({ "name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        let going = json!({ "object": { "metadata": metadata, "spec": all } });
+        assert_eq!(asked(kind, &all, going, pods)["allowed"], true);
     }
 
     #[test]
@@ -468,6 +484,7 @@ mod tests {
             &objects,
             &options,
             &known,
+            None,
         );
         assert_eq!(refused["response"]["allowed"], false, "without settings");
         let mut put = |text: &str| {
@@ -482,7 +499,7 @@ mod tests {
         };
         let one = put("defaults: {https: optional}");
         let two = put("defaults: {https: required}");
-        assert_ne!(one.read.document.defaults, two.read.document.defaults);
+        assert_ne!(one.document.defaults, two.document.defaults);
         assert!(Arc::ptr_eq(&two, &known.read(&objects, &options)));
     }
 }

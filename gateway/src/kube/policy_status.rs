@@ -15,7 +15,7 @@ use tokio::sync::watch::Receiver;
 
 use super::{
     ClusterEgressPolicyObject, EgressPolicyObject, Kind, ResourceName,
-    egress_policy::{Condition, PolicyObject, Verdict},
+    egress_policy::{Condition, PROGRAMMED, PolicyObject, Verdict},
     shared::Shared,
     watch::{is_of_server, reason},
 };
@@ -115,8 +115,13 @@ fn changes<K: PolicyObject>(
     now: &Timestamp,
 ) -> Vec<(ResourceName, Vec<Condition>)> {
     let now = format!("{now:.0}");
-    let changes = verdicts.iter().filter_map(|(name, (generation, verdict))| {
-        let before = objects.get(name)?.conditions();
+    // What was told of one that is served no more is no longer so.
+    let no_more = (None, Verdict::NotServed);
+    let changes = objects.iter().filter_map(|(name, object)| {
+        let before = object.conditions();
+        let was_told = before.iter().any(|known| known.kind == PROGRAMMED);
+        let verdict = verdicts.get(name);
+        let (generation, verdict) = verdict.or(was_told.then_some(&no_more))?;
         let conditions = verdict.conditions(&before, *generation, &now);
         (conditions != before).then(|| (name.clone(), conditions))
     });
@@ -153,5 +158,12 @@ mod tests {
         assert_eq!(changes(&written, &verdicts, &later), []);
         let broken = object(json!({ "conditions": "none" }));
         assert_eq!(changes(&broken, &verdicts, &now).len(), 1);
+        // Served no more, and never served.
+        let none = OfKind::new();
+        let no_more = changes(&written, &none, &later);
+        assert_eq!(no_more[0].1[1].reason, "NotServed");
+        let written = object(json!({ "conditions": no_more[0].1 }));
+        assert_eq!(changes(&written, &none, &later), []);
+        assert_eq!(changes(&object(json!(null)), &none, &later), []);
     }
 }

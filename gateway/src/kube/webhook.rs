@@ -175,7 +175,9 @@ impl Server {
             let review = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
             let shared = &server.shared;
             let (objects, options) = (shared.objects(), shared.options.load());
-            let answer = admission::answer(review, &objects, &options, &server.settings);
+            let in_force = Arc::clone(&shared.verdicts.borrow());
+            let egress = in_force.section.as_deref();
+            let answer = admission::answer(review, &objects, &options, &server.settings, egress);
             Ok::<_, String>(answer)
         });
         match answered.await {

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use portcullis_config::read::{Read, SourceFile};
+
 use super::*;
 use crate::kube::{Manifests, Options};
 
@@ -262,6 +264,52 @@ fn rules_are_those_of_their_files_though_no_setting_is_another() {
     }
     assert!(!Arc::ptr_eq(&seen[0], &seen[1]));
     assert!(Arc::ptr_eq(&seen[1], &seen[2]));
+}
+
+/// Objects of a cluster that nothing is known of yet.
+#[derive(Debug, Default)]
+struct Unknown(tokio::sync::Notify);
+
+impl crate::source::Objects for Unknown {
+    fn settings(&self) -> Result<Settings, Vec<Problem>> {
+        let text = "listeners: [{name: http, protocol: http}]\n\
+                    egress: {listeners: [{name: proxy}], policies: [{name: p, subjects: \
+                    [{addresses: [0.0.0.0/0]}], allowAll: true}]}\n";
+        Ok(Settings {
+            documents: vec![SourceFile {
+                name: "settings".to_owned(),
+                text: text.to_owned(),
+            }],
+            ..Settings::default()
+        })
+    }
+
+    fn translate(&self, _: &mut Read) -> Contents {
+        Contents::default()
+    }
+
+    fn are_known(&self) -> bool {
+        false
+    }
+
+    fn changes(&self) -> &tokio::sync::Notify {
+        &self.0
+    }
+
+    fn tell(&self, _: &[Problem]) {}
+
+    fn unready(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn before_objects_are_known_nothing_is_served_not_by_the_egress_proxy_either() {
+    let source = Source::new(ConfigFiles::default(), Some(Arc::new(Unknown::default())));
+    let loaded = load(&source, &Live::default(), &Metrics::new(), None).expect("it loads");
+    let model = &loaded.snapshot.model;
+    assert!(model.listeners.is_empty());
+    assert!(model.egress.is_none(), "a floor may be among the objects");
 }
 
 /// The first lines that differ.

@@ -5,14 +5,13 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
     task::{Poll, ready},
 };
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split};
 
-use super::{CHUNK, RelayLimits, Traffic, over};
+use super::{CHUNK, RelayLimits, Traffic, Way, over};
 
 /// Relays both ways, as [`super::relay`] does. The end of one direction is told as the stream
 /// tells ends: over TLS with a `close_notify` (RFC 8446 section 6.1).
@@ -29,10 +28,11 @@ where
 {
     let (mut client_read, mut client_write) = split(client);
     let (mut upstream_read, mut upstream_write) = split(upstream);
+    let (up, down) = traffic.ways();
     let both = async {
         tokio::join!(
-            copy(&mut client_read, &mut upstream_write, &traffic.up),
-            copy(&mut upstream_read, &mut client_write, &traffic.down),
+            copy(&mut client_read, &mut upstream_write, up),
+            copy(&mut upstream_read, &mut client_write, down),
         )
     };
     tokio::select! {
@@ -44,7 +44,7 @@ where
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    count: &AtomicU64,
+    way: Way<'_>,
 ) -> io::Result<()> {
     let copied = async {
         loop {
@@ -52,10 +52,11 @@ async fn copy(
             if chunk.is_empty() {
                 return Ok(());
             }
+            way.admit(chunk.len()).await;
             to.write_all(&chunk).await?;
             // TLS may keep a record that the socket had no room for.
             to.flush().await?;
-            count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            way.count(chunk.len());
         }
     };
     let result = copied.await;

@@ -54,6 +54,7 @@ pub struct Metrics {
     udp_dropped: IntCounterVec,
     egress: IntCounterVec,
     egress_tunnels: IntGauge,
+    egress_ended: IntCounterVec,
     egress_bytes: IntCounterVec,
     connections: IntCounterVec,
     connections_open: IntGaugeVec,
@@ -198,6 +199,7 @@ impl Metrics {
             udp_dropped: counters(&registry, names::UDP_DROPPED, &["route", "reason"]),
             egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
+            egress_ended: counters(&registry, names::EGRESS_ENDED, &["reason"]),
             egress_bytes: counters(&registry, names::EGRESS_BYTES, &["direction"]),
             connections: counters(&registry, names::CONNECTIONS, &["listener", "outcome"]),
             connections_open: register(
@@ -405,6 +407,12 @@ impl Metrics {
     /// Changes the number of open egress tunnels.
     pub fn egress_tunnels(&self, change: i64) {
         self.egress_tunnels.add(change);
+    }
+
+    /// Counts an egress tunnel or plain request that neither side closed; `reason` is one of the
+    /// proxy's codes.
+    pub fn egress_ended(&self, reason: &'static str) {
+        self.egress_ended.with_label_values(&[reason]).inc();
     }
 
     /// Counts bytes from workloads (`up`) and to them (`down`).

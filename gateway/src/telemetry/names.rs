@@ -137,6 +137,11 @@ pub const EGRESS: Name = Name(
 );
 /// Open egress tunnels.
 pub const EGRESS_TUNNELS: Name = Name("portcullis_egress_tunnels_open", "Egress tunnels open now.");
+/// Egress tunnels and plain requests that neither side closed, by `reason`.
+pub const EGRESS_ENDED: Name = Name(
+    "portcullis_egress_ended_total",
+    "Egress tunnels and plain requests that neither side closed, by reason.",
+);
 /// Egress bytes by `direction`.
 pub const EGRESS_BYTES: Name = Name(
     "portcullis_egress_bytes_total",

@@ -45,7 +45,7 @@ fn a_rollout_of_the_gateway_fails_no_request() {
     ]);
     edge.cluster.rolled_out(NAMESPACE, "portcullis");
     // The last of the old ones is still on its way out.
-    std::thread::sleep(Duration::from_secs(6));
+    std::thread::sleep(Duration::from_secs(10));
     let (count, failures) = load.end();
     assert!(
         failures.is_empty(),

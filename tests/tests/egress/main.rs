@@ -1,6 +1,7 @@
 //! The egress proxy: what workloads reach, and what nobody reaches through it.
 
 mod certificates;
+mod decision;
 mod ech;
 mod identity;
 mod inspect;
@@ -8,6 +9,7 @@ mod inspect_credentials;
 mod inspect_waf;
 mod inspected;
 mod open;
+mod quota;
 mod refusals;
 mod selftest;
 mod silence;

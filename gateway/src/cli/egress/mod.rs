@@ -1,5 +1,6 @@
 //! `portcullis egress`: what is to be done around the egress proxy.
 
+mod decision;
 mod logs;
 mod netpol;
 mod propose;
@@ -23,6 +24,8 @@ enum EgressCommand {
     Propose(propose::ProposeArgs),
     /// List policies and entries that the audit log does not use, and entries that have ended.
     Review(review::ReviewArgs),
+    /// Explain what the proxy decides on destinations of a client; exits with 1 when one is refused.
+    Test(Box<decision::TestArgs>),
     /// Print manifests that let pods reach the proxy and nothing else.
     Netpol(netpol::NetpolArgs),
     /// Try every way out of a pod, and the proxy; exits with 1 when something is open beside it.
@@ -42,6 +45,7 @@ pub(super) fn egress(args: EgressArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         EgressCommand::Propose(args) => propose::propose(&args),
         EgressCommand::Review(args) => review::review(&args),
+        EgressCommand::Test(args) => decision::test(&args),
         EgressCommand::Netpol(args) => netpol::netpol(&args),
         EgressCommand::Selftest(args) => selftest::selftest(&args),
         EgressCommand::Relay(args) => relay::relay(*args),

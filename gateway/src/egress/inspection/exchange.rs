@@ -1,6 +1,6 @@
 //! One request inside a tunnel, from its head to the answer of the destination.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery,
@@ -35,6 +35,8 @@ pub(super) struct Asked {
     pub(super) authority: Result<Authority, &'static str>,
     /// Path and query, as they were sent.
     pub(super) target: String,
+    /// Bytes of its head, which carry something out as well.
+    pub(super) length: usize,
 }
 
 /// Answers a request: as the destination does, or with why it does not get there.
@@ -50,10 +52,7 @@ pub(super) async fn answer(
     let cut = told.cut();
     let done = tokio::select! {
         done = exchange(&inside, asked, request, &mut told) => done,
-        reason = until_cut(cut) => Err(Refusal {
-            always: false,
-            ..Refusal::new(403, reason)
-        }),
+        reason = until_cut(cut) => Err(Refusal::changed(reason)),
     };
     match done {
         Ok(response) => {
@@ -95,14 +94,12 @@ async fn exchange(
         path: seen.1.to_owned(),
         tls: true,
     };
-    let (state, until) = (&inside.state, judged.until);
-    let standing = Standing::new(state, &inside.authority, &told.record, until, carried);
+    let (state, holds) = (&inside.state, (judged.until, None));
+    let standing = Standing::new(state, &inside.authority, &told.record, holds, carried);
     if let Some(reason) = told.stand(standing) {
-        return Err(Refusal {
-            always: false,
-            ..Refusal::new(403, reason)
-        });
+        return Err(Refusal::changed(reason));
     }
+    pay(asked.length, told)?;
     // What it was refused for if the policy acted decides on no credential either.
     let is_allowed = told.record.verdict == "allow";
     let injections = judged.inspections.iter().flat_map(|wanted| &wanted.inject);
@@ -126,6 +123,22 @@ async fn exchange(
     // The version is that of the connection.
     head.version = Version::default();
     Ok(Response::from_parts(head, body))
+}
+
+/// Takes a head of the quotas of the tunnel.
+///
+/// # Errors
+/// 429 where one has not so much left.
+fn pay(length: usize, told: &Told) -> Result<(), Refusal> {
+    if told.traffic.may_send(length) {
+        return Ok(());
+    }
+    let unpaid = told.charge().spent(Instant::now());
+    // The tunnel is cut for it, also where another window has begun since.
+    Err(unpaid.map_or_else(
+        || Refusal::changed("quota_bytes_out"),
+        |unpaid| Refusal::quota(&unpaid),
+    ))
 }
 
 /// Makes the head one for the destination.

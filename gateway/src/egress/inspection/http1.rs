@@ -64,6 +64,7 @@ where
         let asked = Asked {
             authority: Ok(request.authority),
             target: request.target,
+            length,
         };
         let message = Message::new(stream, buffer, length, body);
         let asked = Mutex::new(Some(asked));
@@ -97,6 +98,7 @@ async fn serve_one(
     let asked = asked.unwrap_or(Asked {
         authority: Err("second_request"),
         target: String::new(),
+        length: 0,
     });
     let has_body = !request.body().is_end_stream();
     let mut response = answer(inside, asked, request).await;

@@ -9,6 +9,7 @@ use portcullis_config::egress::Authority;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    super::forward::length_of,
     exchange::{Asked, answer},
     tasks::Tasks,
     tunnel::Inside,
@@ -81,8 +82,13 @@ fn asked(request: &Request<Incoming>) -> Asked {
         }),
     };
     let target = request.uri().path_and_query();
+    let target = target.map_or_else(String::new, ToString::to_string);
+    let pseudo = pseudo.map_or(0, <[u8]>::len);
+    let length = request.method().as_str().len() + target.len() + pseudo;
     Asked {
         authority,
-        target: target.map_or_else(String::new, ToString::to_string),
+        // As it is without compression, which depends on what was sent before.
+        length: length + length_of(request.headers()),
+        target,
     }
 }

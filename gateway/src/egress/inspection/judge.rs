@@ -39,23 +39,21 @@ pub(super) fn judge(
     (method, path): (&str, &str),
     record: &mut Record,
 ) -> Result<Judged, Refusal> {
-    let changed = |reason| Refusal {
-        always: false,
-        ..Refusal::new(403, reason)
-    };
     let state = &inside.state;
-    let egress = state.egress().ok_or_else(|| changed("policy_changed"))?;
+    let egress = state
+        .egress()
+        .ok_or_else(|| Refusal::changed("policy_changed"))?;
     let peer = Arc::clone(&record.peer);
     if !peer.is_admitted(state.tls()) {
-        return Err(changed("policy_changed"));
+        return Err(Refusal::changed("policy_changed"));
     }
     let address = record.client.ip();
     let from = (address, peer.identity().is_some());
     let known = identify_again(&egress, state.pods(), from, record.identity.as_ref());
-    record.identity = known.map_err(changed)?;
+    record.identity = known.map_err(Refusal::changed)?;
     let client = client_of(address, record.identity.as_ref(), peer.identity());
     let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
-    let selected = selected.ok_or_else(|| changed("no_policy"))?;
+    let selected = selected.ok_or_else(|| Refusal::changed("no_policy"))?;
     let request = Request {
         authority: &inside.authority,
         http: Some(HttpRequest {

@@ -13,15 +13,18 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::super::{answer::Refusal, audit::Record, servers::EgressServices, standing::Standing};
+use super::super::{
+    answer::Refusal, audit::Record, quota::Charge, servers::EgressServices, standing::Standing,
+};
 use crate::{inspect::Hold, relay::Traffic};
 
 /// Why a request is cut; nothing while it is not.
 pub(super) type Cut = watch::Receiver<Option<&'static str>>;
 
 /// Those of one tunnel.
-#[derive(Default)]
 pub(super) struct OpenRequests {
+    /// What is taken of quotas for the tunnel, and counts what its requests send.
+    charge: Arc<Charge>,
     open: Mutex<HashMap<u64, OpenRequest>>,
     next: AtomicU64,
     /// Bytes of those that are done.
@@ -51,11 +54,25 @@ pub(super) struct Told {
 }
 
 impl OpenRequests {
+    /// None yet, of a tunnel that so much is taken for.
+    pub(super) fn new(charge: Arc<Charge>) -> Self {
+        Self {
+            charge,
+            open: Mutex::default(),
+            next: AtomicU64::default(),
+            done: Traffic::default(),
+            traffic: Traffic::default(),
+        }
+    }
+
     /// Begins a request.
     pub(super) fn begin(self: &Arc<Self>, record: Record, services: &Arc<EgressServices>) -> Told {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, cut) = watch::channel(None);
-        let traffic = Arc::<Traffic>::default();
+        let traffic = Arc::new(Traffic {
+            meter: Some(self.charge.clone()),
+            ..Traffic::default()
+        });
         let request = OpenRequest {
             standing: None,
             cut: sender,
@@ -117,6 +134,11 @@ impl Told {
     /// What tells that it is cut.
     pub(super) fn cut(&self) -> Cut {
         self.cut.clone()
+    }
+
+    /// What is taken of quotas for its tunnel.
+    pub(super) fn charge(&self) -> &Charge {
+        &self.open.charge
     }
 
     /// Notes a refusal.

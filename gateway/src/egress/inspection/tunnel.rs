@@ -79,6 +79,7 @@ pub(in crate::egress) async fn serve(
     proxy: Proxy<'_>,
 ) {
     record.inspected = true;
+    let charge = Arc::clone(&opened.charge);
     proxy.services.metrics.egress_tunnels(1);
     let looked_into = look(
         (client, buffer, opened),
@@ -90,13 +91,14 @@ pub(in crate::egress) async fn serve(
     .await;
     proxy.services.metrics.egress_tunnels(-1);
     match looked_into {
-        Ok(ended) => record.ended = ended,
+        Ok(ended) => record.ended = ended.or_else(|| charge.ended()),
         Err(reason) => {
             record.verdict = "error";
             record.reason = reason;
             record.ended = Some(reason);
         }
     }
+    record.overdrawn(&charge);
     record.write(proxy.services);
 }
 
@@ -113,7 +115,8 @@ async fn look(
 ) -> Result<Option<&'static str>, &'static str> {
     let (state, limits) = (proxy.state, &proxy.egress.limits);
     let carried = Carried::Inspected(beginning);
-    let mut standing = Standing::new(state, authority, record, opened.until, carried);
+    let holds = (opened.until, Some(Arc::clone(&opened.charge)));
+    let mut standing = Standing::new(state, authority, record, holds, carried);
     if let Some(reason) = standing.cut() {
         return Ok(Some(reason));
     }
@@ -159,7 +162,7 @@ async fn look(
         max_streams: settings.max_streams,
         upstream,
         protocol,
-        open: Arc::default(),
+        open: Arc::new(OpenRequests::new(opened.charge)),
         gone,
     });
     let open = Arc::clone(&inside.open);

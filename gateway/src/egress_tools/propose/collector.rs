@@ -10,7 +10,7 @@ use portcullis_config::egress::Host;
 use super::{
     super::record::{Record, Verdict, Workload},
     Mode, Options,
-    seen::{Seen, judge},
+    seen::{Seen, is_quota, judge},
 };
 
 /// More distinct destinations than may be kept.
@@ -162,8 +162,9 @@ impl Collector {
 /// policy allows by `allowAll` is allowed, and an entry of `deny` that is tried says nothing of
 /// what else may pass.
 fn passed_without_entry(record: &Record) -> bool {
+    let reason = record.reason.as_str();
     let is_of_entry = matches!(
-        record.reason.as_str(),
+        reason,
         "allowed"
             | "allow_all"
             | "denied_host"
@@ -171,6 +172,7 @@ fn passed_without_entry(record: &Record) -> bool {
             | "not_delegated"
             | "encrypted_client_hello"
     );
+    let is_of_entry = is_of_entry || is_quota(reason);
     matches!(record.verdict, Verdict::Allow | Verdict::WouldDeny) && !is_of_entry
 }
 

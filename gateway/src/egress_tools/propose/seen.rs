@@ -46,6 +46,8 @@ pub(super) fn judge(record: &Record, options: &Options) -> Seen {
             (false, false)
         }
         PRIVATE if !refused || options.denied => (false, false),
+        // It is allowed, and somebody used more of it than a quota says.
+        reason if is_quota(reason) && !refused => (false, false),
         // It was connected to, and so decided on; what failed came behind that.
         "upstream_failed" | "upstream_timeout" => (false, false),
         "encrypted_client_hello" if !refused || options.denied => (false, true),
@@ -103,6 +105,11 @@ fn class(record: &Record, host: &Host, cluster: &AddressSet) -> Class {
     }
 }
 
+/// Whether a quota refuses, or would.
+pub(super) fn is_quota(reason: &str) -> bool {
+    reason.starts_with("quota_")
+}
+
 /// Why what has this reason is left out, and what can be done.
 pub(super) fn why(reason: &str) -> &'static str {
     match reason {
@@ -110,6 +117,7 @@ pub(super) fn why(reason: &str) -> &'static str {
         "ech_public_name" => {
             "no policy opens it: behind the name any site of its provider may be meant"
         }
+        quota if is_quota(quota) => "over a quota of what is allowed",
         "denied_host" | "denied_address" => "an entry of `deny` has it",
         "policy_closed" => "a policy is closed",
         "grant_expired" => "its entry has ended: whoever grants it again says until when",

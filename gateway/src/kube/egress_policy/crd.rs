@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ClusterEgressPolicyObject, EgressPolicyObject,
-    judge::{OF_CLUSTER, OF_FILES},
+    judge::{MAX_ENTRIES, MAX_REGEX_BYTES, MAX_SUBJECTS, OF_CLUSTER, OF_FILES},
 };
 
 /// The definitions of all kinds that are ours.
@@ -110,9 +110,16 @@ fn of_cluster() -> Value {
         "/properties/delegate/properties/allow",
     ];
     for list in lists {
+        if let Some(list) = spec.pointer_mut(list) {
+            list["maxItems"] = MAX_ENTRIES.into();
+        }
         if let Some(entry) = spec.pointer_mut(&format!("{list}/items")) {
             remove(entry, &OF_FILES);
+            entry["properties"]["regex"]["maxLength"] = MAX_REGEX_BYTES.into();
         }
+    }
+    if let Some(subjects) = spec.pointer_mut("/properties/subjects") {
+        subjects["maxItems"] = MAX_SUBJECTS.into();
     }
     spec
 }

@@ -1,5 +1,7 @@
 //! Whether an object is a policy, by itself and with the settings that it is served with.
 
+use std::sync::LazyLock;
+
 use portcullis_config::{
     document::{Document, Egress, EgressPolicy},
     problem::{Origin, Problem, Severity},
@@ -17,6 +19,21 @@ pub(super) const OF_CLUSTER: [&str; 3] = ["namespace", "spiffeId", "certificateN
 /// Fields of an entry that files alone have.
 pub(super) const OF_FILES: [&str; 2] = ["inject", "waf"];
 
+/// Subjects of an object.
+pub(super) const MAX_SUBJECTS: usize = 256;
+
+/// Entries of an object, in all its lists.
+pub(super) const MAX_ENTRIES: usize = 5000;
+
+/// Of these the regular expressions. Each may take a MiB.
+const MAX_REGEXES: usize = 16;
+
+/// Length of one.
+pub(super) const MAX_REGEX_BYTES: usize = 1024;
+
+/// Entries with a quota, each of which counts by itself.
+const MAX_QUOTAS: usize = 64;
+
 /// The policy that an object is, beside the settings of `section`, whose policies do not matter.
 ///
 /// # Errors
@@ -29,6 +46,10 @@ pub(in crate::kube) fn judge<K: PolicyObject>(
     let Value::Object(spec) = object.spec() else {
         return Err(vec![problem::<K>(name, "spec", "there is no spec")]);
     };
+    let too_many = too_many::<K>(name, spec);
+    if !too_many.is_empty() {
+        return Err(too_many);
+    }
     let mut faults = faults::<K>(name, spec);
     let made = policy::<K>(name, spec.clone(), section);
     let mut policy = match made {
@@ -46,35 +67,66 @@ pub(in crate::kube) fn judge<K: PolicyObject>(
 /// A policy by which the clients of an object reach nothing; `None` where no client can be
 /// one of them.
 ///
-/// Where it cannot be told who they are they are all of its namespace, or everybody.
+/// Where it cannot be told who they are they are all of its namespace, or everybody. A subject of
+/// which these settings know no client closes nobody.
 pub(in crate::kube) fn closed<K: PolicyObject>(
     name: &ResourceName,
     object: &K,
     section: &Egress,
 ) -> Option<EgressPolicy> {
-    let whole = match name.namespace.is_empty() {
-        true => json!({ "closed": true, "subjects": [{ "addresses": ["0.0.0.0/0", "::/0"] }] }),
-        false => json!({ "closed": true }),
-    };
-    let said = object.spec().get("subjects");
-    let said = said.map(|subjects| json!({ "closed": true, "subjects": subjects }));
-    let specs = said.into_iter().chain([whole]);
-    let policy = specs.into_iter().find_map(|spec| {
+    let made = |spec: &Value, section: &Egress| {
         let spec = spec.as_object()?;
         let has_faults = !faults::<K>(name, spec).is_empty();
-        policy::<K>(name, spec.clone(), section)
-            .ok()
-            .filter(|_| !has_faults)
-    });
-    policy.map(|policy| EgressPolicy {
+        let policy = policy::<K>(name, spec.clone(), section).ok();
+        policy.filter(|_| !has_faults)
+    };
+    let subjects = match object.spec().get("subjects") {
+        None if !name.namespace.is_empty() => vec![json!({})],
+        subjects => subjects
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default(),
+    };
+    let mut kept = Vec::new();
+    let mut is_clear = !subjects.is_empty() && subjects.len() <= MAX_SUBJECTS;
+    for subject in subjects.iter().take(MAX_SUBJECTS) {
+        let alone = json!({ "closed": true, "subjects": [subject] });
+        match made(&alone, section) {
+            Some(_) => kept.push(subject),
+            None if made(&alone, &AMPLE).is_some() => {
+                // It can select nobody: these settings tell nothing of what it names.
+            }
+            None => is_clear = false,
+        }
+    }
+    let spec = match (is_clear, name.namespace.is_empty()) {
+        (true, _) if kept.is_empty() => return None,
+        (true, _) => json!({ "closed": true, "subjects": kept }),
+        (false, true) => {
+            json!({ "closed": true, "subjects": [{ "addresses": ["0.0.0.0/0", "::/0"] }] })
+        }
+        (false, false) => json!({ "closed": true }),
+    };
+    made(&spec, section).map(|policy| EgressPolicy {
         name: K::policy_name(name),
         ..policy
     })
 }
 
+/// A section by which everything is known of clients that there is to know.
+static AMPLE: LazyLock<Egress> = LazyLock::new(|| {
+    let text = "egress: {identity: {level: address, pods: {}}, listeners: [{name: any, \
+                tls: {clientCertificates: {mode: required, ca: ca.pem}}}]}";
+    let read = read(&[SourceFile {
+        name: "ample".into(),
+        text: text.into(),
+    }]);
+    read.document.egress.unwrap_or_default()
+});
+
 /// What files may say and an object may not.
 fn faults<K: PolicyObject>(name: &ResourceName, spec: &Map<String, Value>) -> Vec<Problem> {
-    let mut faults = Vec::new();
+    let mut faults = too_many::<K>(name, spec);
     let mut fault = |field: String, reason: &str, hint: &str| {
         faults.push(problem::<K>(name, &field, reason).with_hint(Some(hint)));
     };
@@ -125,6 +177,38 @@ fn faults<K: PolicyObject>(name: &ResourceName, spec: &Map<String, Value>) -> Ve
         }
     }
     faults
+}
+
+/// What an object has too much of: its author may be anybody of a namespace, and all share the
+/// memory of the proxy.
+fn too_many<K: PolicyObject>(name: &ResourceName, spec: &Map<String, Value>) -> Vec<Problem> {
+    let delegate = spec.get("delegate").and_then(Value::as_object);
+    let left = delegate.map_or(&[][..], |delegate| list(delegate, "allow"));
+    let [allow, deny, subjects] = ["allow", "deny", "subjects"].map(|field| list(spec, field));
+    let entries = allow.iter().chain(deny).chain(left);
+    let with = |field: &'static str| {
+        let entries = entries.clone();
+        entries.filter(|entry| entry.get(field).is_some()).count()
+    };
+    let counted = [
+        ("subjects", subjects.len(), MAX_SUBJECTS),
+        ("entries", entries.clone().count(), MAX_ENTRIES),
+        ("entries with `regex`", with("regex"), MAX_REGEXES),
+        ("entries with `quota`", with("quota"), MAX_QUOTAS),
+    ];
+    let over = counted.iter().filter(|(_, count, most)| count > most);
+    let told = over.map(|(what, count, most)| {
+        let reason = format!("{count} {what} are more than the {most} that an object may have");
+        problem::<K>(name, "spec", &reason)
+    });
+    let long = entries
+        .filter_map(|entry| entry.get("regex")?.as_str())
+        .any(|regex| regex.len() > MAX_REGEX_BYTES);
+    let long = long.then(|| {
+        let reason = format!("a `regex` of an object has at most {MAX_REGEX_BYTES} bytes");
+        problem::<K>(name, "spec", &reason)
+    });
+    told.chain(long).collect()
 }
 
 fn list<'s>(map: &'s Map<String, Value>, field: &str) -> &'s [Value] {

@@ -17,4 +17,4 @@ pub use crd::definitions;
 pub(super) use judge::{closed, judge};
 pub(super) use object::PolicyObject;
 pub use object::{ClusterEgressPolicyObject, EgressPolicyObject};
-pub(super) use verdict::{Condition, Verdict};
+pub(super) use verdict::{Condition, PROGRAMMED, Verdict};

@@ -20,6 +20,8 @@ pub(in crate::kube) trait PolicyObject: Watched {
     const LIST: &'static str;
     /// The same as a path of the document.
     const PATH: &'static str;
+    /// Whether it is what no namespace can loosen.
+    const IS_FLOOR: bool;
 
     /// That list.
     fn list(section: &mut Egress) -> &mut Vec<portcullis_config::document::EgressPolicy>;
@@ -40,7 +42,7 @@ pub(in crate::kube) trait PolicyObject: Watched {
 }
 
 macro_rules! policy_object {
-    ($(#[$doc:meta])* $object:ident, $kind:literal, $plural:literal, $scope:ty, $list:literal, $field:ident, $name:expr) => {
+    ($(#[$doc:meta])* $object:ident, $kind:literal, $plural:literal, $scope:ty, $list:literal, $field:ident, $is_floor:literal, $name:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, Serialize, Deserialize)]
         pub struct $object {
@@ -79,6 +81,7 @@ macro_rules! policy_object {
         impl PolicyObject for $object {
             const LIST: &'static str = $list;
             const PATH: &'static str = concat!("egress.", $list);
+            const IS_FLOOR: bool = $is_floor;
 
             fn list(section: &mut Egress) -> &mut Vec<portcullis_config::document::EgressPolicy> {
                 &mut section.$field
@@ -110,6 +113,7 @@ policy_object!(
     NamespaceResourceScope,
     "policies",
     policies,
+    false,
     ResourceName::to_string
 );
 
@@ -121,6 +125,7 @@ policy_object!(
     ClusterResourceScope,
     "clusterPolicies",
     cluster_policies,
+    true,
     // A namespace has no capital letters.
     |name: &ResourceName| format!("ClusterEgressPolicy/{name}")
 );

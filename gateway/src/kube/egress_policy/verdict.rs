@@ -22,6 +22,9 @@ pub(in crate::kube) struct Condition {
     pub last_transition_time: String,
 }
 
+/// The condition that tells what is in force.
+pub(in crate::kube) const PROGRAMMED: &str = "Programmed";
+
 /// What is in force of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::kube) enum Verdict {
@@ -34,6 +37,8 @@ pub(in crate::kube) enum Verdict {
         /// What is wrong with the one that is there.
         errors: String,
     },
+    /// None: this gateway has no egress proxy any more.
+    NotServed,
     /// Its clients reach nothing: it has errors, and no good version is known.
     Closed {
         /// What is wrong.
@@ -65,6 +70,13 @@ impl Verdict {
                     ("False", "LastGoodVersion", told),
                 )
             }
+            Self::NotServed => {
+                let told = "there is no egress proxy";
+                (
+                    ("Unknown", "NotServed", told.to_owned()),
+                    ("False", "NotServed", told.to_owned()),
+                )
+            }
             Self::Closed { errors } => (
                 ("False", "Invalid", errors.clone()),
                 (
@@ -74,7 +86,7 @@ impl Verdict {
                 ),
             ),
         };
-        let ours = [("Accepted", accepted), ("Programmed", in_force)];
+        let ours = [("Accepted", accepted), (PROGRAMMED, in_force)];
         let is_ours = |condition: &Condition| ours.iter().any(|(kind, _)| *kind == condition.kind);
         let mut conditions: Vec<Condition> = before
             .iter()

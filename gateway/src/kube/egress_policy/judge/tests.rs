@@ -246,3 +246,73 @@ fn an_object_names_no_profile_of_the_gateway() {
         assert!(told.contains(fault), "{told}");
     }
 }
+
+#[test]
+fn subjects_of_which_the_settings_know_nobody_close_nobody() {
+    let closed_with = |subjects: &str| {
+        let spec = format!("{{subjects: {subjects}, allow: [{{host: '*'}}]}}");
+        let floor: ClusterEgressPolicyObject = object(&spec);
+        let policy = closed(&of_cluster(), &floor, &Egress::default());
+        policy.map(|policy| serde_json::to_string(&policy.subjects).expect("JSON"))
+    };
+    for nobody in [
+        "[{namespace: ci}]",
+        "[{namespace: ci, podLabels: {a: b}}]",
+        "[{spiffeId: 'spiffe://a.test/b'}, {certificateName: c}]",
+    ] {
+        assert_eq!(closed_with(nobody), None, "{nobody}");
+    }
+    let some = r#"[{"addresses":["10.0.0.0/8"]}]"#;
+    let found = closed_with("[{namespace: ci}, {addresses: [10.0.0.0/8]}]");
+    assert_eq!(found.as_deref(), Some(some));
+    // What nobody can read may be anybody.
+    let all = r#"[{"addresses":["0.0.0.0/0","::/0"]}]"#;
+    for unclear in [
+        "[{namespace: ci}, {names: a}]",
+        "[]",
+        "ci",
+        "[{namespace: '-'}]",
+    ] {
+        assert_eq!(closed_with(unclear).as_deref(), Some(all), "{unclear}");
+    }
+}
+
+#[test]
+fn an_object_has_no_more_than_its_share() {
+    let many = |count: usize, entry: &str| format!("[{}]", vec![entry; count].join(","));
+    for (field, count, entry, told) in [
+        (
+            "allow",
+            MAX_ENTRIES + 1,
+            "{host: a.test}",
+            "5001 entries are more than the 5000",
+        ),
+        (
+            "deny",
+            MAX_REGEXES + 1,
+            "{regex: a}",
+            "17 entries with `regex` are more than the 16",
+        ),
+        (
+            "allow",
+            MAX_QUOTAS + 1,
+            "{host: a.test, quota: {rate: 1/s}}",
+            "65 entries with `quota`",
+        ),
+        (
+            "subjects",
+            MAX_SUBJECTS + 1,
+            "{addresses: [10.0.0.1]}",
+            "257 subjects are more",
+        ),
+    ] {
+        let of = |count| format!("{{{field}: {}}}", many(count, entry));
+        for wrong in wrong(&of(count)) {
+            assert!(wrong.contains(told), "{wrong}");
+        }
+        assert_eq!(wrong(&of(count - 1)), ["", ""], "{field}");
+    }
+    let regex = |length: usize| format!("{{allow: [{{regex: '{}'}}]}}", "a".repeat(length));
+    assert!(wrong(&regex(MAX_REGEX_BYTES + 1))[0].contains("at most 1024 bytes"));
+    assert_eq!(wrong(&regex(MAX_REGEX_BYTES)), ["", ""]);
+}

@@ -14,6 +14,7 @@ struct Gateway {
     objects: ObjectSet,
     made: MadeItems,
     generation: i64,
+    uid: &'static str,
 }
 
 impl Gateway {
@@ -22,6 +23,7 @@ impl Gateway {
             objects: ObjectSet::default(),
             made: MadeItems::default(),
             generation: 0,
+            uid: "1",
         }
     }
 
@@ -34,7 +36,7 @@ impl Gateway {
         self.generation += 1;
         let spec: serde_json::Value = serde_saphyr::from_str(spec).expect("YAML");
         let value = json!({
-            "metadata": { "namespace": "ci", "name": "builds", "generation": self.generation },
+            "metadata": { "namespace": "ci", "name": "builds", "generation": self.generation, "uid": self.uid },
             "spec": spec,
         });
         let object = serde_json::from_value(value).expect("a policy");
@@ -67,7 +69,7 @@ impl Gateway {
                 assert!(!errors.is_empty());
                 "closed".to_owned()
             }
-            None => "unknown".to_owned(),
+            Some((_, Verdict::NotServed)) | None => "unknown".to_owned(),
         };
         (policies.collect(), told)
     }
@@ -112,6 +114,69 @@ fn policies_are_judged_again_when_the_settings_change() {
     gateway.edit("{subjects: [{podLabels: {a: b}}], allow: [{host: '*'}]}");
     is(gateway.served(PODS), a, "good Some(1)");
     is(gateway.served("resolver: {timeout: 1s}"), "", "closed");
+    // Those settings may have been refused: what was good is known on.
+    is(gateway.served(PODS), a, "good Some(1)");
+    let mut none = read(&[]);
+    translate_again(
+        &gateway.objects,
+        &Options::default(),
+        &mut gateway.made,
+        &mut none,
+    );
+    is(gateway.served(PODS), a, "good Some(1)");
+}
+
+#[test]
+fn what_one_was_allowed_another_of_its_name_is_not() {
+    let mut gateway = Gateway::new();
+    gateway.edit("{allow: [{host: a.test}]}");
+    is(gateway.served(PODS), r#"[{"host":"a.test"}]"#, "accepted");
+    gateway.uid = "2";
+    gateway.edit("{allow: [{host: '*'}]}");
+    is(gateway.served(PODS), "closed", "closed");
+}
+
+#[test]
+fn settings_that_a_floor_cannot_do_with_are_refused_and_those_without_it_are_not() {
+    let floor = |spec: &str| {
+        let spec: serde_json::Value = serde_saphyr::from_str(spec).expect("YAML");
+        let value = json!({ "metadata": { "name": "floor" }, "spec": spec });
+        Arc::new(serde_json::from_value(value).expect("a floor"))
+    };
+    let name = ResourceName::new("", "floor");
+    let mut gateway = Gateway::new();
+    let mut errors = |floor: Arc<ClusterEgressPolicyObject>, settings: &str| -> Vec<String> {
+        let floors = &mut gateway.objects.cluster_egress_policies;
+        floors.insert(name.clone(), floor);
+        let mut read = read(&[SourceFile {
+            name: "a.yaml".into(),
+            text: format!("egress: {{listeners: [{{name: proxy}}], {settings}}}"),
+        }]);
+        let (objects, made) = (&gateway.objects, &mut gateway.made);
+        translate_again(objects, &Options::default(), made, &mut read);
+        let of_settings = read.problems.iter().filter(|problem| {
+            matches!(problem.origin, Origin::File { .. }) && problem.path == "egress"
+        });
+        of_settings.map(ToString::to_string).collect()
+    };
+    let good = floor("{subjects: [{namespace: ci}], deny: [{host: a.test}]}");
+    let bare = "resolver: {timeout: 1s}";
+    assert_eq!(errors(Arc::clone(&good), PODS), [""; 0]);
+    for _ in 0..2 {
+        let told = errors(Arc::clone(&good), bare);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("a.yaml:1:"), "{told:?}");
+        assert!(
+            told[0].contains("ClusterEgressPolicy floor has errors"),
+            "{told:?}"
+        );
+        // Those that served go on.
+        assert_eq!(errors(Arc::clone(&good), PODS), [""; 0]);
+    }
+    // One with errors of its own keeps no settings from being taken.
+    let wrong = floor("{subjects: [{namespace: ci}], deny: [{host: '*'}]}");
+    assert_eq!(errors(Arc::clone(&wrong), PODS), [""; 0]);
+    assert_eq!(errors(wrong, bare), [""; 0]);
 }
 
 #[test]

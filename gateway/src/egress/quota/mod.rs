@@ -1,0 +1,108 @@
+//! Quotas: what each client has used of what policies allow it.
+//!
+//! ```text
+//! quotas of a decision -> Charge::take      -> of all of them, or why one has nothing left
+//! bytes of a tunnel    -> Charge (a Meter)  -> counted before they are sent, or not sent
+//! ```
+//!
+//! Counts are found by policy, entry and client, whatever the quota says now, and outlive reloads. There are so many of them
+//! and no more: where they are spent a new one is refused. None that still counts is forgotten
+//! for another, or a client could make others until it is forgotten itself.
+
+mod charge;
+mod count;
+
+pub(super) use charge::{Charge, Unpaid};
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use portcullis_config::egress::{CertificateIdentity, Client, QuotaPlace};
+
+use count::{Count, Spent};
+
+/// How often, at most, all counts are looked through for those that are over.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Whose count it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Who {
+    /// A pod, or a ServiceAccount where the pod is not known.
+    Identity(String, String, Option<String>),
+    Spiffe(String),
+    CommonName(String),
+    Address(IpAddr),
+}
+
+impl Who {
+    fn of(client: Client<'_>) -> Self {
+        match (client.identity, client.certificate) {
+            (Some(identity), _) => Self::Identity(
+                identity.namespace.clone(),
+                identity.service_account.clone(),
+                identity.pod_uid.clone(),
+            ),
+            (None, Some(CertificateIdentity::Spiffe(id))) => Self::Spiffe(id.as_str().to_owned()),
+            (None, Some(CertificateIdentity::CommonName(name))) => Self::CommonName(name.clone()),
+            (None, None) => Self::Address(client.address.to_canonical()),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    place: QuotaPlace,
+    client: Who,
+}
+
+/// All counts.
+#[derive(Debug, Default)]
+pub(super) struct Quotas {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    by_key: HashMap<Key, Arc<Mutex<Count>>>,
+    swept: Option<Instant>,
+}
+
+impl Counts {
+    /// The count of a client, made where there is none; `None` where there is no room for it.
+    fn find(
+        &mut self,
+        place: &QuotaPlace,
+        client: &Who,
+        max: usize,
+        now: Instant,
+    ) -> Option<Arc<Mutex<Count>>> {
+        let key = Key {
+            place: place.clone(),
+            client: client.clone(),
+        };
+        if let Some(count) = self.by_key.get(&key) {
+            return Some(Arc::clone(count));
+        }
+        if self.by_key.len() >= max {
+            self.sweep(now);
+        }
+        (self.by_key.len() < max).then(|| Arc::clone(self.by_key.entry(key).or_default()))
+    }
+
+    /// Forgets what is over. Not at each request: whoever is refused may ask often.
+    fn sweep(&mut self, now: Instant) {
+        let is_soon = |swept| now.duration_since(swept) < SWEEP;
+        if !self.swept.is_some_and(is_soon) {
+            self.swept = Some(now);
+            self.by_key.retain(|_, count| !lock(count).is_over(now));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
