@@ -361,7 +361,7 @@ fn no_other_floor_and_no_mode_opens_what_a_floor_does_not_leave() {
         let authority = Authority::parse(b"a.test:443", None).expect("an authority");
         let beginnings = selected
             .expect("some")
-            .beginnings(request(&authority, None));
+            .beginnings(request(&authority, None), false);
         assert_eq!(beginnings.faults, expected, "{raw}");
     }
 }

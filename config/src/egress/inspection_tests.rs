@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::SystemTime};
 
 use super::*;
 use crate::{
+    document::EgressMode,
     model::Egress,
     read::{SourceFile, read},
     validate::validate,
@@ -129,4 +130,37 @@ fn what_is_looked_into_is_tls_alone() {
     assert_eq!(outcome(&egress, "a.test:80", clear), "allowed");
     assert_eq!(outcome(&egress, "a.test:80", None), "allowed");
     assert_eq!(outcome(&egress, "a.test:443", None), "inspected");
+}
+
+#[test]
+fn no_mode_lets_pass_unseen_what_is_to_be_looked_into() {
+    let client = Client {
+        address: IpAddr::from([10, 0, 0, 1]),
+        identity: None,
+        labels: None,
+        certificate: None,
+    };
+    for mode in [EgressMode::Report, EgressMode::Open] {
+        for inspect in [false, true] {
+            let name = format!("{mode:?}").to_lowercase();
+            // The floor's denial of a path is left to be judged inside.
+            let made = egress(&format!(
+                "clusterPolicies: [{{name: f, $me, deny: [{{host: a.test, ports: [443], paths: [/x]}}]}}],
+                 policies: [{{name: p, $me, mode: {name}, allow: [{{host: a.test, inspect: {inspect}}}]}}]"
+            ));
+            let selected = Selected::find(&made.cluster_policies, &made.policies, client);
+            let selected = selected.expect("some");
+            let authority = Authority::parse(b"a.test:443", None).expect("an authority");
+            let request = Request {
+                authority: &authority,
+                http: None,
+                now: SystemTime::now(),
+            };
+            let decision = decide(&selected, request, &made.cluster_ranges);
+            assert_eq!(decision.inspected, inspect, "{name}");
+            let faults = selected.beginnings(request, decision.inspected).faults;
+            let expected = if inspect { EgressMode::Enforce } else { mode };
+            assert_eq!(faults, expected, "{name} {inspect}");
+        }
+    }
 }

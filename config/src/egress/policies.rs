@@ -200,8 +200,10 @@ impl<'p> Selected<'p> {
         found.map_or(EgressMode::Enforce, |(_, mode)| mode)
     }
 
-    /// What they say of how a tunnel begins that is asked for.
-    pub fn beginnings(&self, request: Request<'_>) -> Beginnings {
+    /// What they say of how a tunnel begins that is asked for. One that is to be looked into
+    /// (`inspected`) and cannot be goes nowhere, in whatever mode: what denies some of its requests
+    /// was left to be judged inside, where nobody would see them.
+    pub fn beginnings(&self, request: Request<'_>, inspected: bool) -> Beginnings {
         let mode = self.default_mode().map(|(_, mode)| mode);
         let beyond = ceiling(self, request, |rule| rule.raw).map(|floor| floor.mode);
         let named = |(policy, mode): (&EgressPolicy, EgressMode)| (Arc::clone(&policy.name), mode);
@@ -210,7 +212,10 @@ impl<'p> Selected<'p> {
             .filter(|(policy, _)| policy.encrypted_client_hello == EncryptedClientHello::Refuse)
             .min_by_key(|(_, mode)| leniency(*mode));
         Beginnings {
-            faults: beyond.or(mode).unwrap_or_default(),
+            faults: match inspected {
+                true => EgressMode::Enforce,
+                false => beyond.or(mode).unwrap_or_default(),
+            },
             hidden: hidden.map(named),
         }
     }

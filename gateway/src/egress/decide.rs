@@ -103,7 +103,7 @@ pub(super) async fn open(
         upstream,
         raw: decision.is_raw(),
         inspected: decision.inspected,
-        beginnings: selected.beginnings(request),
+        beginnings: selected.beginnings(request, decision.inspected),
         until: decision.until(),
         charge,
     })

@@ -159,15 +159,13 @@ impl Standing {
             return Err(CHANGED);
         }
         // What began unseen stays so.
-        let is_seen = match self.carried {
-            Carried::Judged(beginning) => !decision.inspected || !beginning.is_good(),
-            Carried::Request { .. } | Carried::Raw | Carried::Inspected(_) => true,
-        };
-        if !is_seen {
+        let is_unseen = matches!(self.carried, Carried::Judged(_) | Carried::Raw);
+        if is_unseen && decision.inspected {
             return Err(CHANGED);
         }
         decision.keep_raw();
-        match decision.is_raw() || self.is_fit(&selected.beginnings(request)) {
+        let beginnings = selected.beginnings(request, decision.inspected);
+        match decision.is_raw() || self.is_fit(&beginnings) {
             true => Ok(decision.until()),
             false => Err(CHANGED),
         }

@@ -6,6 +6,7 @@ mod ech;
 mod identity;
 mod inspect;
 mod inspect_credentials;
+mod inspect_modes;
 mod inspect_waf;
 mod inspected;
 mod open;

@@ -1,0 +1,67 @@
+//! What modes of policies let pass where TLS is looked into, and what no mode does.
+
+use portcullis_tests::{Authority, Backend, Raw, status_of, wait_for};
+
+use super::{
+    inspected::{INSPECTION, Inspected},
+    site::{allow, config},
+};
+
+/// A request that is in no TLS.
+const CLEAR: &[u8] = b"GET /denied HTTP/1.1\r\nHost: api.example\r\n\r\n";
+
+/// A proxy before a destination in clear, so that what reaches it is seen.
+async fn in_clear(policies: &str) -> Inspected {
+    let trust = Authority::named("authority of destinations").pem();
+    let backend = Backend::start("one").await;
+    Inspected::with(policies, backend, &[("trust.crt", &trust)])
+}
+
+/// Policies in a mode, under a floor that denies a path.
+fn under_a_floor(mode: &str, entry: &str) -> String {
+    let policies = allow(entry).replace("allow:", &format!("mode: {mode}, allow:"));
+    format!(
+        "{policies}  clusterPolicies:\n  - {{name: floor, subjects: [{{addresses: [127.0.0.0/8]}}], \
+         deny: [{{host: api.example, paths: [/denied]}}]}}\n"
+    )
+}
+
+/// A tunnel that was opened.
+fn tunnel(proxy: &Inspected) -> Raw {
+    let (tunnel, answer) = proxy.site.connect("api.example:443");
+    assert_eq!(status_of(&answer), 200, "{answer}");
+    tunnel
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_looked_into_leaves_in_no_mode() {
+    for mode in ["report", "open"] {
+        let policies = under_a_floor(mode, "[{host: api.example, inspect: true}]");
+        let proxy = in_clear(&policies).await;
+        let mut client = tunnel(&proxy);
+        assert!(client.send(CLEAR).ends(), "{mode}");
+        assert_eq!(proxy.backend.requests(), 0, "{mode}");
+        wait_for("the record", || proxy.tunnels().len() == 1);
+        let record = &proxy.tunnels()[0];
+        assert_eq!(record["verdict"], "deny", "{mode}: {record}");
+        assert_eq!(record["reason"], "not_tls", "{mode}: {record}");
+        assert_eq!(record["bytesUp"], 0, "{mode}: {record}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_began_unseen_ends_in_any_mode_when_it_is_to_be_looked_into() {
+    for entry in ["[api.example]", "[{host: api.example, raw: true}]"] {
+        let before = allow(entry).replace("allow:", "mode: report, allow:");
+        let proxy = in_clear(&before).await;
+        let mut client = tunnel(&proxy);
+        let answer = client.send(CLEAR).response();
+        assert_eq!(status_of(&answer), 200, "{entry}: {answer}");
+        let after = under_a_floor("report", "[{host: api.example, inspect: true}]");
+        proxy.site.gateway.reload(&config(INSPECTION, &after));
+        assert!(client.ends(), "{entry}");
+        wait_for("the record", || proxy.tunnels().len() == 1);
+        let record = &proxy.tunnels()[0];
+        assert_eq!(record["ended"], "policy_changed", "{entry}: {record}");
+    }
+}
