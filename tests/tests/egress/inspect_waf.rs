@@ -1,5 +1,7 @@
 //! The WAF on what leaves inside TLS.
 
+use std::time::{Duration, Instant};
+
 use portcullis_tests::{TokenIssuer, status_of, wait_for};
 
 use super::{
@@ -207,4 +209,25 @@ async fn memory_for_bodies_is_shared_and_bounded() {
     // It is given back.
     let answer = proxy.curl(&["-d", "x", "https://api.example/up"]);
     assert_eq!(answer, "one /up 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_of_a_body_is_given_back_when_it_is_sent_whatever_the_answer_takes() {
+    let policies = format!("{}process: {{maxBufferedBytes: 150KiB}}\n", entry());
+    let proxy = start(&policies, "").await;
+    let body = "x".repeat(100_000);
+    let post = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: api.example\r\nContent-Type: text/plain\r\nContent-Length: 100000\r\n\r\n{body}"
+        )
+    };
+    let mut waits = proxy.inside("api.example:443");
+    waits.send(post("/sleep/20000").as_bytes());
+    wait_for("the request", || proxy.backend.requests() == 1);
+    let began = Instant::now();
+    wait_for("memory for another", || {
+        let mut other = proxy.inside("api.example:443");
+        status_of(&other.ask(&post("/up"))) == 200
+    });
+    assert!(began.elapsed() < Duration::from_secs(15), "it was waited for");
 }

@@ -1,7 +1,6 @@
 //! Bodies on their way through: counted, and cut when their request is.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -21,7 +20,7 @@ pub(super) type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
 /// A body that ends when its request is cut.
 pub(super) struct Guarded<B> {
     /// What was read of it already.
-    ahead: VecDeque<Bytes>,
+    ahead: Option<Bytes>,
     body: B,
     cut: Pin<Box<dyn Future<Output = &'static str> + Send>>,
     /// Of a response: with its end the request is over.
@@ -41,7 +40,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     /// The body of a request, of which some was read.
-    pub(super) fn request(ahead: VecDeque<Bytes>, body: B, cut: Cut) -> AnyBody {
+    pub(super) fn request(ahead: Option<Bytes>, body: B, cut: Cut) -> AnyBody {
         Self {
             ahead,
             body,
@@ -54,7 +53,7 @@ where
     /// The body of a response.
     pub(super) fn response(body: B, told: Told) -> AnyBody {
         Self {
-            ahead: VecDeque::new(),
+            ahead: None,
             body,
             cut: Box::pin(until_cut(told.cut())),
             _told: Some(told),
@@ -77,7 +76,7 @@ where
         if let Poll::Ready(reason) = self.cut.as_mut().poll(cx) {
             return Poll::Ready(Some(Err(reason.into())));
         }
-        if let Some(bytes) = self.ahead.pop_front() {
+        if let Some(bytes) = self.ahead.take() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         let frame = Pin::new(&mut self.body).poll_frame(cx);
@@ -85,12 +84,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_empty() && self.body.is_end_stream()
+        self.ahead.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead: usize = self.ahead.iter().map(Bytes::len).sum();
-        let ahead = ahead as u64;
+        let ahead = self.ahead.as_ref().map_or(0, Bytes::len) as u64;
         let rest = self.body.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(ahead));

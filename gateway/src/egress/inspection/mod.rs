@@ -14,6 +14,7 @@ mod bodies;
 mod credential;
 mod exchange;
 mod handshake;
+mod held;
 mod http1;
 mod http2;
 mod judge;

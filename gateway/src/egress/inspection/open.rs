@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::super::{
     answer::Refusal, audit::Record, quota::Charge, servers::EgressServices, standing::Standing,
 };
-use crate::{inspect::Hold, relay::Traffic};
+use crate::relay::Traffic;
 
 /// Why a request is cut; nothing while it is not.
 pub(super) type Cut = watch::Receiver<Option<&'static str>>;
@@ -45,8 +45,6 @@ pub(super) struct Told {
     pub(super) record: Record,
     /// Its bytes.
     pub(super) traffic: Arc<Traffic>,
-    /// The memory for what is held of its body.
-    pub(super) held: Option<Hold>,
     number: u64,
     cut: Cut,
     open: Arc<OpenRequests>,
@@ -82,7 +80,6 @@ impl OpenRequests {
         Told {
             record,
             traffic,
-            held: None,
             number,
             cut,
             open: Arc::clone(self),

@@ -1,19 +1,13 @@
 //! The WAF on what leaves: head and body of a request, before the destination sees a byte.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
-use bytes::Bytes;
 use http::{HeaderName, header};
-use http_body_util::BodyExt;
 use hyper::{
     body::{Body, Incoming},
     http::request::Parts,
 };
-use portcullis_config::model::{BodyOverLimit, BuffersSpent, MinBodyRate};
+use portcullis_config::model::{BodyOverLimit, BuffersSpent};
 use portcullis_waf::{Connection, Part, Reason, Transaction, Verdict};
 
 use super::{
@@ -22,12 +16,13 @@ use super::{
         forward::{Counted, host_of},
     },
     bodies::{AnyBody, Guarded},
+    held::Held,
     judge::Judged,
     open::Told,
     tunnel::Inside,
 };
 use crate::{
-    inspect::{self, BodyPace, WafOutcome},
+    inspect::{self, WafOutcome},
     snapshot::CompiledWaf,
     telemetry::{WafFacts, waf_record},
 };
@@ -37,16 +32,6 @@ struct Look {
     waf: Arc<CompiledWaf>,
     transaction: Box<Transaction>,
     outcome: WafOutcome,
-}
-
-/// What was read of a body.
-struct Held {
-    ahead: VecDeque<Bytes>,
-    bytes: u64,
-    /// Whether that is all of it.
-    whole: bool,
-    /// Whether there was no memory for more.
-    spent: bool,
 }
 
 /// Inspects a request by the profiles of all entries that allow it, and gives its body on.
@@ -73,7 +58,7 @@ pub(super) async fn inspect(
         looks.push(Look::begin(waf, inside, (head, target), told)?);
     }
     if looks.is_empty() {
-        return Ok(Guarded::request(VecDeque::new(), body, told.cut()));
+        return Ok(Guarded::request(None, body, told.cut()));
     }
     let inspected = look_at_all(&mut looks, inside, judged, head, body, told).await;
     for look in looks {
@@ -99,12 +84,8 @@ async fn look_at_all(
         .iter_mut()
         .filter(wants)
         .map(|look| look.waf.profile.body_limit);
-    let mut held = Held {
-        ahead: VecDeque::new(),
-        bytes: 0,
-        whole: body.is_end_stream(),
-        spent: false,
-    };
+    let memory = inside.services.budget.hold();
+    let mut held = Held::nothing(memory, body.is_end_stream());
     if let Some(limit) = limit.max().filter(|_| !body.is_end_stream()) {
         let refuses = |look: &Look| look.waf.profile.over_limit == BodyOverLimit::Refuse;
         let length = head.headers.get(header::CONTENT_LENGTH);
@@ -112,24 +93,16 @@ async fn look_at_all(
         if length.is_some_and(|length| length > limit) && looks.iter().all(refuses) {
             return Err(Refusal::new(413, "waf_body_too_large"));
         }
-        held = hold(&mut body, limit, inside.limits.idle_timeout, told, inside).await?;
+        let memory = inside.services.budget.hold();
+        held = Held::read(&mut body, limit, inside.limits.idle_timeout, memory).await?;
     }
     for look in looks.iter_mut() {
         look.body(&held)?;
         let verdict = look.transaction.request_body_end();
         look.act(verdict, judged, told)?;
-        look.transaction.forget_found();
-        look.transaction.release_request_body();
-        let spent = look.waf.profile.buffers_spent;
-        let counted = inspect::count_kept(
-            &mut look.transaction,
-            &mut told.held,
-            &inside.services.budget,
-            spent,
-        );
-        counted.map_err(|_| Refusal::new(503, "buffers_spent"))?;
     }
-    Ok(Guarded::request(held.ahead, body, told.cut()))
+    // What the engine keeps of the body is not counted: it is gone before anything is waited for.
+    Ok(Guarded::request(held.into_bytes(), body, told.cut()))
 }
 
 impl Look {
@@ -176,7 +149,8 @@ impl Look {
     /// Gives it what was read of a body.
     fn body(&mut self, held: &Held) -> Result<(), Refusal> {
         let profile = &self.waf.profile;
-        if !self.transaction.wants_request_body() || held.whole && held.bytes == 0 {
+        let bytes = held.bytes();
+        if !self.transaction.wants_request_body() || held.whole && bytes.is_empty() {
             return Ok(());
         }
         if held.spent {
@@ -187,7 +161,7 @@ impl Look {
                 .not_inspected(Part::RequestBody, Reason::NoMemory);
             return Ok(());
         }
-        if !held.whole || held.bytes > profile.body_limit {
+        if !held.whole || bytes.len() as u64 > profile.body_limit {
             match profile.over_limit {
                 BodyOverLimit::Refuse => return Err(Refusal::new(413, "waf_body_too_large")),
                 BodyOverLimit::Skip => {
@@ -199,9 +173,7 @@ impl Look {
                 BodyOverLimit::InspectPrefix => {}
             }
         }
-        for bytes in &held.ahead {
-            self.transaction.request_body(bytes);
-        }
+        self.transaction.request_body(bytes);
         Ok(())
     }
 
@@ -254,54 +226,4 @@ impl Look {
                 .write("waf", &told.record.id, record);
         }
     }
-}
-
-/// Reads a body up to a limit, within the memory for all of them; a byte now and then does not
-/// keep that.
-async fn hold(
-    body: &mut Counted,
-    limit: u64,
-    idle: Duration,
-    told: &mut Told,
-    inside: &Inside,
-) -> Result<Held, Refusal> {
-    let mut held = Held {
-        ahead: VecDeque::new(),
-        bytes: 0,
-        whole: false,
-        spent: false,
-    };
-    let mut pace = BodyPace::new(MinBodyRate::default());
-    let memory = told
-        .held
-        .get_or_insert_with(|| inside.services.budget.hold());
-    while held.bytes <= limit {
-        let began = std::time::Instant::now();
-        let patience = pace.as_ref().map_or(idle, |pace| pace.left().min(idle));
-        let frame = match tokio::time::timeout(patience, body.frame()).await {
-            Err(_) => return Err(Refusal::new(408, "body_timeout")),
-            Ok(None) => {
-                held.whole = true;
-                break;
-            }
-            Ok(Some(Err(_))) => return Err(Refusal::new(400, "bad_framing")),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        // Trailers of a body that is held go with it.
-        let Ok(bytes) = frame.into_data() else {
-            continue;
-        };
-        if let Some(pace) = &mut pace {
-            pace.waited(began.elapsed());
-            pace.came(bytes.len());
-        }
-        held.bytes += bytes.len() as u64;
-        let fits = memory.grow(bytes.len() as u64);
-        held.ahead.push_back(bytes);
-        if !fits {
-            held.spent = true;
-            break;
-        }
-    }
-    Ok(held)
 }
