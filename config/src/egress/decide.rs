@@ -3,8 +3,8 @@
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use super::{
-    AddressClass, Allowance, Authority, EgressPolicy, EgressRule, Host, HttpRequest, Inspection,
-    Selected, Target, blocked_names::why_blocked, policies::leniency, quota::allowances,
+    AddressClass, Allowance, Authority, EgressPolicy, EgressRule, Host, HttpRequest, Selected,
+    Target, Wanted, blocked_names::why_blocked, policies::leniency, quota::allowances,
 };
 use crate::{access::AddressSet, document::EgressMode};
 
@@ -48,7 +48,7 @@ pub struct Grant {
     /// Until when it stays so; `None` means for ever.
     pub until: Option<SystemTime>,
     /// What its TLS is looked into for; empty where it is not.
-    pub inspections: Vec<Arc<Inspection>>,
+    pub inspections: Vec<Wanted>,
 }
 
 /// A refusal.
@@ -113,15 +113,10 @@ impl Decision {
         !self.inspected && self.grants.iter().any(|grant| grant.raw)
     }
 
-    /// What those that allow a request ask for, each once.
-    pub fn inspections(&self) -> Vec<&Arc<Inspection>> {
-        let mut all: Vec<&Arc<Inspection>> = Vec::new();
-        for wanted in self.grants.iter().flat_map(|grant| &grant.inspections) {
-            if !all.contains(&wanted) {
-                all.push(wanted);
-            }
-        }
-        all
+    /// What those that allow a request ask for.
+    pub fn inspections(&self) -> Vec<Wanted> {
+        let all = self.grants.iter().flat_map(|grant| &grant.inspections);
+        all.cloned().collect()
     }
 
     /// Leaves what allows a tunnel to carry something other than TLS, where something does.
@@ -292,7 +287,7 @@ fn denied(
 fn grants(selected: &Selected<'_>, request: Request<'_>) -> (Vec<Grant>, Option<Refused>) {
     let of_workload = selected.workload.iter();
     let mut allowed: Vec<Grant> = of_workload
-        .flat_map(|(policy, _)| grants_of(policy, request))
+        .flat_map(|(policy, mode)| grants_of((*policy, *mode), request))
         .collect();
     let mut kept: Option<Refused> = None;
     for floor in &selected.cluster {
@@ -309,12 +304,12 @@ fn grants(selected: &Selected<'_>, request: Request<'_>) -> (Vec<Grant>, Option<
         kept = strictest(kept.into_iter().chain(refused));
         // What does not act takes nothing away.
         if floor.mode == EgressMode::Enforce {
-            allowed = narrowed(&allowed, &left);
+            allowed = narrowed(&allowed, floor, &left);
         }
     }
     let of_cluster = selected.cluster.iter();
     let mut grants: Vec<Grant> = of_cluster
-        .flat_map(|policy| grants_of(policy, request))
+        .flat_map(|policy| grants_of((*policy, policy.mode), request))
         .collect();
     // What a floor allows itself it need not leave to others.
     let kept = kept.filter(|_| grants.is_empty());
@@ -323,14 +318,14 @@ fn grants(selected: &Selected<'_>, request: Request<'_>) -> (Vec<Grant>, Option<
 }
 
 /// Grants as far as each goes with one of the entries that leave them.
-fn narrowed(grants: &[Grant], left: &[&EgressRule]) -> Vec<Grant> {
+fn narrowed(grants: &[Grant], floor: &EgressPolicy, left: &[&EgressRule]) -> Vec<Grant> {
     let both = |grant: &Grant, rule: &EgressRule| Grant {
         private: grant.private && rule.private,
         raw: grant.raw && rule.raw,
         until: grant.until.into_iter().chain(rule.until).min(),
         inspections: {
-            let all = grant.inspections.iter().chain(&rule.inspection);
-            all.cloned().collect()
+            let more = Wanted::of((floor, floor.mode), rule);
+            grant.inspections.iter().cloned().chain(more).collect()
         },
         ..grant.clone()
     };
@@ -365,7 +360,10 @@ pub(super) fn ceiling<'p>(
 }
 
 /// What a policy allows a request by.
-fn grants_of(policy: &EgressPolicy, request: Request<'_>) -> Vec<Grant> {
+fn grants_of(
+    (policy, mode): (&EgressPolicy, EgressMode),
+    request: Request<'_>,
+) -> Vec<Grant> {
     let host = &request.authority.host;
     let mut rules = policy.allow.all(host, |rule| rule.allows(request));
     let grant = |rule: Option<&EgressRule>| Grant {
@@ -375,7 +373,7 @@ fn grants_of(policy: &EgressPolicy, request: Request<'_>) -> Vec<Grant> {
         raw: rule.is_some_and(|rule| rule.raw),
         until: rule.and_then(|rule| rule.until),
         inspections: rule
-            .and_then(|rule| rule.inspection.clone())
+            .and_then(|rule| Wanted::of((policy, mode), rule))
             .into_iter()
             .collect(),
     };

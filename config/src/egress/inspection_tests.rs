@@ -45,11 +45,9 @@ fn outcome(egress: &Egress, target: &str, http: Option<(&str, &str, bool)>) -> S
     if let Some(refused) = &decision.refused {
         return refused.reason.into();
     }
-    let wafs: Vec<&str> = decision
-        .inspections()
-        .iter()
-        .filter_map(|inspection| inspection.waf.as_deref())
-        .collect();
+    let wanted = decision.inspections();
+    let wafs = Wanted::each(&wanted, |inspection| inspection.waf.as_ref());
+    let wafs: Vec<&str> = wafs.into_iter().map(|(waf, _)| waf.as_str()).collect();
     let is_raw = http.is_none() && decision.is_raw();
     let opened = match (decision.inspected, is_raw) {
         (true, _) => "inspected",
@@ -161,6 +159,66 @@ fn no_mode_lets_pass_unseen_what_is_to_be_looked_into() {
             let faults = selected.beginnings(request, decision.inspected).faults;
             let expected = if inspect { EgressMode::Enforce } else { mode };
             assert_eq!(faults, expected, "{name} {inspect}");
+        }
+    }
+}
+
+#[test]
+fn what_is_found_is_for_those_who_asked_and_the_strictest_of_them() {
+    let client = Client {
+        address: IpAddr::from([10, 0, 0, 1]),
+        identity: None,
+        labels: None,
+        certificate: None,
+    };
+    for (policies, expected) in [
+        // Whoever allows it first says nothing of what another asks for.
+        (
+            "policies: [{name: lax, $me, mode: report, allow: [a.test]}, {name: p, $me, allow: [{host: a.test, inspect: true, waf: out}]}]",
+            &[("out", "p", EgressMode::Enforce)][..],
+        ),
+        (
+            "policies: [{name: lax, $me, mode: report, allow: [{host: a.test, inspect: true, waf: out}]}, {name: p, $me, allow: [{host: a.test, inspect: true, waf: out}]}]",
+            &[("out", "p", EgressMode::Enforce)],
+        ),
+        (
+            "policies: [{name: p, $me, allow: [a.test]}, {name: lax, $me, mode: report, allow: [{host: a.test, inspect: true, waf: out}]}]",
+            &[("out", "lax", EgressMode::Report)],
+        ),
+        // A floor acts in its own mode.
+        (
+            "clusterPolicies: [{name: f, $me, delegate: {allow: [{host: a.test, inspect: true, waf: floor}]}}],
+             policies: [{name: lax, $me, mode: report, allow: [{host: a.test, inspect: true, waf: out}]}]",
+            &[
+                ("out", "lax", EgressMode::Report),
+                ("floor", "f", EgressMode::Enforce),
+            ],
+        ),
+    ] {
+        let made = egress(policies);
+        let selected = Selected::find(&made.cluster_policies, &made.policies, client);
+        let authority = Authority::parse(b"a.test:443", None).expect("an authority");
+        let request = Request {
+            authority: &authority,
+            http: Some(HttpRequest {
+                method: "GET",
+                path: "/",
+                tls: true,
+            }),
+            now: SystemTime::now(),
+        };
+        let decision = decide(&selected.expect("some"), request, &made.cluster_ranges);
+        let wanted = decision.inspections();
+        let found = Wanted::each(&wanted, |inspection| inspection.waf.as_ref());
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|(waf, by)| (waf.as_str(), &*by.policy, by.mode))
+            .collect();
+        assert_eq!(found, expected, "{policies}");
+        for (_, by) in Wanted::each(&wanted, |inspection| inspection.waf.as_ref()) {
+            let refused = by.objection("waf_blocked");
+            let is_final = by.mode == EgressMode::Enforce;
+            assert_eq!(refused.is_final(), is_final, "{policies}");
         }
     }
 }

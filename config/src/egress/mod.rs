@@ -34,7 +34,7 @@ pub use certificate::{CertificateIdentity, SpiffeId, SpiffeIds};
 pub use class::AddressClass;
 pub use decide::{Decision, Grant, Refused, Request, decide, judge_addresses};
 pub use explain::{Explanation, Opinion, Outcome, explain};
-pub use inspection::{ClientCredential, HttpRequest, Injection, Inspection};
+pub use inspection::{ClientCredential, HttpRequest, Injection, Inspection, Wanted};
 pub use policies::{Beginnings, EgressPolicies, Selected};
 pub use policy::{Delegate, EgressPolicy};
 pub use quota::{Allowance, EgressQuota, QuotaPart, QuotaPlace};

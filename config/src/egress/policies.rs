@@ -194,12 +194,6 @@ impl<'p> Selected<'p> {
             .min_by_key(|(_, mode)| leniency(*mode))
     }
 
-    /// The mode that a policy of a name has here; that of an unknown one is the strictest.
-    pub fn mode_of(&self, policy: &str) -> EgressMode {
-        let found = self.all().find(|(known, _)| &*known.name == policy);
-        found.map_or(EgressMode::Enforce, |(_, mode)| mode)
-    }
-
     /// What they say of how a tunnel begins that is asked for. One that is to be looked into
     /// (`inspected`) and cannot be goes nowhere, in whatever mode: what denies some of its requests
     /// was left to be judged inside, where nobody would see them.

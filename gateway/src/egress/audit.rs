@@ -176,10 +176,15 @@ impl Record {
         self.rule.clone_from(&refused.rule);
     }
 
+    /// Whether it is allowed, and nothing is said against it in any mode.
+    pub(super) fn is_allowed(&self) -> bool {
+        matches!(self.reason, "allowed" | "allow_all")
+    }
+
     /// Notes what a quota would have refused while it was open, had its policy enforced.
     pub(super) fn overdrawn(&mut self, charge: &Charge) {
         // What is told already goes on being told: it would have been refused before.
-        let is_allowed = matches!(self.reason, "allowed" | "allow_all");
+        let is_allowed = self.is_allowed();
         if let Some(told) = charge.told().filter(|_| is_allowed) {
             self.refused_by(&told);
         }

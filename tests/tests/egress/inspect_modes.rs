@@ -65,3 +65,68 @@ async fn what_began_unseen_ends_in_any_mode_when_it_is_to_be_looked_into() {
         assert_eq!(record["ended"], "policy_changed", "{entry}: {record}");
     }
 }
+
+const RULES: &str = include_str!("../../../config/examples/outbound.conf");
+
+/// A proxy with two policies about its clients: one that only reports, which allows the host and
+/// comes first, and another with an entry of its own.
+async fn beside_a_lax_one(mode: &str, entry: &str) -> Inspected {
+    let who = "subjects: [{addresses: [127.0.0.0/8]}]";
+    let policies = format!(
+        "  - {{name: lax, {who}, mode: report, allow: [api.example]}}\n  \
+         - {{name: strict, {who}, mode: {mode}, allow: [{entry}]}}\n\
+         wafProfiles: [{{name: out, rules: [{{file: outbound.conf}}]}}]\n"
+    );
+    let files = [("outbound.conf", RULES), ("token", "s3cret")];
+    Inspected::start_with(&policies, &["h2", "http/1.1"], &files).await
+}
+
+/// A text with a private key, put together here so that nobody takes this file for one.
+fn secret() -> String {
+    ["-----BEGIN PRIVATE", " KEY-----"].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_entry_objects_to_is_up_to_its_own_policy() {
+    let entry = "{host: api.example, inspect: true, waf: out, inject: {header: x-api-key, value: token}}";
+    for (mode, status, verdict) in [("enforce", 403, "deny"), ("report", 200, "would_deny")] {
+        let proxy = beside_a_lax_one(mode, entry).await;
+        let secret = secret();
+        let url = "https://api.example/up";
+        for (arguments, code) in [
+            (
+                &["-H", "Content-Type: text/plain", "-d", &secret][..],
+                "waf_blocked",
+            ),
+            (&["-H", "X-API-Key: theirs"], "foreign_credential"),
+        ] {
+            let before = proxy.records().len();
+            let text = proxy.curl(&[arguments, &[url]].concat());
+            assert!(text.ends_with(&format!(" {status}")), "{mode} {code}: {text}");
+            wait_for("the record", || proxy.records().len() > before);
+            let record = &proxy.records()[before];
+            assert_eq!(record["verdict"], verdict, "{mode}: {record}");
+            assert_eq!(record["reason"], code, "{mode}: {record}");
+            assert_eq!(record["policy"], "strict", "{mode}: {record}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_goes_with_nothing_that_any_mode_would_refuse() {
+    for setting in ["refuse", "replace"] {
+        let entry = format!(
+            "{{host: api.example, inspect: true, waf: out, inject: {{header: x-api-key, value: token, clientCredential: {setting}}}}}"
+        );
+        for mode in ["report", "open"] {
+            let proxy = beside_a_lax_one(mode, &entry).await;
+            let url = "https://api.example/up";
+            let secret = secret();
+            let arguments = ["-H", "Content-Type: text/plain", "-d", &secret, url];
+            assert_eq!(proxy.curl(&arguments), "one /up 200", "{mode}");
+            assert_eq!(proxy.backend.last().header("x-api-key"), "", "{mode}");
+            assert_eq!(proxy.curl(&["-d", "x", url]), "one /up 200", "{mode}");
+            assert_eq!(proxy.backend.last().header("x-api-key"), "s3cret", "{mode}");
+        }
+    }
+}

@@ -11,6 +11,18 @@ pub(super) fn is_foreign(headers: &HeaderMap, injection: &Injection) -> bool {
 
 /// Puts a credential in the place of what is there.
 pub(super) fn inject(headers: &mut HeaderMap, header: &HeaderName, value: HeaderValue) {
+    take_away(headers, header);
+    headers.insert(header, value);
+}
+
+/// Takes away a credential of the client's own that another would have replaced.
+pub(super) fn withhold(headers: &mut HeaderMap, injection: &Injection) {
+    if injection.client_credential == ClientCredential::Replace {
+        take_away(headers, &injection.header);
+    }
+}
+
+fn take_away(headers: &mut HeaderMap, header: &HeaderName) {
     let others: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_same(name, header))
@@ -19,7 +31,6 @@ pub(super) fn inject(headers: &mut HeaderMap, header: &HeaderName, value: Header
     for name in others {
         headers.remove(name);
     }
-    headers.insert(header, value);
 }
 
 /// Whether servers may take one name for the other: some read `_` for `-` (RFC 3875 section
@@ -56,6 +67,12 @@ mod tests {
             inject(&mut headers, &header, HeaderValue::from_static("ours"));
             assert_eq!(headers.len(), 1);
             assert_eq!(headers["x-api-key"], "ours");
+        }
+        for (setting, left) in [(ClientCredential::Refuse, 1), (ClientCredential::Replace, 0)] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x_api_key", HeaderValue::from_static("theirs"));
+            withhold(&mut headers, &injection(setting));
+            assert_eq!(headers.len(), left, "{setting:?}");
         }
         let mut headers = HeaderMap::new();
         headers.insert("x-api-keys", HeaderValue::from_static("other"));

@@ -8,7 +8,7 @@ use http::{
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, http::request::Parts};
 use portcullis_config::{
-    egress::Authority,
+    egress::{Authority, Injection, Wanted},
     route::{CanonicalPath, canonical_path},
 };
 
@@ -22,7 +22,7 @@ use super::{
     Protocol,
     bodies::{AnyBody, Guarded, until_cut},
     credential,
-    judge::{Judged, judge},
+    judge::{Judged, judge, object},
     open::Told,
     tunnel::Inside,
     waf,
@@ -100,21 +100,22 @@ async fn exchange(
         return Err(Refusal::changed(reason));
     }
     pay(asked.length, told)?;
-    // What it was refused for if the policy acted decides on no credential either.
-    let is_allowed = told.record.verdict == "allow";
-    let injections = judged.inspections.iter().flat_map(|wanted| &wanted.inject);
-    let injections: Vec<_> = injections.filter(|_| is_allowed).collect();
-    let is_foreign = injections
-        .iter()
-        .any(|injection| credential::is_foreign(&head.headers, injection));
-    if is_foreign {
-        judged.object("foreign_credential", &mut told.record)?;
+    let injections = judged.injections();
+    for (injection, wanted) in &injections {
+        if credential::is_foreign(&head.headers, injection) {
+            object(wanted, "foreign_credential", &mut told.record)?;
+        }
     }
     let request = (&head, asked.target.as_str());
     let body = waf::inspect(inside, &judged, request, body, told).await?;
     prepare(&mut head, &asked.target, inside)?;
-    if !is_foreign {
+    // What some policy would refuse, and only reports, is no request to speak for.
+    if told.record.is_allowed() {
         give_credentials(&judged, &injections, &mut head.headers, &mut told.record)?;
+    } else {
+        for (injection, _) in &injections {
+            credential::withhold(&mut head.headers, injection);
+        }
     }
     let waiting = inside.upstream.send(Request::from_parts(head, body))?;
     let response = answered(waiting, inside.limits.idle_timeout, &told.traffic).await?;
@@ -179,11 +180,11 @@ fn prepare(head: &mut Parts, target: &str, inside: &Inside) -> Result<(), Refusa
 /// Adds what the entries that allow the request say, after all that the client may take away.
 fn give_credentials(
     judged: &Judged,
-    injections: &[&portcullis_config::egress::Injection],
+    injections: &[(&Injection, &Wanted)],
     headers: &mut HeaderMap,
     record: &mut Record,
 ) -> Result<(), Refusal> {
-    for injection in injections.iter().rev() {
+    for (injection, _) in injections.iter().rev() {
         let value = judged.egress.credential(injection);
         // Without it the request would be somebody else's.
         let value = value.ok_or_else(|| Refusal::new(503, "not_ready"))?;

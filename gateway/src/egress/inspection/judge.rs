@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use portcullis_config::{
-    egress::{HttpRequest, Inspection, Refused, Request, Selected},
-    model::EgressMode,
-};
+use portcullis_config::egress::{HttpRequest, Injection, Request, Selected, Wanted};
 
 use super::{
     super::{
@@ -22,12 +19,13 @@ use crate::snapshot::CompiledEgress;
 pub(super) struct Judged {
     /// The configuration that it was decided on by.
     pub(super) egress: Arc<CompiledEgress>,
-    /// What it is looked into for.
-    pub(super) inspections: Vec<Arc<Inspection>>,
     /// Until when it is allowed.
     pub(super) until: Option<SystemTime>,
-    /// The mode of the policy that allows it.
-    mode: EgressMode,
+    /// What it is looked into for, by all that allow its name: which of them allow its addresses
+    /// does not matter, or they would choose who looks.
+    wanted: Vec<Wanted>,
+    /// What those ask for that allow it.
+    granted: Vec<Wanted>,
 }
 
 /// Decides on a request by its method and canonical path. The record learns what is decided.
@@ -64,34 +62,39 @@ pub(super) fn judge(
         now: SystemTime::now(),
     };
     let mut decision = by_name(&egress, &selected, request, record)?;
+    let wanted = decision.inspections();
     by_addresses(&egress, &selected, &mut decision, request, record)?;
-    let policy = decision.grants.first().map(|grant| &*grant.policy);
-    let mode = policy.map_or(EgressMode::Enforce, |policy| selected.mode_of(policy));
-    let inspections = decision.inspections().into_iter().cloned().collect();
-    let until = decision.until();
+    let (granted, until) = (decision.inspections(), decision.until());
     drop(selected);
     Ok(Judged {
-        inspections,
         until,
-        mode,
+        wanted,
+        granted,
         egress,
     })
 }
 
 impl Judged {
-    /// Refuses what the policy allows and the request itself does not bear, or notes it where that
-    /// policy only reports.
-    ///
-    /// # Errors
-    /// The refusal, where it acts.
-    pub(super) fn object(&self, reason: &'static str, record: &mut Record) -> Result<(), Refusal> {
-        let refused = Refused {
-            reason,
-            policy: record.policy.clone(),
-            rule: record.rule.clone(),
-            mode: self.mode,
-            always: false,
-        };
-        pass_or_refuse(&refused, record)
+    /// The WAF profiles that look at it, each with who says what becomes of what they find.
+    pub(super) fn profiles(&self) -> Vec<(&String, &Wanted)> {
+        Wanted::each(&self.wanted, |inspection| inspection.waf.as_ref())
     }
+
+    /// The credentials that it is given, each with who says so.
+    pub(super) fn injections(&self) -> Vec<(&Injection, &Wanted)> {
+        Wanted::each(&self.granted, |inspection| inspection.inject.as_ref())
+    }
+}
+
+/// Refuses what its entry allows and the request itself does not bear, or notes it where the
+/// policy of that entry only reports.
+///
+/// # Errors
+/// The refusal, where it acts.
+pub(super) fn object(
+    wanted: &Wanted,
+    reason: &'static str,
+    record: &mut Record,
+) -> Result<(), Refusal> {
+    pass_or_refuse(&wanted.objection(reason), record)
 }

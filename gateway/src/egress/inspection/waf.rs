@@ -7,7 +7,10 @@ use hyper::{
     body::{Body, Incoming},
     http::request::Parts,
 };
-use portcullis_config::model::{BodyOverLimit, BuffersSpent};
+use portcullis_config::{
+    egress::Wanted,
+    model::{BodyOverLimit, BuffersSpent},
+};
 use portcullis_waf::{Connection, Part, Reason, Transaction, Verdict};
 
 use super::{
@@ -17,7 +20,7 @@ use super::{
     },
     bodies::{AnyBody, Guarded},
     held::Held,
-    judge::Judged,
+    judge::{Judged, object},
     open::Told,
     tunnel::Inside,
 };
@@ -28,7 +31,9 @@ use crate::{
 };
 
 /// A profile, and what it makes of the request.
-struct Look {
+struct Look<'j> {
+    /// Who asks for it.
+    wanted: &'j Wanted,
     waf: Arc<CompiledWaf>,
     transaction: Box<Transaction>,
     outcome: WafOutcome,
@@ -47,20 +52,16 @@ pub(super) async fn inspect(
 ) -> Result<AnyBody, Refusal> {
     let body = Counted::up(body, &told.traffic);
     let mut looks = Vec::new();
-    for name in judged
-        .inspections
-        .iter()
-        .filter_map(|wanted| wanted.waf.as_ref())
-    {
+    for (name, wanted) in judged.profiles() {
         let waf = judged.egress.wafs.get(name);
         // It was there when the configuration was loaded.
         let waf = waf.ok_or_else(|| Refusal::new(503, "not_ready"))?;
-        looks.push(Look::begin(waf, inside, (head, target), told)?);
+        looks.push(Look::begin((waf, wanted), inside, (head, target), told)?);
     }
     if looks.is_empty() {
         return Ok(Guarded::request(None, body, told.cut()));
     }
-    let inspected = look_at_all(&mut looks, inside, judged, head, body, told).await;
+    let inspected = look_at_all(&mut looks, inside, head, body, told).await;
     for look in looks {
         look.finish(inside, told);
     }
@@ -68,18 +69,17 @@ pub(super) async fn inspect(
 }
 
 async fn look_at_all(
-    looks: &mut [Look],
+    looks: &mut [Look<'_>],
     inside: &Inside,
-    judged: &Judged,
     head: &Parts,
     mut body: Counted,
     told: &mut Told,
 ) -> Result<AnyBody, Refusal> {
     for look in looks.iter_mut() {
         let verdict = look.transaction.request_headers_end();
-        look.act(verdict, judged, told)?;
+        look.act(verdict, told)?;
     }
-    let wants = |look: &&mut Look| look.transaction.wants_request_body();
+    let wants = |look: &&mut Look<'_>| look.transaction.wants_request_body();
     let limit = looks
         .iter_mut()
         .filter(wants)
@@ -87,7 +87,7 @@ async fn look_at_all(
     let memory = inside.services.budget.hold();
     let mut held = Held::nothing(memory, body.is_end_stream());
     if let Some(limit) = limit.max().filter(|_| !body.is_end_stream()) {
-        let refuses = |look: &Look| look.waf.profile.over_limit == BodyOverLimit::Refuse;
+        let refuses = |look: &Look<'_>| look.waf.profile.over_limit == BodyOverLimit::Refuse;
         let length = head.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > limit) && looks.iter().all(refuses) {
@@ -99,15 +99,15 @@ async fn look_at_all(
     for look in looks.iter_mut() {
         look.body(&held)?;
         let verdict = look.transaction.request_body_end();
-        look.act(verdict, judged, told)?;
+        look.act(verdict, told)?;
     }
     // What the engine keeps of the body is not counted: it is gone before anything is waited for.
     Ok(Guarded::request(held.into_bytes(), body, told.cut()))
 }
 
-impl Look {
+impl<'j> Look<'j> {
     fn begin(
-        waf: &Arc<CompiledWaf>,
+        (waf, wanted): (&Arc<CompiledWaf>, &'j Wanted),
         inside: &Inside,
         (head, target): (&Parts, &str),
         told: &Told,
@@ -140,6 +140,7 @@ impl Look {
             transaction.request_header(b"cookie", &cookies);
         }
         Ok(Self {
+            wanted,
             waf: Arc::clone(waf),
             transaction,
             outcome: WafOutcome::Pass,
@@ -178,7 +179,7 @@ impl Look {
     }
 
     /// Acts on a verdict.
-    fn act(&mut self, verdict: Verdict, judged: &Judged, told: &mut Told) -> Result<(), Refusal> {
+    fn act(&mut self, verdict: Verdict, told: &mut Told) -> Result<(), Refusal> {
         let Some(refusal) = inspect::refusal_of(verdict) else {
             return Ok(());
         };
@@ -186,7 +187,7 @@ impl Look {
         if let Some(inside) = &mut told.record.inside {
             inside.waf_rule = refusal.rule.as_ref().map(ToString::to_string);
         }
-        let objected = judged.object("waf_blocked", &mut told.record);
+        let objected = object(self.wanted, "waf_blocked", &mut told.record);
         if objected.is_ok() {
             self.outcome = WafOutcome::Detected;
         }
