@@ -130,6 +130,42 @@ async fn secrets_do_not_leave_in_a_body_a_query_or_a_header() {
     assert_eq!(proxy.backend.last().body_len, harmless.len());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_stands_in_no_log() {
+    let proxy = start(&entry(), "").await;
+    let secret = format!("ghp_{}", "a1B2".repeat(9));
+    let json = serde_json::json!({"notes": [{"text": format!("see {secret} there")}]}).to_string();
+    let (plain, argument) = (format!("see {secret} there"), format!("note={secret}"));
+    let header = format!("X-Note: {secret}");
+    let url = "https://api.example/post";
+    let ways = [
+        &["-H", "Content-Type: application/json", "-d", &json, url][..],
+        &["-H", "Content-Type: text/plain", "-d", &plain, url],
+        &["--data-urlencode", &argument, url],
+        &["-G", "--data-urlencode", &argument, url],
+        &["-H", &header, url],
+        &["-F", "file=@-;filename=notes.txt", url],
+    ];
+    for way in ways {
+        let text = match way[0] {
+            "-F" => with_input(&proxy, way, &secret),
+            _ => proxy.curl(way),
+        };
+        assert!(text.contains("\"reason\":\"waf_blocked\""), "{way:?}: {text}");
+        assert!(!text.contains(&secret), "{way:?}: {text}");
+    }
+    let of_waf = || {
+        let mut lines = proxy.site.gateway.audit_lines();
+        lines.retain(|line| line["kind"] == "waf");
+        lines
+    };
+    wait_for("the records", || of_waf().len() == ways.len());
+    for line in proxy.site.gateway.audit_lines() {
+        assert!(!line.to_string().contains(&secret), "{line}");
+    }
+    assert!(!proxy.site.gateway.log().contains(&secret));
+}
+
 /// curl with a text in the file that it sends.
 fn with_input(proxy: &Inspected, arguments: &[&str], input: &str) -> String {
     let file = proxy.site.gateway.folder().join("input");
