@@ -140,6 +140,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("client_hello_too_large", "the ClientHello is too large", TLS_TO_IT),
     reason("authority_mismatch", "the request inside the tunnel is for another host", Do("open a tunnel to that host")),
     reason("upgrade_refused", "the request would turn the connection into something that cannot be looked into", Ask("ask for an entry without inspection")),
+    reason("trace_refused", "the answer would be the request, with what the proxy adds to it", Do("use another method")),
     reason("foreign_credential", "the proxy adds the credential, and the request has one of its own", Do("leave it out")),
     reason("waf_blocked", "a rule refuses what the request would carry out", Ask("ask why, with the id of the request")),
     reason("waf_body_too_large", "the body is larger than what can be looked into", Do("send less at once")),

@@ -49,12 +49,23 @@ async fn a_credential_is_added_behind_all_that_a_client_may_take_away() {
         assert!(proxy.curl(&[url]).ends_with(" 200"));
         assert_eq!(proxy.backend.last().header("authorization"), "", "{url}");
     }
-    let mut client = proxy.inside("other.example:443");
+    // No answer shows it.
     let before = proxy.backend.requests();
+    for method in ["TRACE", "TRACK", "trace"] {
+        let mut client = proxy.inside("api.example:443");
+        let answer = client.ask(&format!(
+            "{method} /v1/x HTTP/1.1\r\nHost: api.example\r\n\r\n"
+        ));
+        assert_eq!(reason(&answer), "egress/trace_refused", "{answer}");
+        let text = proxy.curl(&["--http2", "-X", method, "https://api.example/v1/x"]);
+        assert!(text.contains("trace_refused"), "{text}");
+    }
+    assert_eq!(proxy.backend.requests(), before);
+    let mut client = proxy.inside("other.example:443");
     let answer = client.ask("GET /v1/x HTTP/1.1\r\nHost: api.example\r\n\r\n");
     assert_eq!(status_of(&answer), 421, "{answer}");
     assert_eq!(proxy.backend.requests(), before);
-    wait_for("the records", || proxy.records().len() == 7);
+    wait_for("the records", || proxy.records().len() == 13);
     assert_eq!(proxy.records()[0]["injected"], "authorization");
     assert_eq!(proxy.records()[4].get("injected"), None);
     // It is told nowhere.

@@ -79,6 +79,9 @@ async fn exchange(
     if head.method == Method::CONNECT || is_upgrade(&head.headers) {
         return Err(Refusal::new(403, "upgrade_refused"));
     }
+    if is_echo(&head.method) {
+        return Err(Refusal::new(403, "trace_refused"));
+    }
     match asked.authority {
         Err(reason) => return Err(Refusal::new(400, reason)),
         Ok(authority) if authority != inside.authority => {
@@ -205,6 +208,16 @@ fn canonical(target: &str) -> Option<CanonicalPath<'_>> {
     (path.forward() == raw).then_some(path)
 }
 
+/// Whether the answer is the request (RFC 9110 section 9.3.8), with the credential that it was
+/// given and that the client is not to have. `TRACK` is the same to some servers, and some do not
+/// look at the case.
+fn is_echo(method: &Method) -> bool {
+    let method = method.as_str();
+    ["TRACE", "TRACK"]
+        .iter()
+        .any(|echo| method.eq_ignore_ascii_case(echo))
+}
+
 /// Whether a connection is to become another protocol. `h2c` is none inside TLS, and is left out
 /// (RFC 9113 section 3.1).
 fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -249,6 +262,20 @@ mod tests {
             let path = canonical(target);
             let path = path.as_ref().map(CanonicalPath::canonical);
             assert_eq!(path, expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn what_answers_with_the_request_is_known() {
+        for (method, expected) in [
+            ("TRACE", true),
+            ("trace", true),
+            ("Track", true),
+            ("GET", false),
+            ("TRACES", false),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            assert_eq!(is_echo(&method), expected, "{method}");
         }
     }
 
