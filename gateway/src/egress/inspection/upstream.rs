@@ -17,10 +17,13 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{super::answer::Refusal, Protocol, bodies::AnyBody, tasks::Tasks};
-
-/// Bytes of a stream that wait to be sent.
-const MAX_SEND_BUFFER: usize = 64 << 10;
+use super::{
+    super::answer::Refusal,
+    Protocol,
+    bodies::AnyBody,
+    http2::{CONNECTION_WINDOW, MAX_SEND_BUFFER, STREAM_WINDOW},
+    tasks::Tasks,
+};
 
 /// What sends requests to a destination.
 pub(super) enum Upstream {
@@ -80,9 +83,7 @@ pub(super) async fn connect(
             Upstream::Http1(Mutex::new(sender))
         }
         Protocol::Http2 => {
-            let (sender, connection) = http2::Builder::new(tasks.clone())
-                .timer(TokioTimer::new())
-                .max_send_buf_size(MAX_SEND_BUFFER)
+            let (sender, connection) = over_http2(tasks)
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(failed)?;
@@ -91,6 +92,18 @@ pub(super) async fn connect(
         }
     };
     Ok((upstream, protocol))
+}
+
+/// HTTP/2 to a destination, which sends no more ahead than a client may: hyper's own windows, 2 MiB
+/// for a stream and 5 MiB for a connection, would be held for each client that reads slowly.
+fn over_http2(tasks: &Tasks) -> http2::Builder<Tasks> {
+    let mut builder = http2::Builder::new(tasks.clone());
+    builder
+        .timer(TokioTimer::new())
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    builder
 }
 
 impl Upstream {
@@ -138,5 +151,35 @@ fn reason(error: &io::Error) -> &'static str {
     match inner {
         Some(rustls::Error::InvalidCertificate(_)) => "upstream_untrusted",
         _ => "upstream_tls_failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::{super::tasks::Ending, *};
+
+    #[tokio::test]
+    async fn a_destination_sends_no_more_ahead_than_a_client() {
+        let (ours, mut theirs) = tokio::io::duplex(64 << 10);
+        let tasks = Ending(Tasks::default());
+        let made = over_http2(&tasks.0).handshake(TokioIo::new(ours)).await;
+        let (_sender, connection): (http2::SendRequest<AnyBody>, _) = made.expect("it is there");
+        tasks.0.spawn(async {
+            let _ = connection.await;
+        });
+        // The preface and the head of the first frame (RFC 9113 sections 3.4 and 4.1).
+        let mut first = [0; 24 + 9];
+        theirs.read_exact(&mut first).await.expect("a preface");
+        assert!(first.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+        let mut settings = vec![0; usize::from(first[26])];
+        theirs.read_exact(&mut settings).await.expect("settings");
+        let mut settings = settings.as_chunks::<6>().0.iter();
+        // SETTINGS_INITIAL_WINDOW_SIZE (section 6.5.2).
+        let window = settings.find_map(|[high, low, value @ ..]| {
+            ([*high, *low] == [0, 4]).then(|| u32::from_be_bytes(*value))
+        });
+        assert_eq!(window, Some(STREAM_WINDOW));
     }
 }
