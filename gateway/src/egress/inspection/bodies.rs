@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ pub(super) struct Guarded<B> {
     body: B,
     cut: Pin<Box<dyn Future<Output = &'static str> + Send>>,
     /// Of a response: with its end the request is over.
-    _told: Option<Told>,
+    told: Option<Told>,
 }
 
 /// Waits until a request is cut, and tells why. One whose tunnel has ended is cut as well.
@@ -45,7 +45,7 @@ where
             ahead,
             body,
             cut: Box::pin(until_cut(cut)),
-            _told: None,
+            told: None,
         }
         .boxed_unsync()
     }
@@ -56,7 +56,7 @@ where
             ahead: None,
             body,
             cut: Box::pin(until_cut(told.cut())),
-            _told: Some(told),
+            told: Some(told),
         }
         .boxed_unsync()
     }
@@ -79,8 +79,15 @@ where
         if let Some(bytes) = self.ahead.take() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        frame.map_err(Into::into)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        // No rule has seen the fields behind the body of a request, and a credential of the
+        // client's own could stand there.
+        if let (None, Some(Ok(frame))) = (&self.told, &frame)
+            && frame.is_trailers()
+        {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -96,5 +103,33 @@ where
             hint.set_upper(upper.saturating_add(ahead));
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{HeaderMap, HeaderValue};
+    use http_body_util::StreamBody;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_goes_on_without_the_fields_behind_its_body() {
+        let (_open, cut) = watch::channel(None);
+        let mut fields = HeaderMap::new();
+        fields.insert("authorization", HeaderValue::from_static("theirs"));
+        let frames = [
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"cd"))),
+            Ok(Frame::trailers(fields)),
+        ];
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let ahead = Some(Bytes::from_static(b"ab"));
+        let whole = Guarded::request(ahead, body, cut).collect().await;
+        let whole = whole.expect("it is not cut");
+        assert!(whole.trailers().is_none());
+        assert_eq!(whole.to_bytes(), "abcd");
     }
 }
