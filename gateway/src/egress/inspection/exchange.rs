@@ -49,11 +49,13 @@ pub(super) async fn answer(
     let method = request.method().as_str();
     let record = Record::inside(&inside.tunnel, method, &asked.target[..end]);
     let mut told = inside.open.begin(record, &inside.services);
+    told.moved();
     let cut = told.cut();
     let done = tokio::select! {
         done = exchange(&inside, asked, request, &mut told) => done,
         reason = until_cut(cut) => Err(Refusal::changed(reason)),
     };
+    told.moved();
     match done {
         Ok(response) => {
             told.record.status = response.status().as_u16();

@@ -29,8 +29,11 @@ pub(super) struct OpenRequests {
     next: AtomicU64,
     /// Bytes of those that are done.
     done: Traffic,
-    /// Bytes of all.
+    /// Bytes of bodies of all.
     pub(super) traffic: Traffic,
+    /// The same and heads, each as one: whatever comes or goes is no silence.
+    pub(super) activity: Traffic,
+    heads: AtomicU64,
 }
 
 struct OpenRequest {
@@ -60,6 +63,8 @@ impl OpenRequests {
             next: AtomicU64::default(),
             done: Traffic::default(),
             traffic: Traffic::default(),
+            activity: Traffic::default(),
+            heads: AtomicU64::default(),
         }
     }
 
@@ -103,6 +108,9 @@ impl OpenRequests {
         }
         self.traffic.up.store(up, Ordering::Relaxed);
         self.traffic.down.store(down, Ordering::Relaxed);
+        let heads = self.heads.load(Ordering::Relaxed);
+        self.activity.up.store(up + heads, Ordering::Relaxed);
+        self.activity.down.store(down, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, OpenRequest>> {
@@ -136,6 +144,11 @@ impl Told {
     /// What is taken of quotas for its tunnel.
     pub(super) fn charge(&self) -> &Charge {
         &self.open.charge
+    }
+
+    /// Notes that a head has come or gone.
+    pub(super) fn moved(&self) {
+        self.open.heads.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes a refusal.

@@ -177,7 +177,7 @@ async fn look(
     };
     let ended = tokio::select! {
         () = requests(stream, &inside, &tasks.0) => None,
-        reason = over(relay_limits, &open.traffic, cut) => Some(reason),
+        reason = over(relay_limits, &open.activity, cut) => Some(reason),
     };
     open.look();
     record.bytes_up = open.traffic.up.load(Ordering::Relaxed);
