@@ -142,6 +142,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("upgrade_refused", "the request would turn the connection into something that cannot be looked into", Ask("ask for an entry without inspection")),
     reason("trace_refused", "the answer would be the request, with what the proxy adds to it", Do("use another method")),
     reason("foreign_credential", "the proxy adds the credential, and the request has one of its own", Do("leave it out")),
+    reason("credential_missing", "the proxy has not got the credential that it adds", TELL),
     reason("waf_blocked", "a rule refuses what the request would carry out", Ask("ask why, with the id of the request")),
     reason("waf_body_too_large", "the body is larger than what can be looked into", Do("send less at once")),
     reason("body_timeout", "the body did not come in time", Do("send it without pauses")),

@@ -5,6 +5,7 @@ use std::{
     ops::Deref,
     path::PathBuf,
     sync::Arc,
+    time::SystemTime,
 };
 
 use portcullis_config::{
@@ -82,7 +83,13 @@ impl CompiledEgress {
         let inspection = match &settings.inspection {
             None => None,
             Some(wanted) => match inspection(wanted, before, reads) {
-                Ok(inspection) => Some(inspection),
+                Ok(inspection) => {
+                    if let Some(reason) = inspection.authority.untimely(SystemTime::now()) {
+                        let place = "egress.inspection.certificate".to_owned();
+                        tell(Severity::Warning, place, reason);
+                    }
+                    Some(inspection)
+                }
                 Err((field, reason)) => {
                     let place = format!("egress.inspection.{field}");
                     tell(Severity::Error, place, reason);
@@ -90,7 +97,8 @@ impl CompiledEgress {
                 }
             },
         };
-        let credentials = credentials(settings, reads, tell)?;
+        let running = before.and_then(|before| before.egress.as_deref());
+        let credentials = credentials(settings, running, reads, tell)?;
         Some(Self {
             settings: settings.clone(),
             tokens,
@@ -145,8 +153,12 @@ fn entries(
 }
 
 /// Reads the credentials, each a line that a header may have.
+///
+/// One whose file is lost is an error, and what is `running` goes on with it. One that was never
+/// there stops nobody else: requests that should have it are refused.
 fn credentials(
     settings: &model::Egress,
+    running: Option<&CompiledEgress>,
     reads: &Reads,
     tell: &mut impl FnMut(Severity, String, String),
 ) -> Option<BTreeMap<(PathBuf, String), HeaderValue>> {
@@ -156,14 +168,28 @@ fn credentials(
         let Some(injection) = &wanted.inject else {
             continue;
         };
-        match credential(injection, reads) {
+        let place = format!("{place}.inject.value");
+        let bytes = match reads.read(&injection.value) {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                let is_lost = running.is_some_and(|known| known.credential(injection).is_some());
+                let severity = match is_lost {
+                    true => Severity::Error,
+                    false => Severity::Warning,
+                };
+                are_good &= !is_lost;
+                tell(severity, place, reason);
+                continue;
+            }
+        };
+        match credential(injection, &bytes) {
             Ok(value) => {
                 let key = (injection.value.clone(), injection.prefix.clone());
                 credentials.insert(key, value);
             }
             Err(reason) => {
                 are_good = false;
-                tell(Severity::Error, format!("{place}.inject.value"), reason);
+                tell(Severity::Error, place, reason);
             }
         }
     }
@@ -171,8 +197,7 @@ fn credentials(
 }
 
 /// The reason never has what is in the file.
-fn credential(injection: &Injection, reads: &Reads) -> Result<HeaderValue, String> {
-    let bytes = reads.read(&injection.value)?;
+fn credential(injection: &Injection, bytes: &[u8]) -> Result<HeaderValue, String> {
     let bad = |reason: &str| Err(format!("{}: {reason}", injection.value.display()));
     let line = bytes.trim_ascii();
     if line.is_empty() {
@@ -204,10 +229,19 @@ fn inspection(
     made_of.extend(content_hash(&key));
     let hash = content_hash(&made_of);
     let running = before.and_then(|before| before.egress.as_ref()?.inspection.as_ref());
-    let running = running.filter(|running| running.authority.is_of(wanted, hash));
-    let authority = match running {
-        Some(running) => Arc::clone(&running.authority),
-        None => Arc::new(SigningAuthority::new(wanted, (&certificate, &key), hash)?),
+    let running = running.map(|running| &running.authority);
+    let authority = match running.filter(|running| running.is_of(wanted, hash)) {
+        Some(running) => Arc::clone(running),
+        None => {
+            let made = SigningAuthority::new(wanted, (&certificate, &key), hash)?;
+            // A good one goes on. Without one nothing is looked into, and all else is served.
+            let now = SystemTime::now();
+            let is_good_one_lost = running.is_some_and(|running| running.untimely(now).is_none());
+            if let Some(reason) = made.untimely(now).filter(|_| is_good_one_lost) {
+                return Err(("certificate", reason));
+            }
+            Arc::new(made)
+        }
     };
     let client = upstream_tls::to_anybody(wanted.trust.as_deref(), reads)?;
     Ok(Inspection { authority, client })

@@ -137,10 +137,10 @@ fn what_is_no_credential_is_told_with_its_place_and_never_shown() {
     std::fs::write(at("ca.crt"), authority.pem()).expect("writable");
     std::fs::write(at("ca.key"), authority.key_pem()).expect("writable");
     std::fs::write(at("trust.crt"), authority.pem()).expect("writable");
-    for (content, says) in [
-        (Some("one\ntwo-s3cret"), "not one line of text"),
-        (Some(" \n"), "holds no credential"),
-        (None, "token"),
+    for (content, passes, says) in [
+        (Some("one\ntwo-s3cret"), false, "not one line of text"),
+        (Some(" \n"), false, "holds no credential"),
+        (None, true, "token"),
     ] {
         let _ = std::fs::remove_file(at("token"));
         if let Some(content) = content {
@@ -154,7 +154,7 @@ fn what_is_no_credential_is_told_with_its_place_and_never_shown() {
             .replace("ca.", &format!("{}/ca.", folder.path().display()))
             .replace("trust.", &format!("{}/trust.", folder.path().display()));
         let (accepted, told) = check(&config(&inspection, &allow(&entry)));
-        assert!(!accepted, "{told}");
+        assert_eq!(accepted, passes, "{told}");
         assert!(
             told.contains("egress.policies[0].allow[0].inject.value: "),
             "{told}"
@@ -162,4 +162,31 @@ fn what_is_no_credential_is_told_with_its_place_and_never_shown() {
         assert!(told.contains(says), "{told}");
         assert!(!told.contains("s3cret"), "{told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_is_missing_stops_nobody_else_and_one_that_is_lost_goes_on() {
+    let entries = "[{host: api.example, inspect: true, inject: {header: authorization, value: token}}, \
+                   {host: other.example, inspect: true}]";
+    let proxy = Inspected::start_with(&allow(entries), &["h2", "http/1.1"], &[]).await;
+    let (api, other) = ("https://api.example/", "https://other.example/");
+    assert_eq!(proxy.curl(&[other]), "one / 200");
+    let text = proxy.curl(&[api]);
+    assert!(text.contains("credential_missing") && text.ends_with(" 503"), "{text}");
+    assert_eq!(proxy.backend.requests(), 1);
+    // Other changes are taken meanwhile.
+    let gateway = &proxy.site.gateway;
+    gateway.reload(&config(INSPECTION, &format!("{}# changed\n", allow(entries))));
+    let file = gateway.folder().join("token");
+    std::fs::write(&file, TOKEN).expect("writable");
+    gateway.reload(&config(INSPECTION, &allow(entries)));
+    assert_eq!(proxy.curl(&[api]), "one / 200");
+    assert_eq!(proxy.backend.last().header("authorization"), TOKEN);
+    std::fs::remove_file(&file).expect("it is there");
+    wait_for("the problem", || {
+        let (_, problems) = gateway.admin("/config/problems");
+        problems.contains("inject.value")
+    });
+    assert_eq!(proxy.curl(&[api]), "one / 200");
+    assert_eq!(proxy.backend.last().header("authorization"), TOKEN);
 }

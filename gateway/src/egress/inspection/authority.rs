@@ -8,7 +8,7 @@ use std::{
 };
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use portcullis_config::{egress::Host, model::EgressInspection};
+use portcullis_config::{document::Timestamp, egress::Host, model::EgressInspection};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PublicKeyData, SerialNumber,
@@ -72,7 +72,8 @@ impl SigningAuthority {
     ///
     /// # Errors
     /// The field of `egress.inspection` that is to blame, and why: what cannot be read, is no
-    /// certificate of an authority that may sign, is not of its time, or a key that is another's.
+    /// certificate of an authority that may sign, or a key that is another's. One whose time is over,
+    /// or has not begun, is made: see [`Self::untimely`].
     pub(crate) fn new(
         settings: &EgressInspection,
         (certificate, key): (&[u8], &[u8]),
@@ -113,11 +114,23 @@ impl SigningAuthority {
         self.made_of.0 == hash && self.made_of.1 == *settings
     }
 
+    /// Why it signs nothing at a time, where that is not within its own; with the name of its file.
+    pub(crate) fn untimely(&self, now: SystemTime) -> Option<String> {
+        let (from, until) = self.valid;
+        let reason = match seconds(now) {
+            now if now < from => format!("not valid before {}", Timestamp(time(from))),
+            now if now > until => format!("ended at {}", Timestamp(time(until))),
+            _ => return None,
+        };
+        let file = self.made_of.1.certificate.display();
+        Some(format!("{file}: {reason}"))
+    }
+
     /// The certificate of a host: one that is remembered, or one that is signed now, beside the
     /// threads that serve.
     ///
     /// # Errors
-    /// Where none can be signed: the authority has ended since it was loaded.
+    /// Where none can be signed: the authority has ended.
     pub(super) async fn certificate(
         self: &Arc<Self>,
         host: &Host,
@@ -139,11 +152,11 @@ impl SigningAuthority {
     /// Signs a certificate of a host.
     pub(super) fn sign(&self, host: &Host, now: SystemTime) -> Result<Arc<Leaf>, SigningError> {
         let failed = |error: &dyn fmt::Display| SigningError::new(host, error);
+        if let Some(reason) = self.untimely(now) {
+            return Err(failed(&reason));
+        }
         let seconds = seconds(now);
         let (from, until) = self.valid;
-        if !(from..=until).contains(&seconds) {
-            return Err(failed(&"the authority of `egress.inspection` has ended"));
-        }
         let text = match host {
             Host::Name(name) => name.clone(),
             Host::Address(address) => address.to_string(),
@@ -200,7 +213,7 @@ impl SigningError {
     }
 }
 
-/// Judges whether a certificate is one of an authority that may sign those of servers now (RFC 5280
+/// Judges whether a certificate is one of an authority that may sign those of servers (RFC 5280
 /// sections 4.2.1.3, 4.2.1.9 and 4.2.1.12), and tells its time.
 fn may_sign(parsed: &X509Certificate<'_>) -> Result<(i64, i64), String> {
     if !parsed.is_ca() {
@@ -216,18 +229,10 @@ fn may_sign(parsed: &X509Certificate<'_>) -> Result<(i64, i64), String> {
         return Err("it may not sign certificates of servers (extendedKeyUsage)".into());
     }
     let validity = parsed.validity();
-    let (from, until) = (
+    Ok((
         validity.not_before.timestamp(),
         validity.not_after.timestamp(),
-    );
-    let now = seconds(SystemTime::now());
-    if now < from {
-        return Err(format!("not valid before {}", validity.not_before));
-    }
-    if now > until {
-        return Err(format!("ended at {}", validity.not_after));
-    }
-    Ok((from, until))
+    ))
 }
 
 /// A number that no other certificate has.
@@ -310,8 +315,6 @@ pub(super) mod tests {
         let of_clients = with(&|params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         });
-        let ended = with(&|params| params.not_after = date_time_ymd(2020, 1, 1));
-        let to_come = with(&|params| params.not_before = date_time_ymd(2999, 1, 1));
         for ((certificate, key), field, says) in [
             (("", key.as_str()), "certificate", "ca.crt: holds no PEM"),
             (
@@ -345,16 +348,29 @@ pub(super) mod tests {
                 "certificate",
                 "may not sign certificates of servers",
             ),
-            ((&ended.0, &ended.1), "certificate", "ca.crt: ended at"),
-            (
-                (&to_come.0, &to_come.1),
-                "certificate",
-                "ca.crt: not valid before",
-            ),
         ] {
             let (told, reason) = load(certificate, key).expect_err(says);
             assert_eq!(told, field, "{reason}");
             assert!(reason.contains(says), "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_authority_out_of_its_time_is_one_that_signs_nothing() {
+        let now = SystemTime::now();
+        let host = Host::Name("api.example".into());
+        for (from, until, says) in [
+            (2019, 2020, Some("ca.crt: ended at 2020-01-01T00:00:00Z")),
+            (2998, 2999, Some("ca.crt: not valid before 2998-01-01T00:00:00Z")),
+            (2020, 2998, None),
+        ] {
+            let mut params = params();
+            params.not_before = date_time_ymd(from, 1, 1);
+            params.not_after = date_time_ymd(until, 1, 1);
+            let (certificate, key) = made(params);
+            let authority = load(&certificate, &key).expect("an authority");
+            assert_eq!(authority.untimely(now).as_deref(), says);
+            assert_eq!(authority.sign(&host, now).is_err(), says.is_some());
         }
     }
 
@@ -419,6 +435,6 @@ pub(super) mod tests {
         let later = now + Duration::from_secs(2000);
         let refused = authority.sign(&Host::Name("api.example".into()), later);
         let refused = refused.expect_err("the authority has ended").to_string();
-        assert!(refused.contains("has ended"), "{refused}");
+        assert!(refused.contains("ended at"), "{refused}");
     }
 }

@@ -192,7 +192,7 @@ fn give_credentials(
     for (injection, _) in injections.iter().rev() {
         let value = judged.egress.credential(injection);
         // Without it the request would be somebody else's.
-        let value = value.ok_or_else(|| Refusal::new(503, "not_ready"))?;
+        let value = value.ok_or_else(|| Refusal::new(503, "credential_missing"))?;
         credential::inject(headers, &injection.header, value.clone());
         if let Some(inside) = &mut record.inside {
             inside.injected = Some(injection.header.to_string());
