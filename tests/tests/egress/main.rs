@@ -7,6 +7,7 @@ mod identity;
 mod inspect;
 mod inspect_credentials;
 mod inspect_modes;
+mod inspect_quota;
 mod inspect_waf;
 mod inspected;
 mod open;
