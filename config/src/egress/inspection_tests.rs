@@ -143,7 +143,7 @@ fn no_mode_lets_pass_unseen_what_is_to_be_looked_into() {
             let name = format!("{mode:?}").to_lowercase();
             // The floor's denial of a path is left to be judged inside.
             let made = egress(&format!(
-                "clusterPolicies: [{{name: f, $me, deny: [{{host: a.test, ports: [443], paths: [/x]}}]}}],
+                "clusterPolicies: [{{name: f, $me, deny: [{{host: a.test, paths: [/x]}}]}}],
                  policies: [{{name: p, $me, mode: {name}, allow: [{{host: a.test, inspect: {inspect}}}]}}]"
             ));
             let selected = Selected::find(&made.cluster_policies, &made.policies, client);

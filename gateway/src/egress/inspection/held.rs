@@ -24,12 +24,12 @@ pub(super) struct Held {
 
 /// Bytes whose memory is given back when the last of them is written, and not when there is an
 /// answer, which may take as long as it likes.
-struct Counted {
+struct Kept {
     bytes: BytesMut,
     _memory: Hold,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for Kept {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -98,7 +98,7 @@ impl Held {
     pub(super) fn into_bytes(self) -> Option<Bytes> {
         let Self { bytes, memory, .. } = self;
         (!bytes.is_empty()).then(|| {
-            Bytes::from_owner(Counted {
+            Bytes::from_owner(Kept {
                 bytes,
                 _memory: memory,
             })
