@@ -425,22 +425,3 @@ async fn tunnels_of_socks_are_looked_into_as_well() {
     let answer = proxy.site.get("http://api.example:443/open");
     assert_eq!(reason(&answer), "egress/request_not_allowed", "{answer}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_without_bodies_are_no_silence() {
-    let policies = allow("[{host: api.example, inspect: true}]");
-    let proxy = Inspected::start_with(&policies, &["http/1.1"], &[]).await;
-    let limited = format!("{INSPECTION}\n  limits: {{idleTimeout: 1s}}");
-    proxy.site.gateway.reload(&config(&limited, &policies));
-    let mut client = proxy.inside("api.example:443");
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(5) {
-        let answer = client.ask("GET /status/204 HTTP/1.1\r\nHost: api.example\r\n\r\n");
-        assert_eq!(status_of(&answer), 204, "{:?}: {answer}", began.elapsed());
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    // Silence is.
-    assert!(client.ends());
-    wait_for("the record", || proxy.tunnels().len() == 1);
-    assert_eq!(proxy.tunnels()[0]["ended"], "idle_timeout");
-}

@@ -1,8 +1,13 @@
-//! Quotas of tunnels that are looked into.
+//! Limits and quotas of tunnels that are looked into.
+
+use std::time::{Duration, Instant};
 
 use portcullis_tests::{status_of, wait_for};
 
-use super::{inspected::Inspected, site::reason};
+use super::{
+    inspected::{INSPECTION, Inspected},
+    site::{allow, config, reason},
+};
 
 const ENTRIES: &str = "[{host: api.example, inspect: true, quota: {bytesOut: 10KiB}}]";
 
@@ -50,4 +55,23 @@ async fn heads_inside_count_as_well() {
     assert!(client.ends());
     is_spent(&proxy);
     assert_eq!(proxy.backend.requests(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_without_bodies_are_no_silence() {
+    let policies = allow("[{host: api.example, inspect: true}]");
+    let proxy = Inspected::start_with(&policies, &["http/1.1"], &[]).await;
+    let limited = format!("{INSPECTION}\n  limits: {{idleTimeout: 1s}}");
+    proxy.site.gateway.reload(&config(&limited, &policies));
+    let mut client = proxy.inside("api.example:443");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        let answer = client.ask("GET /status/204 HTTP/1.1\r\nHost: api.example\r\n\r\n");
+        assert_eq!(status_of(&answer), 204, "{:?}: {answer}", began.elapsed());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    // Silence is.
+    assert!(client.ends());
+    wait_for("the record", || proxy.tunnels().len() == 1);
+    assert_eq!(proxy.tunnels()[0]["ended"], "idle_timeout");
 }
