@@ -360,10 +360,7 @@ pub(super) fn ceiling<'p>(
 }
 
 /// What a policy allows a request by.
-fn grants_of(
-    (policy, mode): (&EgressPolicy, EgressMode),
-    request: Request<'_>,
-) -> Vec<Grant> {
+fn grants_of((policy, mode): (&EgressPolicy, EgressMode), request: Request<'_>) -> Vec<Grant> {
     let host = &request.authority.host;
     let mut rules = policy.allow.all(host, |rule| rule.allows(request));
     let grant = |rule: Option<&EgressRule>| Grant {
