@@ -84,6 +84,9 @@ async fn run(asked: Asked, ends: Arc<AtomicBool>) -> (usize, Vec<Failure>) {
         .resolve(&asked.host, asked.address)
         .timeout(Duration::from_secs(10))
         .no_proxy()
+        // At the end of a listener a connection is closed that nobody has used for two seconds, and
+        // over HTTP/1 nothing tells a client that is about to use it then.
+        .pool_idle_timeout(Duration::from_secs(1))
         .redirect(reqwest::redirect::Policy::none());
     let builder = match &asked.tls {
         None => builder,

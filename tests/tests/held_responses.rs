@@ -72,6 +72,8 @@ async fn a_denied_answer_is_403_over_every_protocol_and_a_clean_one_is_whole() {
             assert_eq!(head.status(), 200, "{protocol}");
         }
         wait_for("the audit records", || gateway.audit_lines().len() == 2);
+        // The two logs have writers of their own.
+        wait_for("the access records", || gateway.access_lines().len() == 8);
         assert_eq!(gateway.access_lines()[1]["reason"], "blocked");
     }
 }

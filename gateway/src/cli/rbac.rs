@@ -80,8 +80,8 @@ pub(super) fn rbac(args: &RbacArgs) -> anyhow::Result<ExitCode> {
 
 /// What the output begins with.
 const HEAD: &str = "\
-# The rights of `portcullis run --kubernetes`, as `portcullis rbac` prints them. Written are the status of
-# Ingresses, Events and one Lease, and nothing else.
+# The rights of `portcullis run --kubernetes`, as `portcullis rbac` prints them. Written are statuses,
+# Events and one Lease, and nothing else.
 ";
 
 /// Rules by the namespace that they are of.

@@ -15,6 +15,7 @@ use prometheus::{
 
 use super::{
     backend_metrics::{BackendMetrics, Families},
+    bounded_labels::BoundedLabels,
     listed::Listed,
     names::{self, Name},
     rule_metrics::RuleMetrics,
@@ -24,6 +25,10 @@ use super::{
 const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
+
+/// Policies of the egress proxy that are counted by name. Others may be made by whoever may
+/// write them.
+const MAX_EGRESS_POLICIES: usize = 1000;
 
 /// Label of requests that no rule took.
 const NO_RULE: &str = "none";
@@ -53,6 +58,7 @@ pub struct Metrics {
     udp_bytes: IntCounterVec,
     udp_dropped: IntCounterVec,
     egress: IntCounterVec,
+    egress_policies: BoundedLabels,
     egress_tunnels: IntGauge,
     egress_ended: IntCounterVec,
     egress_bytes: IntCounterVec,
@@ -198,6 +204,7 @@ impl Metrics {
             udp_bytes: counters(&registry, names::UDP_BYTES, &["route", "direction"]),
             udp_dropped: counters(&registry, names::UDP_DROPPED, &["route", "reason"]),
             egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
+            egress_policies: BoundedLabels::new(MAX_EGRESS_POLICIES),
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
             egress_ended: counters(&registry, names::EGRESS_ENDED, &["reason"]),
             egress_bytes: counters(&registry, names::EGRESS_BYTES, &["direction"]),
@@ -399,6 +406,7 @@ impl Metrics {
 
     /// Counts an egress decision; `reason` is one of the proxy's reason codes.
     pub fn egress_decision(&self, policy: &str, verdict: &str, reason: &str) {
+        let policy = self.egress_policies.of(policy);
         self.egress
             .with_label_values(&[policy, verdict, reason])
             .inc();

@@ -11,6 +11,7 @@
 mod access_log;
 mod audit;
 mod backend_metrics;
+mod bounded_labels;
 mod connection_line;
 mod decisions;
 mod json_line;

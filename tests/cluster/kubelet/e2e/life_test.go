@@ -287,9 +287,16 @@ spec:
 	})
 	last := after.Status.ContainerStatuses[0].LastTerminationState.Terminated
 	// Its memory is gone, so it was initialized again.
-	if got := c.log(after, "c", 1); got != "made\n" || after.Status.InitContainerStatuses[0].RestartCount != 1 {
-		t.Errorf("%q, %v", got, describe(after))
+	if after.Status.InitContainerStatuses[0].RestartCount != 1 {
+		t.Error(describe(after))
 	}
+	// It is ready as soon as it runs, and may have said nothing yet.
+	eventually(t, 5*time.Second, func() error {
+		if got := c.log(after, "c", 1); got != "made\n" {
+			return fmt.Errorf("it said %q", got)
+		}
+		return nil
+	})
 	if after.UID != pod.UID || last == nil || last.Reason != "ContainerStatusUnknown" {
 		t.Error(describe(after))
 	}
