@@ -172,11 +172,17 @@ async fn a_credential_that_is_missing_stops_nobody_else_and_one_that_is_lost_goe
     let (api, other) = ("https://api.example/", "https://other.example/");
     assert_eq!(proxy.curl(&[other]), "one / 200");
     let text = proxy.curl(&[api]);
-    assert!(text.contains("credential_missing") && text.ends_with(" 503"), "{text}");
+    assert!(
+        text.contains("credential_missing") && text.ends_with(" 503"),
+        "{text}"
+    );
     assert_eq!(proxy.backend.requests(), 1);
     // Other changes are taken meanwhile.
     let gateway = &proxy.site.gateway;
-    gateway.reload(&config(INSPECTION, &format!("{}# changed\n", allow(entries))));
+    gateway.reload(&config(
+        INSPECTION,
+        &format!("{}# changed\n", allow(entries)),
+    ));
     let file = gateway.folder().join("token");
     std::fs::write(&file, TOKEN).expect("writable");
     gateway.reload(&config(INSPECTION, &allow(entries)));

@@ -88,7 +88,8 @@ fn secret() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_entry_objects_to_is_up_to_its_own_policy() {
-    let entry = "{host: api.example, inspect: true, waf: out, inject: {header: x-api-key, value: token}}";
+    let entry =
+        "{host: api.example, inspect: true, waf: out, inject: {header: x-api-key, value: token}}";
     for (mode, status, verdict) in [("enforce", 403, "deny"), ("report", 200, "would_deny")] {
         let proxy = beside_a_lax_one(mode, entry).await;
         let secret = secret();
@@ -102,7 +103,10 @@ async fn what_an_entry_objects_to_is_up_to_its_own_policy() {
         ] {
             let before = proxy.records().len();
             let text = proxy.curl(&[arguments, &[url]].concat());
-            assert!(text.ends_with(&format!(" {status}")), "{mode} {code}: {text}");
+            assert!(
+                text.ends_with(&format!(" {status}")),
+                "{mode} {code}: {text}"
+            );
             wait_for("the record", || proxy.records().len() > before);
             let record = &proxy.records()[before];
             assert_eq!(record["verdict"], verdict, "{mode}: {record}");

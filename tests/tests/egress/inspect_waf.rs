@@ -151,7 +151,10 @@ async fn what_was_found_stands_in_no_log() {
             "-F" => with_input(&proxy, way, &secret),
             _ => proxy.curl(way),
         };
-        assert!(text.contains("\"reason\":\"waf_blocked\""), "{way:?}: {text}");
+        assert!(
+            text.contains("\"reason\":\"waf_blocked\""),
+            "{way:?}: {text}"
+        );
         assert!(!text.contains(&secret), "{way:?}: {text}");
     }
     let of_waf = || {
@@ -265,5 +268,8 @@ async fn memory_of_a_body_is_given_back_when_it_is_sent_whatever_the_answer_take
         let mut other = proxy.inside("api.example:443");
         status_of(&other.ask(&post("/up"))) == 200
     });
-    assert!(began.elapsed() < Duration::from_secs(15), "it was waited for");
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "it was waited for"
+    );
 }

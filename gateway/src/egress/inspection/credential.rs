@@ -68,7 +68,10 @@ mod tests {
             assert_eq!(headers.len(), 1);
             assert_eq!(headers["x-api-key"], "ours");
         }
-        for (setting, left) in [(ClientCredential::Refuse, 1), (ClientCredential::Replace, 0)] {
+        for (setting, left) in [
+            (ClientCredential::Refuse, 1),
+            (ClientCredential::Replace, 0),
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert("x_api_key", HeaderValue::from_static("theirs"));
             withhold(&mut headers, &injection(setting));
