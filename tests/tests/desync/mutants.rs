@@ -20,13 +20,11 @@ use std::{
     },
 };
 
+use portcullis_tests::{Change, MUTANT, copy_with_mutants, root};
 use serde_json::Value;
 
 /// What begins a line that names a row that failed.
 pub(crate) const FAILED: &str = "failed row: ";
-
-/// Names the mutant that is on.
-const MUTANT: &str = "PORTCULLIS_MUTANT";
 
 /// A part of the names of the mutants to run; all of them where it is not set.
 const WANTED: &str = "PORTCULLIS_MUTANTS";
@@ -45,9 +43,7 @@ const TABLES: [&str; 4] = ["Path", "Target and host", "Framing", "Fields"];
 struct Entry {
     name: String,
     rows: Vec<String>,
-    file: String,
-    find: String,
-    replace: String,
+    change: Change,
     /// Parts of it that are taken away one at a time; none where it is a single mutant.
     each: Vec<String>,
     /// Why no request can tell that it is away: a text, or one for each part.
@@ -67,37 +63,6 @@ impl Entry {
         };
         self.each.iter().map(part).collect()
     }
-
-    /// The replacement in Rust: `OFF` asks for the mutant, `OFF(part)` for one of several.
-    fn code(&self) -> String {
-        let name = format!("{:?}", self.name);
-        self.replace
-            .replace("OFF(", &format!("crate::mutants::off_part({name}, "))
-            .replace("OFF", &format!("crate::mutants::off({name})"))
-    }
-}
-
-/// What is put into each crate that has a mutant.
-const SWITCH: &str = r#"
-#[doc(hidden)]
-pub mod mutants {
-    fn on() -> &'static str {
-        static ON: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-        ON.get_or_init(|| std::env::var("PORTCULLIS_MUTANT").unwrap_or_default())
-    }
-
-    pub fn off(name: &str) -> bool {
-        on() == name
-    }
-
-    pub fn off_part(name: &str, part: &str) -> bool {
-        on().strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")) == Some(part)
-    }
-}
-"#;
-
-fn root() -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).to_owned()
 }
 
 fn list() -> Value {
@@ -117,9 +82,11 @@ fn entries(list: &Value) -> Vec<Entry> {
             Entry {
                 name: text("name"),
                 rows: super::strings(&entry["row"]),
-                file: text("file"),
-                find: text("find"),
-                replace: text("replace"),
+                change: Change {
+                    file: text("file"),
+                    find: text("find"),
+                    replace: text("replace"),
+                },
                 each: super::strings(&entry["each"]),
                 equivalent: entry["equivalent"].clone(),
             }
@@ -151,18 +118,17 @@ fn every_mutant_is_of_the_code_and_every_row_of_the_page_has_one() {
     let mut missing: BTreeSet<&str> = rows.iter().map(String::as_str).collect();
     let mut names = BTreeSet::new();
     for entry in &entries {
-        let Entry { name, file, .. } = entry;
+        let Entry { name, change, .. } = entry;
         assert!(names.insert(name), "{name} is there twice");
-        assert!(entry.replace.contains("OFF"), "{name} has no OFF");
+        assert!(change.replace.contains("OFF"), "{name} has no OFF");
         for (part, why) in entry.equivalent.as_object().into_iter().flatten() {
             assert!(
                 entry.each.contains(part) && why.is_string(),
                 "{name} has no {part}"
             );
         }
-        let code = fs::read_to_string(root().join(file)).unwrap_or_default();
-        let count = code.matches(&entry.find).count();
-        assert_eq!(count, 1, "{name}: {file} has {:?} so often", entry.find);
+        let (file, find) = (&change.file, &change.find);
+        assert_eq!(change.count(), 1, "{name}: {file} has {find:?} so often");
         assert!(!entry.rows.is_empty(), "{name} is of no row");
         for row in &entry.rows {
             assert!(
@@ -268,7 +234,9 @@ fn build(entries: &[Entry], folder: &Path) -> PathBuf {
     );
     // In the same place each time, where little of it is built again.
     let scratch = target.join("code");
-    copy(&scratch, entries);
+    let mutants = entries.iter();
+    let mutants = mutants.map(|entry| (entry.name.clone(), entry.change.clone()));
+    copy_with_mutants(&scratch, &mutants.collect::<Vec<_>>());
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--quiet", "--locked", "-p", "portcullis"])
         .arg("--target-dir")
@@ -281,59 +249,6 @@ fn build(entries: &[Entry], folder: &Path) -> PathBuf {
     let binary = folder.join("portcullis-mutants");
     fs::copy(target.join("debug/portcullis"), &binary).expect("the binary is there");
     binary
-}
-
-/// Copies the work tree with its mutants; what is there and the same keeps its time.
-fn copy(scratch: &Path, entries: &[Entry]) {
-    let listed = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others"])
-        .arg("--exclude-standard")
-        .current_dir(root())
-        .output()
-        .expect("git runs");
-    for name in String::from_utf8_lossy(&listed.stdout).split_terminator('\0') {
-        // One that is listed may have been removed since.
-        let Ok(mut bytes) = fs::read(root().join(name)) else {
-            continue;
-        };
-        if entries.iter().any(|entry| entry.file == name) {
-            let code = String::from_utf8(bytes).expect("code is UTF-8");
-            bytes = mutated(&code, name, entries).into_bytes();
-        }
-        if ["config/src/lib.rs", "gateway/src/lib.rs"].contains(&name) {
-            bytes.extend(SWITCH.as_bytes());
-        }
-        let to = scratch.join(name);
-        if fs::read(&to).is_ok_and(|before| before == bytes) {
-            continue;
-        }
-        fs::create_dir_all(to.parent().expect("a folder")).expect("a folder can be made");
-        fs::write(to, bytes).expect("the copy is writable");
-    }
-}
-
-/// A file with its mutants; each place is that of one entry alone.
-fn mutated(code: &str, file: &str, entries: &[Entry]) -> String {
-    let mut places: Vec<(usize, &Entry)> = entries
-        .iter()
-        .filter(|entry| entry.file == file)
-        .map(|entry| {
-            let at = code.find(&entry.find);
-            (
-                at.unwrap_or_else(|| panic!("{} is not there", entry.name)),
-                entry,
-            )
-        })
-        .collect();
-    places.sort_by_key(|(at, _)| *at);
-    let (mut out, mut end) = (String::new(), 0);
-    for (at, entry) in places {
-        assert!(at >= end, "{}: another mutant is there", entry.name);
-        out += &code[end..at];
-        out += &entry.code();
-        end = at + entry.find.len();
-    }
-    out + &code[end..]
 }
 
 /// Sends the corpus through a gateway with a mutant on, in a process of its own.
