@@ -212,6 +212,7 @@ mod tests {
             ("*.example.com:443", BadHost),
             ("api.example.com\t:443", BadHost),
             ("-a.example.com:443", BadHost),
+            ("a-.example.com:443", BadHost),
             ("b\u{fc}cher.example:443", NonAscii),
             ("127.1:443", Numeric),
             ("2130706433:443", Numeric),
@@ -234,6 +235,19 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn labels_and_names_have_a_length() {
+        let parse = |name: &str| Authority::parse(format!("{name}:443").as_bytes(), None);
+        let label = "a".repeat(63);
+        assert!(parse(&format!("{label}.test")).is_ok());
+        let longer = parse(&format!("{label}a.test"));
+        assert_eq!(longer, Err(AuthorityError::Host));
+        let name = [&*label, &label, &label, &label[2..]].join(".");
+        assert_eq!(name.len(), 253);
+        assert!(parse(&name).is_ok());
+        assert_eq!(parse(&format!("{name}a")), Err(AuthorityError::Host));
     }
 
     proptest::proptest! {

@@ -86,7 +86,7 @@ fn several_policies_allow_together_and_each_denies() {
     let egress = egress(
         "policies: [
           {name: a, $me, allow: [a.test, both.test, '*.in.test'], deny: [c.test, {cidr: 198.51.101.0/24}]},
-          {name: b, $me, allow: [b.test, both.test, c.test, {host: x.in.test, private: true, ports: [443, 5432]},
+          {name: b, $me, allow: [b.test, both.test, c.test, {regex: 'r[0-9]'}, {host: x.in.test, private: true, ports: [443, 5432]},
                                  {host: db.test, raw: true}, {host: p.test, ports: [81]}, {host: old.test, methods: [GET]}]},
           {name: other, subjects: [{addresses: [192.0.2.0/24]}], allow: [d.test], deny: [a.test]}]",
     );
@@ -105,6 +105,14 @@ fn several_policies_allow_together_and_each_denies() {
             "deny request_not_allowed b/old.test",
         ),
         ("93.184.216.34:443", public, "deny ip_literal a/-"),
+        ("169.254.169.254:443", public, "deny always_blocked -/-"),
+        // A suffix is whole labels, and a regular expression a whole name.
+        ("a.b.in.test:443", public, "allow a/*.in.test"),
+        ("in.test:443", public, "deny not_allowed a/-"),
+        ("plain.test:443", public, "deny not_allowed a/-"),
+        ("r7:443", public, "allow b/r[0-9]"),
+        ("xr7:443", public, "deny not_allowed a/-"),
+        ("r7x:443", public, "deny not_allowed a/-"),
         // An entry of another policy opens what the wider one does not.
         ("x.in.test:443", &["10.9.9.9"], "allow b/x.in.test"),
         ("x.in.test:443", public, "allow a/*.in.test"),
@@ -125,6 +133,17 @@ fn several_policies_allow_together_and_each_denies() {
             "deny denied_address a/198.51.101.0/24",
         ),
         ("b.test:443", &["127.0.0.1"], "deny always_blocked -/-"),
+        // One of several answers is enough.
+        (
+            "b.test:443",
+            &["93.184.216.34", "198.51.101.7"],
+            "deny denied_address a/198.51.101.0/24",
+        ),
+        (
+            "x.in.test:443",
+            &["10.9.9.9", "127.0.0.1"],
+            "deny always_blocked -/-",
+        ),
         ("localhost:443", public, "deny always_blocked -/-"),
         ("cloudflare-ech.com:443", public, "deny ech_public_name -/-"),
     ] {
@@ -134,6 +153,33 @@ fn several_policies_allow_together_and_each_denies() {
             "{target} {addresses:?}"
         );
     }
+}
+
+#[test]
+fn names_of_this_machine_of_metadata_and_of_providers_are_reached_by_nobody() {
+    let everything = egress("policies: [{name: p, $me, mode: open, allowAll: true}]");
+    for (name, reason) in [
+        ("localhost", "always_blocked"),
+        ("a.localhost", "always_blocked"),
+        ("metadata", "always_blocked"),
+        ("metadata.google.internal", "always_blocked"),
+        ("metadata.goog", "always_blocked"),
+        ("instance-data", "always_blocked"),
+        ("instance-data.ec2.internal", "always_blocked"),
+        ("cloudflare-ech.com", "ech_public_name"),
+        ("public.tls-ech.dev", "ech_public_name"),
+        ("cover.defo.ie", "ech_public_name"),
+    ] {
+        let told = outcome(&everything, &format!("{name}:443"), &["93.184.216.34"]);
+        assert_eq!(told, format!("deny {reason} -/-"), "{name}");
+    }
+    // Whom no policy selects reaches nothing.
+    let other =
+        egress("policies: [{name: p, subjects: [{addresses: [192.0.2.0/24]}], allowAll: true}]");
+    assert_eq!(
+        outcome(&other, "a.test:443", &["93.184.216.34"]),
+        "no_policy"
+    );
 }
 
 #[test]
