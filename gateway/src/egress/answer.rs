@@ -356,6 +356,39 @@ mod tests {
     }
 
     #[test]
+    fn what_no_policy_opens_is_told_from_what_is_not_listed() {
+        for (refusal, expected) in [
+            (Refusal::new(403, "always_blocked"), false),
+            (refused("api.example", "not_allowed"), true),
+        ] {
+            let (_, body) = read(&refusal, &about("api.example", None));
+            assert_eq!(body["canBeAllowed"], expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn who_must_say_who_it_is_is_told_how() {
+        let told = |status| {
+            let (head, _) = read(&Refusal::new(status, "token_missing"), &About::default());
+            let challenge = "proxy-authenticate: Basic realm=\"portcullis\", Bearer";
+            head.iter().any(|line| line == challenge)
+        };
+        assert!(told(407) && !told(403));
+    }
+
+    #[test]
+    fn a_name_without_an_address_has_a_status_of_its_own() {
+        for (error, expected) in [
+            (ResolveError::NotFound, (502, "dns_nxdomain")),
+            (ResolveError::Failed, (502, "dns_failed")),
+            (ResolveError::Timeout, (504, "dns_timeout")),
+        ] {
+            let refusal = Refusal::from(error);
+            assert_eq!((refusal.status, refusal.reason), expected);
+        }
+    }
+
+    #[test]
     fn what_else_is_allowed_is_not_told() {
         for (rule, reason, told) in [
             ("*.example", "port_not_allowed", false),

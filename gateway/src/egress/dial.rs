@@ -83,3 +83,38 @@ fn interleave(addresses: &[IpAddr]) -> Vec<IpAddr> {
         .copied()
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{net::TcpSocket, time::timeout};
+
+    use super::*;
+
+    /// Why nothing is reached at a port of this machine, which no policy would let anybody dial.
+    async fn refused(port: u16, timeout: Duration) -> (u16, &'static str) {
+        let here = [IpAddr::from([127, 0, 0, 1])];
+        let dialled = dial(&here, port, timeout, &TestAnswers::default()).await;
+        let refusal = dialled.expect_err("a refusal");
+        (refusal.status, refusal.reason)
+    }
+
+    #[tokio::test]
+    async fn what_is_not_reached_has_a_status_of_its_own_and_this_machine_is_refused() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let soon = Duration::from_millis(500);
+        let second = Duration::from_secs(1);
+        assert_eq!(refused(address.port(), second).await, (403, "self_connect"));
+        // Where the queue of a listener is full nothing is answered.
+        let mut waiting = Vec::new();
+        while let Ok(connected) = timeout(soon, TcpStream::connect(address)).await {
+            waiting.push(connected);
+        }
+        let port = address.port();
+        assert_eq!(refused(port, soon).await, (504, "connect_timeout"));
+        drop((listener, waiting));
+        assert_eq!(refused(port, second).await, (502, "connect_failed"));
+    }
+}

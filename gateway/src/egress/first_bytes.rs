@@ -100,3 +100,41 @@ fn sni_agrees(sni: Option<&str>, host: &Host) -> Result<(), &'static str> {
         (Some(_), _) => Err("sni_mismatch"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_that_is_shown_is_the_host_that_was_asked_for() {
+        for (sni, host, expected) in [
+            (Some("api.example"), "api.example", Ok(())),
+            (Some("api.example."), "api.example", Ok(())),
+            (None, "192.0.2.1", Ok(())),
+            (None, "api.example", Err("sni_missing")),
+            (Some("evil.example"), "api.example", Err("sni_mismatch")),
+            (
+                Some("api.example.evil.test"),
+                "api.example",
+                Err("sni_mismatch"),
+            ),
+            (Some("x.api.example"), "api.example", Err("sni_mismatch")),
+            (Some("api.example"), "192.0.2.1", Err("sni_mismatch")),
+        ] {
+            let host = Host::parse(host).unwrap();
+            assert_eq!(sni_agrees(sni, &host), expected, "{sni:?} {host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_tls_passes_on_port_80_alone() {
+        for (port, expected) in [(80, None), (443, Some("not_tls")), (8443, Some("not_tls"))] {
+            let authority = Authority::parse(format!("api.example:{port}").as_bytes(), None);
+            let (mut client, mut buffer) = (&b"GET / HTTP/1.1\r\n"[..], BytesMut::new());
+            let limits = EgressLimits::default();
+            let authority = authority.unwrap();
+            let judged = judge_first_bytes(&mut client, &mut buffer, &authority, &limits).await;
+            assert_eq!(judged.unwrap().fault, expected, "{port}");
+        }
+    }
+}

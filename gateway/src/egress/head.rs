@@ -451,6 +451,8 @@ mod tests {
             ("GET ftp://a.test/ HTTP/1.1\r\n\r\n", "bad_scheme"),
             ("GET http://a.test@evil.test/ HTTP/1.1\r\n\r\n", "bad_uri"),
             ("GET http://evil.test\\@a.test/ HTTP/1.1\r\n\r\n", "bad_uri"),
+            ("GET http://a.test/x\\y HTTP/1.1\r\n\r\n", "bad_uri"),
+            ("GET http://a.test/x#y HTTP/1.1\r\n\r\n", "bad_uri"),
             (
                 "POST http://a.test/ HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
                 "bad_framing",

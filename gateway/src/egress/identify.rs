@@ -245,3 +245,6 @@ fn of_address(
         Owner::Unknown => unknown("identity_unknown"),
     }
 }
+
+#[cfg(test)]
+mod tests;

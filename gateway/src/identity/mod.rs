@@ -26,6 +26,8 @@ pub use basic::{BasicCheck, BasicVerdict, challenge};
 pub use external::{Answer, ExternalCheck, Question};
 pub(crate) use password_checks::PasswordChecks;
 pub use pods::{Owner, Pod, Pods};
+#[cfg(test)]
+pub(crate) use token::tests::verified;
 pub use token::{TokenVerifier, Verified};
 pub(crate) use user_pass::name_and_password;
 

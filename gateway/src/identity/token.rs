@@ -166,4 +166,4 @@ impl fmt::Debug for TokenVerifier {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

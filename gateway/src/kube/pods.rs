@@ -223,5 +223,10 @@ mod tests {
         }));
         assert_eq!(bare.identity.service_account, "default");
         assert!(bare.on_host_network && bare.is_done && bare.addresses.is_empty());
+        for (phase, is_done) in [("Succeeded", true), ("Running", false), ("Pending", false)] {
+            let metadata = json!({ "name": "a", "namespace": "ci", "uid": "1" });
+            let read = pod(json!({ "metadata": metadata, "status": { "phase": phase } }));
+            assert_eq!(read.is_done, is_done, "{phase}");
+        }
     }
 }

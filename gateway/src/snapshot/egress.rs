@@ -55,6 +55,18 @@ impl Deref for CompiledEgress {
 }
 
 impl CompiledEgress {
+    /// One that verifies no tokens and looks into nothing.
+    #[cfg(test)]
+    pub(crate) fn of(settings: model::Egress) -> Self {
+        Self {
+            settings,
+            tokens: None,
+            inspection: None,
+            wafs: BTreeMap::new(),
+            credentials: BTreeMap::new(),
+        }
+    }
+
     /// Reads the keys; what verifies with the same ones already is kept, with what it remembers.
     pub(super) fn compile(
         settings: &model::Egress,

@@ -248,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn one_name_is_read_in_lower_case_and_two_are_none() {
+        let names = |names: &[&'static str]| {
+            let named = |name: &&'static str| (SNIType::HostName, name.as_bytes());
+            name(&[TlsExtension::SNI(names.iter().map(named).collect())])
+        };
+        let one = FirstBytes::Hello(Some("api.example.com".into()));
+        assert_eq!(names(&["API.Example.com"]), one);
+        let two = names(&["api.example.com", "evil.example"]);
+        assert_eq!(two, FirstBytes::NotTls);
+    }
+
+    #[test]
     fn other_protocols_are_not_tls() {
         for bytes in [
             &b"GET / HTTP/1.1\r\n"[..],
