@@ -36,6 +36,15 @@ async fn a_hello_that_may_hide_a_name_passes_unless_the_policy_refuses_it() {
     let mut before = open("api.example", &hiding);
     let other = open("api.example", &plain);
 
+    // Whatever it hides, what it shows is the host that was asked for.
+    let other_name = with_ech(client_hello(&Authority::new(), "evil.example"));
+    let (mut tunnel, _) = site.connect("api.example:443");
+    tunnel.send(&other_name);
+    assert!(tunnel.ends());
+    wait_for("the refusal", || {
+        site.audit("api.example")["reason"] == "sni_mismatch"
+    });
+
     // What would be refused now ends, and nothing else.
     site.gateway.reload(&config("", &policy(refuse)));
     assert!(before.ends());

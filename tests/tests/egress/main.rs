@@ -2,6 +2,7 @@
 
 mod certificates;
 mod decision;
+mod dns;
 mod ech;
 mod identity;
 mod inspect;
@@ -306,7 +307,10 @@ async fn the_name_inside_the_tunnel_is_the_name_that_was_asked_for() {
             &format!("api.example={PUBLIC}"),
             &format!("raw.example={PUBLIC}"),
         ],
-        &[(&address, recorder.address)],
+        &[
+            (&address, recorder.address),
+            (&format!("{PUBLIC}:80"), recorder.address),
+        ],
     );
     let good = client_hello(&authority, "api.example");
     let bad = client_hello(&authority, "evil.example");
@@ -341,6 +345,10 @@ async fn the_name_inside_the_tunnel_is_the_name_that_was_asked_for() {
         wait_for(told, || site.audit("api.example")["reason"] == told);
         assert_eq!(site.audit("api.example")["verdict"], "deny", "{what}");
     }
+    // What looks like TLS on the port of plain HTTP is judged too.
+    let (mut tunnel, _) = site.connect("api.example:80");
+    tunnel.send(&bad);
+    assert!(tunnel.ends());
     assert_eq!(recorder.bytes(), 0, "not one byte left");
 
     // The hello may come in any pieces: bytes, and records.
