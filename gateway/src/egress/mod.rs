@@ -21,6 +21,7 @@ mod head;
 mod identify;
 mod inspection;
 mod offline;
+mod overrides;
 mod peer;
 mod prefixed;
 mod quota;

@@ -63,6 +63,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("connect_with_body", "a CONNECT has a body", PROXY_URL),
     reason("bad_uri", "the target of the request has two readings", Do("write it without user, fragment and backslash")),
     reason("non_canonical_path", "the path has two readings", Do("write it without escaped separators")),
+    reason("override_refused", "a field asks for another path, or for more than one method", Do("leave X-Original-URL and the like out")),
     reason("second_request", "another request came behind the first", Do("send it on a connection of its own")),
     reason("head_too_large", "the request head is too large", Do("send less")),
     reason("too_many_headers", "the request has too many header fields", Do("send fewer")),

@@ -33,6 +33,8 @@ pub(super) enum Carried {
     Request {
         /// Its method.
         method: String,
+        /// The method that a field asks for.
+        overriding: Option<String>,
         /// Its canonical path.
         path: String,
         /// Whether it came inside TLS.
@@ -131,8 +133,14 @@ impl Standing {
         let request = Request {
             authority: &self.authority,
             http: match &self.carried {
-                Carried::Request { method, path, tls } => Some(HttpRequest {
+                Carried::Request {
                     method,
+                    overriding,
+                    path,
+                    tls,
+                } => Some(HttpRequest {
+                    method,
+                    overriding: overriding.as_deref(),
                     path,
                     tls: *tls,
                 }),
