@@ -29,7 +29,7 @@ use super::{
     prefixed::Prefixed,
 };
 use crate::{
-    hop_by_hop::strip_hop_by_hop,
+    hop_by_hop::{strip_hop_by_hop, strip_request},
     relay::{RelayLimits, TICK, Traffic, over, silent},
 };
 
@@ -142,7 +142,7 @@ async fn send(
         .map_err(failed)?;
     drive(connection, driver);
     let (mut head, body) = request.into_parts();
-    strip_hop_by_hop(&mut head.headers);
+    strip_request(&mut head.headers);
     head.uri = target
         .parse::<Uri>()
         .map_err(|_| Refusal::new(400, "bad_uri"))?;

@@ -27,7 +27,7 @@ use super::{
     tunnel::Inside,
     waf,
 };
-use crate::hop_by_hop::strip_hop_by_hop;
+use crate::hop_by_hop::{strip_hop_by_hop, strip_request};
 
 /// A request, as its head says.
 pub(super) struct Asked {
@@ -116,10 +116,11 @@ async fn exchange(
         }
     }
     let request = (&head, asked.target.as_str());
-    let body = waf::inspect(inside, &judged, request, body, told).await?;
+    let (body, is_objected) = waf::inspect(inside, &judged, request, body, told).await?;
     prepare(&mut head, &asked.target, inside)?;
-    // What some policy would refuse, and only reports, is no request to speak for.
-    if told.record.is_allowed() {
+    // What some policy or rule would refuse, and only reports, is no request to speak for.
+    let is_clean = inside.tunnel.is_allowed() && told.record.is_allowed() && !is_objected;
+    if is_clean && told.charge().told().is_none() {
         give_credentials(&judged, &injections, &mut head.headers, &mut told.record)?;
     } else {
         for (injection, _) in &injections {
@@ -159,7 +160,10 @@ fn prepare(head: &mut Parts, target: &str, inside: &Inside) -> Result<(), Refusa
         .get_all(header::TE)
         .iter()
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    strip_hop_by_hop(&mut head.headers);
+    match inside.protocol {
+        Protocol::Http1 => strip_request(&mut head.headers),
+        Protocol::Http2 => strip_hop_by_hop(&mut head.headers),
+    }
     let host = host_of(&inside.authority, 443)?;
     let target: PathAndQuery = target.parse().map_err(|_| bad())?;
     match inside.protocol {
