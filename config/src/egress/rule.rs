@@ -94,7 +94,7 @@ impl EgressRule {
     }
 
     /// Whether it is about some requests to its host, and not about all.
-    pub(super) fn is_about_requests(&self) -> bool {
+    pub(crate) fn is_about_requests(&self) -> bool {
         !self.methods.is_empty() || !self.paths.is_empty()
     }
 
@@ -108,7 +108,7 @@ impl EgressRule {
         self.until.is_none_or(|until| now < until)
     }
 
-    pub(super) fn names(&self, host: &Host) -> bool {
+    pub(crate) fn names(&self, host: &Host) -> bool {
         match (&self.target, host) {
             (Target::Host(HostPattern::Exact(name)), Host::Name(host)) => name == host,
             (Target::Host(HostPattern::Suffix(suffix)), Host::Name(host)) => host
@@ -123,7 +123,7 @@ impl EgressRule {
         }
     }
 
-    pub(super) fn has_port(&self, port: u16) -> bool {
+    pub(crate) fn has_port(&self, port: u16) -> bool {
         self.ports.is_empty() || self.ports.contains(&port)
     }
 
