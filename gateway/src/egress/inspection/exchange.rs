@@ -122,7 +122,9 @@ async fn exchange(
             credential::withhold(&mut head.headers, injection);
         }
     }
-    let waiting = inside.upstream.send(Request::from_parts(head, body))?;
+    let waiting = inside
+        .upstream
+        .send(Request::from_parts(head, body), &inside.open.unsent)?;
     let response = answered(waiting, inside.limits.idle_timeout, &told.traffic).await?;
     let (mut head, body) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::super::{
     answer::Refusal, audit::Record, quota::Charge, servers::EgressServices, standing::Standing,
 };
+use super::unsent::Unsent;
 use crate::relay::Traffic;
 
 /// Why a request is cut; nothing while it is not.
@@ -34,6 +35,8 @@ pub(super) struct OpenRequests {
     /// The same and heads, each as one: whatever comes or goes is no silence.
     pub(super) activity: Traffic,
     heads: AtomicU64,
+    /// What the destination has not taken yet, also of those that are done.
+    pub(super) unsent: Unsent,
 }
 
 struct OpenRequest {
@@ -55,8 +58,8 @@ pub(super) struct Told {
 }
 
 impl OpenRequests {
-    /// None yet, of a tunnel that so much is taken for.
-    pub(super) fn new(charge: Arc<Charge>) -> Self {
+    /// None yet, of a tunnel that so much is taken for; so many at once wait for the destination.
+    pub(super) fn new(charge: Arc<Charge>, max_unsent: u32) -> Self {
         Self {
             charge,
             open: Mutex::default(),
@@ -65,6 +68,7 @@ impl OpenRequests {
             traffic: Traffic::default(),
             activity: Traffic::default(),
             heads: AtomicU64::default(),
+            unsent: Unsent::new(max_unsent),
         }
     }
 

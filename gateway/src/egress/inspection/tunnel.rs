@@ -162,7 +162,7 @@ async fn look(
         max_streams: settings.max_streams,
         upstream,
         protocol,
-        open: Arc::new(OpenRequests::new(opened.charge)),
+        open: Arc::new(OpenRequests::new(opened.charge, settings.max_streams)),
         gone,
     });
     let open = Arc::clone(&inside.open);

@@ -23,6 +23,7 @@ use super::{
     bodies::AnyBody,
     http2::{CONNECTION_WINDOW, MAX_SEND_BUFFER, STREAM_WINDOW},
     tasks::Tasks,
+    unsent::Unsent,
 };
 
 /// What sends requests to a destination.
@@ -107,13 +108,15 @@ fn over_http2(tasks: &Tasks) -> http2::Builder<Tasks> {
 }
 
 impl Upstream {
-    /// Sends a request, once those before it have been answered where one is sent at a time.
+    /// Sends a request, once those before it have been answered where one is sent at a time, and
+    /// there is room among those that the destination has not taken.
     ///
     /// # Errors
     /// A destination that was never reached as it must be.
     pub(super) fn send(
         &self,
         request: Request<AnyBody>,
+        unsent: &Unsent,
     ) -> Result<impl Future<Output = hyper::Result<Response<Incoming>>>, Refusal> {
         if let Self::Failed(refusal) = self {
             return Err(refusal.clone());
@@ -126,6 +129,8 @@ impl Upstream {
                     sender.send_request(request).await
                 }
                 Self::Http2(sender) => {
+                    // hyper takes as many as come, whatever the destination takes.
+                    let request = unsent.add(request).await;
                     let mut sender = sender.clone();
                     sender.ready().await?;
                     sender.send_request(request).await
@@ -156,9 +161,78 @@ fn reason(error: &io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::{AsyncReadExt, DuplexStream};
 
     use super::{super::tasks::Ending, *};
+
+    /// Bytes that are known for as long as they are there.
+    struct Known {
+        _there: Arc<()>,
+    }
+
+    impl AsRef<[u8]> for Known {
+        fn as_ref(&self) -> &[u8] {
+            b"some"
+        }
+    }
+
+    async fn upstream(ours: DuplexStream, tasks: &Tasks) -> Upstream {
+        let made = over_http2(tasks).handshake(TokioIo::new(ours)).await;
+        let (sender, connection) = made.expect("it is there");
+        tasks.spawn(drive(connection, watch::channel(false).0));
+        Upstream::Http2(sender)
+    }
+
+    #[tokio::test]
+    async fn a_destination_that_opens_no_stream_has_no_more_waiting_than_there_is_room_for() {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let mut serving = h2::server::Builder::new();
+        serving.max_concurrent_streams(0);
+        let handshake = serving.handshake::<_, Bytes>(theirs);
+        let _serving = tokio::spawn(async move {
+            let mut connection = handshake.await.expect("a preface");
+            let mut kept = Vec::new();
+            while let Some(Ok(request)) = connection.accept().await {
+                kept.push(request);
+            }
+        });
+        let tasks = Ending(Tasks::default());
+        let upstream = upstream(ours, &tasks.0).await;
+        // Its settings come.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let (known, unsent) = (Arc::new(()), Unsent::new(4));
+        for _ in 0..200 {
+            let body = Full::new(Bytes::from_owner(Known {
+                _there: Arc::clone(&known),
+            }));
+            let body = body.map_err(|never| match never {}).boxed_unsync();
+            let request = Request::post("https://a.test/").body(body).expect("good");
+            let sent = upstream.send(request, &unsent).expect("it is reached");
+            // A client that asks, and resets a little later.
+            let mut sent = Box::pin(sent);
+            for _ in 0..10 {
+                assert!(sent.as_mut().now_or_never().is_none());
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(Arc::strong_count(&known) - 1, 4);
+        drop((upstream, tasks));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            Arc::strong_count(&known),
+            1,
+            "all is given back with the tunnel"
+        );
+    }
 
     #[tokio::test]
     async fn a_destination_sends_no_more_ahead_than_a_client() {
