@@ -22,8 +22,8 @@ pub(super) struct Held {
     pub(super) spent: bool,
 }
 
-/// Bytes whose memory is given back when the last of them is written, and not when there is an
-/// answer, which may take as long as it likes.
+/// Bytes whose memory is given back when the last of them goes on, and not when there is an answer,
+/// which may take as long as it likes.
 struct Kept {
     bytes: BytesMut,
     _memory: Hold,

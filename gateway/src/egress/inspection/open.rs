@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -115,6 +116,12 @@ impl OpenRequests {
         let heads = self.heads.load(Ordering::Relaxed);
         self.activity.up.store(up + heads, Ordering::Relaxed);
         self.activity.down.store(down, Ordering::Relaxed);
+    }
+
+    /// Why the tunnel ends where the destination has taken nothing of a request for so long; what is
+    /// held of it would stay, also when the request is over.
+    pub(super) fn stuck(&self, most: Duration) -> Option<&'static str> {
+        (self.unsent.longest() >= most).then_some("upstream_timeout")
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, OpenRequest>> {

@@ -166,14 +166,15 @@ async fn look(
         gone,
     });
     let open = Arc::clone(&inside.open);
+    // What is silent before it answers is told so by a status, which comes first.
+    let silence = limits.idle_timeout + 4 * TICK;
     let relay_limits = RelayLimits {
-        // What is silent before it answers is told so by a status, which comes first.
-        idle: Some(limits.idle_timeout + 4 * TICK),
+        idle: Some(silence),
         lifetime: Some(limits.max_lifetime),
     };
     let cut = || {
         open.look();
-        standing.cut()
+        standing.cut().or_else(|| open.stuck(silence))
     };
     let ended = tokio::select! {
         () = requests(stream, &inside, &tasks.0) => None,

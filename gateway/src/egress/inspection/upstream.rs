@@ -125,6 +125,7 @@ impl Upstream {
             match self {
                 Self::Http1(sender) => {
                     let mut sender = sender.lock().await;
+                    let request = unsent.add(request).await;
                     sender.ready().await?;
                     sender.send_request(request).await
                 }
