@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -29,6 +29,8 @@ pub(super) struct OpenRequests {
     charge: Arc<Charge>,
     open: Mutex<HashMap<u64, OpenRequest>>,
     next: AtomicU64,
+    /// Why the tunnel has ended, where neither side closed it.
+    ended: OnceLock<&'static str>,
     /// Bytes of those that are done.
     done: Traffic,
     /// Bytes of bodies of all.
@@ -65,6 +67,7 @@ impl OpenRequests {
             charge,
             open: Mutex::default(),
             next: AtomicU64::default(),
+            ended: OnceLock::new(),
             done: Traffic::default(),
             traffic: Traffic::default(),
             activity: Traffic::default(),
@@ -116,6 +119,13 @@ impl OpenRequests {
         let heads = self.heads.load(Ordering::Relaxed);
         self.activity.up.store(up + heads, Ordering::Relaxed);
         self.activity.down.store(down, Ordering::Relaxed);
+    }
+
+    /// Notes why the tunnel ends, before its requests are dropped: those that are open end by it. None
+    /// is woken for that, and so none is answered any more.
+    pub(super) fn end(&self, reason: &'static str) {
+        // The first one stays.
+        let _ = self.ended.set(reason);
     }
 
     /// Why the tunnel ends where the destination has taken nothing of a request for so long; what is
@@ -176,7 +186,8 @@ impl Drop for Told {
         self.open.done.down.fetch_add(down, Ordering::Relaxed);
         let record = &mut self.record;
         (record.bytes_up, record.bytes_down) = (up, down);
-        if let Some(reason) = request.and_then(|request| *request.cut.borrow()) {
+        let cut = request.and_then(|request| *request.cut.borrow());
+        if let Some(reason) = cut.or_else(|| self.open.ended.get().copied()) {
             record.ended = Some(reason);
         } else if record.status == 0 {
             // Whoever asked is gone before there was an answer.

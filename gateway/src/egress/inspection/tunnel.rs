@@ -176,9 +176,14 @@ async fn look(
         open.look();
         standing.cut().or_else(|| open.stuck(silence))
     };
+    let ending = async {
+        let reason = over(relay_limits, &open.activity, cut).await;
+        open.end(reason);
+        reason
+    };
     let ended = tokio::select! {
         () = requests(stream, &inside, &tasks.0) => None,
-        reason = over(relay_limits, &open.activity, cut) => Some(reason),
+        reason = ending => Some(reason),
     };
     open.look();
     record.bytes_up = open.traffic.up.load(Ordering::Relaxed);
