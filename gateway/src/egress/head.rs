@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use bytes::{Buf, BytesMut};
+use http::Uri;
 use portcullis_config::egress::Authority;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -272,7 +273,9 @@ fn origin_request(line: &Line<'_>) -> Result<OriginRequest, &'static str> {
     let host = line.host.ok_or("bad_host")?;
     let is_path = line.target.first() == Some(&b'/') && !line.target.contains(&b'#');
     let target = std::str::from_utf8(line.target).ok();
-    let target = target.filter(|target| is_path && target.is_ascii());
+    // hyper reads it as well, and would refuse it in its own words, and untold.
+    let target = target.filter(|target| is_path && target.parse::<Uri>().is_ok());
+    let target = target.filter(|target| target.is_ascii());
     Ok(OriginRequest {
         authority: Authority::parse(host, Some(443)).map_err(|error| error.reason())?,
         method: String::from_utf8_lossy(line.method).into_owned(),
@@ -411,6 +414,9 @@ mod tests {
                 "bad_uri",
             ),
             ("GET /#x HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
+            ("GET /<x> HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
+            ("GET /`x HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
+            ("GET /?\"x HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
             ("GET / HTTP/1.1\nHost: a.test\n\n", "bad_line_ending"),
         ] {
             assert_eq!(inside(head), expected, "{head:?}");

@@ -123,6 +123,16 @@ async fn heads_that_have_two_readings_reach_nobody() {
             "bad_uri",
         ),
         (
+            "GET /a<b HTTP/1.1\r\nHost: api.example\r\n\r\n",
+            400,
+            "bad_uri",
+        ),
+        (
+            "GET /?a>b HTTP/1.1\r\nHost: api.example\r\n\r\n",
+            400,
+            "bad_uri",
+        ),
+        (
             "GET / HTTP/1.1\nHost: api.example\n\n",
             400,
             "bad_line_ending",
