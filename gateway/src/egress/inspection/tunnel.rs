@@ -133,7 +133,7 @@ async fn look(
         authority,
         &inspection.client,
         &hello.offered,
-        (limit, &tasks.0),
+        (limits, &tasks.0),
         over_it,
     )
     .await;

@@ -1,6 +1,6 @@
 //! The connection to a destination, which must show a certificate for its name.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use http::{Request, Response};
 use hyper::{
@@ -8,7 +8,10 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use portcullis_config::egress::{Authority, Host};
+use portcullis_config::{
+    egress::{Authority, Host},
+    model::EgressLimits,
+};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{
@@ -48,7 +51,7 @@ pub(super) async fn connect(
     authority: &Authority,
     config: &Arc<ClientConfig>,
     offered: &[Protocol],
-    (limit, tasks): (Duration, &Tasks),
+    (limits, tasks): (&EgressLimits, &Tasks),
     gone: watch::Sender<bool>,
 ) -> Result<(Upstream, Protocol), Refusal> {
     let name = match &authority.host {
@@ -62,7 +65,7 @@ pub(super) async fn connect(
         .map(|wanted| wanted.alpn().to_vec())
         .collect();
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, socket);
-    let stream = match tokio::time::timeout(limit, connecting).await {
+    let stream = match tokio::time::timeout(limits.handshake_timeout, connecting).await {
         Err(_) => return Err(Refusal::new(504, "upstream_timeout")),
         Ok(Err(error)) => {
             tracing::debug!(host = %authority.host, %error, "TLS of a destination failed");
@@ -84,7 +87,7 @@ pub(super) async fn connect(
             Upstream::Http1(Mutex::new(sender))
         }
         Protocol::Http2 => {
-            let (sender, connection) = over_http2(tasks)
+            let (sender, connection) = over_http2(tasks, limits.max_head_size)
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(failed)?;
@@ -96,11 +99,13 @@ pub(super) async fn connect(
 }
 
 /// HTTP/2 to a destination, which sends no more ahead than a client may: hyper's own windows, 2 MiB
-/// for a stream and 5 MiB for a connection, would be held for each client that reads slowly.
-fn over_http2(tasks: &Tasks) -> http2::Builder<Tasks> {
+/// for a stream and 5 MiB for a connection, would be held for each client that reads slowly. Heads
+/// have as many bytes as those of a client.
+fn over_http2(tasks: &Tasks, max_head_size: u64) -> http2::Builder<Tasks> {
     let mut builder = http2::Builder::new(tasks.clone());
     builder
         .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(max_head_size).unwrap_or(u32::MAX))
         .max_send_buf_size(MAX_SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
@@ -183,7 +188,9 @@ mod tests {
     }
 
     async fn upstream(ours: DuplexStream, tasks: &Tasks) -> Upstream {
-        let made = over_http2(tasks).handshake(TokioIo::new(ours)).await;
+        let made = over_http2(tasks, 32 << 10)
+            .handshake(TokioIo::new(ours))
+            .await;
         let (sender, connection) = made.expect("it is there");
         tasks.spawn(drive(connection, watch::channel(false).0));
         Upstream::Http2(sender)
@@ -239,7 +246,9 @@ mod tests {
     async fn a_destination_sends_no_more_ahead_than_a_client() {
         let (ours, mut theirs) = tokio::io::duplex(64 << 10);
         let tasks = Ending(Tasks::default());
-        let made = over_http2(&tasks.0).handshake(TokioIo::new(ours)).await;
+        let made = over_http2(&tasks.0, 32 << 10)
+            .handshake(TokioIo::new(ours))
+            .await;
         let (_sender, connection): (http2::SendRequest<AnyBody>, _) = made.expect("it is there");
         tasks.0.spawn(async {
             let _ = connection.await;
