@@ -29,6 +29,9 @@ pub(super) async fn stream(
     state: &State,
 ) -> Option<(ClientStream, Peer)> {
     if listener.tls.is_none() {
+        // A small record inside a tunnel must not wait for the next one. A socket that takes no
+        // option is gone, as whoever reads it finds out.
+        let _ = socket.set_nodelay(true);
         let generation = services.tls.generation();
         let peer = Peer::new(Arc::clone(listener), Vec::new(), generation).ok()?;
         return Some((Either::Left(socket), peer));

@@ -121,6 +121,11 @@ impl OpenRequests {
         self.activity.down.store(down, Ordering::Relaxed);
     }
 
+    /// Whether there are none.
+    pub(super) fn is_idle(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Notes why the tunnel ends, before its requests are dropped: those that are open end by it. None
     /// is woken for that, and so none is answered any more.
     pub(super) fn end(&self, reason: &'static str) {
