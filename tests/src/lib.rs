@@ -26,7 +26,7 @@ mod token_issuer;
 pub use backend::{Backend, Handshake, Recorder, Seen};
 pub use binary::{check, portcullis};
 pub use certificates::{Authority, ClientCertificate, replace};
-pub use client::{Client, h2c, https_client};
+pub use client::{Client, h2c, https_client, tls_stream_through};
 pub use client_hello::with_ech;
 pub use cluster::{Cluster, cluster};
 pub use datagrams::{Received, UdpClient, UdpEcho};

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     hop_by_hop::{strip_hop_by_hop, strip_request},
     relay::{RelayLimits, TICK, Traffic, over, silent},
+    upstream::is_untouched,
 };
 
 pub(super) type AnyBody = BoxBody<Bytes, hyper::Error>;
@@ -174,7 +176,7 @@ pub(super) fn host_of(authority: &Authority, default_port: u16) -> Result<Header
 /// Waits for the head of an answer.
 ///
 /// # Errors
-/// 502 where the destination breaks off, 504 where nothing goes either way for `idle`.
+/// 502 where the destination breaks off, 503 where it has not taken the request, 504 where nothing goes either way for `idle`.
 pub(super) async fn answered(
     waiting: impl Future<Output = hyper::Result<Response<Incoming>>>,
     idle: Duration,
@@ -184,10 +186,20 @@ pub(super) async fn answered(
     tokio::select! {
         response = waiting => response.map_err(|error| {
             tracing::debug!(%error, "a destination broke off");
-            Refusal::new(502, "upstream_failed")
+            match is_untaken(&error) {
+                true => Refusal::new(503, "upstream_refused"),
+                false => Refusal::new(502, "upstream_failed"),
+            }
         }),
         () = silent(idle, traffic) => Err(Refusal::new(504, "upstream_timeout")),
     }
+}
+
+/// Whether a request has provably not been taken, so that it may be sent again whatever it does:
+/// the connection was over before, or the destination says so.
+fn is_untaken(error: &hyper::Error) -> bool {
+    let h2 = error.source().and_then(|source| source.downcast_ref());
+    error.is_canceled() || error.is_closed() || h2.is_some_and(is_untouched)
 }
 
 /// Moves the bytes of a connection as long as those who wait for it are there.

@@ -131,6 +131,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("connect_timeout", "the destination does not answer", AGAIN),
     reason("upstream_timeout", "the destination was silent for too long", AGAIN),
     reason("connect_failed", "the destination refuses connections", AGAIN),
+    reason("upstream_refused", "the destination has not taken the request", AGAIN),
     reason("upstream_failed", "the destination broke off", AGAIN),
     reason("not_ready", "the proxy starts", AGAIN),
     reason("sni_mismatch", "the ClientHello names another host", TLS_TO_IT),

@@ -6,6 +6,7 @@ mod ech;
 mod identity;
 mod inspect;
 mod inspect_credentials;
+mod inspect_h2;
 mod inspect_limits;
 mod inspect_modes;
 mod inspect_waf;

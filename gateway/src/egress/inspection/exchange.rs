@@ -41,6 +41,10 @@ pub(super) struct Asked {
     pub(super) length: usize,
 }
 
+/// Marks the answer to a request that the destination has not taken.
+#[derive(Clone, Copy)]
+pub(super) struct Untaken;
+
 /// Answers a request: as the destination does, or with why it does not get there.
 pub(super) async fn answer(
     inside: Arc<Inside>,
@@ -68,7 +72,11 @@ pub(super) async fn answer(
         Err(refusal) => {
             told.refused(&refusal);
             let about = inside.about(&told.record.id);
-            failure(&refusal, &about).map(|body| body.map_err(Into::into).boxed_unsync())
+            let mut response = failure(&refusal, &about);
+            if refusal.reason == "upstream_refused" {
+                response.extensions_mut().insert(Untaken);
+            }
+            response.map(|body| body.map_err(Into::into).boxed_unsync())
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Requests of HTTP/2 inside a tunnel, many at once.
 
-use std::{convert::Infallible, pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc};
 
 use http::{Request, header};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     super::{forward::length_of, overrides::overriding},
-    exchange::{Asked, answer},
+    exchange::{Asked, Untaken, answer},
     tasks::Tasks,
     tunnel::Inside,
 };
@@ -33,7 +33,14 @@ where
 {
     let service = service_fn(|request: Request<Incoming>| {
         let (inside, asked) = (Arc::clone(inside), asked(&request));
-        async move { Ok::<_, Infallible>(answer(inside, asked, request).await) }
+        async move {
+            let response = answer(inside, asked, request).await;
+            match response.extensions().get::<Untaken>() {
+                // By this clients know that they may send it again (RFC 9113 section 8.7).
+                Some(Untaken) => Err(h2::Error::from(h2::Reason::REFUSED_STREAM)),
+                None => Ok(response),
+            }
+        }
     });
     let max_list = inside.limits.max_head_size;
     let serving = http2::Builder::new(tasks.clone())

@@ -1,6 +1,6 @@
 //! The connection to a destination, which must show a certificate for its name.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use http::{Request, Response};
 use hyper::{
@@ -177,7 +177,9 @@ mod tests {
     use super::{super::tasks::Ending, *};
 
     /// Bytes that are known for as long as they are there.
-    struct Known(Arc<()>);
+    struct Known {
+        _there: Arc<()>,
+    }
 
     impl AsRef<[u8]> for Known {
         fn as_ref(&self) -> &[u8] {
@@ -215,7 +217,9 @@ mod tests {
         }
         let (known, unsent) = (Arc::new(()), Unsent::new(4));
         for _ in 0..200 {
-            let body = Full::new(Bytes::from_owner(Known(Arc::clone(&known))));
+            let body = Full::new(Bytes::from_owner(Known {
+                _there: Arc::clone(&known),
+            }));
             let body = body.map_err(|never| match never {}).boxed_unsync();
             let request = Request::post("https://a.test/").body(body).expect("good");
             let sent = upstream.send(request, &unsent).expect("it is reached");
