@@ -133,6 +133,7 @@ fn a_dump_is_a_configuration_that_means_the_same() {
         include_str!("../../examples/full.yaml"),
         include_str!("../../examples/egress.yaml"),
         include_str!("../../examples/kube-api.yaml"),
+        include_str!("../../examples/token-review.yaml"),
     ] {
         let (_, model, _) = loaded(text);
         let shown = dump_of(text);

@@ -113,6 +113,9 @@ impl Gateway {
             tls: Arc::clone(&tls),
             decisions: decisions.clone(),
             pods: source.objects().and_then(|objects| objects.pods()),
+            reviewer: source
+                .objects()
+                .and_then(|objects| objects.token_reviewer()),
             test: options.egress_test,
         });
         let gateway = Self {

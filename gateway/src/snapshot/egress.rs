@@ -3,19 +3,19 @@
 use std::{ops::Deref, sync::Arc};
 
 use portcullis_config::{
-    model::{self, EgressTokens},
+    model::{self, EgressTokens, TokensVerifiedBy},
     problem::Severity,
 };
 
 use super::{Reads, Snapshot, reads::content_hash};
-use crate::identity::TokenVerifier;
+use crate::identity::{TokenReviews, TokenVerifier, Tokens};
 
 /// The egress section, and what verifies who its clients are.
 #[derive(Debug)]
 pub struct CompiledEgress {
     settings: model::Egress,
     /// What verifies tokens, where clients may show some.
-    pub tokens: Option<Arc<TokenVerifier>>,
+    pub tokens: Option<Tokens>,
 }
 
 impl Deref for CompiledEgress {
@@ -37,12 +37,14 @@ impl CompiledEgress {
         let identity = settings.identity.as_ref();
         let tokens = match identity.and_then(|identity| identity.tokens.as_ref()) {
             None => None,
-            Some(tokens) => match verifier(tokens, before, reads) {
-                Ok(verifier) => {
-                    for reason in &verifier.left_out {
-                        tell(Severity::Warning, place(), named(tokens, reason));
+            Some(tokens) => match compile_tokens(tokens, before, reads) {
+                Ok(compiled) => {
+                    if let Tokens::Keys(verifier) = &compiled {
+                        for reason in &verifier.left_out {
+                            tell(Severity::Warning, place(), named(tokens, reason));
+                        }
                     }
-                    Some(verifier)
+                    Some(compiled)
                 }
                 Err(reasons) => {
                     for reason in reasons {
@@ -64,23 +66,43 @@ fn place() -> String {
 }
 
 fn named(tokens: &EgressTokens, reason: &str) -> String {
-    format!("{}: {reason}", tokens.jwks.display())
+    match tokens.keys() {
+        Some(file) => format!("{}: {reason}", file.display()),
+        None => reason.to_owned(),
+    }
 }
 
-fn verifier(
+fn compile_tokens(
     tokens: &EgressTokens,
     before: Option<&Snapshot>,
     reads: &Reads,
-) -> Result<Arc<TokenVerifier>, Vec<String>> {
-    let text = reads.read_text(&tokens.jwks).map_err(|error| vec![error])?;
-    let file = content_hash(text.as_bytes());
+) -> Result<Tokens, Vec<String>> {
+    let settings = &tokens.settings;
     let running = before.and_then(|before| before.egress.as_ref()?.tokens.as_ref());
-    if let Some(running) = running.filter(|running| running.is_of(&tokens.settings, file)) {
-        return Ok(Arc::clone(running));
+    let file = match &tokens.verified_by {
+        TokensVerifiedBy::Keys(file) => file,
+        TokensVerifiedBy::Review(review) => {
+            return match running {
+                Some(Tokens::Review(running)) if running.is_of(settings, review) => {
+                    Ok(Tokens::Review(Arc::clone(running)))
+                }
+                _ => TokenReviews::new(settings.clone(), *review)
+                    .map(|made| Tokens::Review(Arc::new(made)))
+                    .map_err(|reason| vec![reason]),
+            };
+        }
+    };
+    let text = reads.read_text(file).map_err(|error| vec![error])?;
+    let hash = content_hash(text.as_bytes());
+    if let Some(Tokens::Keys(running)) = running
+        && running.is_of(settings, hash)
+    {
+        return Ok(Tokens::Keys(Arc::clone(running)));
     }
-    let made = TokenVerifier::new(tokens.settings.clone(), file, &text);
-    made.map(Arc::new).map_err(|reasons| {
-        let named = |reason: &String| named(tokens, reason);
-        reasons.iter().map(named).collect()
-    })
+    let made = TokenVerifier::new(settings.clone(), hash, &text);
+    made.map(|made| Tokens::Keys(Arc::new(made)))
+        .map_err(|reasons| {
+            let named = |reason: &String| named(tokens, reason);
+            reasons.iter().map(named).collect()
+        })
 }
