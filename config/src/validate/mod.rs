@@ -44,6 +44,7 @@ mod route;
 mod tcp_route;
 mod text;
 mod tls;
+mod token_review;
 mod udp_route;
 mod upstream_tls;
 mod waf;

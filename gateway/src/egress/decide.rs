@@ -60,13 +60,13 @@ pub(super) async fn open(
     let authority = request.authority;
     // By value: a tunnel would hold a token for as long as it is open.
     let address = record.client.ip();
-    let pods = proxy.services.pods.as_deref();
     let peer = Arc::clone(&record.peer);
     if !peer.is_admitted(proxy.state.tls()) {
         return Err(Refusal::new(403, "certificate_untrusted"));
     }
     let certified = peer.identity().is_some();
-    let known = identify(egress, pods, (address, certified), credentials, request.now)?;
+    let from = (address, certified);
+    let known = identify(egress, proxy.services, from, credentials, request.now).await?;
     record.identity.clone_from(&known);
     let client = client_of(address, known.as_ref(), peer.identity());
     let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);

@@ -77,6 +77,8 @@ pub(super) const REASONS: &[Reason] = &[
     reason("unknown_key", "the key that the token is signed with is not known", Ask("ask whether the proxy knows the keys of this cluster")),
     reason("bad_algorithm", "the token is not signed as its key signs", SHOW_TOKEN),
     reason("bad_signature", "the signature of the token is not good", SHOW_TOKEN),
+    reason("token_rejected", "the API server does not take the token for good", SHOW_TOKEN),
+    reason("token_review_failed", "the API server could not be asked about the token", AGAIN),
     reason("bad_issuer", "the token is of another issuer", SHOW_TOKEN),
     reason("bad_audience", "the token is for another audience", SHOW_TOKEN),
     reason("token_expired", "the token has expired", SHOW_TOKEN),

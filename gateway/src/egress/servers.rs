@@ -23,7 +23,7 @@ use super::{
     socks,
 };
 use crate::{
-    identity::Pods,
+    identity::{Pods, ReviewTokens},
     inspect::BodyBudget,
     listen::bind,
     snapshot::{CompiledEgress, Snapshot},
@@ -48,6 +48,8 @@ pub struct EgressServices {
     pub pods: Option<Arc<Pods>>,
     /// The memory that bodies held for inspection may take.
     pub budget: Arc<BodyBudget>,
+    /// The API server of the cluster, where there is one.
+    pub reviewer: Option<Arc<dyn ReviewTokens>>,
     /// Answers for tests; empty in production.
     pub test: TestAnswers,
 }
@@ -175,6 +177,13 @@ impl EgressServers {
         if needs_pods && self.services.pods.is_none() {
             let reason = "the pods of a cluster are known with `run --kubernetes` alone";
             problem("egress.identity.pods".into(), reason.into());
+        }
+        let tokens = identity.and_then(|identity| identity.tokens.as_ref());
+        let needs_reviewer = tokens.is_some_and(|tokens| tokens.review().is_some());
+        if needs_reviewer && self.services.reviewer.is_none() {
+            let reason = "there is an API server to ask with `run --kubernetes` alone; without a cluster `jwks` has the keys";
+            let place = "egress.identity.serviceAccountTokens.tokenReview";
+            problem(place.into(), reason.into());
         }
         let running = self.lock();
         let mut listeners = Vec::new();

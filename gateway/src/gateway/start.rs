@@ -114,6 +114,9 @@ impl Gateway {
             decisions: decisions.clone(),
             pods: source.objects().and_then(|objects| objects.pods()),
             budget: Arc::clone(&budget),
+            reviewer: source
+                .objects()
+                .and_then(|objects| objects.token_reviewer()),
             test: options.egress_test,
         });
         let gateway = Self {

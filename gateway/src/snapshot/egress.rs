@@ -10,7 +10,7 @@ use std::{
 
 use portcullis_config::{
     egress::Injection,
-    model::{self, EgressInspection, EgressTokens},
+    model::{self, EgressInspection, EgressTokens, TokensVerifiedBy},
     problem::Severity,
 };
 
@@ -18,7 +18,10 @@ use http::HeaderValue;
 use rustls::ClientConfig;
 
 use super::{CompiledWaf, Reads, Snapshot, reads::content_hash, upstream_tls};
-use crate::{egress::SigningAuthority, identity::TokenVerifier};
+use crate::{
+    egress::SigningAuthority,
+    identity::{TokenReviews, TokenVerifier, Tokens},
+};
 
 /// Longest credential.
 const MAX_CREDENTIAL: usize = 16 << 10;
@@ -28,7 +31,7 @@ const MAX_CREDENTIAL: usize = 16 << 10;
 pub struct CompiledEgress {
     settings: model::Egress,
     /// What verifies tokens, where clients may show some.
-    pub tokens: Option<Arc<TokenVerifier>>,
+    pub tokens: Option<Tokens>,
     /// What looks into TLS, where that is wanted.
     pub inspection: Option<Inspection>,
     /// The WAF profiles that entries name.
@@ -74,12 +77,14 @@ impl CompiledEgress {
         let identity = settings.identity.as_ref();
         let tokens = match identity.and_then(|identity| identity.tokens.as_ref()) {
             None => None,
-            Some(tokens) => match verifier(tokens, before, reads) {
-                Ok(verifier) => {
-                    for reason in &verifier.left_out {
-                        tell(Severity::Warning, place(), named(tokens, reason));
+            Some(tokens) => match compile_tokens(tokens, before, reads) {
+                Ok(compiled) => {
+                    if let Tokens::Keys(verifier) = &compiled {
+                        for reason in &verifier.left_out {
+                            tell(Severity::Warning, place(), named(tokens, reason));
+                        }
                     }
-                    Some(verifier)
+                    Some(compiled)
                 }
                 Err(reasons) => {
                     for reason in reasons {
@@ -264,23 +269,43 @@ fn place() -> String {
 }
 
 fn named(tokens: &EgressTokens, reason: &str) -> String {
-    format!("{}: {reason}", tokens.jwks.display())
+    match tokens.keys() {
+        Some(file) => format!("{}: {reason}", file.display()),
+        None => reason.to_owned(),
+    }
 }
 
-fn verifier(
+fn compile_tokens(
     tokens: &EgressTokens,
     before: Option<&Snapshot>,
     reads: &Reads,
-) -> Result<Arc<TokenVerifier>, Vec<String>> {
-    let text = reads.read_text(&tokens.jwks).map_err(|error| vec![error])?;
-    let file = content_hash(text.as_bytes());
+) -> Result<Tokens, Vec<String>> {
+    let settings = &tokens.settings;
     let running = before.and_then(|before| before.egress.as_ref()?.tokens.as_ref());
-    if let Some(running) = running.filter(|running| running.is_of(&tokens.settings, file)) {
-        return Ok(Arc::clone(running));
+    let file = match &tokens.verified_by {
+        TokensVerifiedBy::Keys(file) => file,
+        TokensVerifiedBy::Review(review) => {
+            return match running {
+                Some(Tokens::Review(running)) if running.is_of(settings, review) => {
+                    Ok(Tokens::Review(Arc::clone(running)))
+                }
+                _ => TokenReviews::new(settings.clone(), *review)
+                    .map(|made| Tokens::Review(Arc::new(made)))
+                    .map_err(|reason| vec![reason]),
+            };
+        }
+    };
+    let text = reads.read_text(file).map_err(|error| vec![error])?;
+    let hash = content_hash(text.as_bytes());
+    if let Some(Tokens::Keys(running)) = running
+        && running.is_of(settings, hash)
+    {
+        return Ok(Tokens::Keys(Arc::clone(running)));
     }
-    let made = TokenVerifier::new(tokens.settings.clone(), file, &text);
-    made.map(Arc::new).map_err(|reasons| {
-        let named = |reason: &String| named(tokens, reason);
-        reasons.iter().map(named).collect()
-    })
+    let made = TokenVerifier::new(settings.clone(), hash, &text);
+    made.map(|made| Tokens::Keys(Arc::new(made)))
+        .map_err(|reasons| {
+            let named = |reason: &String| named(tokens, reason);
+            reasons.iter().map(named).collect()
+        })
 }
