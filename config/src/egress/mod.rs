@@ -27,6 +27,7 @@ mod rule;
 mod rules;
 mod subjects;
 mod token;
+mod upstream_proxy;
 
 pub use authority::{Authority, AuthorityError, Host};
 pub use blocked_names::is_ech_public_name;
@@ -42,3 +43,4 @@ pub use rule::{EgressRule, Target};
 pub use rules::EgressRules;
 pub use subjects::{Certificates, Client, Identity, ServiceAccounts, Subject, Subjects};
 pub use token::{Claims, TokenError, TokenSettings, Validity};
+pub use upstream_proxy::{Destinations, UpstreamProxy, UpstreamProxyResolve, UpstreamProxyTls};
