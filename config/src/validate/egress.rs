@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::SystemTime};
 
 use super::{
     egress_identity, egress_inspection, egress_listener, egress_quota, egress_refusals,
-    egress_upstream_proxy, report::Report, text,
+    egress_unseen, egress_upstream_proxy, report::Report, text,
 };
 use crate::{
     access::{AddressSet, parse_network},
@@ -118,7 +118,7 @@ fn policy(
     let place = format!("{path}.deny");
     let deny = rules(&place, &policy.deny, &[], report);
     egress_quota::none(&place, &deny, report);
-    EgressPolicy {
+    let policy = EgressPolicy {
         name: policy.name.as_str().into(),
         subjects,
         mode: policy.mode.unwrap_or_default(),
@@ -129,7 +129,9 @@ fn policy(
         closed: policy.closed,
         quota: egress_quota::quota(path, policy.quota.as_ref(), report),
         delegate,
-    }
+    };
+    egress_unseen::warn(path, &policy, report);
+    policy
 }
 
 fn rules(

@@ -110,12 +110,14 @@ pub(super) async fn serve(
             Ask::Http {
                 authority,
                 method,
+                overriding,
                 target,
             } => {
                 record.describe(&method, Some(&authority));
                 let request = Plain {
                     authority,
                     method,
+                    overriding,
                     target,
                     credentials,
                     length,
@@ -164,6 +166,8 @@ fn about(record: &Record, proxy: Proxy<'_>) -> About {
 struct Plain {
     authority: Authority,
     method: String,
+    /// The method that a field asks for.
+    overriding: Option<String>,
     target: String,
     credentials: Credentials,
     /// Bytes of its head, which carry something out as well.
@@ -181,6 +185,7 @@ async fn plain(
     let Plain {
         authority,
         method,
+        overriding,
         target,
         credentials,
         length,
@@ -197,6 +202,7 @@ async fn plain(
         authority: &authority,
         http: Some(HttpRequest {
             method: &method,
+            overriding: overriding.as_deref(),
             path: path.canonical(),
             tls: false,
         }),
@@ -211,6 +217,7 @@ async fn plain(
     };
     let carried = Carried::Request {
         method: method.clone(),
+        overriding: overriding.clone(),
         path: path.canonical().to_owned(),
         tls: false,
     };
@@ -236,7 +243,7 @@ async fn plain(
     let done = forward(
         client,
         buffer,
-        opened.upstream,
+        (opened.upstream, opened.forwarder.as_deref()),
         &authority,
         // The origin gets the path that was decided on.
         &format!("{}{query}", path.forward()),

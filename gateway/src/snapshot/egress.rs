@@ -9,7 +9,7 @@ use std::{
 };
 
 use portcullis_config::{
-    egress::Injection,
+    egress::{Authority, Injection, UpstreamProxy},
     model::{self, EgressInspection, EgressTokens},
     problem::Severity,
 };
@@ -17,7 +17,10 @@ use portcullis_config::{
 use http::HeaderValue;
 use rustls::ClientConfig;
 
-use super::{CompiledWaf, Reads, Snapshot, reads::content_hash, upstream_tls};
+use super::{
+    CompiledUpstreamProxy, CompiledWaf, Reads, Snapshot, egress_upstream, reads::content_hash,
+    upstream_tls,
+};
 use crate::{egress::SigningAuthority, identity::TokenVerifier};
 
 /// Longest credential.
@@ -31,6 +34,8 @@ pub struct CompiledEgress {
     pub tokens: Option<Arc<TokenVerifier>>,
     /// What looks into TLS, where that is wanted.
     pub inspection: Option<Inspection>,
+    /// Proxies that destinations are reached through, in the order of the settings.
+    pub upstream_proxies: Vec<Arc<CompiledUpstreamProxy>>,
     /// The WAF profiles that entries name.
     pub wafs: BTreeMap<String, Arc<CompiledWaf>>,
     /// Credentials that requests are given, by their file and what stands before them.
@@ -44,6 +49,15 @@ pub struct Inspection {
     pub authority: Arc<SigningAuthority>,
     /// TLS to destinations, without protocols and sessions.
     pub client: Arc<ClientConfig>,
+    /// Hash of the file with the authorities that it trusts beside those of the system.
+    trusted: Option<[u8; 32]>,
+}
+
+impl Inspection {
+    /// Whether it trusts the same destinations.
+    pub fn trusts_as(&self, other: &Self) -> bool {
+        self.trusted == other.trusted
+    }
 }
 
 impl Deref for CompiledEgress {
@@ -98,11 +112,13 @@ impl CompiledEgress {
             },
         };
         let running = before.and_then(|before| before.egress.as_deref());
-        let credentials = credentials(settings, running, reads, tell)?;
+        let credentials = credentials(settings, running, reads, tell);
+        let upstream_proxies = egress_upstream::compile(&settings.upstream_proxies, reads, tell)?;
         Some(Self {
             settings: settings.clone(),
             tokens,
             inspection,
+            upstream_proxies,
             wafs: BTreeMap::new(),
             credentials,
         })
@@ -117,6 +133,13 @@ impl CompiledEgress {
             .filter_map(|name| Some((find(&name)?, name)));
         self.wafs = found.map(|(waf, name)| (name, Arc::new(waf))).collect();
         self
+    }
+
+    /// The proxy that takes a destination, before its name is looked up.
+    pub fn upstream_proxy(&self, authority: &Authority) -> Option<&Arc<CompiledUpstreamProxy>> {
+        let found = UpstreamProxy::of(&self.settings.upstream_proxies, authority)?;
+        let mut made = self.upstream_proxies.iter();
+        made.find(|made| made.name == found.name)
     }
 
     /// A credential, which no log shows.
@@ -154,46 +177,37 @@ fn entries(
 
 /// Reads the credentials, each a line that a header may have.
 ///
-/// One whose file is lost is an error, and what is `running` goes on with it. One that was never
-/// there stops nobody else: requests that should have it are refused.
+/// One that is not good stops nobody else: requests that should have it go on with the one that
+/// they had, and are refused where there was none.
 fn credentials(
     settings: &model::Egress,
     running: Option<&CompiledEgress>,
     reads: &Reads,
     tell: &mut impl FnMut(Severity, String, String),
-) -> Option<BTreeMap<(PathBuf, String), HeaderValue>> {
+) -> BTreeMap<(PathBuf, String), HeaderValue> {
     let mut credentials = BTreeMap::new();
-    let mut are_good = true;
     for (place, wanted) in entries(settings) {
         let Some(injection) = &wanted.inject else {
             continue;
         };
-        let place = format!("{place}.inject.value");
-        let bytes = match reads.read(&injection.value) {
-            Ok(bytes) => bytes,
-            Err(reason) => {
-                let is_lost = running.is_some_and(|known| known.credential(injection).is_some());
-                let severity = match is_lost {
-                    true => Severity::Error,
-                    false => Severity::Warning,
-                };
-                are_good &= !is_lost;
-                tell(severity, place, reason);
-                continue;
-            }
-        };
-        match credential(injection, &bytes) {
-            Ok(value) => {
-                let key = (injection.value.clone(), injection.prefix.clone());
-                credentials.insert(key, value);
-            }
-            Err(reason) => {
-                are_good = false;
-                tell(Severity::Error, place, reason);
-            }
+        let bytes = reads.read(&injection.value);
+        let read = bytes.and_then(|bytes| credential(injection, &bytes));
+        let value = read.or_else(|reason| {
+            let known = running.and_then(|running| running.credential(injection));
+            let then = match known {
+                Some(_) => "requests go on with the one that was there",
+                None => "requests that should have it are refused",
+            };
+            let place = format!("{place}.inject.value");
+            tell(Severity::Warning, place, format!("{reason}: {then}"));
+            known.cloned().ok_or(())
+        });
+        if let Ok(value) = value {
+            let key = (injection.value.clone(), injection.prefix.clone());
+            credentials.insert(key, value);
         }
     }
-    are_good.then_some(credentials)
+    credentials
 }
 
 /// The reason never has what is in the file.
@@ -229,22 +243,34 @@ fn inspection(
     made_of.extend(content_hash(&key));
     let hash = content_hash(&made_of);
     let running = before.and_then(|before| before.egress.as_ref()?.inspection.as_ref());
-    let running = running.map(|running| &running.authority);
-    let authority = match running.filter(|running| running.is_of(wanted, hash)) {
+    let signing = running.map(|running| &running.authority);
+    let authority = match signing.filter(|running| running.is_of(wanted, hash)) {
         Some(running) => Arc::clone(running),
         None => {
             let made = SigningAuthority::new(wanted, (&certificate, &key), hash)?;
             // A good one goes on. Without one nothing is looked into, and all else is served.
             let now = SystemTime::now();
-            let is_good_one_lost = running.is_some_and(|running| running.untimely(now).is_none());
+            let is_good_one_lost = signing.is_some_and(|running| running.untimely(now).is_none());
             if let Some(reason) = made.untimely(now).filter(|_| is_good_one_lost) {
                 return Err(("certificate", reason));
             }
             Arc::new(made)
         }
     };
-    let client = upstream_tls::to_anybody(wanted.trust.as_deref(), reads)?;
-    Ok(Inspection { authority, client })
+    let trust = wanted.trust.as_ref();
+    let trust = trust.map(|path| reads.read(path)).transpose();
+    let trusted = trust.map_err(|why| ("trust", why))?;
+    let trusted = trusted.map(|bytes| content_hash(&bytes));
+    // A tunnel keeps what it began with: one copy for all that trust the same.
+    let client = match running.filter(|running| running.trusted == trusted) {
+        Some(running) => Arc::clone(&running.client),
+        None => upstream_tls::to_anybody(wanted.trust.as_deref(), reads)?,
+    };
+    Ok(Inspection {
+        authority,
+        client,
+        trusted,
+    })
 }
 
 fn place() -> String {

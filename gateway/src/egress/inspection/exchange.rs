@@ -27,12 +27,14 @@ use super::{
     tunnel::Inside,
     waf,
 };
-use crate::hop_by_hop::strip_hop_by_hop;
+use crate::hop_by_hop::{strip_hop_by_hop, strip_request};
 
 /// A request, as its head says.
 pub(super) struct Asked {
     /// Whom it is for, or the reason code of what names nobody.
     pub(super) authority: Result<Authority, &'static str>,
+    /// The method that a field asks for.
+    pub(super) overriding: Option<String>,
     /// Path and query, as they were sent.
     pub(super) target: String,
     /// Bytes of its head, which carry something out as well.
@@ -81,7 +83,8 @@ async fn exchange(
     if head.method == Method::CONNECT || is_upgrade(&head.headers) {
         return Err(Refusal::new(403, "upgrade_refused"));
     }
-    if is_echo(&head.method) {
+    let overriding = asked.overriding.as_deref();
+    if is_echo(head.method.as_str()) || overriding.is_some_and(is_echo) {
         return Err(Refusal::new(403, "trace_refused"));
     }
     match asked.authority {
@@ -92,11 +95,12 @@ async fn exchange(
         Ok(_) => {}
     }
     let path = canonical(&asked.target).ok_or_else(|| Refusal::new(403, "non_canonical_path"))?;
-    let seen = (head.method.as_str(), path.canonical());
+    let seen = (head.method.as_str(), overriding, path.canonical());
     let judged = judge(inside, seen, &mut told.record)?;
     let carried = Carried::Request {
         method: seen.0.to_owned(),
-        path: seen.1.to_owned(),
+        overriding: overriding.map(str::to_owned),
+        path: seen.2.to_owned(),
         tls: true,
     };
     let (state, holds) = (&inside.state, (judged.until, None));
@@ -112,10 +116,11 @@ async fn exchange(
         }
     }
     let request = (&head, asked.target.as_str());
-    let body = waf::inspect(inside, &judged, request, body, told).await?;
+    let (body, is_objected) = waf::inspect(inside, &judged, request, body, told).await?;
     prepare(&mut head, &asked.target, inside)?;
-    // What some policy would refuse, and only reports, is no request to speak for.
-    if told.record.is_allowed() {
+    // What some policy or rule would refuse, and only reports, is no request to speak for.
+    let is_clean = inside.tunnel.is_allowed() && told.record.is_allowed() && !is_objected;
+    if is_clean && told.charge().told().is_none() {
         give_credentials(&judged, &injections, &mut head.headers, &mut told.record)?;
     } else {
         for (injection, _) in &injections {
@@ -155,7 +160,10 @@ fn prepare(head: &mut Parts, target: &str, inside: &Inside) -> Result<(), Refusa
         .get_all(header::TE)
         .iter()
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    strip_hop_by_hop(&mut head.headers);
+    match inside.protocol {
+        Protocol::Http1 => strip_request(&mut head.headers),
+        Protocol::Http2 => strip_hop_by_hop(&mut head.headers),
+    }
     let host = host_of(&inside.authority, 443)?;
     let target: PathAndQuery = target.parse().map_err(|_| bad())?;
     match inside.protocol {
@@ -213,8 +221,7 @@ fn canonical(target: &str) -> Option<CanonicalPath<'_>> {
 /// Whether the answer is the request (RFC 9110 section 9.3.8), with the credential that it was
 /// given and that the client is not to have. `TRACK` is the same to some servers, and some do not
 /// look at the case.
-fn is_echo(method: &Method) -> bool {
-    let method = method.as_str();
+fn is_echo(method: &str) -> bool {
     ["TRACE", "TRACK"]
         .iter()
         .any(|echo| method.eq_ignore_ascii_case(echo))
@@ -276,8 +283,7 @@ mod tests {
             ("GET", false),
             ("TRACES", false),
         ] {
-            let method = Method::from_bytes(method.as_bytes()).expect("a method");
-            assert_eq!(is_echo(&method), expected, "{method}");
+            assert_eq!(is_echo(method), expected, "{method}");
         }
     }
 

@@ -63,6 +63,7 @@ where
         };
         let asked = Asked {
             authority: Ok(request.authority),
+            overriding: request.overriding,
             target: request.target,
             length,
         };
@@ -97,6 +98,7 @@ async fn serve_one(
     // There is one request in the stream.
     let asked = asked.unwrap_or(Asked {
         authority: Err("second_request"),
+        overriding: None,
         target: String::new(),
         length: 0,
     });

@@ -9,7 +9,7 @@ use portcullis_config::egress::Authority;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    super::forward::length_of,
+    super::{forward::length_of, overrides::overriding},
     exchange::{Asked, answer},
     tasks::Tasks,
     tunnel::Inside,
@@ -70,6 +70,9 @@ fn asked(request: &Request<Incoming>) -> Asked {
         .into_iter()
         .chain(hosts.map(http::HeaderValue::as_bytes));
     let parse = |name| Authority::parse(name, Some(443)).map_err(|error| error.reason());
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let overriding = overriding(fields);
     let authority = match names.next() {
         None => Err("bad_host"),
         Some(name) => parse(name).and_then(|first| {
@@ -86,7 +89,10 @@ fn asked(request: &Request<Incoming>) -> Asked {
     let pseudo = pseudo.map_or(0, <[u8]>::len);
     let length = request.method().as_str().len() + target.len() + pseudo;
     Asked {
-        authority,
+        authority: overriding
+            .as_ref()
+            .map_or_else(|reason| Err(*reason), |_| authority),
+        overriding: overriding.ok().flatten(),
         // As it is without compression, which depends on what was sent before.
         length: length + length_of(request.headers()),
         target,

@@ -173,7 +173,13 @@ async fn look(
     };
     let cut = || {
         open.look();
-        standing.cut()
+        // Who has proved its name by an authority that is not trusted any more has proved nothing.
+        let now = state.egress();
+        let now = now.as_ref().and_then(|egress| egress.inspection.as_ref());
+        let is_untrusted = now.is_some_and(|now| !now.trusts_as(inspection));
+        standing
+            .cut()
+            .or_else(|| is_untrusted.then_some("policy_changed"))
     };
     let ended = tokio::select! {
         () = requests(stream, &inside, &tasks.0) => None,
