@@ -18,6 +18,7 @@ mod silence;
 mod site;
 mod tls;
 mod tools;
+mod upstream_proxies;
 
 use std::process::Command;
 
