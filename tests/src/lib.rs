@@ -21,6 +21,7 @@ mod one_backend;
 mod peers;
 mod raw;
 mod scripted;
+mod squid;
 mod token_issuer;
 
 pub use backend::{Backend, Handshake, Recorder, Seen};
@@ -40,6 +41,7 @@ pub use one_backend::one_backend;
 pub use peers::{Peer, PeerSeen, installed};
 pub use raw::{Raw, raw, status_of};
 pub use scripted::{Line, Scripted};
+pub use squid::Squid;
 pub use token_issuer::TokenIssuer;
 
 /// SHA-256 in hex.

@@ -456,6 +456,13 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
         inspection.certificate_lifetime.get_or_insert(lifetime);
         inspection.max_streams.get_or_insert(meant.max_streams);
     }
+    let proxies = egress.upstream_proxies.iter_mut();
+    for (proxy, meant) in proxies.zip(&meant.upstream_proxies) {
+        let timeout = Duration(meant.answer_timeout);
+        proxy.resolve.get_or_insert(meant.resolve);
+        proxy.answer_timeout.get_or_insert(timeout);
+        proxy.destinations.get_or_insert_with(|| vec!["*".into()]);
+    }
     let limits = &meant.limits;
     let EgressLimits {
         max_connections,

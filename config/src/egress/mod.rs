@@ -28,6 +28,7 @@ mod rules;
 mod subjects;
 mod token;
 mod token_review;
+mod upstream_proxy;
 
 pub use authority::{Authority, AuthorityError, Host};
 pub use blocked_names::is_ech_public_name;
@@ -44,3 +45,4 @@ pub use rules::EgressRules;
 pub use subjects::{Certificates, Client, Identity, ServiceAccounts, Subject, Subjects};
 pub use token::{Claims, TokenError, TokenSettings, Validity};
 pub use token_review::ReviewedToken;
+pub use upstream_proxy::{Destinations, UpstreamProxy, UpstreamProxyResolve, UpstreamProxyTls};

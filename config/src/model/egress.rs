@@ -7,7 +7,7 @@ use crate::access::AddressSet;
 pub use crate::document::{EgressIdentityLevel, EgressMode, EgressProtocol, EncryptedClientHello};
 pub use crate::egress::{
     Delegate, EgressPolicies, EgressPolicy, EgressQuota, EgressRule, EgressRules, Target,
-    TokenSettings,
+    TokenSettings, UpstreamProxy,
 };
 
 /// The egress proxy.
@@ -29,6 +29,8 @@ pub struct Egress {
     pub limits: EgressLimits,
     /// How TLS is looked into, where it is.
     pub inspection: Option<EgressInspection>,
+    /// Proxies that destinations are reached through, by whichever takes them first.
+    pub upstream_proxies: Vec<UpstreamProxy>,
     /// How people ask for access, for those who are refused; one line.
     pub contact: Option<Arc<str>>,
     /// Policies of the cluster: what they deny no other allows.

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::SystemTime};
 
 use super::{
     egress_identity, egress_inspection, egress_listener, egress_quota, egress_refusals,
-    egress_unseen, report::Report, text,
+    egress_unseen, egress_upstream_proxy, report::Report, text,
 };
 use crate::{
     access::{AddressSet, parse_network},
@@ -52,6 +52,10 @@ pub(super) fn egress(
         identity: egress_identity::identity(section, report),
         limits: limits(section.limits.as_ref(), report),
         inspection: egress_inspection::inspection(section.inspection.as_ref(), report),
+        upstream_proxies: egress_upstream_proxy::upstream_proxies(
+            &section.upstream_proxies,
+            report,
+        ),
         contact: egress_refusals::contact(section.refusals.as_ref(), report),
         cluster_policies,
         policies,

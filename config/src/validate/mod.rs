@@ -27,6 +27,7 @@ mod egress_listener;
 mod egress_quota;
 mod egress_refusals;
 mod egress_unseen;
+mod egress_upstream_proxy;
 mod error_page;
 mod external;
 mod headers;

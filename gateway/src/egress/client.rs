@@ -10,6 +10,7 @@ use tokio_util::either::Either;
 use super::{
     peer::Peer,
     servers::{EgressServices, State},
+    upstream_proxy::UpstreamStream,
 };
 use crate::{
     listen::{Hello, refused_for, within},
@@ -84,13 +85,15 @@ async fn shake_hands(
 /// Relays both ways; sockets alone go the shorter way.
 pub(super) async fn relay_client(
     client: &mut ClientStream,
-    upstream: &mut TcpStream,
+    upstream: &mut UpstreamStream,
     limits: RelayLimits,
     traffic: &Traffic,
     cut: impl FnMut() -> Option<&'static str>,
 ) -> Option<&'static str> {
-    match client {
-        Either::Left(socket) => relay(socket, upstream, limits, traffic, cut).await,
-        Either::Right(tls) => relay_streams(tls, upstream, limits, traffic, cut).await,
+    match (client, upstream) {
+        (Either::Left(client), Either::Left(upstream)) => {
+            relay(client, upstream, limits, traffic, cut).await
+        }
+        (client, upstream) => relay_streams(client, upstream, limits, traffic, cut).await,
     }
 }

@@ -243,7 +243,7 @@ async fn plain(
     let done = forward(
         client,
         buffer,
-        opened.upstream,
+        (opened.upstream, opened.forwarder.as_deref()),
         &authority,
         // The origin gets the path that was decided on.
         &format!("{}{query}", path.forward()),

@@ -25,6 +25,32 @@ pub(super) async fn dial(
     timeout: Duration,
     test: &TestAnswers,
 ) -> Result<(TcpStream, SocketAddr), Refusal> {
+    let target = |judged: SocketAddr| match test.replace(judged) {
+        Some(replaced) => (replaced, false),
+        None => (judged, true),
+    };
+    race(addresses, port, timeout, target).await
+}
+
+/// The same for a proxy that the configuration names, which may be on this machine.
+///
+/// # Errors
+/// 502 or 504.
+pub(super) async fn dial_proxy(
+    addresses: &[IpAddr],
+    port: u16,
+    timeout: Duration,
+) -> Result<(TcpStream, SocketAddr), Refusal> {
+    race(addresses, port, timeout, |address| (address, false)).await
+}
+
+/// `target` tells what is dialled for an address, and whether that must be another machine.
+async fn race(
+    addresses: &[IpAddr],
+    port: u16,
+    timeout: Duration,
+    target: impl Fn(SocketAddr) -> (SocketAddr, bool),
+) -> Result<(TcpStream, SocketAddr), Refusal> {
     let mut attempts = JoinSet::new();
     for (turn, address) in interleave(addresses)
         .into_iter()
@@ -32,17 +58,16 @@ pub(super) async fn dial(
         .enumerate()
     {
         let judged = SocketAddr::new(address, port);
-        let replaced = test.replace(judged);
+        let (target, is_elsewhere) = target(judged);
         attempts.spawn(async move {
             tokio::time::sleep(STAGGER * u32::try_from(turn).unwrap_or(0)).await;
-            let target = replaced.unwrap_or(judged);
             match tokio::time::timeout(timeout, TcpStream::connect(target)).await {
                 Err(_) => Err(Refusal::new(504, "connect_timeout")),
                 Ok(Err(error)) => {
                     tracing::debug!(%judged, %error, "connect failed");
                     Err(Refusal::new(502, "connect_failed"))
                 }
-                Ok(Ok(stream)) if replaced.is_none() && is_self(&stream) => {
+                Ok(Ok(stream)) if is_elsewhere && is_self(&stream) => {
                     Err(Refusal::new(403, "self_connect"))
                 }
                 Ok(Ok(stream)) => Ok((stream, judged)),

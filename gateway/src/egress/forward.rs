@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
     body::{Body, Frame, Incoming},
@@ -22,17 +22,19 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use portcullis_config::{egress::Authority, model::EgressLimits};
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{
     answer::{About, Refusal},
     client::ClientStream,
     prefixed::Prefixed,
+    upstream_proxy::{UpstreamStream, refused},
 };
 use crate::{
     hop_by_hop::{strip_hop_by_hop, strip_request},
     relay::{RelayLimits, TICK, Traffic, over, silent},
     upstream::is_untouched,
+    snapshot::CompiledUpstreamProxy,
 };
 
 pub(super) type AnyBody = BoxBody<Bytes, hyper::Error>;
@@ -58,7 +60,7 @@ pub(super) struct Forwarded {
 pub(super) async fn forward(
     client: ClientStream,
     buffer: BytesMut,
-    upstream: TcpStream,
+    (upstream, forwarder): (UpstreamStream, Option<&CompiledUpstreamProxy>),
     authority: &Authority,
     target: &str,
     about: &About,
@@ -81,7 +83,7 @@ pub(super) async fn forward(
                 Some(upstream) => {
                     send(
                         request,
-                        upstream,
+                        (upstream, forwarder),
                         authority,
                         target,
                         limits.idle_timeout,
@@ -131,7 +133,7 @@ pub(super) async fn forward(
 
 async fn send(
     request: Request<Incoming>,
-    upstream: TcpStream,
+    (upstream, forwarder): (UpstreamStream, Option<&CompiledUpstreamProxy>),
     authority: &Authority,
     target: &str,
     idle: Duration,
@@ -145,15 +147,29 @@ async fn send(
     drive(connection, driver);
     let (mut head, body) = request.into_parts();
     strip_request(&mut head.headers);
-    head.uri = target
-        .parse::<Uri>()
-        .map_err(|_| Refusal::new(400, "bad_uri"))?;
-    head.headers.insert(header::HOST, host_of(authority, 80)?);
+    let host = host_of(authority, 80)?;
+    let uri = match forwarder {
+        None => target.parse::<Uri>(),
+        // In absolute form (RFC 9112 section 3.2.2).
+        Some(proxy) => {
+            if let Some(credentials) = &proxy.authorization {
+                let name = header::PROXY_AUTHORIZATION;
+                head.headers.insert(name, credentials.clone());
+            }
+            format!("http://{authority}{target}").parse()
+        }
+    };
+    head.uri = uri.map_err(|_| Refusal::new(400, "bad_uri"))?;
+    head.headers.insert(header::HOST, host);
     head.version = http::Version::HTTP_11;
     let body = Counted::up(body, traffic);
     let waiting = sender.send_request(Request::from_parts(head, body));
     let response = answered(waiting, idle, traffic).await?;
     let (mut head, body) = response.into_parts();
+    // It asks this proxy, and not its client.
+    if forwarder.is_some() && head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return Err(refused(head.status.as_u16()));
+    }
     strip_hop_by_hop(&mut head.headers);
     Ok(Response::from_parts(
         head,

@@ -33,6 +33,7 @@ mod socks;
 mod standing;
 mod test_answers;
 mod tunnel;
+mod upstream_proxy;
 
 pub use inspection::SigningAuthority;
 pub(crate) use offline::{look_up, reason_in_words, unidentified};

@@ -94,6 +94,12 @@ impl<'a> Tunnel<'a> {
         Ok(Carried::Judged(beginning))
     }
 
+    /// Sends what was read of the client already.
+    async fn send(&mut self) -> io::Result<()> {
+        self.opened.upstream.write_all(&self.buffer).await?;
+        self.opened.upstream.flush().await
+    }
+
     async fn relay(&mut self, carried: Carried) -> Option<&'static str> {
         let charge = Arc::clone(&self.opened.charge);
         let holds = (self.opened.until, Some(Arc::clone(&charge)));
@@ -109,7 +115,7 @@ impl<'a> Tunnel<'a> {
             Some(reason)
         } else if !traffic.may_send(self.buffer.len()) {
             charge.ended()
-        } else if self.opened.upstream.write_all(&self.buffer).await.is_err() {
+        } else if self.send().await.is_err() {
             Some("upstream_closed")
         } else {
             let sent = std::mem::take(&mut self.buffer).len();

@@ -57,6 +57,12 @@ pub(super) fn named_files(model: &Model) -> Vec<PathBuf> {
         let own = [inspection.certificate.clone(), inspection.key.clone()];
         own.into_iter().chain(inspection.trust.clone())
     }));
+    let proxies = model.egress.iter();
+    let proxies = proxies.flat_map(|egress| &egress.upstream_proxies);
+    files.extend(proxies.flat_map(|proxy| {
+        let ca = proxy.tls.as_ref().and_then(|tls| tls.ca.clone());
+        ca.into_iter().chain(proxy.credentials.clone())
+    }));
     let policies = model.egress.iter().flat_map(|egress| {
         let floors = egress.cluster_policies.iter();
         floors.chain(egress.policies.iter())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use portcullis_config::{
-    egress::Injection,
+    egress::{Authority, Injection, UpstreamProxy},
     model::{self, EgressInspection, EgressTokens, TokensVerifiedBy},
     problem::Severity,
 };
@@ -17,7 +17,10 @@ use portcullis_config::{
 use http::HeaderValue;
 use rustls::ClientConfig;
 
-use super::{CompiledWaf, Reads, Snapshot, reads::content_hash, upstream_tls};
+use super::{
+    CompiledUpstreamProxy, CompiledWaf, Reads, Snapshot, egress_upstream, reads::content_hash,
+    upstream_tls,
+};
 use crate::{
     egress::SigningAuthority,
     identity::{TokenReviews, TokenVerifier, Tokens},
@@ -34,6 +37,8 @@ pub struct CompiledEgress {
     pub tokens: Option<Tokens>,
     /// What looks into TLS, where that is wanted.
     pub inspection: Option<Inspection>,
+    /// Proxies that destinations are reached through, in the order of the settings.
+    pub upstream_proxies: Vec<Arc<CompiledUpstreamProxy>>,
     /// The WAF profiles that entries name.
     pub wafs: BTreeMap<String, Arc<CompiledWaf>>,
     /// Credentials that requests are given, by their file and what stands before them.
@@ -113,10 +118,12 @@ impl CompiledEgress {
         };
         let running = before.and_then(|before| before.egress.as_deref());
         let credentials = credentials(settings, running, reads, tell);
+        let upstream_proxies = egress_upstream::compile(&settings.upstream_proxies, reads, tell)?;
         Some(Self {
             settings: settings.clone(),
             tokens,
             inspection,
+            upstream_proxies,
             wafs: BTreeMap::new(),
             credentials,
         })
@@ -131,6 +138,13 @@ impl CompiledEgress {
             .filter_map(|name| Some((find(&name)?, name)));
         self.wafs = found.map(|(waf, name)| (name, Arc::new(waf))).collect();
         self
+    }
+
+    /// The proxy that takes a destination, before its name is looked up.
+    pub fn upstream_proxy(&self, authority: &Authority) -> Option<&Arc<CompiledUpstreamProxy>> {
+        let found = UpstreamProxy::of(&self.settings.upstream_proxies, authority)?;
+        let mut made = self.upstream_proxies.iter();
+        made.find(|made| made.name == found.name)
     }
 
     /// A credential, which no log shows.

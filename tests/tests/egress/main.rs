@@ -19,6 +19,7 @@ mod silence;
 mod site;
 mod tls;
 mod tools;
+mod upstream_proxies;
 
 use std::process::Command;
 

@@ -14,14 +14,11 @@ use portcullis_config::{
 };
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::{
-    net::TcpStream,
-    sync::{Mutex, watch},
-};
+use tokio::sync::{Mutex, watch};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    super::answer::Refusal,
+    super::{answer::Refusal, upstream_proxy::UpstreamStream},
     Protocol,
     bodies::AnyBody,
     http2::{CONNECTION_WINDOW, MAX_SEND_BUFFER, STREAM_WINDOW},
@@ -47,7 +44,7 @@ pub(super) enum Upstream {
 /// 502 where its certificate is not good for its name, or it does not speak TLS; 504 where it takes
 /// too long.
 pub(super) async fn connect(
-    socket: TcpStream,
+    socket: UpstreamStream,
     authority: &Authority,
     config: &Arc<ClientConfig>,
     offered: &[Protocol],
