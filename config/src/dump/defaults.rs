@@ -557,10 +557,12 @@ fn fill_process(document: &mut Document, meant: &model::Process) {
         max_compressions,
         max_mirrored,
         max_udp_sessions,
+        max_relay_pipes,
     } = document.process.get_or_insert_default();
     drain_timeout.get_or_insert(Duration(meant.drain_timeout));
     max_buffered_bytes.get_or_insert(ByteSize(meant.max_buffered_bytes));
     max_compressions.get_or_insert(meant.max_compressions);
     max_mirrored.get_or_insert(meant.max_mirrored);
     max_udp_sessions.get_or_insert(meant.max_udp_sessions);
+    max_relay_pipes.get_or_insert(meant.max_relay_pipes);
 }

@@ -27,7 +27,7 @@ use crate::snapshot::{CompiledEgress, CompiledUpstreamProxy};
 #[derive(Clone, Copy)]
 pub(super) struct Proxy<'a> {
     /// The configuration as it is when it is asked for.
-    pub egress: &'a CompiledEgress,
+    pub egress: &'a Arc<CompiledEgress>,
     pub services: &'a Arc<EgressServices>,
     pub state: &'a Arc<State>,
 }

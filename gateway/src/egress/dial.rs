@@ -51,6 +51,11 @@ async fn race(
     timeout: Duration,
     target: impl Fn(SocketAddr) -> (SocketAddr, bool),
 ) -> Result<(TcpStream, SocketAddr), Refusal> {
+    // Most names have one, which needs no task of its own.
+    if let [address] = addresses {
+        let judged = SocketAddr::new(*address, port);
+        return connect(judged, target(judged), timeout).await;
+    }
     let mut attempts = JoinSet::new();
     for (turn, address) in interleave(addresses)
         .into_iter()
@@ -58,35 +63,43 @@ async fn race(
         .enumerate()
     {
         let judged = SocketAddr::new(address, port);
-        let (target, is_elsewhere) = target(judged);
+        let target = target(judged);
         attempts.spawn(async move {
             tokio::time::sleep(STAGGER * u32::try_from(turn).unwrap_or(0)).await;
-            match tokio::time::timeout(timeout, TcpStream::connect(target)).await {
-                Err(_) => Err(Refusal::new(504, "connect_timeout")),
-                Ok(Err(error)) => {
-                    tracing::debug!(%judged, %error, "connect failed");
-                    Err(Refusal::new(502, "connect_failed"))
-                }
-                Ok(Ok(stream)) if is_elsewhere && is_self(&stream) => {
-                    Err(Refusal::new(403, "self_connect"))
-                }
-                Ok(Ok(stream)) => Ok((stream, judged)),
-            }
+            connect(judged, target, timeout).await
         });
     }
     let mut last = Refusal::new(502, "connect_failed");
     while let Some(done) = attempts.join_next().await {
         match done {
-            Ok(Ok(connected)) => {
-                // A small TLS record must not wait for the next one.
-                let _ = connected.0.set_nodelay(true);
-                return Ok(connected);
-            }
+            Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(refusal)) => last = refusal,
             Err(error) => tracing::error!(%error, "dialling stopped"),
         }
     }
     Err(last)
+}
+
+async fn connect(
+    judged: SocketAddr,
+    (target, is_elsewhere): (SocketAddr, bool),
+    timeout: Duration,
+) -> Result<(TcpStream, SocketAddr), Refusal> {
+    match tokio::time::timeout(timeout, TcpStream::connect(target)).await {
+        Err(_) => Err(Refusal::new(504, "connect_timeout")),
+        Ok(Err(error)) => {
+            tracing::debug!(%judged, %error, "connect failed");
+            Err(Refusal::new(502, "connect_failed"))
+        }
+        Ok(Ok(stream)) if is_elsewhere && is_self(&stream) => {
+            Err(Refusal::new(403, "self_connect"))
+        }
+        Ok(Ok(stream)) => {
+            // A small TLS record must not wait for the next one.
+            let _ = stream.set_nodelay(true);
+            Ok((stream, judged))
+        }
+    }
 }
 
 /// Whether both ends have the same address: a listener of this machine, which no

@@ -33,8 +33,8 @@ use super::{
 use crate::{
     hop_by_hop::{strip_hop_by_hop, strip_request},
     relay::{RelayLimits, TICK, Traffic, over, silent},
-    upstream::is_untouched,
     snapshot::CompiledUpstreamProxy,
+    upstream::is_untouched,
 };
 
 pub(super) type AnyBody = BoxBody<Bytes, hyper::Error>;

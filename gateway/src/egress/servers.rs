@@ -14,13 +14,17 @@ use portcullis_config::{
     model::{Egress, EgressListener, EgressProtocol},
     problem::{Origin, Problem},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use super::{
     TestAnswers, client, connection,
     quota::{Charge, Quotas},
     resolver::Resolver,
     socks,
+    tunnel::Tunnel,
 };
 use crate::{
     identity::{Pods, ReviewTokens},
@@ -349,16 +353,29 @@ async fn accept(
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         tokio::spawn(async move {
             let _open = open;
-            let client = client::stream(socket, address, &listener, &services, &state).await;
-            let Some((client, peer)) = client else {
-                return;
-            };
-            let from = (address, Arc::new(peer));
-            match listener.protocol {
-                EgressProtocol::Http => connection::serve(client, from, &services, &state).await,
-                EgressProtocol::Socks5 => socks::serve(client, from, &services, &state).await,
+            // In a box, so that what it takes to open a tunnel is gone while one is idle.
+            let opened = Box::pin(serve(socket, address, listener, services, state)).await;
+            if let Some(tunnel) = opened {
+                tunnel.run().await;
             }
         });
+    }
+}
+
+/// Serves a client up to its tunnel, if it opens one.
+async fn serve(
+    socket: TcpStream,
+    address: SocketAddr,
+    listener: Arc<EgressListener>,
+    services: Arc<EgressServices>,
+    state: Arc<State>,
+) -> Option<Tunnel> {
+    let client = client::stream(socket, address, &listener, &services, &state).await;
+    let (client, peer) = client?;
+    let from = (address, Arc::new(peer));
+    match listener.protocol {
+        EgressProtocol::Http => connection::serve(client, from, &services, &state).await,
+        EgressProtocol::Socks5 => socks::serve(client, from, &services, &state).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The egress proxy: what workloads reach, and what nobody reaches through it.
 
+mod bulk;
 mod certificates;
 mod decision;
 mod ech;
