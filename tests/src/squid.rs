@@ -112,8 +112,11 @@ impl Squid {
     }
 
     /// What it was asked for, a line for each request.
-    pub fn access_log(&self) -> String {
-        self.read("access.log")
+    pub fn access_log(&self) -> Vec<String> {
+        let log = self.read("access.log");
+        // A connection without a request is one of those that looked whether it is up.
+        let asked = log.lines().filter(|line| !line.contains("error:"));
+        asked.map(str::to_owned).collect()
     }
 
     fn read(&self, name: &str) -> String {
