@@ -50,7 +50,8 @@ fn wanted(model: &Model) -> u64 {
         true => 0,
         false => u64::from(model.process.max_udp_sessions),
     };
-    OWN + 2 * connections + sessions
+    let pipes = 2 * u64::from(model.process.max_relay_pipes);
+    OWN + 2 * connections + sessions + pipes
 }
 
 #[cfg(test)]

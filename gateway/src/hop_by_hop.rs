@@ -1,6 +1,6 @@
 //! Fields of one connection, which no proxy passes on.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Whether a field belongs to one connection: those that RFC 9110 section 7.6.1
 /// names, and those that clients and proxies use alike. The name is in lower case.
@@ -61,6 +61,17 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     );
     for name in &gone {
         headers.remove(name);
+    }
+}
+
+/// The same for a request that goes on over HTTP/1.1, whose body stays framed as it came: without a
+/// length and without this, hyper sends a `GET` as one that has no body.
+pub(crate) fn strip_request(headers: &mut HeaderMap) {
+    let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    strip_hop_by_hop(headers);
+    if is_chunked {
+        let chunked = HeaderValue::from_static("chunked");
+        headers.insert(header::TRANSFER_ENCODING, chunked);
     }
 }
 

@@ -1,11 +1,24 @@
 //! Two connections as one: bytes both ways, within limits.
+//!
+//! ```text
+//! sockets  -> readable -> [`sockets`]: read, ask the meter, write       small pieces, through memory
+//!                     \-> [`pipes`]: splice, ask the meter, splice      much at once, within the kernel (Linux)
+//! streams  -> [`streams`]: TLS on a side
+//! ```
+//!
+//! An idle relay has no buffer and no pipe.
 
+#[cfg(target_os = "linux")]
+mod pipes;
+mod sockets;
 mod streams;
 
+pub(crate) use sockets::relay;
 pub(crate) use streams::relay_streams;
 
 use std::{
-    fmt, io,
+    cell::RefCell,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,16 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
-use tokio::{
-    io::AsyncWriteExt,
-    net::{
-        TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
-};
-
-/// Bytes that are relayed at once; taken only while data flows.
+/// Bytes that are relayed at once through memory, and at most where a meter counts them.
 const CHUNK: usize = 64 << 10;
 /// How often the limits of an open relay are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
@@ -40,6 +44,10 @@ pub(crate) struct RelayLimits {
 pub(crate) trait Meter: fmt::Debug + Send + Sync {
     /// Counts bytes, and tells whether they may go.
     fn may_send(&self, bytes: u64) -> bool;
+
+    /// Whether it may refuse bytes as it is now: then they are asked for in small pieces, since a
+    /// piece that does not fit counts as a whole.
+    fn is_limited(&self) -> bool;
 }
 
 /// Bytes that went both ways, counted while they go.
@@ -76,11 +84,22 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
+    /// Whether bytes may go. Where they may not none does any more, and the relay waits to be cut.
+    fn admits(self, bytes: usize) -> bool {
+        !self.is_up || self.traffic.may_send(bytes)
+    }
+
     /// Waits until bytes may go, which is at once or never.
     async fn admit(self, bytes: usize) {
-        if self.is_up && !self.traffic.may_send(bytes) {
+        if !self.admits(bytes) {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Whether a meter may refuse bytes.
+    fn is_limited(self) -> bool {
+        let meter = self.traffic.meter.as_ref();
+        self.is_up && meter.is_some_and(|meter| meter.is_limited())
     }
 
     fn count(self, bytes: usize) {
@@ -92,28 +111,17 @@ impl Way<'_> {
     }
 }
 
-/// Relays both ways until both sides closed, a limit is reached, or `cut` says
-/// why it must end. Returns why, where neither side closed.
-pub(crate) async fn relay(
-    client: &mut TcpStream,
-    upstream: &mut TcpStream,
-    limits: RelayLimits,
-    traffic: &Traffic,
-    cut: impl FnMut() -> Option<&'static str>,
-) -> Option<&'static str> {
-    let (mut client_read, mut client_write) = client.split();
-    let (mut upstream_read, mut upstream_write) = upstream.split();
-    let (up, down) = traffic.ways();
-    let both = async {
-        tokio::join!(
-            copy(&mut client_read, &mut upstream_write, up),
-            copy(&mut upstream_read, &mut client_write, down),
-        )
-    };
-    tokio::select! {
-        _ = both => None,
-        reason = over(limits, traffic, cut) => Some(reason),
-    }
+/// Sets how many pipes of the kernel relays may have at once; they are used on Linux.
+pub(crate) fn set_max_pipes(limit: u32) {
+    #[cfg(target_os = "linux")]
+    pipes::POOL.set_limit(usize::try_from(limit).unwrap_or(usize::MAX));
+    #[cfg(not(target_os = "linux"))]
+    let _ = limit;
+}
+
+thread_local! {
+    /// What is read into: an idle relay holds no memory for it.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
 }
 
 /// For how long nothing has gone either way.
@@ -171,29 +179,4 @@ pub(crate) async fn over(
             return reason;
         }
     }
-}
-
-/// Copies one way; the end of the source closes the sink's direction alone.
-async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, way: Way<'_>) -> io::Result<()> {
-    let copied = async {
-        loop {
-            // No buffer while nothing comes: idle tunnels are many.
-            from.readable().await?;
-            let mut chunk = BytesMut::with_capacity(CHUNK);
-            match from.try_read_buf(&mut chunk) {
-                Ok(0) => return Ok(()),
-                Ok(read) => {
-                    way.admit(read).await;
-                    to.write_all(&chunk).await?;
-                    way.count(read);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    let result = copied.await;
-    // The other side may be gone already.
-    let _ = to.shutdown().await;
-    result
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::{
     files::{ConfigFiles, ConfigMaps, Contents, DiskReads},
-    identity::Pods,
+    identity::{Pods, ReviewTokens},
     telemetry::Metrics,
 };
 
@@ -78,6 +78,11 @@ pub trait Objects: fmt::Debug + Send + Sync {
 
     /// The pods of a cluster, where they can be known.
     fn pods(&self) -> Option<Arc<Pods>> {
+        None
+    }
+
+    /// Who knows whether tokens are good, where there is a cluster.
+    fn token_reviewer(&self) -> Option<Arc<dyn ReviewTokens>> {
         None
     }
 

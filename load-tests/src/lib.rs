@@ -1,5 +1,6 @@
 //! Load tests: what Portcullis costs for each request, next to its peers, what a
-//! reload of many hosts takes ([`reload`]), and how soon Ingresses are served ([`ingresses`]).
+//! reload of many hosts takes ([`reload`]), how soon Ingresses are served ([`ingresses`]), and what
+//! tunnels cost ([`egress`]).
 //!
 //! ```text
 //! compare -> scenario -> round -> peer: start, probe, warm up, measure, stop
@@ -21,6 +22,7 @@ pub mod certificate;
 pub mod compare;
 pub mod cpu;
 pub mod driver;
+pub mod egress;
 pub mod ingresses;
 pub mod machine;
 pub mod peers;

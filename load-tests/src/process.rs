@@ -69,16 +69,28 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits until the process answers a request at `address`.
+    /// Waits until the process answers a request at `address` with 200.
     ///
     /// # Errors
     ///
-    /// When the process ends, or has not answered with 200 after 15 s. The text
-    /// holds the last lines of its output.
+    /// As [`Self::wait_until`].
     pub async fn wait_until_ready(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        self.wait_until(|| probe::send(address, 0)).await
+    }
+
+    /// Waits until a probe of the process succeeds.
+    ///
+    /// # Errors
+    ///
+    /// When the process ends, or the probe still fails after 15 s. The text holds the
+    /// last lines of its output.
+    pub async fn wait_until<P>(&mut self, probe: impl Fn() -> P) -> anyhow::Result<()>
+    where
+        P: Future<Output = anyhow::Result<()>>,
+    {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            let Err(last) = probe::send(address, 0).await else {
+            let Err(last) = probe().await else {
                 return Ok(());
             };
             let (name, output) = (self.name, tail(&self.output));

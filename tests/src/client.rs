@@ -11,7 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::Authority;
 
@@ -75,16 +75,8 @@ impl Client {
         config: Arc<rustls::ClientConfig>,
         h2: bool,
     ) -> anyhow::Result<Self> {
-        let mut tunnel = connect(proxy).await;
-        let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
-        tunnel.write_all(ask.as_bytes()).await?;
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(tunnel.read_u8().await?);
-        }
-        anyhow::ensure!(head.starts_with(b"HTTP/1.1 200 "), "the tunnel is refused");
-        let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
-        Self::tls_over(tunnel, config, host, h2).await
+        let stream = tls_stream_through(proxy, target, config).await?;
+        Self::over(stream, h2).await
     }
 
     async fn tls_over(
@@ -95,6 +87,10 @@ impl Client {
     ) -> anyhow::Result<Self> {
         let name = rustls_pki_types::ServerName::try_from(host.to_owned())?;
         let stream = TlsConnector::from(config).connect(name, stream).await?;
+        Self::over(stream, h2).await
+    }
+
+    async fn over(stream: TlsStream<TcpStream>, h2: bool) -> anyhow::Result<Self> {
         Ok(if h2 {
             let (sender, connection) =
                 http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
@@ -160,6 +156,28 @@ impl Client {
             Self::H2(sender) => sender.is_closed(),
         }
     }
+}
+
+/// Speaks TLS to `host:port` inside a tunnel of a proxy.
+///
+/// # Errors
+/// When the tunnel is refused or the handshake fails.
+pub async fn tls_stream_through(
+    proxy: SocketAddr,
+    target: &str,
+    config: Arc<rustls::ClientConfig>,
+) -> anyhow::Result<TlsStream<TcpStream>> {
+    let mut tunnel = connect(proxy).await;
+    let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    tunnel.write_all(ask.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tunnel.read_u8().await?);
+    }
+    anyhow::ensure!(head.starts_with(b"HTTP/1.1 200 "), "the tunnel is refused");
+    let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+    let name = rustls_pki_types::ServerName::try_from(host.to_owned())?;
+    Ok(TlsConnector::from(config).connect(name, tunnel).await?)
 }
 
 /// Connects over HTTP/2 in clear, with prior knowledge.

@@ -23,12 +23,13 @@ mod one_backend;
 mod peers;
 mod raw;
 mod scripted;
+mod squid;
 mod token_issuer;
 
 pub use backend::{Backend, Handshake, Recorder, Seen};
 pub use binary::{check, portcullis};
 pub use certificates::{Authority, ClientCertificate, replace};
-pub use client::{Client, h2c, https_client};
+pub use client::{Client, h2c, https_client, tls_stream_through};
 pub use client_hello::with_ech;
 pub use cluster::{Cluster, cluster};
 pub use datagrams::{Received, UdpClient, UdpEcho};
@@ -44,6 +45,7 @@ pub use one_backend::one_backend;
 pub use peers::{Peer, PeerSeen, installed};
 pub use raw::{Raw, raw, status_of};
 pub use scripted::{Line, Scripted};
+pub use squid::Squid;
 pub use token_issuer::TokenIssuer;
 
 /// SHA-256 in hex.

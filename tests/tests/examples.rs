@@ -47,6 +47,7 @@ fn folder() -> tempfile::TempDir {
     )
     .expect("writable");
     fs::write(folder.path().join("api-token"), "token\n").expect("writable");
+    fs::write(folder.path().join("proxy-credentials"), "user:password\n").expect("writable");
     let keys = TokenIssuer::jwks(&[&TokenIssuer::new("one")]);
     fs::write(folder.path().join("jwks.json"), keys).expect("writable");
     let keys = folder.path().join("keys");

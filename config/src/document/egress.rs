@@ -9,8 +9,8 @@ use serde::{
 };
 
 use super::{
-    ByteSize, Duration, EgressIdentity, EgressInjection, EgressInspection, ListenerTls, Rate,
-    Timestamp,
+    ByteSize, Duration, EgressIdentity, EgressInjection, EgressInspection, EgressUpstreamProxy,
+    ListenerTls, Rate, Timestamp,
 };
 
 /// The egress section.
@@ -35,6 +35,9 @@ pub struct Egress {
     /// How TLS is looked into, for entries with `inspect`. Default: it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inspection: Option<EgressInspection>,
+    /// Proxies that destinations are reached through. Default: none, and all are reached directly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstream_proxies: Vec<EgressUpstreamProxy>,
     /// What clients are told that are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusals: Option<EgressRefusals>,

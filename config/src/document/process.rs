@@ -70,4 +70,10 @@ pub struct Process {
     /// process. Default 8000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_udp_sessions: Option<u32>,
+    /// Pipes of the kernel that data of tunnels and TCP routes goes through at once where much of it
+    /// flows between two sockets without TLS (Linux). Each takes two file descriptors, and holds up to
+    /// 256 KiB while its reader is slow; a further direction is copied through memory. 0: all are.
+    /// Default 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_relay_pipes: Option<u32>,
 }

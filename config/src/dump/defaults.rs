@@ -14,7 +14,8 @@ use crate::{
         EgressLimits, EgressQuota, EgressRule, ExternalAuthentication, LimitMode, Listener,
         ListenerLimits, ListenerProtocol, ListenerTls, Logs, Management, Match, MinBodyRate,
         MirrorBody, PathMatch, Policies, Process, RateLimit, RateLimitKey, Resolver,
-        ResponseBandwidth, Retries, RouteWaf, Rule, TcpRoute, Timeouts, UdpRoute,
+        ResponseBandwidth, Retries, ReviewCache, RouteWaf, Rule, TcpRoute, Timeouts, TokenReview,
+        UdpRoute,
     },
     model::{self, Model, PageContent},
 };
@@ -402,6 +403,24 @@ fn fill_udp_route(route: &mut UdpRoute, meant: &model::UdpRoute) {
     }
 }
 
+fn fill_token_review(review: &mut TokenReview, meant: &model::TokenReview) {
+    let TokenReview {
+        timeout,
+        max_concurrent,
+        cache,
+    } = review;
+    timeout.get_or_insert(Duration(meant.timeout));
+    max_concurrent.get_or_insert(meant.max_concurrent);
+    let ReviewCache {
+        time,
+        refused_time,
+        max_entries,
+    } = cache.get_or_insert_default();
+    time.get_or_insert(Duration(meant.cache_time));
+    refused_time.get_or_insert(Duration(meant.refused_cache_time));
+    max_entries.get_or_insert(meant.cache_entries);
+}
+
 fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
     for (listener, meant) in egress.listeners.iter_mut().zip(&meant.listeners) {
         let address = || meant.address.to_string();
@@ -421,6 +440,9 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
         if let (Some(tokens), Some(meant)) = (&mut identity.service_account_tokens, &meant.tokens) {
             let skew = Duration(meant.settings.clock_skew);
             tokens.clock_skew.get_or_insert(skew);
+            if let (Some(review), Some(meant)) = (&mut tokens.token_review, meant.review()) {
+                fill_token_review(review, meant);
+            }
         }
         if let (Some(pods), Some(max_stale)) = (&mut identity.pods, meant.pods_max_stale) {
             pods.max_stale.get_or_insert(Duration(max_stale));
@@ -433,6 +455,13 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
             .get_or_insert(meant.max_certificates);
         inspection.certificate_lifetime.get_or_insert(lifetime);
         inspection.max_streams.get_or_insert(meant.max_streams);
+    }
+    let proxies = egress.upstream_proxies.iter_mut();
+    for (proxy, meant) in proxies.zip(&meant.upstream_proxies) {
+        let timeout = Duration(meant.answer_timeout);
+        proxy.resolve.get_or_insert(meant.resolve);
+        proxy.answer_timeout.get_or_insert(timeout);
+        proxy.destinations.get_or_insert_with(|| vec!["*".into()]);
     }
     let limits = &meant.limits;
     let EgressLimits {
@@ -528,10 +557,12 @@ fn fill_process(document: &mut Document, meant: &model::Process) {
         max_compressions,
         max_mirrored,
         max_udp_sessions,
+        max_relay_pipes,
     } = document.process.get_or_insert_default();
     drain_timeout.get_or_insert(Duration(meant.drain_timeout));
     max_buffered_bytes.get_or_insert(ByteSize(meant.max_buffered_bytes));
     max_compressions.get_or_insert(meant.max_compressions);
     max_mirrored.get_or_insert(meant.max_mirrored);
     max_udp_sessions.get_or_insert(meant.max_udp_sessions);
+    max_relay_pipes.get_or_insert(meant.max_relay_pipes);
 }

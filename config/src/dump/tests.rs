@@ -127,12 +127,30 @@ listeners:
 }
 
 #[test]
+fn what_asks_about_tokens_is_told_with_its_limits() {
+    let text = dump_of(
+        "egress: {listeners: [{name: e}], identity: {serviceAccountTokens: {audience: a, tokenReview: {cache: {time: 1s}}}}}\n",
+    );
+    let expected = "
+      tokenReview:
+        timeout: 5s
+        maxConcurrent: 16
+        cache:
+          time: 1s
+          refusedTime: 1s
+          maxEntries: 10000
+";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn a_dump_is_a_configuration_that_means_the_same() {
     for text in [
         include_str!("../../examples/quickstart.yaml"),
         include_str!("../../examples/full.yaml"),
         include_str!("../../examples/egress.yaml"),
         include_str!("../../examples/kube-api.yaml"),
+        include_str!("../../examples/token-review.yaml"),
     ] {
         let (_, model, _) = loaded(text);
         let shown = dump_of(text);

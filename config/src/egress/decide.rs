@@ -175,7 +175,7 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
     }
     let unlisted = kept.or_else(|| not_allowed(selected, request));
     // No mode of a policy opens what a floor does not leave to policies.
-    let beyond = ceiling(selected, request, |_| true)
+    let beyond = ceiling(selected, request, |rule| rule.leaves_unseen(request))
         .map(|floor| Refused::by((floor, floor.mode), "not_delegated", None));
     let all = denied.into_iter().chain(unlisted).chain(beyond);
     let refused = strictest(all);

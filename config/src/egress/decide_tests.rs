@@ -28,6 +28,7 @@ fn request<'a>(authority: &'a Authority, http: Option<(&'a str, &'a str)>) -> Re
         authority,
         http: http.map(|(method, path)| HttpRequest {
             method,
+            overriding: None,
             path,
             tls: false,
         }),

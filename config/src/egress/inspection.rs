@@ -90,11 +90,21 @@ pub struct Injection {
     pub client_credential: ClientCredential,
 }
 
+impl HttpRequest<'_> {
+    /// The methods that an origin may take it to have.
+    pub(super) fn methods(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.method).chain(self.overriding)
+    }
+}
+
 /// A request that can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpRequest<'a> {
     /// Method.
     pub method: &'a str,
+    /// The method that a field such as `X-HTTP-Method-Override` asks for, which some origins take
+    /// for the method.
+    pub overriding: Option<&'a str>,
     /// Canonical path.
     pub path: &'a str,
     /// Whether it came inside TLS that was looked into.

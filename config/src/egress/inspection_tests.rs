@@ -38,7 +38,12 @@ fn outcome(egress: &Egress, target: &str, http: Option<(&str, &str, bool)>) -> S
     let authority = Authority::parse(target.as_bytes(), None).expect("an authority");
     let request = Request {
         authority: &authority,
-        http: http.map(|(method, path, tls)| HttpRequest { method, path, tls }),
+        http: http.map(|(method, path, tls)| HttpRequest {
+            method,
+            overriding: None,
+            path,
+            tls,
+        }),
         now: SystemTime::now(),
     };
     let decision = decide(&selected, request, &egress.cluster_ranges);
@@ -202,6 +207,7 @@ fn what_is_found_is_for_those_who_asked_and_the_strictest_of_them() {
             authority: &authority,
             http: Some(HttpRequest {
                 method: "GET",
+                overriding: None,
                 path: "/",
                 tls: true,
             }),
@@ -219,6 +225,119 @@ fn what_is_found_is_for_those_who_asked_and_the_strictest_of_them() {
             let refused = by.objection("waf_blocked");
             let is_final = by.mode == EgressMode::Enforce;
             assert_eq!(refused.is_final(), is_final, "{policies}");
+        }
+    }
+}
+
+/// The reason of what is refused of an entry of a policy, or what allows it.
+fn of_request(policies: &str, method: &str, overriding: Option<&str>, path: &str) -> String {
+    let made = egress(policies);
+    let client = Client {
+        address: IpAddr::from([10, 0, 0, 1]),
+        identity: None,
+        labels: None,
+        certificate: None,
+    };
+    let selected = Selected::find(&made.cluster_policies, &made.policies, client);
+    let authority = Authority::parse(b"a.test:443", None).expect("an authority");
+    let request = Request {
+        authority: &authority,
+        http: Some(HttpRequest {
+            method,
+            overriding,
+            path,
+            tls: true,
+        }),
+        now: SystemTime::now(),
+    };
+    let decision = decide(&selected.expect("some"), request, &made.cluster_ranges);
+    decision
+        .refused
+        .map_or("allowed", |refused| refused.reason)
+        .into()
+}
+
+#[test]
+fn a_method_that_a_field_asks_for_is_decided_on_too() {
+    let allow =
+        "policies: [{name: p, $me, allow: [{host: a.test, inspect: true, methods: [GET, POST]}]}]";
+    let deny = "clusterPolicies: [{name: f, $me, deny: [{host: a.test, methods: [DELETE]}]}], policies: [{name: p, $me, allow: [{host: a.test, inspect: true}]}]";
+    for (policies, method, overriding, expected) in [
+        (allow, "POST", None, "allowed"),
+        (allow, "POST", Some("get"), "allowed"),
+        (allow, "POST", Some("DELETE"), "request_not_allowed"),
+        (allow, "DELETE", Some("POST"), "request_not_allowed"),
+        (deny, "POST", None, "allowed"),
+        (deny, "POST", Some("PUT"), "allowed"),
+        (deny, "POST", Some("delete"), "denied_host"),
+        (deny, "DELETE", Some("POST"), "denied_host"),
+    ] {
+        let found = of_request(policies, method, overriding, "/");
+        assert_eq!(found, expected, "{policies} {method} {overriding:?}");
+    }
+}
+
+#[test]
+fn a_path_that_is_denied_is_so_however_an_origin_may_read_it() {
+    let of = |denied: &str, path: &str| {
+        let policies = format!(
+            "clusterPolicies: [{{name: f, $me, deny: [{{host: a.test, paths: [{denied}]}}]}}], policies: [{{name: p, $me, allow: [{{host: a.test, inspect: true}}]}}]"
+        );
+        of_request(&policies, "GET", None, path)
+    };
+    for (denied, path) in [
+        ("/@acme", "/%40acme/x"),
+        ("/v1/x:setIamPolicy", "/v1/x%3AsetIamPolicy"),
+        ("/admin", "/admin;x/users"),
+        ("/admin", "/;x/admin"),
+        ("/admin", "/admin%3Bx/users"),
+        ("/repos/acme", "/repos/ACME"),
+        ("/Repos", "/repos/x"),
+        ("/", "/x"),
+    ] {
+        assert_eq!(of(denied, path), "denied_host", "{denied} {path}");
+    }
+    for (denied, path) in [
+        ("/admin", "/administrators"),
+        ("/admin", "/x/admin"),
+        ("/@acme", "/acme"),
+    ] {
+        assert_eq!(of(denied, path), "allowed", "{denied} {path}");
+    }
+    // What allows takes a path as it is written alone.
+    let policies =
+        "policies: [{name: p, $me, allow: [{host: a.test, inspect: true, paths: [/repos/acme]}]}]";
+    for path in ["/repos/ACME", "/repos/acme;x", "/repos/%61cme%3Bx"] {
+        let found = of_request(policies, "GET", None, path);
+        assert_eq!(found, "request_not_allowed", "{path}");
+    }
+}
+
+#[test]
+fn no_mode_opens_unseen_what_a_floor_leaves_to_those_who_look() {
+    let floor = |entry: &str| {
+        format!("clusterPolicies: [{{name: f, $me, delegate: {{allow: [{{{entry}}}]}}}}]")
+    };
+    let looked_into = floor("host: a.test, inspect: true");
+    let with_rules = floor("host: a.test, inspect: true, waf: floor");
+    let inside = Some(("GET", "/out", true));
+    for mode in ["report", "open"] {
+        let nothing = format!("policies: [{{name: p, $me, mode: {mode}, allow: []}}]");
+        let some = format!(
+            "policies: [{{name: p, $me, mode: {mode}, allow: [{{host: a.test, inspect: true, paths: [/in]}}]}}]"
+        );
+        for (floor, policies, http, expected) in [
+            (&looked_into, &nothing, None, "not_delegated"),
+            (&with_rules, &nothing, None, "not_delegated"),
+            (&looked_into, &some, None, "inspected"),
+            // It is seen, and nothing more is asked for.
+            (&looked_into, &some, inside, "request_not_allowed"),
+            // Its rules would not be asked.
+            (&with_rules, &some, inside, "not_delegated"),
+        ] {
+            let made = egress(&format!("{floor}, {policies}"));
+            let found = outcome(&made, "a.test:443", http);
+            assert_eq!(found, expected, "{floor} {policies} {http:?}");
         }
     }
 }

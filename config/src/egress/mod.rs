@@ -1,7 +1,7 @@
 //! The egress decision: plain functions over plain data.
 //!
 //! ```text
-//! claims of a token -> Identity
+//! claims of a token -> Identity (-> ReviewedToken: the API server says the same)
 //! bytes -> Authority -> select policies -> decide (name, port)    before any DNS query
 //!                              answers -> judge_addresses         all of them, before any dial
 //! ```
@@ -27,6 +27,8 @@ mod rule;
 mod rules;
 mod subjects;
 mod token;
+mod token_review;
+mod upstream_proxy;
 
 pub use authority::{Authority, AuthorityError, Host};
 pub use blocked_names::is_ech_public_name;
@@ -42,3 +44,5 @@ pub use rule::{EgressRule, Target};
 pub use rules::EgressRules;
 pub use subjects::{Certificates, Client, Identity, ServiceAccounts, Subject, Subjects};
 pub use token::{Claims, TokenError, TokenSettings, Validity};
+pub use token_review::ReviewedToken;
+pub use upstream_proxy::{Destinations, UpstreamProxy, UpstreamProxyResolve, UpstreamProxyTls};

@@ -163,6 +163,7 @@ mod tests {
             authority: &authority,
             http: http.map(|(method, path)| HttpRequest {
                 method,
+                overriding: None,
                 path,
                 tls: false,
             }),

@@ -2,7 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use super::{EgressQuota, Host, HttpRequest, Inspection, Request, class::embedded};
+use percent_encoding::percent_decode_str;
+
+use super::{EgressQuota, Host, Inspection, Request, class::embedded};
 use crate::model::HostPattern;
 
 /// A destination with its conditions.
@@ -52,10 +54,20 @@ impl EgressRule {
                     (seen.tls || self.inspection.is_none())
                         && self.has_path(seen.path)
                         && (self.methods.is_empty()
-                            || self.methods.iter().any(|known| known == seen.method))
+                            || self.methods.iter().any(|known| known == seen.method)
+                                && seen.overriding.is_none_or(|method| self.has_method(method)))
                 }
                 None => self.inspection.is_some() || !self.is_about_requests(),
             }
+    }
+
+    /// Whether a floor that leaves a request by it leaves it to those as well who do not look: a
+    /// policy whose mode lets pass what no entry of its own allows has nothing that looks.
+    pub(super) fn leaves_unseen(&self, request: Request<'_>) -> bool {
+        let Some(inspection) = &self.inspection else {
+            return true;
+        };
+        request.http.is_some() && inspection.waf.is_none()
     }
 
     /// Whether it forbids a request, as an entry of `deny`. An address that a gateway may
@@ -68,15 +80,21 @@ impl EgressRule {
         is_named
             && self.has_port(authority.port)
             && self.holds(request.now)
-            && request.http.is_none_or(|HttpRequest { method, path, .. }| {
-                let is_method = |known: &String| known.eq_ignore_ascii_case(method);
-                self.has_path(path)
-                    && (self.methods.is_empty() || self.methods.iter().any(is_method))
+            && request.http.is_none_or(|seen| {
+                self.may_be_path(seen.path)
+                    && (self.methods.is_empty()
+                        || seen.methods().any(|method| self.has_method(method)))
             })
     }
 
+    /// Whether an origin may take a method for one of its own.
+    fn has_method(&self, method: &str) -> bool {
+        let mut methods = self.methods.iter();
+        methods.any(|known| known.eq_ignore_ascii_case(method))
+    }
+
     /// Whether it is about some requests to its host, and not about all.
-    pub(super) fn is_about_requests(&self) -> bool {
+    pub(crate) fn is_about_requests(&self) -> bool {
         !self.methods.is_empty() || !self.paths.is_empty()
     }
 
@@ -90,7 +108,7 @@ impl EgressRule {
         self.until.is_none_or(|until| now < until)
     }
 
-    pub(super) fn names(&self, host: &Host) -> bool {
+    pub(crate) fn names(&self, host: &Host) -> bool {
         match (&self.target, host) {
             (Target::Host(HostPattern::Exact(name)), Host::Name(host)) => name == host,
             (Target::Host(HostPattern::Suffix(suffix)), Host::Name(host)) => host
@@ -105,7 +123,7 @@ impl EgressRule {
         }
     }
 
-    pub(super) fn has_port(&self, port: u16) -> bool {
+    pub(crate) fn has_port(&self, port: u16) -> bool {
         self.ports.is_empty() || self.ports.contains(&port)
     }
 
@@ -116,6 +134,25 @@ impl EgressRule {
         };
         self.paths.is_empty() || self.paths.iter().any(under)
     }
+
+    /// Whether an origin may take a path for one below its own: many decode every escape, look at
+    /// no parameters of segments (RFC 3986 section 3.3) and not at the case.
+    fn may_be_path(&self, path: &str) -> bool {
+        let under = |prefix: &String| lenient(path).starts_with(&lenient(prefix));
+        self.paths.is_empty() || self.paths.iter().any(under)
+    }
+}
+
+/// The segments of a path as the most lenient origin reads them.
+fn lenient(path: &str) -> Vec<Vec<u8>> {
+    let segments = path.split('/').map(|segment| {
+        let name = segment.split(';').next().unwrap_or_default();
+        let name: Vec<u8> = percent_decode_str(name).collect();
+        // A parameter may stand behind an escaped semicolon.
+        let end = name.iter().position(|&byte| byte == b';');
+        name[..end.unwrap_or(name.len())].to_ascii_lowercase()
+    });
+    segments.filter(|segment| !segment.is_empty()).collect()
 }
 
 /// The address of IPv4 that one of IPv6 carries.

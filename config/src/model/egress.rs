@@ -7,7 +7,7 @@ use crate::access::AddressSet;
 pub use crate::document::{EgressIdentityLevel, EgressMode, EgressProtocol, EncryptedClientHello};
 pub use crate::egress::{
     Delegate, EgressPolicies, EgressPolicy, EgressQuota, EgressRule, EgressRules, Target,
-    TokenSettings,
+    TokenSettings, UpstreamProxy,
 };
 
 /// The egress proxy.
@@ -29,6 +29,8 @@ pub struct Egress {
     pub limits: EgressLimits,
     /// How TLS is looked into, where it is.
     pub inspection: Option<EgressInspection>,
+    /// Proxies that destinations are reached through, by whichever takes them first.
+    pub upstream_proxies: Vec<UpstreamProxy>,
     /// How people ask for access, for those who are refused; one line.
     pub contact: Option<Arc<str>>,
     /// Policies of the cluster: what they deny no other allows.
@@ -64,8 +66,8 @@ pub struct EgressIdentity {
 /// How tokens of ServiceAccounts are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressTokens {
-    /// File with the public keys that they are signed with.
-    pub jwks: PathBuf,
+    /// Who says whether one is good.
+    pub verified_by: TokensVerifiedBy,
     /// What they must say.
     pub settings: TokenSettings,
 }
@@ -85,6 +87,48 @@ pub struct EgressInspection {
     pub certificate_lifetime: Duration,
     /// Requests of one HTTP/2 connection at once.
     pub max_streams: u32,
+}
+
+/// Who says whether a token is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokensVerifiedBy {
+    /// The public keys in this file, without asking anybody.
+    Keys(PathBuf),
+    /// The API server.
+    Review(TokenReview),
+}
+
+/// How the API server is asked about tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenReview {
+    /// Time until a token has its answer.
+    pub timeout: Duration,
+    /// Questions at once.
+    pub max_concurrent: u32,
+    /// How long a good token is not asked about again.
+    pub cache_time: Duration,
+    /// The same for one that is not good.
+    pub refused_cache_time: Duration,
+    /// Tokens of either kind that are remembered at once.
+    pub cache_entries: u32,
+}
+
+impl EgressTokens {
+    /// The file with the keys, where there is one.
+    pub fn keys(&self) -> Option<&PathBuf> {
+        match &self.verified_by {
+            TokensVerifiedBy::Keys(file) => Some(file),
+            TokensVerifiedBy::Review(_) => None,
+        }
+    }
+
+    /// How the API server is asked, where it is.
+    pub fn review(&self) -> Option<&TokenReview> {
+        match &self.verified_by {
+            TokensVerifiedBy::Keys(_) => None,
+            TokensVerifiedBy::Review(review) => Some(review),
+        }
+    }
 }
 
 /// Limits of the egress proxy. The document's defaults are [`Default`].

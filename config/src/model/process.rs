@@ -29,6 +29,8 @@ pub struct Process {
     pub max_mirrored: u32,
     /// Sessions of all UDP routes at once.
     pub max_udp_sessions: u32,
+    /// Pipes of the kernel that relayed data goes through at once.
+    pub max_relay_pipes: u32,
 }
 
 impl Default for Process {
@@ -46,6 +48,7 @@ impl Default for Process {
             max_compressions: 500,
             max_mirrored: 256,
             max_udp_sessions: 8000,
+            max_relay_pipes: 128,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::SystemTime};
 
 use super::{
     egress_identity, egress_inspection, egress_listener, egress_quota, egress_refusals,
-    report::Report, text,
+    egress_unseen, egress_upstream_proxy, report::Report, text,
 };
 use crate::{
     access::{AddressSet, parse_network},
@@ -52,6 +52,10 @@ pub(super) fn egress(
         identity: egress_identity::identity(section, report),
         limits: limits(section.limits.as_ref(), report),
         inspection: egress_inspection::inspection(section.inspection.as_ref(), report),
+        upstream_proxies: egress_upstream_proxy::upstream_proxies(
+            &section.upstream_proxies,
+            report,
+        ),
         contact: egress_refusals::contact(section.refusals.as_ref(), report),
         cluster_policies,
         policies,
@@ -114,7 +118,7 @@ fn policy(
     let place = format!("{path}.deny");
     let deny = rules(&place, &policy.deny, &[], report);
     egress_quota::none(&place, &deny, report);
-    EgressPolicy {
+    let policy = EgressPolicy {
         name: policy.name.as_str().into(),
         subjects,
         mode: policy.mode.unwrap_or_default(),
@@ -125,7 +129,9 @@ fn policy(
         closed: policy.closed,
         quota: egress_quota::quota(path, policy.quota.as_ref(), report),
         delegate,
-    }
+    };
+    egress_unseen::warn(path, &policy, report);
+    policy
 }
 
 fn rules(

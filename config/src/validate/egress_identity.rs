@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{egress_certificate, report::Report, text};
+use super::{egress_certificate, report::Report, text, token_review::token_review};
 use crate::{
     document,
     egress::{ServiceAccounts, Subject, Subjects, TokenSettings},
-    model::{EgressIdentity, EgressIdentityLevel, EgressProtocol, EgressTokens},
+    model::{EgressIdentity, EgressIdentityLevel, EgressProtocol, EgressTokens, TokensVerifiedBy},
 };
 
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(10);
@@ -82,15 +82,9 @@ pub(super) fn identity(
 
 fn tokens(tokens: &document::ServiceAccountTokens, report: &mut Report<'_>) -> EgressTokens {
     let path = "egress.identity.serviceAccountTokens";
-    let place = format!("{path}.jwks");
-    if tokens.jwks.is_empty() {
-        report.error_hint(
-            &place,
-            "a file is missing",
-            "write one with `kubectl get --raw /openid/v1/jwks`",
-        );
-    }
-    for (field, text) in [("issuer", &tokens.issuer), ("audience", &tokens.audience)] {
+    let verified_by = verified_by(path, tokens, report);
+    let issuer = tokens.issuer.as_ref().map(|issuer| ("issuer", issuer));
+    for (field, text) in issuer.into_iter().chain([("audience", &tokens.audience)]) {
         if text.is_empty() || text.trim() != text {
             report.error(
                 format!("{path}.{field}"),
@@ -99,7 +93,7 @@ fn tokens(tokens: &document::ServiceAccountTokens, report: &mut Report<'_>) -> E
         }
     }
     // The usual audiences of the API server: its issuer, and its Service.
-    if tokens.audience == tokens.issuer
+    if tokens.issuer.as_ref() == Some(&tokens.audience)
         || tokens
             .audience
             .starts_with("https://kubernetes.default.svc")
@@ -118,13 +112,49 @@ fn tokens(tokens: &document::ServiceAccountTokens, report: &mut Report<'_>) -> E
         );
     }
     EgressTokens {
-        jwks: report.origins().resolve(&place, &tokens.jwks),
+        verified_by,
         settings: TokenSettings {
             issuer: tokens.issuer.clone(),
             audience: tokens.audience.clone(),
             clock_skew,
         },
     }
+}
+
+/// Who says whether a token is good: one of two, and nobody chooses between them later.
+fn verified_by(
+    path: &str,
+    tokens: &document::ServiceAccountTokens,
+    report: &mut Report<'_>,
+) -> TokensVerifiedBy {
+    let place = format!("{path}.jwks");
+    if let Some(review) = &tokens.token_review {
+        if tokens.jwks.is_some() {
+            report.error_hint(
+                &place,
+                "with `tokenReview` the API server says which tokens are good, and no keys are read",
+                "remove `jwks`, or `tokenReview` where nobody is to be asked",
+            );
+        }
+        let path = format!("{path}.tokenReview");
+        return TokensVerifiedBy::Review(token_review(&path, review, report));
+    }
+    let jwks = tokens.jwks.clone().unwrap_or_default();
+    if jwks.is_empty() {
+        report.error_hint(
+            &place,
+            "a file is missing",
+            "write one with `kubectl get --raw /openid/v1/jwks`; or set `tokenReview` to ask the API server",
+        );
+    }
+    if tokens.issuer.is_none() {
+        report.error_hint(
+            format!("{path}.issuer"),
+            "without an issuer the token of whoever signs with these keys would be good",
+            "`kubectl get --raw /.well-known/openid-configuration` says it",
+        );
+    }
+    TokensVerifiedBy::Keys(report.origins().resolve(&place, &jwks))
 }
 
 /// The clients of a policy.

@@ -63,6 +63,7 @@ pub(super) fn process(document: &Document, report: &mut Report<'_>) -> Process {
             );
         }
         process.max_udp_sessions = section.max_udp_sessions.unwrap_or(process.max_udp_sessions);
+        process.max_relay_pipes = section.max_relay_pipes.unwrap_or(process.max_relay_pipes);
         process.max_compressions = section.max_compressions.unwrap_or(process.max_compressions);
     }
     process

@@ -34,7 +34,7 @@ static VERIFIER: LazyLock<TokenVerifier> = LazyLock::new(|| {
         r#"{{"keys":[{{"kty":"EC","crv":"P-256","kid":"k","use":"sig","alg":"ES256","x":"{x}","y":"{y}"}}]}}"#
     );
     let settings = TokenSettings {
-        issuer: "i".into(),
+        issuer: Some("i".into()),
         audience: "a".into(),
         clock_skew: std::time::Duration::from_secs(10),
     };

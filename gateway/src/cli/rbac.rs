@@ -54,6 +54,10 @@ pub(super) struct RbacArgs {
     /// The right to watch the pods of all namespaces, for `egress.identity.pods`.
     #[arg(long)]
     egress_pods: bool,
+    /// The right to have tokens judged by the API server, for
+    /// `egress.identity.serviceAccountTokens.tokenReview`.
+    #[arg(long)]
+    egress_token_review: bool,
     /// As `run --egress-policies`.
     #[arg(long)]
     egress_policies: bool,
@@ -152,6 +156,10 @@ impl RbacArgs {
         }
         if self.egress_pods {
             rules.push(rule("", "pods", READ));
+        }
+        if self.egress_token_review {
+            // A question, that nothing is kept of: to ask is to create one.
+            rules.push(rule("authentication.k8s.io", "tokenreviews", &["create"]));
         }
         if self.egress_policies {
             rules.extend(self.of_policies("clusteregresspolicies"));
@@ -387,6 +395,16 @@ mod tests {
             let args = args(&arguments);
             assert!(lets(&args, Some("other"), "watch", "pods", ""));
             assert!(!lets(&args, Some("other"), "get", "pods", ""));
+        }
+    }
+
+    #[test]
+    fn tokens_are_judged_where_that_is_asked_for() {
+        for arguments in [&["--namespace", "shop"][..], &[]] {
+            let lets = |args: &RbacArgs, verb| lets(args, None, verb, "tokenreviews", "");
+            assert!(!lets(&args(arguments), "create"));
+            let args = args(&[arguments, &["--egress-token-review"]].concat());
+            assert!(lets(&args, "create") && !lets(&args, "get") && !lets(&args, "list"));
         }
     }
 

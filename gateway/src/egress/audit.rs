@@ -61,6 +61,9 @@ pub(super) struct Record {
     /// The address that was dialled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialled: Option<SocketAddr>,
+    /// The upstream proxy that it went through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_proxy: Option<Arc<str>>,
     /// Status sent to the client.
     pub status: u16,
     /// Bytes from the client.
@@ -116,6 +119,7 @@ impl Record {
             inside: None,
             resolved: Vec::new(),
             dialled: None,
+            upstream_proxy: None,
             status: 0,
             bytes_up: 0,
             bytes_down: 0,
@@ -134,6 +138,7 @@ impl Record {
             port: tunnel.port,
             resolved: tunnel.resolved.clone(),
             dialled: tunnel.dialled,
+            upstream_proxy: tunnel.upstream_proxy.clone(),
             inside: Some(Inside {
                 tunnel: tunnel.id.clone(),
                 path: path[..path.floor_char_boundary(MAX_PATH)].to_owned(),

@@ -10,6 +10,7 @@ use tokio_util::either::Either;
 use super::{
     peer::Peer,
     servers::{EgressServices, State},
+    upstream_proxy::UpstreamStream,
 };
 use crate::{
     listen::{Hello, refused_for, within},
@@ -29,6 +30,9 @@ pub(super) async fn stream(
     state: &State,
 ) -> Option<(ClientStream, Peer)> {
     if listener.tls.is_none() {
+        // A small record inside a tunnel must not wait for the next one. A socket that takes no
+        // option is gone, as whoever reads it finds out.
+        let _ = socket.set_nodelay(true);
         let generation = services.tls.generation();
         let peer = Peer::new(Arc::clone(listener), Vec::new(), generation).ok()?;
         return Some((Either::Left(socket), peer));
@@ -81,13 +85,15 @@ async fn shake_hands(
 /// Relays both ways; sockets alone go the shorter way.
 pub(super) async fn relay_client(
     client: &mut ClientStream,
-    upstream: &mut TcpStream,
+    upstream: &mut UpstreamStream,
     limits: RelayLimits,
     traffic: &Traffic,
     cut: impl FnMut() -> Option<&'static str>,
 ) -> Option<&'static str> {
-    match client {
-        Either::Left(socket) => relay(socket, upstream, limits, traffic, cut).await,
-        Either::Right(tls) => relay_streams(tls, upstream, limits, traffic, cut).await,
+    match (client, upstream) {
+        (Either::Left(client), Either::Left(upstream)) => {
+            relay(client, upstream, limits, traffic, cut).await
+        }
+        (client, upstream) => relay_streams(client, upstream, limits, traffic, cut).await,
     }
 }

@@ -24,33 +24,34 @@ use super::{
     peer::Peer,
     servers::{EgressServices, State},
     standing::{Carried, Standing},
-    tunnel::Tunnel,
+    tunnel::{Opening, Tunnel},
 };
 use crate::relay::Traffic;
 
-/// Serves a client until it closes, a tunnel ends or a request was forwarded.
+/// Serves a client until it closes, opens a tunnel or a request was forwarded; returns the tunnel.
 /// A refusal keeps the connection open, so that a client may ask again.
 pub(super) async fn serve(
     mut client: ClientStream,
     (address, peer): (SocketAddr, Arc<Peer>),
     services: &Arc<EgressServices>,
     state: &Arc<State>,
-) {
+) -> Option<Tunnel> {
     let mut buffer = BytesMut::with_capacity(2048);
     while let Some(egress) = state.egress() {
         if state.is_draining() {
-            return;
+            return None;
         }
         let limits = &egress.limits;
         let max = usize::try_from(limits.max_head_size).unwrap_or(usize::MAX);
         let head = match read_head(&mut client, &mut buffer, max, limits.head_timeout).await {
             Ok(head) => head,
-            Err(error) => return tracing::debug!(client = %address, %error, "egress client closed"),
+            Err(error) => {
+                tracing::debug!(client = %address, %error, "egress client closed");
+                return None;
+            }
         };
         // The head may have been long in coming: it is decided on what holds now.
-        let Some(egress) = state.egress() else {
-            return;
-        };
+        let egress = state.egress()?;
         let proxy = Proxy {
             egress: &egress,
             services,
@@ -58,7 +59,7 @@ pub(super) async fn serve(
         };
         let mut record = Record::new(address, Arc::clone(&peer));
         let (ask, credentials, length) = match head {
-            Head::Closed => return,
+            Head::Closed => return None,
             Head::Bad { reason, status } => {
                 refuse(
                     &mut client,
@@ -68,7 +69,7 @@ pub(super) async fn serve(
                     false,
                 )
                 .await;
-                return;
+                return None;
             }
             Head::Ask {
                 ask,
@@ -90,40 +91,44 @@ pub(super) async fn serve(
                     // Bytes behind a refused CONNECT were meant for the tunnel, not for us.
                     Err(refusal) if buffer.is_empty() => {
                         if !refuse(&mut client, refusal, record, proxy, true).await {
-                            return;
+                            return None;
                         }
                     }
                     Err(refusal) => {
                         refuse(&mut client, refusal, record, proxy, false).await;
-                        return;
+                        return None;
                     }
                     Ok(opened) => {
                         let answer = format!(
                             "HTTP/1.1 200 Connection Established\r\nx-request-id: {}\r\n\r\n",
                             record.id
                         );
-                        let tunnel = Tunnel::new(client, buffer, opened, authority, record, proxy);
-                        return tunnel.run(answer.as_bytes()).await;
+                        let opening = Opening::new(client, buffer, opened, authority, record);
+                        return opening.begin(answer.as_bytes(), proxy).await;
                     }
                 }
             }
             Ask::Http {
                 authority,
                 method,
+                overriding,
                 target,
             } => {
                 record.describe(&method, Some(&authority));
                 let request = Plain {
                     authority,
                     method,
+                    overriding,
                     target,
                     credentials,
                     length,
                 };
-                return plain(client, buffer, request, record, proxy).await;
+                plain(client, buffer, request, record, proxy).await;
+                return None;
             }
         }
     }
+    None
 }
 
 /// Writes a refusal; tells whether the connection is still good.
@@ -164,6 +169,8 @@ fn about(record: &Record, proxy: Proxy<'_>) -> About {
 struct Plain {
     authority: Authority,
     method: String,
+    /// The method that a field asks for.
+    overriding: Option<String>,
     target: String,
     credentials: Credentials,
     /// Bytes of its head, which carry something out as well.
@@ -181,6 +188,7 @@ async fn plain(
     let Plain {
         authority,
         method,
+        overriding,
         target,
         credentials,
         length,
@@ -197,6 +205,7 @@ async fn plain(
         authority: &authority,
         http: Some(HttpRequest {
             method: &method,
+            overriding: overriding.as_deref(),
             path: path.canonical(),
             tls: false,
         }),
@@ -211,6 +220,7 @@ async fn plain(
     };
     let carried = Carried::Request {
         method: method.clone(),
+        overriding: overriding.clone(),
         path: path.canonical().to_owned(),
         tls: false,
     };
@@ -236,7 +246,7 @@ async fn plain(
     let done = forward(
         client,
         buffer,
-        opened.upstream,
+        (opened.upstream, opened.forwarder.as_deref()),
         &authority,
         // The origin gets the path that was decided on.
         &format!("{}{query}", path.forward()),

@@ -6,9 +6,10 @@ use std::{
 };
 
 use portcullis_config::egress::{
-    Beginnings, Decision, Host, Refused, Request, Selected, decide, judge_addresses,
+    Beginnings, Decision, Host, Refused, Request, Selected, UpstreamProxyResolve, decide,
+    judge_addresses,
 };
-use tokio::net::TcpStream;
+use tokio_util::either::Either;
 
 use super::{
     answer::Refusal,
@@ -18,14 +19,15 @@ use super::{
     identify::{client_of, identify},
     quota::Charge,
     servers::{EgressServices, State},
+    upstream_proxy::{self, Asking, UpstreamStream},
 };
-use crate::snapshot::CompiledEgress;
+use crate::snapshot::{CompiledEgress, CompiledUpstreamProxy};
 
 /// What a connection is decided on by, and served with.
 #[derive(Clone, Copy)]
 pub(super) struct Proxy<'a> {
     /// The configuration as it is when it is asked for.
-    pub egress: &'a CompiledEgress,
+    pub egress: &'a Arc<CompiledEgress>,
     pub services: &'a Arc<EgressServices>,
     pub state: &'a Arc<State>,
 }
@@ -33,7 +35,9 @@ pub(super) struct Proxy<'a> {
 /// A destination that may be reached, and is connected.
 pub(super) struct Opened {
     /// The connection.
-    pub upstream: TcpStream,
+    pub upstream: UpstreamStream,
+    /// The proxy that it ends at, where a plain request is sent to one as to a proxy.
+    pub forwarder: Option<Arc<CompiledUpstreamProxy>>,
     /// Whether a tunnel may carry something other than TLS.
     pub raw: bool,
     /// Whether its TLS is looked into.
@@ -60,13 +64,13 @@ pub(super) async fn open(
     let authority = request.authority;
     // By value: a tunnel would hold a token for as long as it is open.
     let address = record.client.ip();
-    let pods = proxy.services.pods.as_deref();
     let peer = Arc::clone(&record.peer);
     if !peer.is_admitted(proxy.state.tls()) {
         return Err(Refusal::new(403, "certificate_untrusted"));
     }
     let certified = peer.identity().is_some();
-    let known = identify(egress, pods, (address, certified), credentials, request.now)?;
+    let from = (address, certified);
+    let known = identify(egress, proxy.services, from, credentials, request.now).await?;
     record.identity.clone_from(&known);
     let client = client_of(address, known.as_ref(), peer.identity());
     let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
@@ -80,27 +84,50 @@ pub(super) async fn open(
     let max_counts = egress.limits.max_quota_counts;
     let taken = charge.take(client, &decision.quotas, true, max_counts, Instant::now());
     taken.map_err(|unpaid| Refusal::quota(&unpaid))?;
+    let resolver = proxy.state.resolver();
+    let resolver = resolver.ok_or_else(|| Refusal::new(503, "not_ready"));
+    let through = egress.upstream_proxy(authority);
     let addresses = match &authority.host {
         Host::Address(address) => vec![*address],
-        Host::Name(name) => {
-            let resolver = proxy.state.resolver();
-            let resolver = resolver.ok_or_else(|| Refusal::new(503, "not_ready"))?;
-            resolver.resolve(name).await?
-        }
+        Host::Name(_) if through.is_some_and(|through| !through.looks_up()) => Vec::new(),
+        Host::Name(name) => resolver.clone()?.resolve(name).await?,
     };
     record.resolved.clone_from(&addresses);
     by_addresses(egress, &selected, &mut decision, request, record)?;
     decision.keep_raw();
-    let (upstream, dialled) = dial(
-        &addresses,
-        authority.port,
-        egress.limits.connect_timeout,
-        &proxy.services.test,
-    )
-    .await?;
-    record.dialled = Some(dialled);
+    let limits = &egress.limits;
+    let through = through.filter(|through| !through.spares(authority, &addresses));
+    let mut forwarder = None;
+    let (upstream, dialled) = match through {
+        None => {
+            let (timeout, test) = (limits.connect_timeout, &proxy.services.test);
+            let dialled = dial(&addresses, authority.port, timeout, test).await?;
+            (Either::Left(dialled.0), Some(dialled.1))
+        }
+        Some(through) => {
+            record.upstream_proxy = Some(Arc::clone(&through.name));
+            let resolver = resolver?;
+            let asking = Asking {
+                proxy: through,
+                resolver: &resolver,
+                connect_timeout: limits.connect_timeout,
+                handshake_timeout: limits.handshake_timeout,
+            };
+            // A proxy makes `Host` of the target (RFC 9112 section 3.2.2): what is to reach an
+            // address that was judged, and to be asked by its name, goes through a tunnel.
+            let is_pinned = through.resolve == UpstreamProxyResolve::Pinned;
+            if request.http.is_some() && !is_pinned {
+                forwarder = Some(Arc::clone(through));
+                (upstream_proxy::forwarder(asking).await?, None)
+            } else {
+                upstream_proxy::tunnel(asking, authority, &addresses).await?
+            }
+        }
+    };
+    record.dialled = dialled;
     Ok(Opened {
         upstream,
+        forwarder,
         raw: decision.is_raw(),
         inspected: decision.inspected,
         beginnings: selected.beginnings(request, decision.inspected),

@@ -25,6 +25,37 @@ pub(super) async fn dial(
     timeout: Duration,
     test: &TestAnswers,
 ) -> Result<(TcpStream, SocketAddr), Refusal> {
+    let target = |judged: SocketAddr| match test.replace(judged) {
+        Some(replaced) => (replaced, false),
+        None => (judged, true),
+    };
+    race(addresses, port, timeout, target).await
+}
+
+/// The same for a proxy that the configuration names, which may be on this machine.
+///
+/// # Errors
+/// 502 or 504.
+pub(super) async fn dial_proxy(
+    addresses: &[IpAddr],
+    port: u16,
+    timeout: Duration,
+) -> Result<(TcpStream, SocketAddr), Refusal> {
+    race(addresses, port, timeout, |address| (address, false)).await
+}
+
+/// `target` tells what is dialled for an address, and whether that must be another machine.
+async fn race(
+    addresses: &[IpAddr],
+    port: u16,
+    timeout: Duration,
+    target: impl Fn(SocketAddr) -> (SocketAddr, bool),
+) -> Result<(TcpStream, SocketAddr), Refusal> {
+    // Most names have one, which needs no task of its own.
+    if let [address] = addresses {
+        let judged = SocketAddr::new(*address, port);
+        return connect(judged, target(judged), timeout).await;
+    }
     let mut attempts = JoinSet::new();
     for (turn, address) in interleave(addresses)
         .into_iter()
@@ -32,36 +63,43 @@ pub(super) async fn dial(
         .enumerate()
     {
         let judged = SocketAddr::new(address, port);
-        let replaced = test.replace(judged);
+        let target = target(judged);
         attempts.spawn(async move {
             tokio::time::sleep(STAGGER * u32::try_from(turn).unwrap_or(0)).await;
-            let target = replaced.unwrap_or(judged);
-            match tokio::time::timeout(timeout, TcpStream::connect(target)).await {
-                Err(_) => Err(Refusal::new(504, "connect_timeout")),
-                Ok(Err(error)) => {
-                    tracing::debug!(%judged, %error, "connect failed");
-                    Err(Refusal::new(502, "connect_failed"))
-                }
-                Ok(Ok(stream)) if replaced.is_none() && is_self(&stream) => {
-                    Err(Refusal::new(403, "self_connect"))
-                }
-                Ok(Ok(stream)) => Ok((stream, judged)),
-            }
+            connect(judged, target, timeout).await
         });
     }
     let mut last = Refusal::new(502, "connect_failed");
     while let Some(done) = attempts.join_next().await {
         match done {
-            Ok(Ok(connected)) => {
-                // A small TLS record must not wait for the next one.
-                let _ = connected.0.set_nodelay(true);
-                return Ok(connected);
-            }
+            Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(refusal)) => last = refusal,
             Err(error) => tracing::error!(%error, "dialling stopped"),
         }
     }
     Err(last)
+}
+
+async fn connect(
+    judged: SocketAddr,
+    (target, is_elsewhere): (SocketAddr, bool),
+    timeout: Duration,
+) -> Result<(TcpStream, SocketAddr), Refusal> {
+    match tokio::time::timeout(timeout, TcpStream::connect(target)).await {
+        Err(_) => Err(Refusal::new(504, "connect_timeout")),
+        Ok(Err(error)) => {
+            tracing::debug!(%judged, %error, "connect failed");
+            Err(Refusal::new(502, "connect_failed"))
+        }
+        Ok(Ok(stream)) if is_elsewhere && is_self(&stream) => {
+            Err(Refusal::new(403, "self_connect"))
+        }
+        Ok(Ok(stream)) => {
+            // A small TLS record must not wait for the next one.
+            let _ = stream.set_nodelay(true);
+            Ok((stream, judged))
+        }
+    }
 }
 
 /// Whether both ends have the same address: a listener of this machine, which no

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
     body::{Body, Frame, Incoming},
@@ -21,16 +22,19 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use portcullis_config::{egress::Authority, model::EgressLimits};
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{
     answer::{About, Refusal},
     client::ClientStream,
     prefixed::Prefixed,
+    upstream_proxy::{UpstreamStream, refused},
 };
 use crate::{
-    hop_by_hop::strip_hop_by_hop,
+    hop_by_hop::{strip_hop_by_hop, strip_request},
     relay::{RelayLimits, TICK, Traffic, over, silent},
+    snapshot::CompiledUpstreamProxy,
+    upstream::is_untouched,
 };
 
 pub(super) type AnyBody = BoxBody<Bytes, hyper::Error>;
@@ -56,7 +60,7 @@ pub(super) struct Forwarded {
 pub(super) async fn forward(
     client: ClientStream,
     buffer: BytesMut,
-    upstream: TcpStream,
+    (upstream, forwarder): (UpstreamStream, Option<&CompiledUpstreamProxy>),
     authority: &Authority,
     target: &str,
     about: &About,
@@ -79,7 +83,7 @@ pub(super) async fn forward(
                 Some(upstream) => {
                     send(
                         request,
-                        upstream,
+                        (upstream, forwarder),
                         authority,
                         target,
                         limits.idle_timeout,
@@ -129,7 +133,7 @@ pub(super) async fn forward(
 
 async fn send(
     request: Request<Incoming>,
-    upstream: TcpStream,
+    (upstream, forwarder): (UpstreamStream, Option<&CompiledUpstreamProxy>),
     authority: &Authority,
     target: &str,
     idle: Duration,
@@ -142,16 +146,30 @@ async fn send(
         .map_err(failed)?;
     drive(connection, driver);
     let (mut head, body) = request.into_parts();
-    strip_hop_by_hop(&mut head.headers);
-    head.uri = target
-        .parse::<Uri>()
-        .map_err(|_| Refusal::new(400, "bad_uri"))?;
-    head.headers.insert(header::HOST, host_of(authority, 80)?);
+    strip_request(&mut head.headers);
+    let host = host_of(authority, 80)?;
+    let uri = match forwarder {
+        None => target.parse::<Uri>(),
+        // In absolute form (RFC 9112 section 3.2.2).
+        Some(proxy) => {
+            if let Some(credentials) = &proxy.authorization {
+                let name = header::PROXY_AUTHORIZATION;
+                head.headers.insert(name, credentials.clone());
+            }
+            format!("http://{authority}{target}").parse()
+        }
+    };
+    head.uri = uri.map_err(|_| Refusal::new(400, "bad_uri"))?;
+    head.headers.insert(header::HOST, host);
     head.version = http::Version::HTTP_11;
     let body = Counted::up(body, traffic);
     let waiting = sender.send_request(Request::from_parts(head, body));
     let response = answered(waiting, idle, traffic).await?;
     let (mut head, body) = response.into_parts();
+    // It asks this proxy, and not its client.
+    if forwarder.is_some() && head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return Err(refused(head.status.as_u16()));
+    }
     strip_hop_by_hop(&mut head.headers);
     Ok(Response::from_parts(
         head,
@@ -174,7 +192,7 @@ pub(super) fn host_of(authority: &Authority, default_port: u16) -> Result<Header
 /// Waits for the head of an answer.
 ///
 /// # Errors
-/// 502 where the destination breaks off, 504 where nothing goes either way for `idle`.
+/// 502 where the destination breaks off, 503 where it has not taken the request, 504 where nothing goes either way for `idle`.
 pub(super) async fn answered(
     waiting: impl Future<Output = hyper::Result<Response<Incoming>>>,
     idle: Duration,
@@ -184,10 +202,20 @@ pub(super) async fn answered(
     tokio::select! {
         response = waiting => response.map_err(|error| {
             tracing::debug!(%error, "a destination broke off");
-            Refusal::new(502, "upstream_failed")
+            match is_untaken(&error) {
+                true => Refusal::new(503, "upstream_refused"),
+                false => Refusal::new(502, "upstream_failed"),
+            }
         }),
         () = silent(idle, traffic) => Err(Refusal::new(504, "upstream_timeout")),
     }
+}
+
+/// Whether a request has provably not been taken, so that it may be sent again whatever it does:
+/// the connection was over before, or the destination says so.
+fn is_untaken(error: &hyper::Error) -> bool {
+    let h2 = error.source().and_then(|source| source.downcast_ref());
+    error.is_canceled() || error.is_closed() || h2.is_some_and(is_untouched)
 }
 
 /// Moves the bytes of a connection as long as those who wait for it are there.

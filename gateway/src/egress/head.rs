@@ -3,10 +3,11 @@
 use std::{io, time::Duration};
 
 use bytes::{Buf, BytesMut};
+use http::Uri;
 use portcullis_config::egress::Authority;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::credentials::Credentials;
+use super::{credentials::Credentials, overrides::overriding};
 use crate::listen::Body;
 
 /// Header fields in one head.
@@ -23,6 +24,8 @@ pub(super) enum Ask {
         authority: Authority,
         /// Method.
         method: String,
+        /// The method that a field asks for.
+        overriding: Option<String>,
         /// Path and query, for the destination.
         target: String,
     },
@@ -35,6 +38,8 @@ pub(super) struct OriginRequest {
     pub(super) authority: Authority,
     /// Method.
     pub(super) method: String,
+    /// The method that a field asks for.
+    pub(super) overriding: Option<String>,
     /// Path and query, as they were sent.
     pub(super) target: String,
 }
@@ -45,6 +50,8 @@ struct Line<'a> {
     target: &'a [u8],
     host: Option<&'a [u8]>,
     body: Body,
+    /// The method that a field asks for.
+    overriding: Option<String>,
 }
 
 /// A head that was understood, or why not.
@@ -217,6 +224,12 @@ fn parse<A>(head: &[u8], form: fn(&Line<'_>) -> Result<A, &'static str>) -> Head
     if hosts.len() > 1 {
         return bad("duplicate_host", 400);
     }
+    let fields = request.headers.iter();
+    let fields = fields.map(|header| (header.name.as_bytes(), header.value));
+    let overriding = match overriding(fields) {
+        Ok(overriding) => overriding,
+        Err(reason) => return bad(reason, 400),
+    };
     let credentials = Credentials::read(&values("proxy-authorization"));
     let length = head.len();
     let body = match lengths.first() {
@@ -237,6 +250,7 @@ fn parse<A>(head: &[u8], form: fn(&Line<'_>) -> Result<A, &'static str>) -> Head
         target,
         host: hosts.first().copied(),
         body,
+        overriding,
     };
     match form(&line) {
         Ok(ask) => Head::Ask {
@@ -263,6 +277,7 @@ fn ask_of_proxy(line: &Line<'_>) -> Result<Ask, &'static str> {
     Ok(Ask::Http {
         authority,
         method: String::from_utf8_lossy(line.method).into_owned(),
+        overriding: line.overriding.clone(),
         target,
     })
 }
@@ -272,10 +287,13 @@ fn origin_request(line: &Line<'_>) -> Result<OriginRequest, &'static str> {
     let host = line.host.ok_or("bad_host")?;
     let is_path = line.target.first() == Some(&b'/') && !line.target.contains(&b'#');
     let target = std::str::from_utf8(line.target).ok();
-    let target = target.filter(|target| is_path && target.is_ascii());
+    // hyper reads it as well, and would refuse it in its own words, and untold.
+    let target = target.filter(|target| is_path && target.parse::<Uri>().is_ok());
+    let target = target.filter(|target| target.is_ascii());
     Ok(OriginRequest {
         authority: Authority::parse(host, Some(443)).map_err(|error| error.reason())?,
         method: String::from_utf8_lossy(line.method).into_owned(),
+        overriding: line.overriding.clone(),
         target: target.ok_or("bad_uri")?.to_owned(),
     })
 }
@@ -324,6 +342,7 @@ mod tests {
                         authority,
                         method,
                         target,
+                        ..
                     },
                 ..
             } => format!("{method} {authority} {target}"),
@@ -344,6 +363,7 @@ mod tests {
                     authority,
                     method,
                     target,
+                    ..
                 } = ask;
                 format!("{method} {authority} {target} {body:?} {persists}")
             }
@@ -411,6 +431,9 @@ mod tests {
                 "bad_uri",
             ),
             ("GET /#x HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
+            ("GET /<x> HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
+            ("GET /`x HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
+            ("GET /?\"x HTTP/1.1\r\nHost: a.test\r\n\r\n", "bad_uri"),
             ("GET / HTTP/1.1\nHost: a.test\n\n", "bad_line_ending"),
         ] {
             assert_eq!(inside(head), expected, "{head:?}");

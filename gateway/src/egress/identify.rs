@@ -9,9 +9,9 @@ use portcullis_config::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{answer::Refusal, credentials::Credentials};
+use super::{answer::Refusal, credentials::Credentials, servers::EgressServices};
 use crate::{
-    identity::{Owner, Pod, Pods, Verified},
+    identity::{Owner, Pod, Pods, Tokens, Unverified, Verified},
     snapshot::CompiledEgress,
 };
 
@@ -90,10 +90,11 @@ pub(super) fn client_of<'a>(
 ///
 /// # Errors
 /// 407: no token where one is required, or one that is not good. 403: an address that is no
-/// pod's, or not that of the pod that the token is of. 503: pods are not known.
-pub(super) fn identify(
+/// pod's, or not that of the pod that the token is of. 503: pods are not known, or the API server
+/// could not be asked about the token.
+pub(super) async fn identify(
     egress: &CompiledEgress,
-    pods: Option<&Pods>,
+    services: &EgressServices,
     (address, certified): (IpAddr, bool),
     credentials: Credentials,
     now: SystemTime,
@@ -101,28 +102,57 @@ pub(super) fn identify(
     let Some(identity) = &egress.identity else {
         return Ok(None);
     };
-    let pods = known_pods(identity, pods)?;
+    let pods = known_pods(identity, services.pods.as_deref())?;
     let credentials = match &egress.tokens {
         Some(_) => credentials,
         // Where nobody reads them they decide nothing.
         None => Credentials::Missing,
     };
-    let refused = |reason| Err(Refusal::new(407, reason));
     match (credentials, &egress.tokens) {
-        (Credentials::Token(token), Some(tokens)) => match tokens.verify(&token, now) {
-            Ok(verified) => of_token(identity.level, pods, address, verified).map(Some),
-            Err(error) => refused(error.reason()),
-        },
-        // Who means to show a token and fails is not taken for somebody without one.
-        (Credentials::Bad(reason), _) => refused(reason),
-        (Credentials::Missing, _) if needs_token(identity.level, certified) => {
-            refused("token_missing")
+        (Credentials::Token(token), Some(tokens)) => {
+            let verified = verify(tokens, &token, now, services).await?;
+            of_token(identity.level, pods, address, verified).map(Some)
         }
-        (Credentials::Impossible, _) if needs_token(identity.level, certified) => {
-            refused("socks_without_token")
-        }
-        _ => of_address(identity.level, pods, (address, certified)),
+        (credentials, _) => without_token(identity.level, pods, (address, certified), &credentials),
     }
+}
+
+/// Who it is that shows no token.
+fn without_token(
+    level: EgressIdentityLevel,
+    pods: Option<&Pods>,
+    (address, certified): (IpAddr, bool),
+    credentials: &Credentials,
+) -> Result<Option<Known>, Refusal> {
+    let refused = |reason| Err(Refusal::new(407, reason));
+    match credentials {
+        // Who means to show a token and fails is not taken for somebody without one.
+        Credentials::Bad(reason) => refused(reason),
+        Credentials::Missing if needs_token(level, certified) => refused("token_missing"),
+        Credentials::Impossible if needs_token(level, certified) => refused("socks_without_token"),
+        _ => of_address(level, pods, (address, certified)),
+    }
+}
+
+async fn verify(
+    tokens: &Tokens,
+    token: &[u8],
+    now: SystemTime,
+    services: &EgressServices,
+) -> Result<Arc<Verified>, Refusal> {
+    let verified = match (tokens, &services.reviewer) {
+        (Tokens::Keys(keys), _) => keys.verify(token, now).map_err(Unverified::Bad),
+        (Tokens::Review(reviews), Some(reviewer)) => {
+            let metrics = &services.metrics;
+            reviews.verify(token, now, &**reviewer, metrics).await
+        }
+        // Such a configuration is not put in force.
+        (Tokens::Review(_), None) => Err(Unverified::NotAsked),
+    };
+    verified.map_err(|error| match error {
+        Unverified::Bad(error) => Refusal::new(407, error.reason()),
+        Unverified::NotAsked => Refusal::new(503, "token_review_failed"),
+    })
 }
 
 /// Who a client is now that was let in before: an error where it would not be let in again.

@@ -21,6 +21,7 @@ mod head;
 mod identify;
 mod inspection;
 mod offline;
+mod overrides;
 mod peer;
 mod prefixed;
 mod quota;
@@ -32,6 +33,7 @@ mod socks;
 mod standing;
 mod test_answers;
 mod tunnel;
+mod upstream_proxy;
 
 pub use inspection::SigningAuthority;
 pub(crate) use offline::{look_up, reason_in_words, unidentified};

@@ -12,13 +12,16 @@ use super::TestAnswers;
 use crate::dns::{Dns, resolver};
 
 /// Why a name has no address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ResolveError {
     /// The name does not exist, or has no address.
+    #[error("it has no address")]
     NotFound,
     /// No server answered in time.
+    #[error("no server answered in time")]
     Timeout,
     /// The servers failed.
+    #[error("the servers failed")]
     Failed,
 }
 

@@ -14,16 +14,20 @@ use portcullis_config::{
     model::{Egress, EgressListener, EgressProtocol},
     problem::{Origin, Problem},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use super::{
     TestAnswers, client, connection,
     quota::{Charge, Quotas},
     resolver::Resolver,
     socks,
+    tunnel::Tunnel,
 };
 use crate::{
-    identity::Pods,
+    identity::{Pods, ReviewTokens},
     inspect::BodyBudget,
     listen::bind,
     snapshot::{CompiledEgress, Snapshot},
@@ -48,6 +52,8 @@ pub struct EgressServices {
     pub pods: Option<Arc<Pods>>,
     /// The memory that bodies held for inspection may take.
     pub budget: Arc<BodyBudget>,
+    /// The API server of the cluster, where there is one.
+    pub reviewer: Option<Arc<dyn ReviewTokens>>,
     /// Answers for tests; empty in production.
     pub test: TestAnswers,
 }
@@ -175,6 +181,13 @@ impl EgressServers {
         if needs_pods && self.services.pods.is_none() {
             let reason = "the pods of a cluster are known with `run --kubernetes` alone";
             problem("egress.identity.pods".into(), reason.into());
+        }
+        let tokens = identity.and_then(|identity| identity.tokens.as_ref());
+        let needs_reviewer = tokens.is_some_and(|tokens| tokens.review().is_some());
+        if needs_reviewer && self.services.reviewer.is_none() {
+            let reason = "there is an API server to ask with `run --kubernetes` alone; without a cluster `jwks` has the keys";
+            let place = "egress.identity.serviceAccountTokens.tokenReview";
+            problem(place.into(), reason.into());
         }
         let running = self.lock();
         let mut listeners = Vec::new();
@@ -340,16 +353,29 @@ async fn accept(
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         tokio::spawn(async move {
             let _open = open;
-            let client = client::stream(socket, address, &listener, &services, &state).await;
-            let Some((client, peer)) = client else {
-                return;
-            };
-            let from = (address, Arc::new(peer));
-            match listener.protocol {
-                EgressProtocol::Http => connection::serve(client, from, &services, &state).await,
-                EgressProtocol::Socks5 => socks::serve(client, from, &services, &state).await,
+            // In a box, so that what it takes to open a tunnel is gone while one is idle.
+            let opened = Box::pin(serve(socket, address, listener, services, state)).await;
+            if let Some(tunnel) = opened {
+                tunnel.run().await;
             }
         });
+    }
+}
+
+/// Serves a client up to its tunnel, if it opens one.
+async fn serve(
+    socket: TcpStream,
+    address: SocketAddr,
+    listener: Arc<EgressListener>,
+    services: Arc<EgressServices>,
+    state: Arc<State>,
+) -> Option<Tunnel> {
+    let client = client::stream(socket, address, &listener, &services, &state).await;
+    let (client, peer) = client?;
+    let from = (address, Arc::new(peer));
+    match listener.protocol {
+        EgressProtocol::Http => connection::serve(client, from, &services, &state).await,
+        EgressProtocol::Socks5 => socks::serve(client, from, &services, &state).await,
     }
 }
 

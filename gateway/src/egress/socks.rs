@@ -22,37 +22,37 @@ use super::{
     decide::{Proxy, open},
     peer::Peer,
     servers::{EgressServices, State},
-    tunnel::Tunnel,
+    tunnel::{Opening, Tunnel},
 };
 
-/// Serves a client until its one tunnel ends, or it is refused.
+/// Serves a client until it has its one tunnel, or is refused.
 pub(super) async fn serve(
     mut client: ClientStream,
     (address, peer): (SocketAddr, Arc<Peer>),
     services: &Arc<EgressServices>,
     state: &Arc<State>,
-) {
-    let Some(limit) = state.egress().map(|egress| egress.limits.head_timeout) else {
-        return;
-    };
+) -> Option<Tunnel> {
+    let limit = state.egress()?.limits.head_timeout;
     let mut buffer = BytesMut::with_capacity(512);
     let asked = tokio::time::timeout(limit, ask(&mut client, &mut buffer)).await;
     let asked = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let asked = match asked {
         Ok(asked) => asked,
-        Err(error) => return tracing::debug!(client = %address, %error, "egress client closed"),
+        Err(error) => {
+            tracing::debug!(client = %address, %error, "egress client closed");
+            return None;
+        }
     };
     // It may have been long in coming: it is decided on what holds now.
-    let Some(egress) = state.egress().filter(|_| !state.is_draining()) else {
-        return;
-    };
+    let egress = state.egress().filter(|_| !state.is_draining())?;
     let mut record = Record::new(address, peer);
     record.describe("SOCKS5", asked.as_ref().ok());
     let authority = match asked {
         Ok(authority) => authority,
         Err(bad) => {
             let refusal = Refusal::new(400, bad.reason);
-            return refuse(client, &refusal, &bad.answer, record, services).await;
+            refuse(client, &refusal, &bad.answer, record, services).await;
+            return None;
         }
     };
     let request = Request {
@@ -69,10 +69,11 @@ pub(super) async fn serve(
         Err(refusal) => {
             let answer = reply_of(code_of(refusal.status, refusal.reason));
             refuse(client, &refusal, &answer, record, services).await;
+            None
         }
         Ok(opened) => {
-            let tunnel = Tunnel::new(client, buffer, opened, authority, record, proxy);
-            tunnel.run(&reply_of(reply::SUCCEEDED)).await;
+            let opening = Opening::new(client, buffer, opened, authority, record);
+            opening.begin(&reply_of(reply::SUCCEEDED), proxy).await
         }
     }
 }

@@ -11,7 +11,8 @@ use std::{
 
 use portcullis_config::{
     egress::{
-        Authority, Beginnings, HttpRequest, Refused, Request, Selected, decide, judge_addresses,
+        Authority, Beginnings, Host, HttpRequest, Refused, Request, Selected, decide,
+        judge_addresses,
     },
     model::EgressMode,
 };
@@ -33,6 +34,8 @@ pub(super) enum Carried {
     Request {
         /// Its method.
         method: String,
+        /// The method that a field asks for.
+        overriding: Option<String>,
         /// Its canonical path.
         path: String,
         /// Whether it came inside TLS.
@@ -131,8 +134,14 @@ impl Standing {
         let request = Request {
             authority: &self.authority,
             http: match &self.carried {
-                Carried::Request { method, path, tls } => Some(HttpRequest {
+                Carried::Request {
                     method,
+                    overriding,
+                    path,
+                    tls,
+                } => Some(HttpRequest {
+                    method,
+                    overriding: overriding.as_deref(),
                     path,
                     tls: *tls,
                 }),
@@ -154,6 +163,12 @@ impl Standing {
             taken.map_err(|unpaid| unpaid.refused.reason)?;
         }
         let resolved = &self.resolved;
+        // It was looked up by an upstream proxy alone, and nobody has judged what that found.
+        let is_unjudged = resolved.is_empty() && matches!(self.authority.host, Host::Name(_));
+        let through = egress.upstream_proxy(&self.authority);
+        if is_unjudged && through.is_none_or(|through| through.looks_up()) {
+            return Err(CHANGED);
+        }
         let refused = judge_addresses(&selected, &mut decision, request, resolved, ranges);
         if refused.is_some_and(|refused| refused.is_final()) {
             return Err(CHANGED);

@@ -1,4 +1,10 @@
 //! A tunnel: what a client and a destination say to each other, within limits.
+//!
+//! ```text
+//! Opening  -> the client is told, its first bytes are judged -> Tunnel -> relay, or a look inside -> record
+//! ```
+//!
+//! There may be very many that are idle, so a [`Tunnel`] has nothing left of how it was opened.
 
 use std::{
     io,
@@ -13,24 +19,58 @@ use super::{
     audit::Record,
     client::{ClientStream, relay_client},
     decide::{Opened, Proxy},
-    first_bytes::judge_first_bytes,
+    first_bytes::{Beginning, judge_first_bytes},
     inspection,
+    quota::Charge,
+    servers::{EgressServices, State},
     standing::{Carried, Standing},
+    upstream_proxy::UpstreamStream,
 };
-use crate::relay::{RelayLimits, Traffic};
+use crate::{
+    relay::{RelayLimits, Traffic},
+    snapshot::CompiledEgress,
+};
 
 /// A client and the destination that it may reach.
-pub(super) struct Tunnel<'a> {
+pub(super) struct Opening {
     client: ClientStream,
     /// What the client has sent behind what it asked for.
     buffer: BytesMut,
     opened: Opened,
     authority: Authority,
     record: Record,
-    proxy: Proxy<'a>,
 }
 
-impl<'a> Tunnel<'a> {
+/// A tunnel that is open.
+pub(super) enum Tunnel {
+    /// Bytes go both ways.
+    Relayed(Box<Relayed>),
+    /// It is looked into.
+    Inspected(Box<Inspected>),
+}
+
+/// A tunnel whose bytes go both ways as they are.
+pub(super) struct Relayed {
+    client: ClientStream,
+    upstream: UpstreamStream,
+    charge: Arc<Charge>,
+    traffic: Traffic,
+    limits: RelayLimits,
+    standing: Standing,
+    record: Record,
+    services: Arc<EgressServices>,
+}
+
+/// A tunnel that is looked into.
+pub(super) struct Inspected {
+    opening: Opening,
+    beginning: Beginning,
+    egress: Arc<CompiledEgress>,
+    services: Arc<EgressServices>,
+    state: Arc<State>,
+}
+
+impl Opening {
     /// Takes a client, what it has sent behind what it asked for, and what was opened for it.
     pub(super) fn new(
         client: ClientStream,
@@ -38,7 +78,6 @@ impl<'a> Tunnel<'a> {
         opened: Opened,
         authority: Authority,
         record: Record,
-        proxy: Proxy<'a>,
     ) -> Self {
         Self {
             client,
@@ -46,28 +85,35 @@ impl<'a> Tunnel<'a> {
             opened,
             authority,
             record,
-            proxy,
         }
     }
 
-    /// Tells the client that it is open, judges its first bytes and relays until the end.
-    pub(super) async fn run(mut self, answer: &[u8]) {
+    /// Tells the client that it is open, and judges its first bytes: none has left until then. `None`
+    /// where it is over by that, which is written down.
+    pub(super) async fn begin(mut self, answer: &[u8], proxy: Proxy<'_>) -> Option<Tunnel> {
         self.record.status = 200;
-        let ended = match self.tell(answer).await {
-            Err(_) => Some("client_closed"),
-            Ok(()) => match self.judge().await {
-                Err(reason) => Some(reason),
-                Ok(Carried::Judged(beginning)) if self.opened.inspected && beginning.is_good() => {
-                    let ends = (self.client, self.buffer, self.opened);
-                    let inside = (self.authority, self.record, beginning);
-                    return inspection::serve(ends, inside, self.proxy).await;
-                }
-                Ok(carried) => self.relay(carried).await,
-            },
+        let carried = match self.tell(answer).await {
+            Err(_) => Err("client_closed"),
+            Ok(()) => self.judge(proxy).await,
         };
-        self.record.ended = ended;
-        self.record.overdrawn(&self.opened.charge);
-        self.record.write(self.proxy.services);
+        match carried {
+            Err(reason) => {
+                self.record.ended = Some(reason);
+                self.record.overdrawn(&self.opened.charge);
+                self.record.write(proxy.services);
+                None
+            }
+            Ok(Carried::Judged(beginning)) if self.opened.inspected && beginning.is_good() => {
+                Some(Tunnel::Inspected(Box::new(Inspected {
+                    opening: self,
+                    beginning,
+                    egress: Arc::clone(proxy.egress),
+                    services: Arc::clone(proxy.services),
+                    state: Arc::clone(proxy.state),
+                })))
+            }
+            Ok(carried) => self.send_first(carried, proxy).await,
+        }
     }
 
     async fn tell(&mut self, answer: &[u8]) -> io::Result<()> {
@@ -75,12 +121,12 @@ impl<'a> Tunnel<'a> {
         self.client.flush().await
     }
 
-    /// Judges the first bytes: none has left until then.
-    async fn judge(&mut self) -> Result<Carried, &'static str> {
+    /// Judges the first bytes.
+    async fn judge(&mut self, proxy: Proxy<'_>) -> Result<Carried, &'static str> {
         if self.opened.raw {
             return Ok(Carried::Raw);
         }
-        let limits = &self.proxy.egress.limits;
+        let limits = &proxy.egress.limits;
         let judged =
             judge_first_bytes(&mut self.client, &mut self.buffer, &self.authority, limits).await;
         let beginning = judged.ok_or("client_closed")?;
@@ -94,39 +140,113 @@ impl<'a> Tunnel<'a> {
         Ok(Carried::Judged(beginning))
     }
 
-    async fn relay(&mut self, carried: Carried) -> Option<&'static str> {
-        let charge = Arc::clone(&self.opened.charge);
-        let holds = (self.opened.until, Some(Arc::clone(&charge)));
-        let state = self.proxy.state;
-        let mut standing = Standing::new(state, &self.authority, &self.record, holds, carried);
-        let services = self.proxy.services;
-        services.metrics.egress_tunnels(1);
-        let traffic = Traffic {
-            meter: Some(charge.clone()),
-            ..Traffic::default()
-        };
-        let ended = if let Some(reason) = standing.cut() {
+    /// Sends what the client has said already.
+    async fn send_first(self, carried: Carried, proxy: Proxy<'_>) -> Option<Tunnel> {
+        let Self {
+            client,
+            buffer,
+            opened,
+            authority,
+            record,
+        } = self;
+        let charge = opened.charge;
+        let holds = (opened.until, Some(Arc::clone(&charge)));
+        let limits = &proxy.egress.limits;
+        let mut tunnel = Box::new(Relayed {
+            client,
+            upstream: opened.upstream,
+            traffic: Traffic {
+                meter: Some(charge.clone()),
+                ..Traffic::default()
+            },
+            limits: RelayLimits {
+                idle: Some(limits.idle_timeout),
+                lifetime: Some(limits.max_lifetime),
+            },
+            standing: Standing::new(proxy.state, &authority, &record, holds, carried),
+            charge,
+            record,
+            services: Arc::clone(proxy.services),
+        });
+        tunnel.services.metrics.egress_tunnels(1);
+        let ended = if let Some(reason) = tunnel.standing.cut() {
             Some(reason)
-        } else if !traffic.may_send(self.buffer.len()) {
-            charge.ended()
-        } else if self.opened.upstream.write_all(&self.buffer).await.is_err() {
+        } else if !tunnel.traffic.may_send(buffer.len()) {
+            tunnel.charge.ended()
+        } else if send(&mut tunnel.upstream, &buffer).await.is_err() {
             Some("upstream_closed")
         } else {
-            let sent = std::mem::take(&mut self.buffer).len();
-            traffic.up.fetch_add(sent as u64, Ordering::Relaxed);
-            let limits = RelayLimits {
-                idle: Some(self.proxy.egress.limits.idle_timeout),
-                lifetime: Some(self.proxy.egress.limits.max_lifetime),
-            };
-            let upstream = &mut self.opened.upstream;
-            relay_client(&mut self.client, upstream, limits, &traffic, || {
-                standing.cut()
-            })
-            .await
+            let up = &tunnel.traffic.up;
+            up.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+            return Some(Tunnel::Relayed(tunnel));
         };
+        tunnel.end(ended);
+        None
+    }
+}
+
+/// Sends what was read of the client already.
+async fn send(upstream: &mut UpstreamStream, bytes: &[u8]) -> io::Result<()> {
+    upstream.write_all(bytes).await?;
+    upstream.flush().await
+}
+
+impl Tunnel {
+    /// Serves it until it ends, and writes down how.
+    pub(super) async fn run(self) {
+        match self {
+            Self::Relayed(mut tunnel) => {
+                let ended = tunnel.relay().await;
+                tunnel.end(ended);
+            }
+            // In a box: it needs much, and a tunnel that is not looked into none of that.
+            Self::Inspected(tunnel) => Box::pin(tunnel.look()).await,
+        }
+    }
+}
+
+impl Relayed {
+    async fn relay(&mut self) -> Option<&'static str> {
+        let (client, upstream) = (&mut self.client, &mut self.upstream);
+        relay_client(client, upstream, self.limits, &self.traffic, || {
+            self.standing.cut()
+        })
+        .await
+    }
+
+    fn end(self: Box<Self>, ended: Option<&'static str>) {
+        let Self {
+            charge,
+            traffic,
+            mut record,
+            services,
+            ..
+        } = *self;
         services.metrics.egress_tunnels(-1);
-        self.record.bytes_up = traffic.up.load(Ordering::Relaxed);
-        self.record.bytes_down = traffic.down.load(Ordering::Relaxed);
-        ended.or_else(|| charge.ended())
+        record.bytes_up = traffic.up.load(Ordering::Relaxed);
+        record.bytes_down = traffic.down.load(Ordering::Relaxed);
+        record.ended = ended.or_else(|| charge.ended());
+        record.overdrawn(&charge);
+        record.write(&services);
+    }
+}
+
+impl Inspected {
+    async fn look(self: Box<Self>) {
+        let Self {
+            opening,
+            beginning,
+            egress,
+            services,
+            state,
+        } = *self;
+        let proxy = Proxy {
+            egress: &egress,
+            services: &services,
+            state: &state,
+        };
+        let ends = (opening.client, opening.buffer, opening.opened);
+        let inside = (opening.authority, opening.record, beginning);
+        inspection::serve(ends, inside, proxy).await;
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use portcullis_config::problem::Severity;
 
 use super::{Gateway, lock};
-use crate::{descriptors, snapshot::Snapshot};
+use crate::{descriptors, relay, snapshot::Snapshot};
 
 impl Gateway {
     /// Brings everything beside the snapshot in line with it.
@@ -28,6 +28,7 @@ impl Gateway {
         inner.compressions.set_limit(process.max_compressions);
         inner.mirrored.set_limit(process.max_mirrored);
         inner.udp_sessions.set_limit(process.max_udp_sessions);
+        relay::set_max_pipes(process.max_relay_pipes);
         descriptors::tell(&snapshot.model);
         inner.ingress.adopt(snapshot);
         self.tell_certificates();

@@ -21,6 +21,7 @@ use crate::{
     listen::Listeners,
     load::{Loaded, Refused, load},
     places::Places,
+    relay,
     retry::Retry,
     slots::Slots,
     snapshot::Live,
@@ -68,6 +69,7 @@ impl Gateway {
         let compressions = Slots::new(process.max_compressions);
         let mirrored = Slots::new(process.max_mirrored);
         let udp_sessions = Arc::new(Places::new(process.max_udp_sessions));
+        relay::set_max_pipes(process.max_relay_pipes);
         let version = snapshot.version;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let tls = Arc::new(Tls::new().map_err(|error| refused(&error))?);
@@ -114,6 +116,9 @@ impl Gateway {
             decisions: decisions.clone(),
             pods: source.objects().and_then(|objects| objects.pods()),
             budget: Arc::clone(&budget),
+            reviewer: source
+                .objects()
+                .and_then(|objects| objects.token_reviewer()),
             test: options.egress_test,
         });
         let gateway = Self {

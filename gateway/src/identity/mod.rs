@@ -4,6 +4,7 @@
 //! users file -> BasicCheck     headers of a request --check--> a user, or why not
 //! server     -> ExternalCheck  a question --place, recall--> an answer that is remembered
 //! key set    -> TokenVerifier  a token --verify--> a ServiceAccount and its pod, or why not
+//! API server -> TokenReviews   the same, by asking it
 //! pods       -> Pods           an address, a UID --> the pod that has it
 //! ```
 //!
@@ -19,17 +20,24 @@ mod password_checks;
 mod password_hash;
 mod pods;
 mod token;
+mod token_parts;
+mod token_reviews;
+mod tokens;
 mod user_pass;
 mod users;
+mod verified;
 
 pub use basic::{BasicCheck, BasicVerdict, challenge};
 pub use external::{Answer, ExternalCheck, Question};
 pub(crate) use password_checks::PasswordChecks;
 pub use pods::{Owner, Pod, Pods};
+pub use token::TokenVerifier;
 #[cfg(test)]
 pub(crate) use token::tests::verified;
-pub use token::{TokenVerifier, Verified};
+pub use token_reviews::{ReviewTokens, TokenReviews, Unverified};
+pub use tokens::Tokens;
 pub(crate) use user_pass::name_and_password;
+pub use verified::Verified;
 
 use std::sync::Arc;
 

@@ -11,16 +11,15 @@
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Validation, errors::ErrorKind};
-use portcullis_config::egress::{Claims, Identity, TokenError, TokenSettings, Validity};
+use portcullis_config::egress::{Claims, TokenError, TokenSettings};
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     hash_key::HashKey,
     jwks::{self, Keys},
+    token_parts::header,
+    verified::{Verified, VerifiedBy},
 };
 
 /// Tokens that are remembered as good at once: those of so many pods.
@@ -37,30 +36,6 @@ pub struct TokenVerifier {
     key: HashKey,
     /// Good tokens by their keyed hash. They are forgotten with the keys.
     verified: Cache<[u8; 32], Arc<Verified>>,
-}
-
-/// The bearer of a good token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Verified {
-    /// Who it is.
-    #[serde(flatten)]
-    pub identity: Identity,
-    #[serde(skip)]
-    validity: Validity,
-    /// The key that signed it, and what it was for.
-    #[serde(skip)]
-    key: [u8; 32],
-    #[serde(skip)]
-    settings: TokenSettings,
-}
-
-/// What of the header of a token decides.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    crit: Option<Value>,
-    b64: Option<Value>,
 }
 
 impl TokenVerifier {
@@ -104,7 +79,7 @@ impl TokenVerifier {
         let verified = Arc::new(Verified {
             identity,
             validity,
-            key,
+            by: VerifiedBy::Key(key),
             settings: self.settings.clone(),
         });
         self.verified.insert(hash, Arc::clone(&verified));
@@ -113,29 +88,16 @@ impl TokenVerifier {
 
     /// Whether the keys and settings that a token was good by still hold; its time may be over.
     pub fn trusts(&self, verified: &Verified) -> bool {
-        let (of_old, of_new) = (&verified.settings, &self.settings);
-        (&of_old.issuer, &of_old.audience) == (&of_new.issuer, &of_new.audience)
-            && self
-                .keys
-                .values()
-                .any(|key| key.fingerprint == verified.key)
+        let VerifiedBy::Key(of_token) = verified.by else {
+            return false;
+        };
+        let mut keys = self.keys.values();
+        verified.is_for(&self.settings) && keys.any(|key| key.fingerprint == of_token)
     }
 
     /// The claims of a token that one of the keys has signed, and the fingerprint of that.
     fn claims(&self, token: &[u8]) -> Result<(Claims, [u8; 32]), TokenError> {
-        let mut parts = token.split(|&byte| byte == b'.');
-        let (Some(header), Some(_), Some(_), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(TokenError::Malformed);
-        };
-        let header = BASE64_URL_SAFE_NO_PAD.decode(header);
-        let header = header.map_err(|_| TokenError::Malformed)?;
-        let header: Header = serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
-        // Who does not understand what is critical must refuse it (RFC 7515 section 4.1.11).
-        if header.crit.is_some() || header.b64.is_some() {
-            return Err(TokenError::Malformed);
-        }
+        let header = header(token)?;
         let id = header.kid.ok_or(TokenError::UnknownKey)?;
         let key = self.keys.get(&id).ok_or(TokenError::UnknownKey)?;
         let algorithm = header.alg.parse().map_err(|_| TokenError::Algorithm)?;

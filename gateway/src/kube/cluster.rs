@@ -42,13 +42,14 @@ use super::{
     settings,
     shared::Shared,
     status::write_statuses,
+    token_review::Reviewer,
     translate::{MadeItems, parameters::lost_names, translate, translate_again},
     watch::reason,
     webhook::{self, Webhook},
 };
 use crate::{
     files::Contents,
-    identity::Pods,
+    identity::{Pods, ReviewTokens},
     source::{Objects, Settings},
     telemetry::Metrics,
 };
@@ -332,6 +333,10 @@ impl Objects for Cluster {
 
     fn pods(&self) -> Option<Arc<Pods>> {
         Some(Arc::clone(&self.pods))
+    }
+
+    fn token_reviewer(&self) -> Option<Arc<dyn ReviewTokens>> {
+        Some(Arc::new(Reviewer::new(self.shared.client.clone())))
     }
 
     fn measure(&self, metrics: &Metrics) {

@@ -37,6 +37,7 @@ mod shared;
 mod single;
 mod sizes;
 mod status;
+mod token_review;
 pub mod translate;
 mod watch;
 mod watched;

@@ -51,11 +51,17 @@ pub(super) fn named_files(model: &Model) -> Vec<PathBuf> {
         .and_then(|egress| egress.identity.as_ref());
     let mut files = tls::named_files(model);
     let tokens = identity.and_then(|identity| identity.tokens.as_ref());
-    files.extend(tokens.map(|tokens| tokens.jwks.clone()));
+    files.extend(tokens.and_then(|tokens| tokens.keys().cloned()));
     let inspection = model.egress.iter().flat_map(|egress| &egress.inspection);
     files.extend(inspection.flat_map(|inspection| {
         let own = [inspection.certificate.clone(), inspection.key.clone()];
         own.into_iter().chain(inspection.trust.clone())
+    }));
+    let proxies = model.egress.iter();
+    let proxies = proxies.flat_map(|egress| &egress.upstream_proxies);
+    files.extend(proxies.flat_map(|proxy| {
+        let ca = proxy.tls.as_ref().and_then(|tls| tls.ca.clone());
+        ca.into_iter().chain(proxy.credentials.clone())
     }));
     let policies = model.egress.iter().flat_map(|egress| {
         let floors = egress.cluster_policies.iter();

@@ -1,7 +1,6 @@
 //! The same over streams that are no sockets, such as TLS.
 
 use std::{
-    cell::RefCell,
     future::poll_fn,
     io,
     pin::Pin,
@@ -11,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split};
 
-use super::{CHUNK, RelayLimits, Traffic, Way, over};
+use super::{RelayLimits, SCRATCH, Traffic, Way, over};
 
 /// Relays both ways, as [`super::relay`] does. The end of one direction is told as the stream
 /// tells ends: over TLS with a `close_notify` (RFC 8446 section 6.1).
@@ -63,11 +62,6 @@ async fn copy(
     // The other side may be gone already.
     let _ = to.shutdown().await;
     result
-}
-
-thread_local! {
-    /// What is read into: an idle relay holds no memory for it.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
 }
 
 /// What comes next; nothing at the end.

@@ -9,16 +9,22 @@ use std::{
 };
 
 use portcullis_config::{
-    egress::Injection,
-    model::{self, EgressInspection, EgressTokens},
+    egress::{Authority, Injection, UpstreamProxy},
+    model::{self, EgressInspection, EgressTokens, TokensVerifiedBy},
     problem::Severity,
 };
 
 use http::HeaderValue;
 use rustls::ClientConfig;
 
-use super::{CompiledWaf, Reads, Snapshot, reads::content_hash, upstream_tls};
-use crate::{egress::SigningAuthority, identity::TokenVerifier};
+use super::{
+    CompiledUpstreamProxy, CompiledWaf, Reads, Snapshot, egress_upstream, reads::content_hash,
+    upstream_tls,
+};
+use crate::{
+    egress::SigningAuthority,
+    identity::{TokenReviews, TokenVerifier, Tokens},
+};
 
 /// Longest credential.
 const MAX_CREDENTIAL: usize = 16 << 10;
@@ -28,9 +34,11 @@ const MAX_CREDENTIAL: usize = 16 << 10;
 pub struct CompiledEgress {
     settings: model::Egress,
     /// What verifies tokens, where clients may show some.
-    pub tokens: Option<Arc<TokenVerifier>>,
+    pub tokens: Option<Tokens>,
     /// What looks into TLS, where that is wanted.
     pub inspection: Option<Inspection>,
+    /// Proxies that destinations are reached through, in the order of the settings.
+    pub upstream_proxies: Vec<Arc<CompiledUpstreamProxy>>,
     /// The WAF profiles that entries name.
     pub wafs: BTreeMap<String, Arc<CompiledWaf>>,
     /// Credentials that requests are given, by their file and what stands before them.
@@ -44,6 +52,15 @@ pub struct Inspection {
     pub authority: Arc<SigningAuthority>,
     /// TLS to destinations, without protocols and sessions.
     pub client: Arc<ClientConfig>,
+    /// Hash of the file with the authorities that it trusts beside those of the system.
+    trusted: Option<[u8; 32]>,
+}
+
+impl Inspection {
+    /// Whether it trusts the same destinations.
+    pub fn trusts_as(&self, other: &Self) -> bool {
+        self.trusted == other.trusted
+    }
 }
 
 impl Deref for CompiledEgress {
@@ -62,6 +79,7 @@ impl CompiledEgress {
             settings,
             tokens: None,
             inspection: None,
+            upstream_proxies: Vec::new(),
             wafs: BTreeMap::new(),
             credentials: BTreeMap::new(),
         }
@@ -77,12 +95,14 @@ impl CompiledEgress {
         let identity = settings.identity.as_ref();
         let tokens = match identity.and_then(|identity| identity.tokens.as_ref()) {
             None => None,
-            Some(tokens) => match verifier(tokens, before, reads) {
-                Ok(verifier) => {
-                    for reason in &verifier.left_out {
-                        tell(Severity::Warning, place(), named(tokens, reason));
+            Some(tokens) => match compile_tokens(tokens, before, reads) {
+                Ok(compiled) => {
+                    if let Tokens::Keys(verifier) = &compiled {
+                        for reason in &verifier.left_out {
+                            tell(Severity::Warning, place(), named(tokens, reason));
+                        }
                     }
-                    Some(verifier)
+                    Some(compiled)
                 }
                 Err(reasons) => {
                     for reason in reasons {
@@ -110,11 +130,13 @@ impl CompiledEgress {
             },
         };
         let running = before.and_then(|before| before.egress.as_deref());
-        let credentials = credentials(settings, running, reads, tell)?;
+        let credentials = credentials(settings, running, reads, tell);
+        let upstream_proxies = egress_upstream::compile(&settings.upstream_proxies, reads, tell)?;
         Some(Self {
             settings: settings.clone(),
             tokens,
             inspection,
+            upstream_proxies,
             wafs: BTreeMap::new(),
             credentials,
         })
@@ -129,6 +151,13 @@ impl CompiledEgress {
             .filter_map(|name| Some((find(&name)?, name)));
         self.wafs = found.map(|(waf, name)| (name, Arc::new(waf))).collect();
         self
+    }
+
+    /// The proxy that takes a destination, before its name is looked up.
+    pub fn upstream_proxy(&self, authority: &Authority) -> Option<&Arc<CompiledUpstreamProxy>> {
+        let found = UpstreamProxy::of(&self.settings.upstream_proxies, authority)?;
+        let mut made = self.upstream_proxies.iter();
+        made.find(|made| made.name == found.name)
     }
 
     /// A credential, which no log shows.
@@ -166,46 +195,37 @@ fn entries(
 
 /// Reads the credentials, each a line that a header may have.
 ///
-/// One whose file is lost is an error, and what is `running` goes on with it. One that was never
-/// there stops nobody else: requests that should have it are refused.
+/// One that is not good stops nobody else: requests that should have it go on with the one that
+/// they had, and are refused where there was none.
 fn credentials(
     settings: &model::Egress,
     running: Option<&CompiledEgress>,
     reads: &Reads,
     tell: &mut impl FnMut(Severity, String, String),
-) -> Option<BTreeMap<(PathBuf, String), HeaderValue>> {
+) -> BTreeMap<(PathBuf, String), HeaderValue> {
     let mut credentials = BTreeMap::new();
-    let mut are_good = true;
     for (place, wanted) in entries(settings) {
         let Some(injection) = &wanted.inject else {
             continue;
         };
-        let place = format!("{place}.inject.value");
-        let bytes = match reads.read(&injection.value) {
-            Ok(bytes) => bytes,
-            Err(reason) => {
-                let is_lost = running.is_some_and(|known| known.credential(injection).is_some());
-                let severity = match is_lost {
-                    true => Severity::Error,
-                    false => Severity::Warning,
-                };
-                are_good &= !is_lost;
-                tell(severity, place, reason);
-                continue;
-            }
-        };
-        match credential(injection, &bytes) {
-            Ok(value) => {
-                let key = (injection.value.clone(), injection.prefix.clone());
-                credentials.insert(key, value);
-            }
-            Err(reason) => {
-                are_good = false;
-                tell(Severity::Error, place, reason);
-            }
+        let bytes = reads.read(&injection.value);
+        let read = bytes.and_then(|bytes| credential(injection, &bytes));
+        let value = read.or_else(|reason| {
+            let known = running.and_then(|running| running.credential(injection));
+            let then = match known {
+                Some(_) => "requests go on with the one that was there",
+                None => "requests that should have it are refused",
+            };
+            let place = format!("{place}.inject.value");
+            tell(Severity::Warning, place, format!("{reason}: {then}"));
+            known.cloned().ok_or(())
+        });
+        if let Ok(value) = value {
+            let key = (injection.value.clone(), injection.prefix.clone());
+            credentials.insert(key, value);
         }
     }
-    are_good.then_some(credentials)
+    credentials
 }
 
 /// The reason never has what is in the file.
@@ -241,22 +261,34 @@ fn inspection(
     made_of.extend(content_hash(&key));
     let hash = content_hash(&made_of);
     let running = before.and_then(|before| before.egress.as_ref()?.inspection.as_ref());
-    let running = running.map(|running| &running.authority);
-    let authority = match running.filter(|running| running.is_of(wanted, hash)) {
+    let signing = running.map(|running| &running.authority);
+    let authority = match signing.filter(|running| running.is_of(wanted, hash)) {
         Some(running) => Arc::clone(running),
         None => {
             let made = SigningAuthority::new(wanted, (&certificate, &key), hash)?;
             // A good one goes on. Without one nothing is looked into, and all else is served.
             let now = SystemTime::now();
-            let is_good_one_lost = running.is_some_and(|running| running.untimely(now).is_none());
+            let is_good_one_lost = signing.is_some_and(|running| running.untimely(now).is_none());
             if let Some(reason) = made.untimely(now).filter(|_| is_good_one_lost) {
                 return Err(("certificate", reason));
             }
             Arc::new(made)
         }
     };
-    let client = upstream_tls::to_anybody(wanted.trust.as_deref(), reads)?;
-    Ok(Inspection { authority, client })
+    let trust = wanted.trust.as_ref();
+    let trust = trust.map(|path| reads.read(path)).transpose();
+    let trusted = trust.map_err(|why| ("trust", why))?;
+    let trusted = trusted.map(|bytes| content_hash(&bytes));
+    // A tunnel keeps what it began with: one copy for all that trust the same.
+    let client = match running.filter(|running| running.trusted == trusted) {
+        Some(running) => Arc::clone(&running.client),
+        None => upstream_tls::to_anybody(wanted.trust.as_deref(), reads)?,
+    };
+    Ok(Inspection {
+        authority,
+        client,
+        trusted,
+    })
 }
 
 fn place() -> String {
@@ -264,23 +296,43 @@ fn place() -> String {
 }
 
 fn named(tokens: &EgressTokens, reason: &str) -> String {
-    format!("{}: {reason}", tokens.jwks.display())
+    match tokens.keys() {
+        Some(file) => format!("{}: {reason}", file.display()),
+        None => reason.to_owned(),
+    }
 }
 
-fn verifier(
+fn compile_tokens(
     tokens: &EgressTokens,
     before: Option<&Snapshot>,
     reads: &Reads,
-) -> Result<Arc<TokenVerifier>, Vec<String>> {
-    let text = reads.read_text(&tokens.jwks).map_err(|error| vec![error])?;
-    let file = content_hash(text.as_bytes());
+) -> Result<Tokens, Vec<String>> {
+    let settings = &tokens.settings;
     let running = before.and_then(|before| before.egress.as_ref()?.tokens.as_ref());
-    if let Some(running) = running.filter(|running| running.is_of(&tokens.settings, file)) {
-        return Ok(Arc::clone(running));
+    let file = match &tokens.verified_by {
+        TokensVerifiedBy::Keys(file) => file,
+        TokensVerifiedBy::Review(review) => {
+            return match running {
+                Some(Tokens::Review(running)) if running.is_of(settings, review) => {
+                    Ok(Tokens::Review(Arc::clone(running)))
+                }
+                _ => TokenReviews::new(settings.clone(), *review)
+                    .map(|made| Tokens::Review(Arc::new(made)))
+                    .map_err(|reason| vec![reason]),
+            };
+        }
+    };
+    let text = reads.read_text(file).map_err(|error| vec![error])?;
+    let hash = content_hash(text.as_bytes());
+    if let Some(Tokens::Keys(running)) = running
+        && running.is_of(settings, hash)
+    {
+        return Ok(Tokens::Keys(Arc::clone(running)));
     }
-    let made = TokenVerifier::new(tokens.settings.clone(), file, &text);
-    made.map(Arc::new).map_err(|reasons| {
-        let named = |reason: &String| named(tokens, reason);
-        reasons.iter().map(named).collect()
-    })
+    let made = TokenVerifier::new(settings.clone(), hash, &text);
+    made.map(|made| Tokens::Keys(Arc::new(made)))
+        .map_err(|reasons| {
+            let named = |reason: &String| named(tokens, reason);
+            reasons.iter().map(named).collect()
+        })
 }

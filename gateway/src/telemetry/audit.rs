@@ -27,6 +27,17 @@ struct Kept {
     max_bytes: usize,
 }
 
+/// A record as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a, F> {
+    time: String,
+    kind: &'a str,
+    request_id: &'a str,
+    #[serde(flatten)]
+    facts: F,
+}
+
 impl Kept {
     /// Lets the oldest go until the rest may stay.
     fn shrink(&mut self) {
@@ -70,18 +81,16 @@ impl AuditLog {
     ///
     /// `facts` is an object; its fields stand beside `time`, `kind` and `requestId`.
     pub fn write(&self, kind: &'static str, request_id: &str, facts: impl Serialize) {
-        let mut record = serde_json::Map::new();
-        record.insert("time".into(), timestamp(SystemTime::now()).into());
-        record.insert("kind".into(), kind.into());
-        record.insert("requestId".into(), request_id.into());
-        match serde_json::to_value(facts) {
-            Ok(Value::Object(facts)) => record.extend(facts),
-            Ok(other) => {
-                record.insert("facts".into(), other);
-            }
+        let record = Line {
+            time: timestamp(SystemTime::now()),
+            kind,
+            request_id,
+            facts,
+        };
+        let line = match serde_json::to_string(&record) {
+            Ok(line) => line,
             Err(error) => return tracing::error!(%error, kind, "audit record not written"),
-        }
-        let line = Value::Object(record).to_string();
+        };
         self.writer.write(line.as_bytes());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.capacity == 0 {

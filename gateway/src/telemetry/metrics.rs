@@ -9,8 +9,8 @@ use std::{
 
 use http::Method;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use super::{
@@ -61,6 +61,8 @@ pub struct Metrics {
     egress_policies: BoundedLabels,
     egress_tunnels: IntGauge,
     egress_ended: IntCounterVec,
+    egress_token_reviews: IntCounterVec,
+    egress_token_review_seconds: Histogram,
     egress_bytes: IntCounterVec,
     connections: IntCounterVec,
     connections_open: IntGaugeVec,
@@ -207,6 +209,11 @@ impl Metrics {
             egress_policies: BoundedLabels::new(MAX_EGRESS_POLICIES),
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
             egress_ended: counters(&registry, names::EGRESS_ENDED, &["reason"]),
+            egress_token_reviews: counters(&registry, names::EGRESS_TOKEN_REVIEWS, &["result"]),
+            egress_token_review_seconds: register(
+                &registry,
+                Histogram::with_opts(buckets(names::EGRESS_TOKEN_REVIEW_SECONDS)),
+            ),
             egress_bytes: counters(&registry, names::EGRESS_BYTES, &["direction"]),
             connections: counters(&registry, names::CONNECTIONS, &["listener", "outcome"]),
             connections_open: register(
@@ -423,6 +430,15 @@ impl Metrics {
         self.egress_ended.with_label_values(&[reason]).inc();
     }
 
+    /// Counts a question to the API server about a token, by its result, and the time that it took
+    /// where it had an end.
+    pub fn egress_token_review(&self, result: &'static str, took: Option<Duration>) {
+        self.egress_token_reviews.with_label_values(&[result]).inc();
+        if let Some(took) = took {
+            self.egress_token_review_seconds.observe(took.as_secs_f64());
+        }
+    }
+
     /// Counts bytes from workloads (`up`) and to them (`down`).
     pub fn egress_bytes(&self, up: u64, down: u64) {
         self.egress_bytes.with_label_values(&["up"]).inc_by(up);
@@ -590,8 +606,11 @@ fn listed(registry: &Registry, name: Name, label: &str) -> Listed {
 }
 
 fn histograms(registry: &Registry, name: Name, labels: &[&str]) -> HistogramVec {
-    let opts = HistogramOpts::new(name.0, name.1).buckets(SECONDS.to_vec());
-    register(registry, HistogramVec::new(opts, labels))
+    register(registry, HistogramVec::new(buckets(name), labels))
+}
+
+fn buckets(name: Name) -> HistogramOpts {
+    HistogramOpts::new(name.0, name.1).buckets(SECONDS.to_vec())
 }
 
 #[cfg(test)]

@@ -142,6 +142,16 @@ pub const EGRESS_ENDED: Name = Name(
     "portcullis_egress_ended_total",
     "Egress tunnels and plain requests that neither side closed, by reason.",
 );
+/// Questions to the API server about tokens of egress clients, by `result`.
+pub const EGRESS_TOKEN_REVIEWS: Name = Name(
+    "portcullis_egress_token_reviews_total",
+    "Questions to the API server about tokens of egress clients, by result.",
+);
+/// Time until such a question is answered.
+pub const EGRESS_TOKEN_REVIEW_SECONDS: Name = Name(
+    "portcullis_egress_token_review_duration_seconds",
+    "Time until the API server answers a question about a token, waiting for a turn left out.",
+);
 /// Egress bytes by `direction`.
 pub const EGRESS_BYTES: Name = Name(
     "portcullis_egress_bytes_total",

@@ -208,14 +208,17 @@ fn uri(line: &RequestLine<'_>) -> Result<Uri, Fault> {
         .map_err(bad)
 }
 
-fn awaiting_head(error: h2::Error) -> Fault {
-    let remote = error.is_remote();
+/// Whether a server has not acted upon the request that ended so (RFC 9113 sections 6.8 and 8.7).
+pub(crate) fn is_untouched(error: &h2::Error) -> bool {
     let reason = error.reason();
-    // RFC 9113 sections 6.8 and 8.7: neither was acted upon.
-    let untouched = remote
+    error.is_remote()
         && (error.is_reset() && reason == Some(Reason::REFUSED_STREAM)
-            || error.is_go_away() && reason == Some(Reason::NO_ERROR));
-    let kind = if error.is_io() || remote {
+            || error.is_go_away() && reason == Some(Reason::NO_ERROR))
+}
+
+fn awaiting_head(error: h2::Error) -> Fault {
+    let untouched = is_untouched(&error);
+    let kind = if error.is_io() || error.is_remote() {
         FaultKind::Closed
     } else {
         FaultKind::Malformed

@@ -33,6 +33,7 @@ pub(crate) use ask::{Question, Reply};
 pub(crate) use blame::blame;
 pub(crate) use connect::{Connector, Reuse, Target};
 pub(crate) use fault::{Fault, FaultKind};
+pub(crate) use h2::is_untouched;
 pub(crate) use health::HealthChecks;
 pub(crate) use names::Names;
 pub(crate) use open::{Open, OpenStream};

@@ -169,7 +169,7 @@ fn fill(place: &Place<'_>, template: Template) -> String {
 }
 
 /// Asks a program for its version and takes the `prefix` off the answer.
-fn version_of(program: &Path, argument: &str, prefix: &str) -> anyhow::Result<String> {
+pub(crate) fn version_of(program: &Path, argument: &str, prefix: &str) -> anyhow::Result<String> {
     let output = Command::new(program)
         .arg(argument)
         .output()

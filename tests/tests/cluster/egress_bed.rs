@@ -75,18 +75,23 @@ impl Bed {
             destination: String::new(),
         };
         bed.pod("destination", "default", "app: destination");
+        bed.give_rights(arguments);
+        bed.destination = bed.address("destination");
+        bed
+    }
+
+    /// Gives the proxy the rights for its arguments, and for those that `rbac` has besides.
+    pub(crate) fn give_rights(&self, arguments: &[&str]) {
         let (namespace, account) = (
-            format!("--system-namespace={system}"),
-            format!("--service-account={system}-proxy"),
+            format!("--system-namespace={}", self.system),
+            format!("--service-account={}-proxy", self.system),
         );
         let of_run = arguments.iter().copied().filter(|argument| {
             argument.starts_with("--egress") || argument.starts_with("--update-status")
         });
         let mut wanted = vec![namespace.as_str(), account.as_str(), "--egress-pods"];
         wanted.extend(of_run);
-        cluster.apply(&rights(&wanted));
-        bed.destination = bed.address("destination");
-        bed
+        self.cluster.apply(&rights(&wanted));
     }
 
     /// Waits for the proxy to be ready.

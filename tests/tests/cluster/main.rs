@@ -22,4 +22,5 @@ mod rolling;
 mod settings;
 mod several_settings;
 mod takeover;
+mod token_reviews;
 mod tokens;

@@ -123,6 +123,16 @@ async fn heads_that_have_two_readings_reach_nobody() {
             "bad_uri",
         ),
         (
+            "GET /a<b HTTP/1.1\r\nHost: api.example\r\n\r\n",
+            400,
+            "bad_uri",
+        ),
+        (
+            "GET /?a>b HTTP/1.1\r\nHost: api.example\r\n\r\n",
+            400,
+            "bad_uri",
+        ),
+        (
             "GET / HTTP/1.1\nHost: api.example\n\n",
             400,
             "bad_line_ending",
@@ -424,4 +434,74 @@ async fn tunnels_of_socks_are_looked_into_as_well() {
     // In clear an entry that is looked into allows nothing, on any port.
     let answer = proxy.site.get("http://api.example:443/open");
     assert_eq!(reason(&answer), "egress/request_not_allowed", "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_asks_for_another_method_or_path_is_no_way_round() {
+    let proxy = Inspected::start(
+        "[{host: api.example, inspect: true, methods: [GET, POST]}, {host: raw.example, ports: [80], methods: [POST]}]",
+    )
+    .await;
+    let url = "https://api.example/x";
+    for (field, reason) in [
+        ("X-HTTP-Method-Override: DELETE", "request_not_allowed"),
+        ("x_method_override: delete", "request_not_allowed"),
+        ("X-HTTP-Method: TRACE", "trace_refused"),
+        ("X-HTTP-Method: GET, DELETE", "override_refused"),
+        ("X-Original-URL: /admin", "override_refused"),
+    ] {
+        for version in ["--http1.1", "--http2"] {
+            let text = proxy.curl(&[version, "-d", "x", "-H", field, url]);
+            assert!(text.contains(&format!("\"{reason}\"")), "{field}: {text}");
+        }
+        if reason != "trace_refused" {
+            // In clear no less.
+            let request = format!(
+                "POST http://raw.example/ HTTP/1.1\r\nHost: raw.example\r\n{field}\r\nContent-Length: 0\r\n\r\n"
+            );
+            let mut client = portcullis_tests::Raw::connect(proxy.site.proxy());
+            let answer = client.send(request.as_bytes()).response();
+            assert_eq!(super::site::reason(&answer), format!("egress/{reason}"));
+        }
+    }
+    assert_eq!(proxy.backend.requests(), 0);
+    let field = "X-HTTP-Method-Override: GET";
+    assert_eq!(proxy.curl(&["-d", "x", "-H", field, url]), "one /x 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_a_get_goes_on_however_it_is_framed() {
+    let proxy = Inspected::start("[{host: api.example, inspect: true}]").await;
+    for (version, field) in [
+        ("--http1.1", "Transfer-Encoding: chunked"),
+        ("--http1.1", "Content-Length: 5"),
+        ("--http2", "Accept: */*"),
+    ] {
+        let url = "https://api.example/_search";
+        let text = proxy.curl(&[version, "-X", "GET", "-H", field, "-d", "query", url]);
+        assert_eq!(text, "one /_search 200", "{version} {field}");
+        assert_eq!(proxy.backend.last().body_len, 5, "{version} {field}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_ends_with_the_trust_that_its_destination_was_verified_by() {
+    let proxy = Inspected::start("[{host: api.example, inspect: true}]").await;
+    let ask = "GET /x HTTP/1.1\r\nHost: api.example\r\n\r\n";
+    let mut inside = proxy.inside("api.example:443");
+    assert_eq!(status_of(&inside.ask(ask)), 200);
+    let gateway = &proxy.site.gateway;
+    let other = portcullis_tests::Authority::named("another");
+    std::fs::write(gateway.folder().join("trust.crt"), other.pem()).expect("writable");
+    assert!(
+        inside.ends(),
+        "it was verified by who is not trusted any more"
+    );
+    wait_for("the record", || {
+        proxy
+            .tunnels()
+            .first()
+            .is_some_and(|tunnel| tunnel["ended"] == "policy_changed")
+    });
+    assert!(proxy.curl(&["https://api.example/x"]).ends_with(" 502"));
 }

@@ -37,6 +37,8 @@ async fn bodies_inside_count_before_they_leave() {
     }
     assert!(client.send(post.as_bytes()).ends());
     is_spent(&proxy);
+    wait_for("its record", || proxy.records().len() == 3);
+    assert_eq!(proxy.records()[2]["ended"], "quota_bytes_out");
     assert_eq!(proxy.backend.requests(), 2, "{:?}", proxy.backend.seen());
 }
 
@@ -74,4 +76,23 @@ async fn requests_without_bodies_are_no_silence() {
     assert!(client.ends());
     wait_for("the record", || proxy.tunnels().len() == 1);
     assert_eq!(proxy.tunnels()[0]["ended"], "idle_timeout");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_the_end_of_their_tunnel_cuts_say_so() {
+    for alpn in ["http/1.1", "h2"] {
+        let policies = allow("[{host: api.example, inspect: true}]");
+        let proxy = Inspected::start_with(&policies, &[alpn], &[]).await;
+        let limited = format!("{INSPECTION}\n  limits: {{maxLifetime: 2s}}");
+        proxy.site.gateway.reload(&config(&limited, &policies));
+        let version = format!("--{}", alpn.replace("h2", "http2").replace("http/", "http"));
+        proxy.curl(&[&version, "https://api.example/sleep/20000"]);
+        wait_for("the records", || {
+            proxy.records().len() == 1 && proxy.tunnels().len() == 1
+        });
+        for record in [&proxy.records()[0], &proxy.tunnels()[0]] {
+            assert_eq!(record["ended"], "max_lifetime", "{alpn}: {record}");
+        }
+        assert_eq!(proxy.records()[0]["verdict"], "allow", "{alpn}");
+    }
 }

@@ -134,3 +134,28 @@ async fn a_credential_goes_with_nothing_that_any_mode_would_refuse() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_with_what_a_profile_detects() {
+    let rules = include_str!("../../../config/examples/outbound.conf");
+    let policies = allow(
+        "[{host: api.example, inspect: true, waf: out, inject: {header: x-api-key, value: token}}]",
+    );
+    let profiles = "wafProfiles: [{name: out, mode: detect, rules: [{file: outbound.conf}]}]\n";
+    let files = [("token", "s3cret"), ("outbound.conf", rules)];
+    let policies = format!("{policies}{profiles}");
+    let proxy = Inspected::start_with(&policies, &["h2", "http/1.1"], &files).await;
+    let url = "https://api.example/up";
+    let secret = secret();
+    for (body, given) in [(secret.as_str(), ""), ("x", "s3cret")] {
+        let arguments = ["-H", "Content-Type: text/plain", "-d", body, url];
+        assert_eq!(proxy.curl(&arguments), "one /up 200");
+        assert_eq!(proxy.backend.last().header("x-api-key"), given);
+    }
+    wait_for("the records", || proxy.records().len() == 2);
+    let rule = proxy.records()[0]["wafRule"].clone();
+    assert!(
+        rule.as_str().is_some_and(|rule| rule.starts_with("91100")),
+        "{rule}"
+    );
+}

@@ -106,6 +106,10 @@ async fn secrets_do_not_leave_in_a_body_a_query_or_a_header() {
             assert_eq!(record["rule"], "api.example", "{record}");
         }
     }
+    for (secret, _) in secrets.iter().filter(|(secret, _)| !secret.contains('\n')) {
+        let text = proxy.curl(&[&format!("https://api.example/collect/{secret}/x")]);
+        assert!(text.contains("\"reason\":\"waf_blocked\""), "{text}");
+    }
     assert_eq!(proxy.backend.requests(), 0, "{:?}", proxy.backend.seen());
     // The record of the WAF has the rule and the request.
     let lines = proxy.site.gateway.audit_lines();

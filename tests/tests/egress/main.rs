@@ -1,5 +1,6 @@
 //! The egress proxy: what workloads reach, and what nobody reaches through it.
 
+mod bulk;
 mod certificates;
 mod decision;
 mod dns;
@@ -7,6 +8,7 @@ mod ech;
 mod identity;
 mod inspect;
 mod inspect_credentials;
+mod inspect_h2;
 mod inspect_limits;
 mod inspect_modes;
 mod inspect_waf;
@@ -19,6 +21,7 @@ mod silence;
 mod site;
 mod tls;
 mod tools;
+mod upstream_proxies;
 
 use std::process::Command;
 

@@ -17,6 +17,9 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A body of either direction.
 pub(super) type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
 
+/// Bytes that are given on at once of what was read before.
+const PIECE: usize = 16 << 10;
+
 /// A body that ends when its request is cut.
 pub(super) struct Guarded<B> {
     /// What was read of it already.
@@ -76,8 +79,14 @@ where
         if let Poll::Ready(reason) = self.cut.as_mut().poll(cx) {
             return Poll::Ready(Some(Err(reason.into())));
         }
-        if let Some(bytes) = self.ahead.take() {
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        if let Some(ahead) = &mut self.ahead {
+            // A piece that waits to be sent must not keep the memory of all.
+            let piece = ahead.split_to(PIECE.min(ahead.len()));
+            let piece = Bytes::copy_from_slice(&piece);
+            if ahead.is_empty() {
+                self.ahead = None;
+            }
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         // No rule has seen the fields behind the body of a request, and a credential of the
@@ -131,5 +140,21 @@ mod tests {
         let whole = whole.expect("it is not cut");
         assert!(whole.trailers().is_none());
         assert_eq!(whole.to_bytes(), "abcd");
+    }
+
+    #[tokio::test]
+    async fn what_was_held_is_let_go_of_with_its_last_piece() {
+        let (_open, cut) = watch::channel(None);
+        let held = Bytes::from(vec![b'x'; 2 * PIECE + 1]);
+        let rest = http_body_util::Empty::<Bytes>::new();
+        let mut body = Guarded::request(Some(held.clone()), rest, cut);
+        let mut pieces = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let piece = frame.expect("it is not cut").into_data();
+            pieces.push(piece.expect("data"));
+            assert_eq!(body.is_end_stream(), pieces.concat() == held);
+        }
+        assert_eq!(pieces.len(), 3);
+        assert!(held.is_unique(), "pieces that are not sent keep nothing");
     }
 }

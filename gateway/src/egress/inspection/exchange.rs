@@ -27,17 +27,23 @@ use super::{
     tunnel::Inside,
     waf,
 };
-use crate::hop_by_hop::strip_hop_by_hop;
+use crate::hop_by_hop::{strip_hop_by_hop, strip_request};
 
 /// A request, as its head says.
 pub(super) struct Asked {
     /// Whom it is for, or the reason code of what names nobody.
     pub(super) authority: Result<Authority, &'static str>,
+    /// The method that a field asks for.
+    pub(super) overriding: Option<String>,
     /// Path and query, as they were sent.
     pub(super) target: String,
     /// Bytes of its head, which carry something out as well.
     pub(super) length: usize,
 }
+
+/// Marks the answer to a request that the destination has not taken.
+#[derive(Clone, Copy)]
+pub(super) struct Untaken;
 
 /// Answers a request: as the destination does, or with why it does not get there.
 pub(super) async fn answer(
@@ -66,7 +72,11 @@ pub(super) async fn answer(
         Err(refusal) => {
             told.refused(&refusal);
             let about = inside.about(&told.record.id);
-            failure(&refusal, &about).map(|body| body.map_err(Into::into).boxed_unsync())
+            let mut response = failure(&refusal, &about);
+            if refusal.reason == "upstream_refused" {
+                response.extensions_mut().insert(Untaken);
+            }
+            response.map(|body| body.map_err(Into::into).boxed_unsync())
         }
     }
 }
@@ -81,7 +91,8 @@ async fn exchange(
     if head.method == Method::CONNECT || is_upgrade(&head.headers) {
         return Err(Refusal::new(403, "upgrade_refused"));
     }
-    if is_echo(&head.method) {
+    let overriding = asked.overriding.as_deref();
+    if is_echo(head.method.as_str()) || overriding.is_some_and(is_echo) {
         return Err(Refusal::new(403, "trace_refused"));
     }
     match asked.authority {
@@ -92,11 +103,12 @@ async fn exchange(
         Ok(_) => {}
     }
     let path = canonical(&asked.target).ok_or_else(|| Refusal::new(403, "non_canonical_path"))?;
-    let seen = (head.method.as_str(), path.canonical());
+    let seen = (head.method.as_str(), overriding, path.canonical());
     let judged = judge(inside, seen, &mut told.record)?;
     let carried = Carried::Request {
         method: seen.0.to_owned(),
-        path: seen.1.to_owned(),
+        overriding: overriding.map(str::to_owned),
+        path: seen.2.to_owned(),
         tls: true,
     };
     let (state, holds) = (&inside.state, (judged.until, None));
@@ -112,17 +124,20 @@ async fn exchange(
         }
     }
     let request = (&head, asked.target.as_str());
-    let body = waf::inspect(inside, &judged, request, body, told).await?;
+    let (body, is_objected) = waf::inspect(inside, &judged, request, body, told).await?;
     prepare(&mut head, &asked.target, inside)?;
-    // What some policy would refuse, and only reports, is no request to speak for.
-    if told.record.is_allowed() {
+    // What some policy or rule would refuse, and only reports, is no request to speak for.
+    let is_clean = inside.tunnel.is_allowed() && told.record.is_allowed() && !is_objected;
+    if is_clean && told.charge().told().is_none() {
         give_credentials(&judged, &injections, &mut head.headers, &mut told.record)?;
     } else {
         for (injection, _) in &injections {
             credential::withhold(&mut head.headers, injection);
         }
     }
-    let waiting = inside.upstream.send(Request::from_parts(head, body))?;
+    let waiting = inside
+        .upstream
+        .send(Request::from_parts(head, body), &inside.open.unsent)?;
     let response = answered(waiting, inside.limits.idle_timeout, &told.traffic).await?;
     let (mut head, body) = response.into_parts();
     strip_hop_by_hop(&mut head.headers);
@@ -155,7 +170,10 @@ fn prepare(head: &mut Parts, target: &str, inside: &Inside) -> Result<(), Refusa
         .get_all(header::TE)
         .iter()
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    strip_hop_by_hop(&mut head.headers);
+    match inside.protocol {
+        Protocol::Http1 => strip_request(&mut head.headers),
+        Protocol::Http2 => strip_hop_by_hop(&mut head.headers),
+    }
     let host = host_of(&inside.authority, 443)?;
     let target: PathAndQuery = target.parse().map_err(|_| bad())?;
     match inside.protocol {
@@ -213,8 +231,7 @@ fn canonical(target: &str) -> Option<CanonicalPath<'_>> {
 /// Whether the answer is the request (RFC 9110 section 9.3.8), with the credential that it was
 /// given and that the client is not to have. `TRACK` is the same to some servers, and some do not
 /// look at the case.
-fn is_echo(method: &Method) -> bool {
-    let method = method.as_str();
+fn is_echo(method: &str) -> bool {
     ["TRACE", "TRACK"]
         .iter()
         .any(|echo| method.eq_ignore_ascii_case(echo))
@@ -276,8 +293,7 @@ mod tests {
             ("GET", false),
             ("TRACES", false),
         ] {
-            let method = Method::from_bytes(method.as_bytes()).expect("a method");
-            assert_eq!(is_echo(&method), expected, "{method}");
+            assert_eq!(is_echo(method), expected, "{method}");
         }
     }
 

@@ -22,8 +22,8 @@ pub(super) struct Held {
     pub(super) spent: bool,
 }
 
-/// Bytes whose memory is given back when the last of them is written, and not when there is an
-/// answer, which may take as long as it likes.
+/// Bytes whose memory is given back when the last of them goes on, and not when there is an answer,
+/// which may take as long as it likes.
 struct Kept {
     bytes: BytesMut,
     _memory: Hold,
@@ -79,14 +79,19 @@ impl Held {
                 pace.waited(began.elapsed());
                 pace.came(bytes.len());
             }
-            let fits = held.memory.grow(bytes.len() as u64);
-            held.bytes.extend_from_slice(&bytes);
-            if !fits {
+            if !held.add(&bytes) {
                 held.spent = true;
                 break;
             }
         }
         Ok(held)
+    }
+
+    /// Adds a piece; tells whether there is memory for it, as much as is taken and not as is used.
+    fn add(&mut self, piece: &[u8]) -> bool {
+        let before = self.bytes.capacity();
+        self.bytes.extend_from_slice(piece);
+        self.memory.grow((self.bytes.capacity() - before) as u64)
     }
 
     /// What was read.
@@ -138,6 +143,12 @@ mod tests {
         assert!(held.whole && !held.spent);
         assert_eq!(held.bytes().len(), 10_000);
         assert!(held.bytes.capacity() <= 32 << 10);
+        // All of it is taken, also what is not used.
+        let taken = held.bytes.capacity() as u64;
+        assert!(taken > 10_000);
+        let mut rest = budget.hold();
+        assert!(!rest.grow((1 << 20) - taken + 1));
+        assert!(rest.grow((1 << 20) - taken));
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ use super::{
     bodies::AnyBody,
     exchange::{Asked, answer},
     message::Message,
+    open::Told,
     tunnel::Inside,
 };
 
@@ -61,8 +62,10 @@ where
             }
             Ok(Head::Closed) | Err(_) => break,
         };
+        let method = request.method;
         let asked = Asked {
             authority: Ok(request.authority),
+            overriding: request.overriding,
             target: request.target,
             length,
         };
@@ -77,7 +80,13 @@ where
             .half_close(true)
             .serve_connection(TokioIo::new(message), service)
             .without_shutdown();
-        let Ok(parts) = serving.await else { return };
+        let served = serving.await;
+        let untaken = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(untaken) = untaken {
+            // hyper reads a head otherwise than we do, and has answered by itself.
+            begin(inside, &method, &untaken.target).refused(&Refusal::new(400, "bad_head"));
+        }
+        let Ok(parts) = served else { return };
         let message = parts.io.into_inner();
         let goes_on = persists && message.is_over();
         (stream, buffer) = message.into_parts();
@@ -97,6 +106,7 @@ async fn serve_one(
     // There is one request in the stream.
     let asked = asked.unwrap_or(Asked {
         authority: Err("second_request"),
+        overriding: None,
         target: String::new(),
         length: 0,
     });
@@ -113,15 +123,20 @@ async fn serve_one(
 
 /// Answers a head that is none.
 async fn refuse(stream: &mut (impl AsyncWrite + Unpin), refusal: &Refusal, inside: &Inside) {
-    let mut told = inside
-        .open
-        .begin(Record::inside(&inside.tunnel, "", ""), &inside.services);
+    let mut told = begin(inside, "", "");
     told.refused(refusal);
     let response = refusal.response(&inside.about(&told.record.id), false);
     // The client may be gone already.
     if stream.write_all(&response).await.is_ok() {
         let _ = stream.flush().await;
     }
+}
+
+/// Begins what is told of a request that is not asked of anybody.
+fn begin(inside: &Inside, method: &str, target: &str) -> Told {
+    let path = target.split('?').next().unwrap_or_default();
+    let record = Record::inside(&inside.tunnel, method, path);
+    inside.open.begin(record, &inside.services)
 }
 
 /// Closes, and reads for a while what still comes.

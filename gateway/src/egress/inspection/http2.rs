@@ -1,6 +1,6 @@
 //! Requests of HTTP/2 inside a tunnel, many at once.
 
-use std::{convert::Infallible, pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc};
 
 use http::{Request, header};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
@@ -9,17 +9,19 @@ use portcullis_config::egress::Authority;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    super::forward::length_of,
-    exchange::{Asked, answer},
+    super::{forward::length_of, overrides::overriding},
+    exchange::{Asked, Untaken, answer},
     tasks::Tasks,
     tunnel::Inside,
 };
 
 /// Bytes of a stream that wait to be sent.
 pub(super) const MAX_SEND_BUFFER: usize = 64 << 10;
-/// Bytes of a stream, and of a connection, that either side may send before they are read.
+/// Bytes of a stream that either side may send before they are read.
 pub(super) const STREAM_WINDOW: u32 = 256 << 10;
-pub(super) const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The same of a connection: a few streams that are not read do not stop the others, and one that is goes at some megabytes a
+/// second where a round trip takes a tenth of one.
+pub(super) const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
 /// Streams that a client has reset before they were looked at (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
 /// Streams that were reset here for errors of the client (CVE-2025-8671).
@@ -32,7 +34,14 @@ where
 {
     let service = service_fn(|request: Request<Incoming>| {
         let (inside, asked) = (Arc::clone(inside), asked(&request));
-        async move { Ok::<_, Infallible>(answer(inside, asked, request).await) }
+        async move {
+            let response = answer(inside, asked, request).await;
+            match response.extensions().get::<Untaken>() {
+                // By this clients know that they may send it again (RFC 9113 section 8.7).
+                Some(Untaken) => Err(h2::Error::from(h2::Reason::REFUSED_STREAM)),
+                None => Ok(response),
+            }
+        }
     });
     let max_list = inside.limits.max_head_size;
     let serving = http2::Builder::new(tasks.clone())
@@ -70,6 +79,9 @@ fn asked(request: &Request<Incoming>) -> Asked {
         .into_iter()
         .chain(hosts.map(http::HeaderValue::as_bytes));
     let parse = |name| Authority::parse(name, Some(443)).map_err(|error| error.reason());
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let overriding = overriding(fields);
     let authority = match names.next() {
         None => Err("bad_host"),
         Some(name) => parse(name).and_then(|first| {
@@ -86,7 +98,10 @@ fn asked(request: &Request<Incoming>) -> Asked {
     let pseudo = pseudo.map_or(0, <[u8]>::len);
     let length = request.method().as_str().len() + target.len() + pseudo;
     Asked {
-        authority,
+        authority: overriding
+            .as_ref()
+            .map_or_else(|reason| Err(*reason), |_| authority),
+        overriding: overriding.ok().flatten(),
         // As it is without compression, which depends on what was sent before.
         length: length + length_of(request.headers()),
         target,

@@ -28,13 +28,13 @@ pub(super) struct Judged {
     granted: Vec<Wanted>,
 }
 
-/// Decides on a request by its method and canonical path. The record learns what is decided.
+/// Decides on a request by its method, that which a field asks for, and its canonical path. The record learns what is decided.
 ///
 /// # Errors
 /// What refuses it.
 pub(super) fn judge(
     inside: &Inside,
-    (method, path): (&str, &str),
+    (method, overriding, path): (&str, Option<&str>, &str),
     record: &mut Record,
 ) -> Result<Judged, Refusal> {
     let state = &inside.state;
@@ -56,6 +56,7 @@ pub(super) fn judge(
         authority: &inside.authority,
         http: Some(HttpRequest {
             method,
+            overriding,
             path,
             tls: true,
         }),

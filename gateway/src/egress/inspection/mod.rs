@@ -23,6 +23,7 @@ mod message;
 mod open;
 mod tasks;
 mod tunnel;
+mod unsent;
 mod upstream;
 mod waf;
 

@@ -6,9 +6,10 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use super::super::{
     answer::Refusal, audit::Record, quota::Charge, servers::EgressServices, standing::Standing,
 };
+use super::unsent::Unsent;
 use crate::relay::Traffic;
 
 /// Why a request is cut; nothing while it is not.
@@ -27,6 +29,8 @@ pub(super) struct OpenRequests {
     charge: Arc<Charge>,
     open: Mutex<HashMap<u64, OpenRequest>>,
     next: AtomicU64,
+    /// Why the tunnel has ended, where neither side closed it.
+    ended: OnceLock<&'static str>,
     /// Bytes of those that are done.
     done: Traffic,
     /// Bytes of bodies of all.
@@ -34,6 +38,8 @@ pub(super) struct OpenRequests {
     /// The same and heads, each as one: whatever comes or goes is no silence.
     pub(super) activity: Traffic,
     heads: AtomicU64,
+    /// What the destination has not taken yet, also of those that are done.
+    pub(super) unsent: Unsent,
 }
 
 struct OpenRequest {
@@ -55,16 +61,18 @@ pub(super) struct Told {
 }
 
 impl OpenRequests {
-    /// None yet, of a tunnel that so much is taken for.
-    pub(super) fn new(charge: Arc<Charge>) -> Self {
+    /// None yet, of a tunnel that so much is taken for; so many at once wait for the destination.
+    pub(super) fn new(charge: Arc<Charge>, max_unsent: u32) -> Self {
         Self {
             charge,
             open: Mutex::default(),
             next: AtomicU64::default(),
+            ended: OnceLock::new(),
             done: Traffic::default(),
             traffic: Traffic::default(),
             activity: Traffic::default(),
             heads: AtomicU64::default(),
+            unsent: Unsent::new(max_unsent),
         }
     }
 
@@ -111,6 +119,24 @@ impl OpenRequests {
         let heads = self.heads.load(Ordering::Relaxed);
         self.activity.up.store(up + heads, Ordering::Relaxed);
         self.activity.down.store(down, Ordering::Relaxed);
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_idle(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Notes why the tunnel ends, before its requests are dropped: those that are open end by it. None
+    /// is woken for that, and so none is answered any more.
+    pub(super) fn end(&self, reason: &'static str) {
+        // The first one stays.
+        let _ = self.ended.set(reason);
+    }
+
+    /// Why the tunnel ends where the destination has taken nothing of a request for so long; what is
+    /// held of it would stay, also when the request is over.
+    pub(super) fn stuck(&self, most: Duration) -> Option<&'static str> {
+        (self.unsent.longest() >= most).then_some("upstream_timeout")
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, OpenRequest>> {
@@ -165,7 +191,8 @@ impl Drop for Told {
         self.open.done.down.fetch_add(down, Ordering::Relaxed);
         let record = &mut self.record;
         (record.bytes_up, record.bytes_down) = (up, down);
-        if let Some(reason) = request.and_then(|request| *request.cut.borrow()) {
+        let cut = request.and_then(|request| *request.cut.borrow());
+        if let Some(reason) = cut.or_else(|| self.open.ended.get().copied()) {
             record.ended = Some(reason);
         } else if record.status == 0 {
             // Whoever asked is gone before there was an answer.

@@ -2,12 +2,14 @@
 
 use std::{
     future::pending,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use portcullis_config::{egress::Authority, model::EgressLimits};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::server::TlsStream;
 
 use super::{
@@ -46,10 +48,16 @@ pub(super) struct Inside {
     pub(super) open: Arc<OpenRequests>,
     /// Whether the connection to the destination is over.
     gone: watch::Receiver<bool>,
+    /// Tells that the client is to be taken leave of.
+    leaving: Notify,
 }
 
+/// For how long a client is waited for that is told of the end.
+const LEAVE: Duration = Duration::from_secs(1);
+
 impl Inside {
-    /// Waits until no further request is taken: the proxy stops, or the destination has closed.
+    /// Waits until no further request is taken: the proxy stops, the destination has closed, or the
+    /// tunnel ends.
     pub(super) async fn closing(&self) {
         let mut gone = self.gone.clone();
         let closed = async {
@@ -68,6 +76,7 @@ impl Inside {
         tokio::select! {
             () = closed => {}
             () = stopping => {}
+            () = self.leaving.notified() => {}
         }
     }
 }
@@ -133,7 +142,7 @@ async fn look(
         authority,
         &inspection.client,
         &hello.offered,
-        (limit, &tasks.0),
+        (limits, &tasks.0),
         over_it,
     )
     .await;
@@ -162,22 +171,43 @@ async fn look(
         max_streams: settings.max_streams,
         upstream,
         protocol,
-        open: Arc::new(OpenRequests::new(opened.charge)),
+        open: Arc::new(OpenRequests::new(opened.charge, settings.max_streams)),
         gone,
+        leaving: Notify::new(),
     });
     let open = Arc::clone(&inside.open);
+    // What is silent before it answers is told so by a status, which comes first.
+    let silence = limits.idle_timeout + 4 * TICK;
     let relay_limits = RelayLimits {
-        // What is silent before it answers is told so by a status, which comes first.
-        idle: Some(limits.idle_timeout + 4 * TICK),
+        idle: Some(silence),
         lifetime: Some(limits.max_lifetime),
     };
     let cut = || {
         open.look();
-        standing.cut()
+        // Who has proved its name by an authority that is not trusted any more has proved nothing.
+        let now = state.egress();
+        let now = now.as_ref().and_then(|egress| egress.inspection.as_ref());
+        let is_untrusted = now.is_some_and(|now| !now.trusts_as(inspection));
+        standing
+            .cut()
+            .or_else(|| is_untrusted.then_some("policy_changed"))
+            .or_else(|| open.stuck(silence))
     };
-    let ended = tokio::select! {
-        () = requests(stream, &inside, &tasks.0) => None,
-        reason = over(relay_limits, &open.activity, cut) => Some(reason),
+    let ended = {
+        let mut requests = pin!(requests(stream, &inside, &tasks.0));
+        tokio::select! {
+            () = requests.as_mut() => None,
+            reason = over(relay_limits, &open.activity, cut) => {
+                // A client that has nothing under way is told, so that it does not take its next
+                // request for lost; what is under way is cut.
+                if open.is_idle() {
+                    inside.leaving.notify_one();
+                    let _ = tokio::time::timeout(LEAVE, requests.as_mut()).await;
+                }
+                open.end(reason);
+                Some(reason)
+            }
+        }
     };
     open.look();
     record.bytes_up = open.traffic.up.load(Ordering::Relaxed);

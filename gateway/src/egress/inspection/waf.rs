@@ -39,7 +39,8 @@ struct Look<'j> {
     outcome: WafOutcome,
 }
 
-/// Inspects a request by the profiles of all entries that allow it, and gives its body on.
+/// Inspects a request by the profiles of all entries that allow it, and gives its body on; tells
+/// whether a rule says something against it, in a profile that only detects too.
 ///
 /// # Errors
 /// 403 by a rule, unless the policy only reports; 408, 413 and 503 for a body that cannot be held.
@@ -49,7 +50,7 @@ pub(super) async fn inspect(
     (head, target): (&Parts, &str),
     body: Incoming,
     told: &mut Told,
-) -> Result<AnyBody, Refusal> {
+) -> Result<(AnyBody, bool), Refusal> {
     let body = Counted::up(body, &told.traffic);
     let mut looks = Vec::new();
     for (name, wanted) in judged.profiles() {
@@ -59,13 +60,14 @@ pub(super) async fn inspect(
         looks.push(Look::begin((waf, wanted), inside, (head, target), told)?);
     }
     if looks.is_empty() {
-        return Ok(Guarded::request(None, body, told.cut()));
+        return Ok((Guarded::request(None, body, told.cut()), false));
     }
     let inspected = look_at_all(&mut looks, inside, head, body, told).await;
+    let mut is_objected = false;
     for look in looks {
-        look.finish(inside, told);
+        is_objected |= look.finish(inside, told);
     }
-    inspected
+    Ok((inspected?, is_objected))
 }
 
 async fn look_at_all(
@@ -194,11 +196,17 @@ impl<'j> Look<'j> {
         objected
     }
 
-    fn finish(mut self, inside: &Inside, told: &mut Told) {
+    /// Writes what was found, and tells whether that is something against the request.
+    fn finish(mut self, inside: &Inside, told: &mut Told) -> bool {
         self.transaction.elapsed(told.record.began.elapsed());
         let record = self.transaction.finish();
-        if record.would_interrupt.is_some() && self.outcome == WafOutcome::Pass {
+        if let Some(would) = &record.would_interrupt
+            && self.outcome == WafOutcome::Pass
+        {
             self.outcome = WafOutcome::Detected;
+            if let Some(inside) = &mut told.record.inside {
+                inside.waf_rule = would.rule.map(|rule| rule.to_string());
+            }
         }
         let metrics = &inside.services.metrics;
         metrics.waf_verdict(&self.waf.profile.name, self.outcome.name());
@@ -226,5 +234,6 @@ impl<'j> Look<'j> {
                 .audit_log
                 .write("waf", &told.record.id, record);
         }
+        self.outcome != WafOutcome::Pass
     }
 }

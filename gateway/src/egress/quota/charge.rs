@@ -192,6 +192,11 @@ impl Meter for Charge {
     fn may_send(&self, bytes: u64) -> bool {
         self.send(bytes, Instant::now())
     }
+
+    fn is_limited(&self) -> bool {
+        let held = lock(&self.held);
+        held.is_cut || !held.counts.is_empty()
+    }
 }
 
 impl Drop for Charge {

@@ -49,7 +49,7 @@ pub(super) fn judge(record: &Record, options: &Options) -> Seen {
         // It is allowed, and somebody used more of it than a quota says.
         reason if is_quota(reason) && !refused => (false, false),
         // It was connected to, and so decided on; what failed came behind that.
-        "upstream_failed" | "upstream_timeout" => (false, false),
+        "upstream_failed" | "upstream_refused" | "upstream_timeout" => (false, false),
         "encrypted_client_hello" if !refused || options.denied => (false, true),
         // One that was refused is not known to be what the workload needs: any program can be
         // told to send something else than TLS to an allowed host.

@@ -9,7 +9,8 @@ use aws_lc_rs::{
         RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
     },
 };
-use serde_json::json;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -91,7 +92,7 @@ fn claims() -> Value {
 
 fn settings() -> TokenSettings {
     TokenSettings {
-        issuer: "https://cluster.test".into(),
+        issuer: Some("https://cluster.test".into()),
         audience: "portcullis".into(),
         clock_skew: Duration::from_secs(10),
     }
@@ -116,7 +117,7 @@ pub(crate) fn verified(pod_uid: Option<&str>) -> Arc<Verified> {
     Arc::new(Verified {
         identity,
         validity,
-        key: [0; 32],
+        by: VerifiedBy::Key([0; 32]),
         settings: settings(),
     })
 }

@@ -131,3 +131,31 @@ async fn where_no_token_is_required_an_address_is_enough_and_a_bad_token_is_not(
         .reload(&config(&section("required", folder.path()), &by_address));
     assert!(tunnel.ends());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_no_api_server_to_ask_without_a_cluster_and_the_keys_stay() {
+    let recorder = Recorder::start().await;
+    let issuer = TokenIssuer::new("one");
+    let folder = keys(&[&issuer]);
+    let policies = policy("ci", "{namespace: ci}", RAW);
+    let site = Site::start_with(
+        &section("required", folder.path()),
+        &policies,
+        &[&format!("raw.example={PUBLIC}")],
+        &[(&format!("{PUBLIC}:22"), recorder.address)],
+    );
+    let review = "identity: {serviceAccountTokens: {audience: portcullis, tokenReview: {}}}";
+    site.gateway.write_config(&config(review, &policies));
+    wait_for("the problem in the log", || {
+        let log = site.gateway.log();
+        log.contains("egress.identity.serviceAccountTokens.tokenReview")
+            && log.contains("there is an API server to ask with `run --kubernetes` alone")
+    });
+    let mut connection = Raw::connect(site.proxy());
+    let answer = ask(
+        &mut connection,
+        "raw.example:22",
+        &bearer(&good(&issuer, BUILDER)),
+    );
+    assert_eq!(status_of(&answer), 200, "{answer}");
+}

@@ -156,6 +156,7 @@ impl TestArgs {
             let request = Request {
                 http: http.as_ref().map(|(method, path)| HttpRequest {
                     method,
+                    overriding: None,
                     path,
                     tls: inside,
                 }),

@@ -1,0 +1,88 @@
+//! Fields by which a request asks to be taken for another.
+//!
+//! Many frameworks take the method that `X-HTTP-Method-Override` names for that of a `POST`, and
+//! some servers the path of `X-Original-URL` for that of the request. What is decided on by method
+//! and path must be decided on by these too, or they are a way round.
+
+/// Fields with a method.
+const METHODS: [&[u8]; 3] = [
+    b"x-http-method-override",
+    b"x-http-method",
+    b"x-method-override",
+];
+/// Fields with a path: no client has a use for them, and they are refused.
+const PATHS: [&[u8]; 2] = [b"x-original-url", b"x-rewrite-url"];
+
+const REFUSED: &str = "override_refused";
+
+/// The method that some field asks for, if one does.
+///
+/// # Errors
+/// The reason code of fields that ask for a path, or for a method in a way that has two readings.
+pub(super) fn overriding<'h>(
+    fields: impl Iterator<Item = (&'h [u8], &'h [u8])>,
+) -> Result<Option<String>, &'static str> {
+    let mut found: Option<String> = None;
+    for (name, value) in fields {
+        if is_one_of(name, &PATHS) {
+            return Err(REFUSED);
+        }
+        if !is_one_of(name, &METHODS) {
+            continue;
+        }
+        let method = http::Method::from_bytes(value.trim_ascii()).map_err(|_| REFUSED)?;
+        let method = method.as_str();
+        if found
+            .as_ref()
+            .is_some_and(|found| !found.eq_ignore_ascii_case(method))
+        {
+            return Err(REFUSED);
+        }
+        found.get_or_insert_with(|| method.to_owned());
+    }
+    Ok(found)
+}
+
+/// Whether servers may take a name for one of these: some read `_` for `-` (RFC 3875 section
+/// 4.1.18).
+fn is_one_of(name: &[u8], names: &[&[u8]]) -> bool {
+    let plain = |byte: &u8| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    };
+    let mut names = names.iter();
+    names.any(|other| name.len() == other.len() && name.iter().map(plain).eq(other.iter().copied()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_found_in_any_field_and_has_one_reading() {
+        let found = |fields: &[(&str, &str)]| {
+            let fields = fields.iter();
+            overriding(fields.map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+        };
+        let is = |method: &str| Ok(Some(method.to_owned()));
+        for (fields, expected) in [
+            (&[("accept", "DELETE")][..], Ok(None)),
+            (&[("X-HTTP-Method-Override", " DELETE ")], is("DELETE")),
+            (&[("x_http_method", "delete")], is("delete")),
+            (
+                &[("X-Method-Override", "PUT"), ("x-http-method", "put")],
+                is("PUT"),
+            ),
+            (
+                &[("X-Method-Override", "PUT"), ("x-http-method", "GET")],
+                Err(REFUSED),
+            ),
+            (&[("X-HTTP-Method-Override", "GET, PUT")], Err(REFUSED)),
+            (&[("X-HTTP-Method-Override", "")], Err(REFUSED)),
+            (&[("X-Original-URL", "/")], Err(REFUSED)),
+            (&[("x_rewrite_url", "/")], Err(REFUSED)),
+        ] {
+            assert_eq!(found(fields), expected, "{fields:?}");
+        }
+    }
+}

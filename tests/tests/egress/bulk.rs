@@ -1,0 +1,161 @@
+//! Much data through tunnels: it goes through pipes of the kernel, which are few and empty.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use portcullis_tests::{Gateway, sha256, status_of, wait_for};
+
+use super::site::{PUBLIC, Site, allow, config};
+
+const ENTRY: &str = "[{host: raw.example, ports: [22], raw: true}]";
+const MUCH: usize = 16 << 20;
+
+/// Bytes that differ wherever a piece could be lost, doubled or moved.
+fn bytes(seed: usize) -> Vec<u8> {
+    let word = |at: usize| ((at ^ seed) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (0..MUCH / 8)
+        .flat_map(|at| word(at).to_le_bytes())
+        .collect()
+}
+
+/// A target that sends what it has while it takes what comes, and then says the hash of that.
+fn target(sends: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a client");
+            let (mut answer, sends) = (stream.try_clone().expect("a socket"), sends.clone());
+            thread::spawn(move || {
+                let sending = thread::spawn(move || {
+                    let _ = answer.write_all(&sends);
+                    answer
+                });
+                let mut all = Vec::new();
+                let _ = stream.read_to_end(&mut all);
+                let mut answer = sending.join().expect("it sends");
+                let _ = answer.write_all(sha256(&all).as_bytes());
+                let _ = answer.shutdown(Shutdown::Write);
+            });
+        }
+    });
+    address
+}
+
+fn site(process: &str, target: SocketAddr) -> Site {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let public = format!("{PUBLIC}:22");
+    Site::start_in(
+        folder,
+        &with(process),
+        &[&format!("raw.example={PUBLIC}")],
+        &[(&public, target)],
+    )
+}
+
+fn with(process: &str) -> String {
+    format!("process: {process}\n{}", config("", &allow(ENTRY)))
+}
+
+/// Pipes that the process has open.
+fn pipes(gateway: &Gateway) -> usize {
+    let mut pipes: Vec<_> = fs::read_dir(format!("/proc/{}/fd", gateway.pid()))
+        .expect("it runs")
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter(|link| link.to_string_lossy().starts_with("pipe:"))
+        .collect();
+    pipes.sort();
+    pipes.dedup();
+    pipes.len()
+}
+
+fn open(site: &Site) -> TcpStream {
+    let (tunnel, answer) = site.connect("raw.example:22");
+    assert_eq!(status_of(&answer), 200, "{answer}");
+    tunnel.into_stream()
+}
+
+/// Sends and takes at once, half-closes, and compares all that came.
+fn exchange(mut tunnel: TcpStream, up: &[u8], down: &[u8]) {
+    let mut taking = tunnel.try_clone().expect("a socket");
+    let taking = thread::spawn(move || {
+        let mut all = Vec::new();
+        taking.read_to_end(&mut all).expect("it ends");
+        all
+    });
+    tunnel.write_all(up).expect("open");
+    tunnel.shutdown(Shutdown::Write).expect("open");
+    let taken = taking.join().expect("it takes");
+    let (data, hash) = taken.split_at(taken.len() - 64);
+    assert!(data == down, "{} bytes, or other ones", data.len());
+    assert_eq!(String::from_utf8_lossy(hash), sha256(up));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_data_arrives_as_it_was_sent_with_pipes_and_without() {
+    let (up, down) = (bytes(1), bytes(2));
+    for (limit, more) in [(0, 0), (1, 1), (8, 8)] {
+        let site = site(&format!("{{maxRelayPipes: {limit}}}"), target(down.clone()));
+        let before = pipes(&site.gateway);
+        let tunnels: Vec<TcpStream> = (0..6).map(|_| open(&site)).collect();
+        thread::scope(|scope| {
+            for tunnel in tunnels {
+                scope.spawn(|| exchange(tunnel, &up, &down));
+            }
+        });
+        let now = pipes(&site.gateway);
+        assert!(now <= before + more, "{limit}: {before} {now}");
+        assert_eq!(now > before, limit > 0, "{limit}: {before} {now}");
+        let line = site.audit("raw.example");
+        assert_eq!(line["bytesUp"], MUCH, "{line}");
+        assert_eq!(line["bytesDown"], MUCH + 64, "{line}");
+        assert_eq!(line["ended"], serde_json::Value::Null, "{line}");
+        if limit > 0 {
+            // Those that nobody uses are closed with the limit.
+            site.gateway.reload(&with("{maxRelayPipes: 0}"));
+            wait_for("no pipe", || pipes(&site.gateway) == before);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_small_needs_no_pipe() {
+    let site = site("{}", target(b"hello".to_vec()));
+    let before = pipes(&site.gateway);
+    let mut tunnels: Vec<TcpStream> = (0..20).map(|_| open(&site)).collect();
+    // Less together than one read takes, however long the proxy has to wait for a processor.
+    for _ in 0..20 {
+        for tunnel in &mut tunnels {
+            tunnel.write_all(&[1; 1000]).expect("open");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    for tunnel in &mut tunnels {
+        tunnel.shutdown(Shutdown::Write).expect("open");
+        let mut all = Vec::new();
+        tunnel.read_to_end(&mut all).expect("it ends");
+        assert_eq!(all.len(), 5 + 64);
+    }
+    assert_eq!(pipes(&site.gateway), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_stops_holds_up_nobody_and_its_pipe_is_not_used_again() {
+    let (up, down) = (b"up".to_vec(), bytes(3));
+    let site = site("{maxRelayPipes: 1}", target(down.clone()));
+    let before = pipes(&site.gateway);
+    let stuck = open(&site);
+    wait_for("the one pipe", || pipes(&site.gateway) == before + 1);
+    thread::sleep(Duration::from_millis(300));
+    // Others go through memory meanwhile.
+    exchange(open(&site), &up, &down);
+    drop(stuck);
+    wait_for("the pipe to go", || pipes(&site.gateway) == before);
+    exchange(open(&site), &up, &down);
+    assert_eq!(pipes(&site.gateway), before + 1);
+}
