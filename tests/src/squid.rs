@@ -10,6 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::installed;
+
 /// How often it gets another port, where another process was faster.
 const ATTEMPTS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,11 +45,15 @@ pub struct Squid {
 }
 
 impl Squid {
-    /// Starts it for a user and a password.
+    /// Starts it for a user and a password; `None`, which is printed, where it is not installed.
     ///
     /// # Panics
     /// When it does not come up.
-    pub fn start(user: &str, password: &str) -> Self {
+    pub fn start(user: &str, password: &str) -> Option<Self> {
+        let Some(program) = installed("squid") else {
+            eprintln!("Squid is not installed: what it is needed for is not tested");
+            return None;
+        };
         let mut problem = String::new();
         for _ in 0..ATTEMPTS {
             let folder = tempfile::tempdir().expect("a temporary folder");
@@ -76,21 +82,21 @@ impl Squid {
             ] {
                 fs::write(folder.path().join(name), text).expect("the folder is writable");
             }
-            let child = Command::new("/usr/sbin/squid")
+            let child = Command::new(&program)
                 .args(["-N", "-f", "squid.conf"])
                 .current_dir(folder.path())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
-                .expect("Squid is installed: apt-get install squid");
+                .expect("an installed program starts");
             let mut squid = Self {
                 address,
                 folder,
                 child,
             };
             if squid.comes_up() {
-                return squid;
+                return Some(squid);
             }
             problem = squid.read("cache.log");
         }
