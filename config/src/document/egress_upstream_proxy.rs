@@ -25,8 +25,9 @@ pub struct EgressUpstreamProxy {
     /// Who looks names up. Default `pinned`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolve: Option<UpstreamProxyResolve>,
-    /// What is reached through it: names, addresses and ranges as in `noProxy`. Of several upstream
-    /// proxies the first takes a destination. Default `["*"]`, everything.
+    /// What is reached through it: names, addresses and ranges as in `noProxy`, but that ranges are
+    /// about destinations that are asked for by address alone. Of several upstream proxies the first
+    /// takes a destination. Default `["*"]`, everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destinations: Option<Vec<String>>,
     /// What of that is reached without it, directly. `example.com` is that name and all below it,
@@ -35,7 +36,8 @@ pub struct EgressUpstreamProxy {
     /// `*` is everything; `:PORT` behind a name or an address is for that port alone. Default: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub no_proxy: Vec<String>,
-    /// Time until it answers that a destination is connected. Default `30s`.
+    /// Time until a destination is connected through it, with all that is tried for that. Default
+    /// `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_timeout: Option<Duration>,
 }

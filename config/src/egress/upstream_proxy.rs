@@ -35,7 +35,7 @@ pub struct UpstreamProxyTls {
     /// File with authorities that are trusted beside those of the system.
     pub ca: Option<PathBuf>,
     /// The name that its certificate must have; `None` means the host that it is reached by.
-    pub server_name: Option<String>,
+    pub server_name: Option<Host>,
 }
 
 impl UpstreamProxy {
@@ -116,15 +116,16 @@ impl Destinations {
         self.any(authority, is_it)
     }
 
-    /// Whether one of their ranges has all these addresses, of which there are some.
+    /// Whether their ranges have all these addresses, of which there are some.
     pub fn hold(&self, authority: &Authority, addresses: &[IpAddr]) -> bool {
-        let is_it = |destination: &Destination| match &destination.what {
-            What::Network(network) => addresses
-                .iter()
-                .all(|address| network.contains(&address.to_canonical())),
-            What::All | What::Name { .. } => false,
+        let has = |address: &IpAddr| {
+            let address = address.to_canonical();
+            self.any(authority, |destination| match &destination.what {
+                What::Network(network) => network.contains(&address),
+                What::All | What::Name { .. } => false,
+            })
         };
-        !addresses.is_empty() && self.any(authority, is_it)
+        !addresses.is_empty() && addresses.iter().all(has)
     }
 
     /// Whether they are everything.
@@ -310,6 +311,7 @@ mod tests {
         };
         assert!(list.hold(&asked, &addresses(&["10.1.2.3", "10.3.2.1"])));
         assert!(list.hold(&asked, &addresses(&["::ffff:10.1.2.3"])));
+        assert!(list.hold(&asked, &addresses(&["10.1.2.3", "fd00::1"])));
         assert!(!list.hold(&asked, &addresses(&["10.1.2.3", "192.0.2.1"])));
         assert!(!list.hold(&asked, &[]));
         assert!(list.has_ranges() && !list.is_all() && Destinations::all().is_all());

@@ -71,13 +71,16 @@ fn upstream_proxy(
     };
     let tls = wanted.tls.as_ref().map(|tls| {
         let place = format!("{path}.tls.serverName");
-        let host = tls.server_name.as_ref().map(|name| Host::parse(name));
+        let host = tls.server_name.as_ref().map(|name| match name.parse() {
+            Ok(address) => Ok(Host::Address(address)),
+            Err(_) => Host::parse(name),
+        });
         if let Some(Err(_)) = host {
             report.error(&place, "not a host name or an address");
         }
         UpstreamProxyTls {
             ca: tls.ca.as_ref().map(|name| file("tls.ca", name, report)),
-            server_name: host.and_then(|host| Some(host.ok()?.to_string())),
+            server_name: host.and_then(Result::ok),
         }
     });
     let credentials = wanted.credentials.as_ref();
@@ -96,7 +99,15 @@ fn upstream_proxy(
                 let place = format!("{path}.destinations");
                 report.warn(place, "nothing is reached through it: the list is empty");
             }
-            self::destinations(&format!("{path}.destinations"), list, report)
+            let list = self::destinations(&format!("{path}.destinations"), list, report);
+            if list.has_ranges() {
+                report.warn_hint(
+                    format!("{path}.destinations"),
+                    "ranges are about destinations that are asked for by address alone, and not about names that have such addresses",
+                    "take everything, and leave out by `noProxy`, which knows the addresses of names",
+                );
+            }
+            list
         }
     };
     let place = format!("{path}.noProxy");
@@ -198,6 +209,11 @@ mod tests {
                 "addresses: ['p:1'], destinations: ['a b']",
                 "destinations[0]",
                 "no name, address or range",
+            ),
+            (
+                "addresses: ['p:1'], destinations: [10.0.0.0/8]",
+                "destinations",
+                "by address alone",
             ),
             (
                 "addresses: ['p:1'], noProxy: [a, '10.0.0.1/8']",

@@ -1,6 +1,7 @@
 //! One client of the egress proxy that speaks HTTP.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Instant, SystemTime},
@@ -146,8 +147,11 @@ async fn refuse(
         let response = refusal.response(&about, keep_open);
         client.write_all(&response).await?;
         client.flush().await
-    }
-    .await;
+    };
+    // Who reads no answers gets none.
+    let limit = proxy.egress.limits.head_timeout;
+    let written = tokio::time::timeout(limit, written).await;
+    let written = written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     record.write(services);
     if !keep_open {
         // The client may be gone already.

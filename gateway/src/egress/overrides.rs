@@ -43,6 +43,15 @@ pub(super) fn overriding<'h>(
     Ok(found)
 }
 
+/// Whether the answer is the request (RFC 9110 section 9.3.8), with the credential that it was
+/// given and that the client is not to have. `TRACK` is the same to some servers, and some do not
+/// look at the case.
+pub(super) fn is_echo(method: &str) -> bool {
+    ["TRACE", "TRACK"]
+        .iter()
+        .any(|echo| method.eq_ignore_ascii_case(echo))
+}
+
 /// Whether servers may take a name for one of these: some read `_` for `-` (RFC 3875 section
 /// 4.1.18).
 fn is_one_of(name: &[u8], names: &[&[u8]]) -> bool {
@@ -57,6 +66,19 @@ fn is_one_of(name: &[u8], names: &[&[u8]]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_answers_with_the_request_is_known() {
+        for (method, expected) in [
+            ("TRACE", true),
+            ("trace", true),
+            ("Track", true),
+            ("GET", false),
+            ("TRACES", false),
+        ] {
+            assert_eq!(is_echo(method), expected, "{method}");
+        }
+    }
 
     #[test]
     fn a_method_is_found_in_any_field_and_has_one_reading() {

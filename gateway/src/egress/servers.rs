@@ -3,8 +3,8 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -30,6 +30,7 @@ use crate::{
     identity::{Pods, ReviewTokens},
     inspect::BodyBudget,
     listen::bind,
+    relay::TICK,
     snapshot::{CompiledEgress, Snapshot},
     telemetry::{AuditLog, Decisions, Metrics},
     tls::Tls,
@@ -73,7 +74,7 @@ pub(super) struct State {
     pods: Option<Arc<Pods>>,
     quotas: Arc<Quotas>,
     open: AtomicU32,
-    draining: AtomicBool,
+    draining: OnceLock<Instant>,
 }
 
 struct Running {
@@ -131,7 +132,15 @@ impl State {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.get().is_some()
+    }
+
+    /// Whether what is open must end now, so that its record is written before the process ends.
+    pub(super) fn is_drained(&self) -> bool {
+        self.draining.get().is_some_and(|since| {
+            let timeout = self.snapshot.load().model.process.drain_timeout;
+            since.elapsed() + 2 * TICK >= timeout
+        })
     }
 }
 
@@ -150,7 +159,7 @@ impl EgressServers {
             pods: services.pods.clone(),
             quotas: Arc::default(),
             open: AtomicU32::new(0),
-            draining: AtomicBool::new(false),
+            draining: OnceLock::new(),
         };
         Self {
             services: Arc::new(services),
@@ -298,7 +307,7 @@ impl EgressServers {
 
     /// Stops accepting; a client gets no second request.
     pub fn stop(&self) {
-        self.state.draining.store(true, Ordering::Relaxed);
+        self.state.draining.get_or_init(Instant::now);
         for running in self.lock().drain(..) {
             running.spoken.send_replace(None);
         }

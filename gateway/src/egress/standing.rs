@@ -96,6 +96,9 @@ impl Standing {
         if let Some(reason) = charge.and_then(|charge| charge.cut(Instant::now())) {
             return Some(reason);
         }
+        if self.state.is_drained() {
+            return Some("drained");
+        }
         let (version, now) = (self.state.version(), SystemTime::now());
         let is_over = self.until.is_some_and(|until| until <= now);
         let is_other = has_changed(self.state.pods(), self.identity.as_ref());

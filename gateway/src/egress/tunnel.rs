@@ -27,7 +27,7 @@ use super::{
     upstream_proxy::UpstreamStream,
 };
 use crate::{
-    relay::{RelayLimits, Traffic},
+    relay::{RelayLimits, Traffic, over},
     snapshot::CompiledEgress,
 };
 
@@ -173,12 +173,19 @@ impl Opening {
             Some(reason)
         } else if !tunnel.traffic.may_send(buffer.len()) {
             tunnel.charge.ended()
-        } else if send(&mut tunnel.upstream, &buffer).await.is_err() {
-            Some("upstream_closed")
         } else {
-            let up = &tunnel.traffic.up;
-            up.fetch_add(buffer.len() as u64, Ordering::Relaxed);
-            return Some(Tunnel::Relayed(tunnel));
+            let (limits, standing) = (tunnel.limits, &mut tunnel.standing);
+            // A destination that takes nothing is waited for no longer than one that says nothing.
+            let sent = tokio::select! {
+                sent = send(&mut tunnel.upstream, &buffer) => sent.map_err(|_| "upstream_closed"),
+                reason = over(limits, &tunnel.traffic, || standing.cut()) => Err(reason),
+            };
+            if sent.is_ok() {
+                let up = &tunnel.traffic.up;
+                up.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+                return Some(Tunnel::Relayed(tunnel));
+            }
+            sent.err()
         };
         tunnel.end(ended);
         None

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -54,13 +54,26 @@ pub(super) async fn tunnel(
     addresses: &[IpAddr],
 ) -> Result<(UpstreamStream, Option<SocketAddr>), Refusal> {
     let asked = targets(asking.proxy, authority, addresses);
+    within(asking, ask(asking, asked)).await
+}
+
+async fn within<T>(
+    asking: Asking<'_>,
+    opening: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let opened = tokio::time::timeout(asking.proxy.answer_timeout, opening).await;
+    opened.unwrap_or_else(|_| Err(Refusal::new(504, "upstream_proxy_timeout")))
+}
+
+/// Asks for one after the other, until one is reached.
+async fn ask(
+    asking: Asking<'_>,
+    asked: Vec<(String, Option<SocketAddr>)>,
+) -> Result<(UpstreamStream, Option<SocketAddr>), Refusal> {
     let mut last = Refusal::new(502, "upstream_proxy_failed");
     for (target, address) in asked {
         let mut stream = connect(asking).await?;
-        let limit = asking.proxy.answer_timeout;
-        let opening = open(&mut stream, &target, asking.proxy);
-        let opened = tokio::time::timeout(limit, opening).await;
-        match opened.unwrap_or_else(|_| Err(Refusal::new(504, "upstream_proxy_timeout"))) {
+        match open(&mut stream, &target, asking.proxy).await {
             Ok(rest) => return Ok((joined(stream, rest), address)),
             // Another address may be reached; a proxy that does not want this one wants none.
             Err(refusal) if refusal.reason == "upstream_proxy_unreachable" => last = refusal,
@@ -75,7 +88,8 @@ pub(super) async fn tunnel(
 /// # Errors
 /// As above.
 pub(super) async fn forwarder(asking: Asking<'_>) -> Result<UpstreamStream, Refusal> {
-    Ok(joined(connect(asking).await?, BytesMut::new()))
+    let stream = within(asking, connect(asking)).await?;
+    Ok(joined(stream, BytesMut::new()))
 }
 
 /// A socket with nothing before it is just that: much is shorter for it.
@@ -105,12 +119,22 @@ fn targets(
         .collect()
 }
 
-/// A connection to the first of its addresses that takes one.
+/// A connection to the first of its addresses that takes one. It begins with the one that did so
+/// last: who is not there is not waited for each time.
 async fn connect(asking: Asking<'_>) -> Result<ProxyStream, Refusal> {
+    let proxy = asking.proxy;
     let mut last = Refusal::new(502, "upstream_proxy_failed");
-    for place in &asking.proxy.addresses {
+    let count = proxy.addresses.len();
+    let first = proxy.good.load(Ordering::Relaxed);
+    for at in (0..count).map(|turn| (first + turn) % count) {
+        let Some(place) = proxy.addresses.get(at) else {
+            continue;
+        };
         match connect_to(place, asking).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => {
+                proxy.good.store(at, Ordering::Relaxed);
+                return Ok(stream);
+            }
             Err(refusal) => last = refusal,
         }
     }
@@ -139,9 +163,12 @@ async fn connect_to(place: &Authority, asking: Asking<'_>) -> Result<ProxyStream
     let Some(tls) = &asking.proxy.client else {
         return Ok(Either::Left(socket));
     };
-    let name = asking.proxy.tls.as_ref();
-    let name = name.and_then(|tls| tls.server_name.clone());
-    let name = ServerName::try_from(name.unwrap_or_else(|| place.host.to_string()));
+    let named = asking.proxy.tls.as_ref();
+    let named = named.and_then(|tls| tls.server_name.as_ref());
+    let name = match named.unwrap_or(&place.host) {
+        Host::Name(name) => ServerName::try_from(name.clone()),
+        Host::Address(address) => Ok(ServerName::IpAddress((*address).into())),
+    };
     let name = name.map_err(|error| failed("no name to verify", &error))?;
     let shaking = TlsConnector::from(Arc::clone(tls)).connect(name, socket);
     match tokio::time::timeout(asking.handshake_timeout, shaking).await {

@@ -15,10 +15,11 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice},
     unistd::pipe2,
 };
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{io::Interest, net::TcpStream, task::coop::consume_budget};
 
 use super::{
     CHUNK, Way,
@@ -48,6 +49,16 @@ struct Pipe {
     write: OwnedFd,
     /// Bytes in it.
     held: usize,
+}
+
+/// What came into a pipe.
+enum Filled {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing.
+    Nothing,
+    /// Nothing, and nothing ever will: the system does not let this be done.
+    Never,
 }
 
 /// A pipe for as long as it is needed.
@@ -100,8 +111,11 @@ impl Pool {
         match Pipe::new() {
             Ok(pipe) => Some(pipe),
             Err(error) => {
-                self.there.fetch_sub(1, Ordering::Relaxed);
-                tracing::debug!(%error, "no pipe for a relay");
+                let there = self.there.fetch_sub(1, Ordering::Relaxed) - 1;
+                // Not to ask for each piece of data what the system does not give.
+                if self.limit.fetch_min(there, Ordering::Relaxed) > there {
+                    tracing::warn!(%error, there, "the system gives no more pipes: other relays copy");
+                }
                 None
             }
         }
@@ -115,8 +129,9 @@ impl Pool {
 impl Pipe {
     fn new() -> nix::Result<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        // What the system does not give (pipe(7), pipe-user-pages-soft) it does without.
-        let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(SIZE as i32));
+        // Where a user has too many the system gives one of a page or two (pipe(7),
+        // pipe-user-pages-soft), which is worse than memory.
+        fcntl(&write, FcntlArg::F_SETPIPE_SZ(SIZE as i32))?;
         Ok(Self {
             read,
             write,
@@ -124,13 +139,23 @@ impl Pipe {
         })
     }
 
-    /// Moves what a source has, `most` at a time, into the pipe, which is empty; 0 at its end.
-    fn fill(&mut self, from: &TcpStream, most: usize) -> io::Result<usize> {
-        let moved = from.try_io(Interest::READABLE, || {
-            Ok(splice(from, None, &self.write, None, most, flags())?)
+    /// Moves what a source has, `most` at a time, into the pipe, which is empty.
+    ///
+    /// It says nothing of the source that nothing comes this way, 0 or `EAGAIN`: urgent bytes and those
+    /// of a socket map are not seen. So that one stays ready, and reading it tells.
+    fn fill(&mut self, from: &TcpStream, most: usize) -> io::Result<Filled> {
+        let filled = from.try_io(Interest::READABLE, || {
+            match splice(from, None, &self.write, None, most, flags()) {
+                Ok(0) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(Filled::Nothing),
+                Ok(moved) => Ok(Filled::Bytes(moved)),
+                Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => Ok(Filled::Never),
+                Err(error) => Err(error.into()),
+            }
         })?;
-        self.held = moved;
-        Ok(moved)
+        if let Filled::Bytes(moved) = filled {
+            self.held = moved;
+        }
+        Ok(filled)
     }
 
     /// Moves what is in the pipe into a sink.
@@ -147,7 +172,8 @@ impl Pipe {
 }
 
 impl Lent<'_> {
-    /// Carries what comes until there is nothing now, or others have their turn.
+    /// Carries what comes this way until nothing does, or others have their turn. It is for who reads
+    /// to say whether that is the end.
     pub(super) async fn carry(
         mut self,
         from: &TcpStream,
@@ -160,13 +186,21 @@ impl Lent<'_> {
         let mut carried = 0;
         while carried < TURN {
             let most = if way.is_limited() { CHUNK } else { SIZE };
+            // One that is always ready would keep the others of its thread waiting.
+            consume_budget().await;
             let filled = match pipe.fill(from, most) {
                 Err(error) if is_not_ready(&error) => break,
                 filled => filled?,
             };
-            if filled == 0 {
-                return Ok(Moved::End);
-            }
+            let filled = match filled {
+                Filled::Bytes(filled) => filled,
+                Filled::Nothing => break,
+                Filled::Never => {
+                    tracing::warn!("the system does not splice sockets: relays copy");
+                    self.pool.set_limit(0);
+                    break;
+                }
+            };
             way.admit(filled).await;
             while pipe.held > 0 {
                 match pipe.empty(to) {
@@ -273,8 +307,9 @@ mod tests {
         loop {
             from.readable().await.unwrap();
             let lent = pool.take().expect("it is back");
-            let moved = lent.carry(&from, &to, traffic.ways().0).await;
-            if matches!(moved.unwrap(), Moved::End) {
+            let moved = lent.carry(&from, &to, traffic.ways().0).await.unwrap();
+            assert!(matches!(moved, Moved::Bytes(_)), "it does not tell an end");
+            if traffic.up.load(Ordering::Relaxed) == 3_000_000 {
                 break;
             }
         }

@@ -1,6 +1,9 @@
 //! Proxies that the egress proxy goes through, with what they are shown.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
@@ -15,6 +18,8 @@ pub struct CompiledUpstreamProxy {
     settings: UpstreamProxy,
     /// TLS to it, where it speaks that.
     pub client: Option<Arc<ClientConfig>>,
+    /// The place of the address that could be connected to last.
+    pub good: AtomicUsize,
     /// What it is shown in `Proxy-Authorization`, which no log shows.
     pub authorization: Option<HeaderValue>,
 }
@@ -72,6 +77,7 @@ fn compile_one(
     Ok(CompiledUpstreamProxy {
         settings: proxy.clone(),
         client,
+        good: AtomicUsize::default(),
         authorization,
     })
 }

@@ -2,7 +2,9 @@
 
 use std::{fs, net::SocketAddr};
 
-use portcullis_tests::{Authority, Backend, Echo, Gateway, Inside, Squid, status_of, wait_for};
+use portcullis_tests::{
+    Authority, Backend, Echo, Gateway, Inside, Raw, Squid, status_of, wait_for,
+};
 
 use super::{
     inspected::INSPECTION,
@@ -89,6 +91,16 @@ async fn tunnels_and_plain_requests_go_through_squid_by_name() {
     // What is denied is not even asked for there.
     let (_, answer) = site.connect(&format!("api.test:{http}"));
     assert_eq!(reason(&answer), "egress/not_allowed");
+    assert_eq!(squid.access_log().len(), 2);
+    // Nor is what would be answered with the credentials.
+    for method in ["TRACE", "track"] {
+        let request = format!(
+            "{method} http://api.example:{http}/ HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\n\r\n"
+        );
+        let mut client = Raw::connect(site.proxy());
+        let answer = client.send(request.as_bytes()).response();
+        assert_eq!(reason(&answer), "egress/trace_refused", "{answer}");
+    }
     assert_eq!(squid.access_log().len(), 2);
     // Nobody is told the credentials.
     let (_, dump) = site.gateway.admin("/config");

@@ -17,6 +17,7 @@ use super::{
         answer::{About, Refusal},
         audit::Record,
         forward::{Counted, answered, failure, host_of},
+        overrides::is_echo,
         standing::{Carried, Standing},
     },
     Protocol,
@@ -228,15 +229,6 @@ fn canonical(target: &str) -> Option<CanonicalPath<'_>> {
     (path.forward() == raw).then_some(path)
 }
 
-/// Whether the answer is the request (RFC 9110 section 9.3.8), with the credential that it was
-/// given and that the client is not to have. `TRACK` is the same to some servers, and some do not
-/// look at the case.
-fn is_echo(method: &str) -> bool {
-    ["TRACE", "TRACK"]
-        .iter()
-        .any(|echo| method.eq_ignore_ascii_case(echo))
-}
-
 /// Whether a connection is to become another protocol. `h2c` is none inside TLS, and is left out
 /// (RFC 9113 section 3.1).
 fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -281,19 +273,6 @@ mod tests {
             let path = canonical(target);
             let path = path.as_ref().map(CanonicalPath::canonical);
             assert_eq!(path, expected, "{target}");
-        }
-    }
-
-    #[test]
-    fn what_answers_with_the_request_is_known() {
-        for (method, expected) in [
-            ("TRACE", true),
-            ("trace", true),
-            ("Track", true),
-            ("GET", false),
-            ("TRACES", false),
-        ] {
-            assert_eq!(is_echo(method), expected, "{method}");
         }
     }
 

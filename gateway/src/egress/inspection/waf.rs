@@ -1,6 +1,6 @@
 //! The WAF on what leaves: head and body of a request, before the destination sees a byte.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::Ipv4Addr, sync::Arc, time::SystemTime};
 
 use http::{HeaderName, header};
 use hyper::{
@@ -117,14 +117,15 @@ impl<'j> Look<'j> {
         let options = inspect::options(waf, &told.record.id, SystemTime::now());
         let mut transaction = Box::new(Transaction::begin(Arc::clone(&waf.rules), options));
         let client = told.record.client;
-        if let Some(server) = told.record.dialled {
-            transaction.connection(Connection {
-                client: client.ip(),
-                client_port: client.port(),
-                server: server.ip(),
-                server_port: server.port(),
-            });
-        }
+        // Behind a proxy that looks names up nobody knows the address of the destination.
+        let server = told.record.dialled.map(|dialled| dialled.ip());
+        let server = server.or_else(|| told.record.resolved.first().copied());
+        transaction.connection(Connection {
+            client: client.ip(),
+            client_port: client.port(),
+            server: server.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            server_port: inside.authority.port,
+        });
         let protocol = inspect::protocol(head.version);
         transaction.request_line(head.method.as_str().as_bytes(), target.as_bytes(), protocol);
         transaction.server_name(inside.authority.host.to_string().as_bytes());
