@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, net::SocketAddr};
 
-use portcullis_tests::{Backend, Gateway, Scripted, raw, status_of};
+use portcullis_tests::{Backend, Gateway, Nobody, Scripted, raw, status_of};
 
 /// The configuration of a gateway with one backend.
 fn config(endpoints: &[SocketAddr], settings: &str) -> String {
@@ -135,9 +135,8 @@ async fn only_the_keys_of_an_endpoint_that_is_down_move() {
         spread(|key| ask(&gateway, key))
     };
     // One more that nobody answers at.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    all.push(gone.local_addr().expect("an address"));
-    drop(gone);
+    let gone = Nobody::here();
+    all.push(gone.address);
     let gateway = Gateway::start(&config(&all, settings));
     let with_one_down = spread(|key| ask(&gateway, key));
     assert_eq!(

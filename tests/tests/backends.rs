@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use portcullis_tests::{Backend, Gateway, Raw, Scripted, raw, status_of, wait_for};
+use portcullis_tests::{Backend, Gateway, Nobody, Raw, Scripted, raw, status_of, wait_for};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
 
@@ -124,9 +124,8 @@ async fn the_last_endpoints_are_never_left_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_down_costs_no_request() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = gone.local_addr().expect("an address");
-    drop(gone);
+    let gone = Nobody::here();
+    let address = gone.address;
     let good = Backend::start("good").await;
     let gateway = gateway(&[address, good.address], "");
     for _ in 0..20 {
@@ -182,9 +181,8 @@ async fn an_endpoint_that_says_it_is_unwell_takes_no_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_enough_where_no_path_is_named_and_a_reload_ends_the_check() {
     let good = Backend::start("good").await;
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = gone.local_addr().expect("an address");
-    drop(gone);
+    let gone = Nobody::here();
+    let address = gone.address;
     let health = ", health: {interval: 50ms, unhealthyAfter: 1}";
     let gateway = gateway(&[address, good.address], health);
     wait_for("the endpoint to be left out", || {

@@ -8,7 +8,7 @@ use std::{
 
 use http::Request;
 use http_body_util::Full;
-use portcullis_tests::{Backend, Gateway, Raw, Scripted, h2c, raw, status_of, wait_for};
+use portcullis_tests::{Backend, Gateway, Nobody, Raw, Scripted, h2c, raw, status_of, wait_for};
 
 /// Answers as the field `X-Answer` of its question says.
 async fn server() -> Scripted {
@@ -163,9 +163,8 @@ async fn only_a_2xx_lets_pass_and_no_answer_is_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_gone_lets_nobody_pass_and_another_endpoint_answers_for_it() {
     let (server, backend) = (server().await, Backend::start("one").await);
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let gone = closed.local_addr().expect("an address");
-    drop(closed);
+    let nobody = Nobody::here();
+    let gone = nobody.address;
     let gateway = Gateway::start(&config(gone, backend.address, "", ""));
     for headers in ["X-Answer: 200\r\n", ""] {
         let told = get(&gateway, "/", headers);

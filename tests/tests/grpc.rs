@@ -16,7 +16,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
-use portcullis_tests::{Authority, Gateway, raw, status_of};
+use portcullis_tests::{Authority, Gateway, Nobody, raw, status_of};
 use tokio::{net::TcpListener, sync::mpsc};
 use tonic::{
     Code, Status,
@@ -401,10 +401,8 @@ async fn a_call_that_is_cancelled_ends_at_the_server() {
 async fn a_server_that_is_down_and_a_plain_request_have_an_end() {
     let server = Server::start().await;
     let authority = Authority::new();
-    let down = {
-        let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        gateway(gone.local_addr().expect("an address"), &authority)
-    };
+    let gone = Nobody::here();
+    let down = gateway(gone.address, &authority);
     let began = Instant::now();
     let mut client = plain(down.http()).await;
     let status = unary(&mut client, "/test.Echo/Unary")

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
-use portcullis_tests::{Backend, Client, Gateway, Raw, Recorder, Seen, h2c, wait_for};
+use portcullis_tests::{Backend, Client, Gateway, Nobody, Raw, Recorder, Seen, h2c, wait_for};
 
 struct Site<'a> {
     one: SocketAddr,
@@ -149,9 +149,8 @@ async fn a_mirror_gets_what_the_backend_gets() {
 async fn a_mirror_that_is_dead_or_silent_is_not_noticed() {
     let one = Backend::start("one").await;
     let silent = Recorder::start().await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let dead = closed.local_addr().expect("an address");
-    drop(closed);
+    let gone = Nobody::here();
+    let dead = gone.address;
     for (shadow, more) in [(dead, ""), (silent.address, "process: {maxMirrored: 2}")] {
         let gateway = Site {
             one: one.address,

@@ -2,7 +2,7 @@
 
 use std::{process::Command, sync::Arc, time::Duration};
 
-use portcullis_tests::{Authority, Backend, Client, Echo, Gateway, Raw, raw, wait_for};
+use portcullis_tests::{Authority, Backend, Client, Echo, Gateway, Nobody, Raw, raw, wait_for};
 
 /// The first bytes of a client that asks for a host.
 fn client_hello(host: &str) -> Vec<u8> {
@@ -344,9 +344,8 @@ async fn a_client_hello_is_bounded_in_time_and_size_and_may_come_in_pieces() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_fails_is_passed_over_and_left_out() {
     let (echo, one) = (Echo::start("").await, Backend::start("one").await);
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let gone_at = gone.local_addr().expect("bound");
-    drop(gone);
+    let gone = Nobody::here();
+    let gone_at = gone.address;
     let backend = format!(
         "- name: api
   endpoints: [{{address: '{gone_at}'}}, {{address: '{}'}}]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use portcullis_tests::{
-    Authority, Backend, Gateway, Raw, Recorder, Scripted, raw, status_of, wait_for,
+    Authority, Backend, Gateway, Nobody, Raw, Recorder, Scripted, raw, status_of, wait_for,
 };
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
@@ -279,9 +279,8 @@ async fn retries_of_an_outage_stay_within_their_budget() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_tried_again_where_that_is_turned_off() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = gone.local_addr().expect("an address");
-    drop(gone);
+    let gone = Nobody::here();
+    let address = gone.address;
     let good = Scripted::answering(GOOD).await;
     for policies in ["retries: {attempts: 0}", "retries: {on: []}"] {
         let gateway = gateway(&[address, good.address], "", policies);

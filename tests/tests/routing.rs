@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::Request;
 use http_body_util::Full;
-use portcullis_tests::{Backend, Client, Gateway, Recorder, h2c};
+use portcullis_tests::{Backend, Client, Gateway, Nobody, Recorder, h2c};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,10 +244,8 @@ routes:
 async fn what_cannot_be_served_gets_the_status_that_says_why() {
     let backend = Backend::start("one").await;
     let silent = Recorder::start().await;
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.local_addr().expect("an address")
-    };
+    let gone = Nobody::here();
+    let closed = gone.address;
     let gateway = Gateway::start(&format!(
         r"
 listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::Method;
-use portcullis_tests::{Backend, Recorder, sha256};
+use portcullis_tests::{Backend, Nobody, Recorder, sha256};
 
 use crate::site::{Cell, HELD, HELD_OR_STREAMED, KIB_64, Site, one, text};
 
@@ -115,10 +115,8 @@ async fn an_attack_at_the_end_of_a_long_body_is_found_by_the_baseline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_body_survives_an_endpoint_that_is_down() {
-    let gone = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.local_addr().expect("an address")
-    };
+    let nobody = Nobody::here();
+    let gone = nobody.address;
     for protocol in PROTOCOLS {
         let good = Backend::start("one").await;
         let backends = format!(

@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr};
 
 use portcullis_tests::{
-    Authority, Backend, Echo, Gateway, Inside, Raw, Squid, status_of, wait_for,
+    Authority, Backend, Echo, Gateway, Inside, Nobody, Raw, Squid, status_of, wait_for,
 };
 
 use super::{
@@ -146,9 +146,8 @@ async fn what_a_proxy_does_not_do_is_told_apart() {
     let (_, answer) = known.connect(&format!("forbidden.example:{port}"));
     assert_eq!(reason(&answer), "egress/upstream_proxy_refused", "{answer}");
     // No proxy at all; and one that is something else.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
-    let gone = closed.local_addr().expect("a socket");
-    drop(closed);
+    let nobody = Nobody::here();
+    let gone = nobody.address;
     let echo = Echo::start("SSH-2.0-none\r\n\r\n").await;
     for (address, count) in [(gone, 0), (echo.address, 1)] {
         let proxies = format!("{{name: p, addresses: ['{address}'], resolve: proxy}}");
@@ -185,9 +184,8 @@ async fn a_destination_is_pinned_to_an_address_that_was_judged() {
     let authority = Authority::named("of proxies");
     let backend = Backend::start("one").await;
     let outer = outer(&authority, &[(80, backend.address)]);
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
-    let gone = closed.local_addr().expect("a socket");
-    drop(closed);
+    let nobody = Nobody::here();
+    let gone = nobody.address;
     let port = outer.at("egress/proxy").port();
     // The second is tried where the first is not there.
     let proxies = format!(

@@ -6,7 +6,8 @@ mod rotation;
 mod site;
 
 use portcullis_tests::{
-    Authority, Backend, Echo, Raw, Recorder, TokenIssuer, raw, replace, sha256, status_of, wait_for,
+    Authority, Backend, Echo, Nobody, Raw, Recorder, TokenIssuer, raw, replace, sha256, status_of,
+    wait_for,
 };
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -145,11 +146,8 @@ async fn without_a_token_nothing_goes_to_the_proxy() {
 async fn what_the_proxy_answers_comes_through_as_it_is() {
     let echo = Echo::start("").await;
     let issuer = TokenIssuer::new("one");
-    let nobody = {
-        let gone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        gone.local_addr().expect("it is bound")
-    };
-    let targets = [(22, echo.address), (443, nobody)];
+    let nobody = Nobody::here();
+    let targets = [(22, echo.address), (443, nobody.address)];
     let site = Site::start("protocol: http", &issuer, &targets);
     let mut volume = Volume::new();
     volume.put(&token(&issuer, "builder"));
