@@ -35,24 +35,27 @@ async fn requests_are_judged_one_by_one_in_the_protocol_of_the_destination() {
         assert_eq!(proxy.backend.last().version, seen, "{version} {alpn:?}");
         assert!(proxy.curl(&[version, "-d", "x", a]).ends_with(" 403"));
         wait_for("the records", || proxy.records().len() == 4);
-        let records = proxy.records();
-        let told = |at: usize, field: &str| records[at][field].clone();
-        assert_eq!(told(0, "path"), "/open/a");
-        assert_eq!(told(0, "method"), "GET");
-        assert_eq!(told(0, "status"), 200);
-        assert_eq!(told(0, "policy"), "all");
-        assert_eq!(told(0, "rule"), "api.example");
-        assert_eq!(told(0, "bytesDown"), "one /open/a?x=1".len());
-        assert_eq!(told(1, "path"), "/shut");
-        assert_eq!(told(1, "verdict"), "deny");
-        assert_eq!(told(1, "reason"), "request_not_allowed");
-        assert!(!records[0].to_string().contains("x=1"), "{}", records[0]);
+        let mut opened = proxy.records_with("path", "/open/a");
+        opened.retain(|record| record["method"] == "GET");
+        let opened = &opened[0];
+        assert_eq!(opened["status"], 200);
+        assert_eq!(opened["policy"], "all");
+        assert_eq!(opened["rule"], "api.example");
+        assert_eq!(opened["bytesDown"], "one /open/a?x=1".len());
+        assert!(!opened.to_string().contains("x=1"), "{opened}");
+        let shut = &proxy.records_with("path", "/shut")[0];
+        assert_eq!(shut["verdict"], "deny");
+        assert_eq!(shut["reason"], "request_not_allowed");
         wait_for("the tunnels", || proxy.tunnels().len() == 2);
-        let tunnel = &proxy.tunnels()[0];
+        let id = opened["tunnel"].as_str().expect("an id");
+        let tunnels = proxy.tunnels();
+        let tunnel = tunnels.iter().find(|tunnel| tunnel["requestId"] == id);
+        let tunnel = tunnel.expect("its record");
         assert_eq!(tunnel["inspected"], true, "{tunnel}");
-        assert_eq!(tunnel["requestId"], told(0, "tunnel"));
-        let down: u64 = (0..3).filter_map(|at| told(at, "bytesDown").as_u64()).sum();
-        assert_eq!(tunnel["bytesDown"], down, "{tunnel}");
+        let inside = proxy.records_with("tunnel", id);
+        assert_eq!(inside.len(), 3);
+        let down = inside.iter().filter_map(|one| one["bytesDown"].as_u64());
+        assert_eq!(tunnel["bytesDown"], down.sum::<u64>(), "{tunnel}");
     }
 }
 

@@ -88,6 +88,14 @@ impl Inspected {
         lines
     }
 
+    /// The records of requests whose field has this value. Requests that follow each other may
+    /// end in another order.
+    pub(super) fn records_with(&self, field: &str, value: &str) -> Vec<Value> {
+        let mut records = self.records();
+        records.retain(|record| record[field] == value);
+        records
+    }
+
     /// The records of tunnels.
     pub(super) fn tunnels(&self) -> Vec<Value> {
         let mut lines = self.site.gateway.audit_lines();
