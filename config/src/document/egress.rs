@@ -9,8 +9,8 @@ use serde::{
 };
 
 use super::{
-    ByteSize, Duration, EgressIdentity, EgressInjection, EgressInspection, EgressUpstreamProxy,
-    ListenerTls, Rate, Timestamp,
+    ByteSize, Duration, EgressIdentity, EgressInjection, EgressInspection, EgressTlsOrigination,
+    EgressUpstreamProxy, ListenerTls, Rate, Timestamp,
 };
 
 /// The egress section.
@@ -35,6 +35,10 @@ pub struct Egress {
     /// How TLS is looked into, for entries with `inspect`. Default: it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inspection: Option<EgressInspection>,
+    /// How requests in clear are sent over TLS, for entries with `originateTls`. Default: to
+    /// destinations that those trust who look into TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_origination: Option<EgressTlsOrigination>,
     /// Proxies that destinations are reached through. Default: none, and all are reached directly.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstream_proxies: Vec<EgressUpstreamProxy>,
@@ -295,7 +299,8 @@ pub struct EgressRule {
     /// A range of addresses, for destinations named by address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cidr: Option<String>,
-    /// Ports. Default `[80, 443]`, and `[443]` with `inspect`; in `deny` every port.
+    /// Ports. Default `[80, 443]`, and `[443]` with `inspect` or `originateTls`; in `deny` every
+    /// port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<u16>>,
     /// Methods of requests that can be seen: plain ones, and those inside TLS that is looked
@@ -321,11 +326,17 @@ pub struct EgressRule {
     /// there. Default false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub inspect: bool,
-    /// The profile of `wafProfiles` that requests inside are inspected by, head and body, before
-    /// they leave; with `inspect`. Default: none.
+    /// Whether plain requests are sent over TLS: those for port 80 to port 443, those for another
+    /// port to that one. The destination must show a certificate for its name. A plain request that
+    /// such an entry names goes over TLS or nowhere, whatever other entries say of it in clear.
+    /// Default false.
+    #[serde(rename = "originateTls", skip_serializing_if = "std::ops::Not::not")]
+    pub originate_tls: bool,
+    /// The profile of `wafProfiles` that requests are inspected by, head and body, before they
+    /// leave; with `inspect` or `originateTls`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waf: Option<String>,
-    /// A credential that requests inside are given; with `inspect`. Default: none.
+    /// A credential that requests are given; with `inspect` or `originateTls`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inject: Option<Box<EgressInjection>>,
     /// Not in `deny`: what each client may use of what this entry allows, or leaves to policies.

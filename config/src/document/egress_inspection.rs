@@ -31,6 +31,16 @@ pub struct EgressInspection {
     pub max_streams: Option<u32>,
 }
 
+/// How the egress proxy sends requests in clear over TLS, for entries with `originateTls`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EgressTlsOrigination {
+    /// PEM file with authorities of destinations that are trusted beside those of the system.
+    /// Relative to the configuration file. Default: that of `inspection`, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
+}
+
 /// A credential that requests are given, which the workload never has. It goes to the destination
 /// that has shown a certificate for its name, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -107,6 +107,7 @@ pub struct HttpRequest<'a> {
     pub overriding: Option<&'a str>,
     /// Canonical path.
     pub path: &'a str,
-    /// Whether it came inside TLS that was looked into.
+    /// Whether it goes to the destination inside TLS: it came so and was looked into, or an entry
+    /// asks for that ([`Selected::originated`](super::Selected::originated)).
     pub tls: bool,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! claims of a token -> Identity (-> ReviewedToken: the API server says the same)
-//! bytes -> Authority -> select policies -> decide (name, port)    before any DNS query
+//! bytes -> Authority -> select policies (-> originated: over TLS) -> decide (name, port)    before any DNS query
 //!                              answers -> judge_addresses         all of them, before any dial
 //! ```
 //!
@@ -20,6 +20,9 @@ mod explain;
 mod inspection;
 #[cfg(test)]
 mod inspection_tests;
+mod origination;
+#[cfg(test)]
+mod origination_tests;
 mod policies;
 mod policy;
 mod quota;

@@ -26,8 +26,13 @@ pub struct EgressRule {
     pub private: bool,
     /// Whether a tunnel may carry something other than TLS.
     pub raw: bool,
-    /// What its TLS is looked into for; `None` where it is not.
+    /// What its requests are looked into for, inside TLS or before they are put into it; `None`
+    /// where nobody looks.
     pub inspection: Option<Arc<Inspection>>,
+    /// Whether tunnels are looked into.
+    pub opens_tunnels: bool,
+    /// Whether requests in clear are sent over TLS.
+    pub originates_tls: bool,
     /// What each client may use of what it allows, or leaves to policies; `None` means any amount.
     pub quota: Option<EgressQuota>,
 }
@@ -46,19 +51,30 @@ pub enum Target {
 impl EgressRule {
     /// Whether it allows a request, as an entry of `allow`. One with methods or
     /// paths is about requests that can be seen, and a tunnel hides them unless it is looked into.
-    /// One that is looked into is about TLS: a request in clear would go round that.
+    /// One that is looked into, or puts requests into TLS, is about TLS: a request in clear would go
+    /// round that.
     pub(super) fn allows(&self, request: Request<'_>) -> bool {
         self.covers(request)
             && match request.http {
                 Some(seen) => {
-                    (seen.tls || self.inspection.is_none())
+                    (seen.tls || !self.is_about_tls())
                         && self.has_path(seen.path)
                         && (self.methods.is_empty()
                             || self.methods.iter().any(|known| known == seen.method)
                                 && seen.overriding.is_none_or(|method| self.has_method(method)))
                 }
-                None => self.inspection.is_some() || !self.is_about_requests(),
+                None => self.opens_tunnels || !self.is_about_seen(),
             }
+    }
+
+    /// Whether requests in clear are nothing to it.
+    fn is_about_tls(&self) -> bool {
+        self.inspection.is_some() || self.originates_tls
+    }
+
+    /// Whether it is about requests that are seen, and not about what a tunnel may hide.
+    fn is_about_seen(&self) -> bool {
+        self.inspection.is_some() || self.is_about_requests()
     }
 
     /// Whether a floor that leaves a request by it leaves it to those as well who do not look: a

@@ -136,6 +136,8 @@ mod tests {
             private: false,
             raw: false,
             inspection: None,
+            opens_tunnels: false,
+            originates_tls: false,
             quota: None,
         }
     }

@@ -29,6 +29,8 @@ pub struct Egress {
     pub limits: EgressLimits,
     /// How TLS is looked into, where it is.
     pub inspection: Option<EgressInspection>,
+    /// How requests in clear are sent over TLS, where entries ask for that.
+    pub tls_origination: EgressTlsOrigination,
     /// Proxies that destinations are reached through, by whichever takes them first.
     pub upstream_proxies: Vec<UpstreamProxy>,
     /// How people ask for access, for those who are refused; one line.
@@ -70,6 +72,13 @@ pub struct EgressTokens {
     pub verified_by: TokensVerifiedBy,
     /// What they must say.
     pub settings: TokenSettings,
+}
+
+/// How requests in clear are sent over TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EgressTlsOrigination {
+    /// File with authorities of destinations that are trusted beside those of the system.
+    pub trust: Option<PathBuf>,
 }
 
 /// How TLS is looked into.

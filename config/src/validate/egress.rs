@@ -43,6 +43,7 @@ pub(super) fn egress(
     let cluster_policies = list("clusterPolicies", &section.cluster_policies);
     let policies = list("policies", &section.policies);
     egress_inspection::check(section, around.0, report);
+    let inspection = egress_inspection::inspection(section.inspection.as_ref(), report);
     Egress {
         listeners: egress_listener::listeners(section, around, report),
         dns_servers,
@@ -51,7 +52,8 @@ pub(super) fn egress(
         cluster_ranges: text::networks("egress.clusterRanges", &section.cluster_ranges, report),
         identity: egress_identity::identity(section, report),
         limits: limits(section.limits.as_ref(), report),
-        inspection: egress_inspection::inspection(section.inspection.as_ref(), report),
+        tls_origination: egress_inspection::tls_origination(section, inspection.as_ref(), report),
+        inspection,
         upstream_proxies: egress_upstream_proxy::upstream_proxies(
             &section.upstream_proxies,
             report,
@@ -202,6 +204,8 @@ fn rule(
         private: entry.private,
         raw: entry.raw,
         inspection: egress_inspection::of_entry(path, &entry, report),
+        opens_tunnels: entry.inspect,
+        originates_tls: entry.originate_tls,
         quota: egress_quota::quota(path, entry.quota.as_deref(), report),
     })
 }

@@ -8,7 +8,7 @@ use super::{report::Report, text};
 use crate::{
     document::{self, Document, EgressEntry},
     egress::{Injection, Inspection},
-    model::EgressInspection,
+    model::{EgressInspection, EgressTlsOrigination},
 };
 
 const DEFAULT_CERTIFICATES: u32 = 1000;
@@ -63,16 +63,39 @@ pub(super) fn inspection(
     })
 }
 
-/// The ports of an entry that names none: what is looked into is TLS.
+/// How requests in clear are sent over TLS.
+pub(super) fn tls_origination(
+    section: &document::Egress,
+    inspection: Option<&EgressInspection>,
+    report: &mut Report<'_>,
+) -> EgressTlsOrigination {
+    let place = "egress.tlsOrigination.trust";
+    let wanted = section.tls_origination.as_ref();
+    let own = wanted.and_then(|wanted| wanted.trust.as_ref()).map(|name| {
+        if name.is_empty() {
+            report.error(place, "a file is missing");
+        }
+        report.origins().resolve(place, name)
+    });
+    EgressTlsOrigination {
+        trust: own.or_else(|| inspection?.trust.clone()),
+    }
+}
+
+/// The ports of an entry that names none: what is looked into is TLS, and so is what is originated.
 pub(super) fn default_ports<'p>(entry: &document::EgressRule, otherwise: &'p [u16]) -> &'p [u16] {
     const TLS: [u16; 1] = [443];
-    match entry.inspect && !otherwise.is_empty() {
+    match is_about_tls(entry) && !otherwise.is_empty() {
         true => &TLS,
         false => otherwise,
     }
 }
 
-/// What an entry is looked into for.
+fn is_about_tls(entry: &document::EgressRule) -> bool {
+    entry.inspect || entry.originate_tls
+}
+
+/// What requests are looked into for that an entry allows.
 pub(super) fn of_entry(
     path: &str,
     entry: &document::EgressRule,
@@ -82,7 +105,8 @@ pub(super) fn of_entry(
         .inject
         .as_ref()
         .map(|wanted| injection(&format!("{path}.inject"), wanted, report));
-    entry.inspect.then(|| {
+    let looks = entry.inspect || entry.originate_tls && (entry.waf.is_some() || inject.is_some());
+    looks.then(|| {
         Arc::new(Inspection {
             waf: entry.waf.clone(),
             inject: inject.flatten(),
@@ -155,7 +179,8 @@ pub(super) fn check(section: &document::Egress, document: &Document, report: &mu
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Allow,
-    /// What a floor leaves to policies: with `inspect` it leaves that which is looked into.
+    /// What a floor leaves to policies: with `inspect` it leaves that which is looked into, with
+    /// `originateTls` plain requests that are sent over TLS.
     Delegate,
     Deny,
 }
@@ -177,7 +202,7 @@ fn check_entry(
     (section, document): (&document::Egress, &Document),
     report: &mut Report<'_>,
 ) {
-    if !entry.inspect {
+    if !is_about_tls(entry) {
         for (field, is_there) in [
             ("waf", entry.waf.is_some()),
             ("inject", entry.inject.is_some()),
@@ -185,23 +210,33 @@ fn check_entry(
             if is_there {
                 report.error_hint(
                     format!("{path}.{field}"),
-                    format!("`{field}` is about requests inside TLS, which is not looked into"),
-                    "add `inspect: true`",
+                    format!(
+                        "`{field}` is about requests that leave inside TLS, and none is seen there"
+                    ),
+                    "add `inspect: true` for tunnels, or `originateTls: true` for plain requests",
                 );
             }
         }
         return;
     }
-    let place = format!("{path}.inspect");
+    let field = match entry.inspect {
+        true => "inspect",
+        false => "originateTls",
+    };
+    let place = format!("{path}.{field}");
     if kind == Kind::Deny {
+        let told = match entry.inspect {
+            true => "what is denied is not looked into",
+            false => "what is denied is not sent, over TLS or otherwise",
+        };
         report.error_hint(
             &place,
-            "what is denied is not looked into",
-            "an entry of `deny` with `methods` or `paths` denies requests inside, where an entry of `allow` has `inspect`",
+            told,
+            format!("an entry of `deny` with `methods` or `paths` denies requests that are seen, as by an entry of `allow` with `{field}`"),
         );
         return;
     }
-    if section.inspection.is_none() {
+    if entry.inspect && section.inspection.is_none() {
         report.error_hint(
             &place,
             "TLS cannot be looked into without an authority that signs certificates",
@@ -211,11 +246,11 @@ fn check_entry(
     if entry.cidr.is_some() {
         report.error_hint(
             &place,
-            "an entry with `cidr` cannot be looked into: the destination has no name to be verified",
+            format!("an entry with `cidr` cannot have `{field}`: the destination has no name to be verified"),
             "name the host",
         );
     }
-    if entry.raw {
+    if entry.raw && entry.inspect {
         report.error(
             &place,
             "`raw` lets something other than TLS pass, and that cannot be looked into",
@@ -228,8 +263,11 @@ fn check_entry(
     {
         report.error_hint(
             format!("{path}.ports"),
-            "port 80 is for requests in clear, and an entry with `inspect` is about TLS",
-            "allow port 80 by an entry of its own, if that is meant",
+            format!("port 80 is for requests in clear, and an entry with `{field}` is about TLS"),
+            match entry.originate_tls {
+                true => "leave it out: requests for port 80 are sent to port 443",
+                false => "allow port 80 by an entry of its own, if that is meant",
+            },
         );
     }
     if let Some(waf) = &entry.waf {
@@ -318,6 +356,12 @@ mod tests {
             );
         }
         assert_eq!(told("inspection: {certificate: a, key: b}"), [""; 0]);
+        let told = told("tlsOrigination: {trust: ''}");
+        let says = "egress.tlsOrigination.trust: a file is missing";
+        assert!(
+            matches!(told.as_slice(), [one] if one.contains(says)),
+            "{told:?}"
+        );
     }
 
     /// What is told of an entry of a list, where there is an authority.
@@ -336,7 +380,7 @@ mod tests {
                 "allow",
                 "host: a.test, waf: w",
                 "waf",
-                "`waf` is about requests inside",
+                "`waf` is about requests that leave inside TLS",
             ),
             (
                 "allow",
@@ -361,6 +405,30 @@ mod tests {
                 "host: a.test, inspect: true, ports: [80]",
                 "ports",
                 "in clear",
+            ),
+            (
+                "allow",
+                "host: a.test, originateTls: true, ports: [80, 443]",
+                "ports",
+                "in clear",
+            ),
+            (
+                "allow",
+                "cidr: 192.0.2.0/24, originateTls: true",
+                "originateTls",
+                "no name to be verified",
+            ),
+            (
+                "deny",
+                "host: a.test, originateTls: true",
+                "originateTls",
+                "not sent",
+            ),
+            (
+                "allow",
+                "host: a.test, originateTls: true, waf: w",
+                "waf",
+                "no WAF profile \"w\"",
             ),
             (
                 "allow",

@@ -24,7 +24,7 @@ pub(super) fn warn(path: &str, policy: &EgressPolicy, report: &mut Report<'_>) {
                     "all requests to {} are allowed by it: what another entry says of methods, paths or `waf` keeps nobody",
                     seen.text
                 ),
-                "leave the host to the entry with `inspect`",
+                "leave the host to that entry",
             );
         }
     }

@@ -52,7 +52,10 @@ pub(super) struct Record {
     /// Whether the TLS of a tunnel was looked into.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub inspected: bool,
-    /// What a request inside a tunnel has besides.
+    /// Whether a plain request was sent over TLS.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub originated_tls: bool,
+    /// What a request has besides that goes over TLS and is seen.
     #[serde(flatten)]
     pub inside: Option<Inside>,
     /// Every address that the name had.
@@ -77,12 +80,13 @@ pub(super) struct Record {
     pub ended: Option<&'static str>,
 }
 
-/// What the audit log tells of a request inside a tunnel.
+/// What the audit log tells of a request inside a tunnel, or of a plain one that is sent over TLS.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Inside {
-    /// Id of the tunnel's own record.
-    pub tunnel: String,
+    /// Id of the tunnel's own record, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<String>,
     /// Path as the client sent it, without the query; cut where it is long.
     pub path: String,
     /// Id of the WAF rule that refuses it, or would.
@@ -95,6 +99,17 @@ pub(super) struct Inside {
 
 /// Bytes of a path that are told.
 const MAX_PATH: usize = 2048;
+
+impl Inside {
+    fn new(tunnel: Option<String>, path: &str) -> Self {
+        Self {
+            tunnel,
+            path: path[..path.floor_char_boundary(MAX_PATH)].to_owned(),
+            waf_rule: None,
+            injected: None,
+        }
+    }
+}
 
 fn is_unnamed(peer: &Arc<Peer>) -> bool {
     peer.identity().is_none()
@@ -116,6 +131,7 @@ impl Record {
             reason: "internal",
             rule: None,
             inspected: false,
+            originated_tls: false,
             inside: None,
             resolved: Vec::new(),
             dialled: None,
@@ -139,14 +155,23 @@ impl Record {
             resolved: tunnel.resolved.clone(),
             dialled: tunnel.dialled,
             upstream_proxy: tunnel.upstream_proxy.clone(),
-            inside: Some(Inside {
-                tunnel: tunnel.id.clone(),
-                path: path[..path.floor_char_boundary(MAX_PATH)].to_owned(),
-                waf_rule: None,
-                injected: None,
-            }),
+            inside: Some(Inside::new(Some(tunnel.id.clone()), path)),
             ..Self::new(client.0, client.1)
         }
+    }
+
+    /// The same record of a plain request that is seen on its way into TLS.
+    pub(super) fn seen(&self, path: &str) -> Self {
+        Self {
+            inside: Some(Inside::new(None, path)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is that of a request inside a tunnel.
+    pub(super) fn is_in_tunnel(&self) -> bool {
+        let inside = self.inside.as_ref();
+        inside.is_some_and(|inside| inside.tunnel.is_some())
     }
 
     /// Notes what is asked for, as far as it was understood.
@@ -219,7 +244,7 @@ impl Record {
             self.reason,
         );
         // What a tunnel has inside is among what is counted of the tunnel.
-        if self.inside.is_none() {
+        if !self.is_in_tunnel() {
             if let Some(reason) = self.ended {
                 services.metrics.egress_ended(reason);
             }

@@ -1,33 +1,22 @@
 //! One client of the egress proxy that speaks HTTP.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    time::{Instant, SystemTime},
-};
+use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::BytesMut;
-use portcullis_config::{
-    egress::{Authority, HttpRequest, Request},
-    route::{CanonicalPath, canonical_path},
-};
+use portcullis_config::egress::Request;
 use tokio::io::AsyncWriteExt;
 
 use super::{
     answer::{About, Refusal},
     audit::Record,
     client::ClientStream,
-    credentials::Credentials,
     decide::{Proxy, open},
-    forward::forward,
     head::{Ask, Head, consume, read_head},
     peer::Peer,
+    plain::{Plain, plain},
     servers::{EgressServices, State},
-    standing::{Carried, Standing},
     tunnel::{Opening, Tunnel},
 };
-use crate::relay::Traffic;
 
 /// Serves a client until it closes, opens a tunnel or a request was forwarded; returns the tunnel.
 /// A refusal keeps the connection open, so that a client may ask again.
@@ -133,7 +122,7 @@ pub(super) async fn serve(
 }
 
 /// Writes a refusal; tells whether the connection is still good.
-async fn refuse(
+pub(super) async fn refuse(
     client: &mut ClientStream,
     refusal: Refusal,
     mut record: Record,
@@ -161,112 +150,10 @@ async fn refuse(
 }
 
 /// What a client is told of its request, as far as it was understood.
-fn about(record: &Record, proxy: Proxy<'_>) -> About {
+pub(super) fn about(record: &Record, proxy: Proxy<'_>) -> About {
     About {
         id: record.id.clone(),
         destination: (!record.host.is_empty()).then(|| (record.host.clone(), record.port)),
         contact: proxy.egress.contact.clone(),
     }
-}
-
-/// A plain request, as it is asked for.
-struct Plain {
-    authority: Authority,
-    method: String,
-    /// The method that a field asks for.
-    overriding: Option<String>,
-    target: String,
-    credentials: Credentials,
-    /// Bytes of its head, which carry something out as well.
-    length: usize,
-}
-
-/// Serves a plain request. A body may follow its head, so the connection ends with it.
-async fn plain(
-    mut client: ClientStream,
-    buffer: BytesMut,
-    request: Plain,
-    mut record: Record,
-    proxy: Proxy<'_>,
-) {
-    let Plain {
-        authority,
-        method,
-        overriding,
-        target,
-        credentials,
-        length,
-    } = request;
-    let services = proxy.services;
-    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-    let path = canonical_path(path.as_bytes()).and_then(CanonicalPath::without_escaped_separator);
-    let Ok(path) = path else {
-        let refusal = Refusal::new(400, "non_canonical_path");
-        refuse(&mut client, refusal, record, proxy, false).await;
-        return;
-    };
-    let request = Request {
-        authority: &authority,
-        http: Some(HttpRequest {
-            method: &method,
-            overriding: overriding.as_deref(),
-            path: path.canonical(),
-            tls: false,
-        }),
-        now: SystemTime::now(),
-    };
-    let opened = match open(proxy, request, credentials, &mut record).await {
-        Ok(opened) => opened,
-        Err(refusal) => {
-            refuse(&mut client, refusal, record, proxy, false).await;
-            return;
-        }
-    };
-    let carried = Carried::Request {
-        method: method.clone(),
-        overriding: overriding.clone(),
-        path: path.canonical().to_owned(),
-        tls: false,
-    };
-    let charge = opened.charge;
-    let holds = (opened.until, Some(Arc::clone(&charge)));
-    let mut standing = Standing::new(proxy.state, &authority, &record, holds, carried);
-    let traffic = Arc::new(Traffic {
-        meter: Some(charge.clone()),
-        ..Traffic::default()
-    });
-    let refusal = if !traffic.may_send(length) {
-        charge
-            .spent(Instant::now())
-            .map(|unpaid| Refusal::quota(&unpaid))
-    } else {
-        standing.cut().map(Refusal::changed)
-    };
-    if let Some(refusal) = refusal {
-        refuse(&mut client, refusal, record, proxy, false).await;
-        return;
-    }
-    let about = about(&record, proxy);
-    let done = forward(
-        client,
-        buffer,
-        (opened.upstream, opened.forwarder.as_deref()),
-        &authority,
-        // The origin gets the path that was decided on.
-        &format!("{}{query}", path.forward()),
-        &about,
-        &proxy.egress.limits,
-        &traffic,
-        || standing.cut(),
-    )
-    .await;
-    record.status = done.status;
-    record.ended = done.ended.or_else(|| charge.ended());
-    if let Some(failed) = done.failed {
-        (record.verdict, record.reason) = ("error", failed);
-    }
-    record.bytes_up = traffic.up.load(Ordering::Relaxed);
-    record.bytes_down = traffic.down.load(Ordering::Relaxed);
-    record.overdrawn(&charge);
-    record.write(services);
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use portcullis_config::egress::{
-    Beginnings, Decision, Host, Refused, Request, Selected, UpstreamProxyResolve, decide,
-    judge_addresses,
+    Authority, Beginnings, Decision, Host, HttpRequest, Refused, Request, Selected,
+    UpstreamProxyResolve, decide, judge_addresses,
 };
 use tokio_util::either::Either;
 
@@ -43,6 +43,8 @@ pub(super) struct Opened {
     pub raw: bool,
     /// Whether its TLS is looked into.
     pub inspected: bool,
+    /// The destination that a plain request is sent to over TLS, where it is.
+    pub originated: Option<Authority>,
     /// What the policies say of how a tunnel begins.
     pub beginnings: Beginnings,
     /// Until when it may be reached.
@@ -62,7 +64,6 @@ pub(super) async fn open(
     record: &mut Record,
 ) -> Result<Opened, Refusal> {
     let egress = proxy.egress;
-    let authority = request.authority;
     // By value: a tunnel would hold a token for as long as it is open.
     let address = record.client.ip();
     let peer = Arc::clone(&record.peer);
@@ -79,6 +80,21 @@ pub(super) async fn open(
         always: false,
         ..Refusal::new(403, "no_policy")
     })?;
+    let originated = selected.originated(request);
+    let request = match &originated {
+        None => request,
+        Some(authority) => {
+            record.port = authority.port;
+            record.originated_tls = true;
+            let http = request.http.map(|seen| HttpRequest { tls: true, ..seen });
+            Request {
+                authority,
+                http,
+                ..request
+            }
+        }
+    };
+    let authority = request.authority;
     let mut decision = by_name(egress, &selected, request, record)?;
     // Before the look-up: who has nothing left has no questions either.
     let charge = proxy.state.charge();
@@ -117,7 +133,8 @@ pub(super) async fn open(
             // A proxy makes `Host` of the target (RFC 9112 section 3.2.2): what is to reach an
             // address that was judged, and to be asked by its name, goes through a tunnel.
             let is_pinned = through.resolve == UpstreamProxyResolve::Pinned;
-            if let Some(seen) = request.http.filter(|_| !is_pinned) {
+            let in_clear = request.http.filter(|seen| !seen.tls && !is_pinned);
+            if let Some(seen) = in_clear {
                 // It would answer with what it is shown, as an origin does.
                 if is_echo(seen.method) {
                     return Err(Refusal::new(403, "trace_refused"));
@@ -130,12 +147,14 @@ pub(super) async fn open(
         }
     };
     record.dialled = dialled;
+    let beginnings = selected.beginnings(request, decision.inspected);
     Ok(Opened {
         upstream,
         forwarder,
         raw: decision.is_raw(),
         inspected: decision.inspected,
-        beginnings: selected.beginnings(request, decision.inspected),
+        originated,
+        beginnings,
         until: decision.until(),
         charge,
     })

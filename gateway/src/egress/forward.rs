@@ -50,9 +50,6 @@ pub(super) struct Forwarded {
 
 /// Serves the one request whose head is in `buffer`, then closes; or cuts both ends when
 /// `cut` says why.
-///
-/// hyper reads the head again, from the bytes that were judged; its own view of
-/// the target is not used.
 #[expect(
     clippy::too_many_arguments,
     reason = "the two ends, and the request as it was judged"
@@ -72,7 +69,7 @@ pub(super) async fn forward(
     // The connection to the destination, which ends with this one.
     let driver = Mutex::new(JoinSet::new());
     let outcome = Mutex::new(Forwarded::default());
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = |request: Request<Incoming>| {
         let upstream = upstream
             .lock()
             .ok()
@@ -106,29 +103,53 @@ pub(super) async fn forward(
             if let Ok(mut outcome) = outcome.lock() {
                 outcome.status = response.status().as_u16();
             }
-            Ok::<_, Infallible>(with_id(response, &about.id))
+            response
         }
-    });
-    let stream = Prefixed {
-        prefix: buffer,
-        stream: client,
     };
-    let serving = server::conn::http1::Builder::new()
-        .keep_alive(false)
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+    let serving = serve_one(client, buffer, &about.id, service);
     let limits = RelayLimits {
         // What is silent before it answers is told so by a status, which comes first.
         idle: Some(limits.idle_timeout + 4 * TICK),
         lifetime: Some(limits.max_lifetime),
     };
     let ended = tokio::select! {
-        _ = serving => None,
+        () = serving => None,
         reason = over(limits, traffic, cut) => Some(reason),
     };
     let mut outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
     outcome.ended = ended;
     outcome
+}
+
+/// Serves the one request whose head is in `buffer`, then closes. The answer gets the id.
+///
+/// hyper reads the head again, from the bytes that were judged; its own view of
+/// the target is not used.
+pub(super) async fn serve_one<B, A>(
+    client: ClientStream,
+    buffer: BytesMut,
+    id: &str,
+    answer: impl FnMut(Request<Incoming>) -> A,
+) where
+    A: Future<Output = Response<B>>,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
+{
+    let stream = Prefixed {
+        prefix: buffer,
+        stream: client,
+    };
+    let answer = Mutex::new(answer);
+    let service = service_fn(|request: Request<Incoming>| {
+        let answered = answer.lock().unwrap_or_else(PoisonError::into_inner)(request);
+        async move { Ok::<_, Infallible>(with_id(answered.await, id)) }
+    });
+    let serving = server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = serving.await {
+        tracing::debug!(%error, "a client of a plain request broke off");
+    }
 }
 
 async fn send(
@@ -240,7 +261,7 @@ pub(super) fn failure(refusal: &Refusal, about: &About) -> Response<AnyBody> {
     refusal.hyper_response(about).map(whole)
 }
 
-fn with_id(mut response: Response<AnyBody>, request_id: &str) -> Response<AnyBody> {
+fn with_id<B>(mut response: Response<B>, request_id: &str) -> Response<B> {
     if let Ok(id) = HeaderValue::from_str(request_id) {
         response
             .headers_mut()

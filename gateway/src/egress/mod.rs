@@ -23,6 +23,7 @@ mod inspection;
 mod offline;
 mod overrides;
 mod peer;
+mod plain;
 mod prefixed;
 mod quota;
 mod reasons;

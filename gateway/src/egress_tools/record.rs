@@ -71,6 +71,8 @@ pub struct Record {
     pub destination: Option<(Host, u16)>,
     /// Method of a plain request; `None` for a tunnel, by CONNECT or SOCKS.
     pub method: Option<String>,
+    /// Whether a plain request was sent over TLS.
+    pub originated_tls: bool,
     /// Policy that selected the client.
     pub policy: Option<String>,
     /// What became of it.
@@ -112,6 +114,8 @@ struct Written {
     verdict: Verdict,
     reason: String,
     rule: Option<String>,
+    #[serde(default)]
+    originated_tls: bool,
     #[serde(default)]
     resolved: Vec<IpAddr>,
 }
@@ -214,6 +218,7 @@ impl Written {
             workload,
             destination,
             method,
+            originated_tls: self.originated_tls,
             policy: self.policy,
             verdict: self.verdict,
             reason: self.reason,

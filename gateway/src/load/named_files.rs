@@ -57,6 +57,8 @@ pub(super) fn named_files(model: &Model) -> Vec<PathBuf> {
         let own = [inspection.certificate.clone(), inspection.key.clone()];
         own.into_iter().chain(inspection.trust.clone())
     }));
+    let origination = model.egress.iter().map(|egress| &egress.tls_origination);
+    files.extend(origination.filter_map(|origination| origination.trust.clone()));
     let proxies = model.egress.iter();
     let proxies = proxies.flat_map(|egress| &egress.upstream_proxies);
     files.extend(proxies.flat_map(|proxy| {

@@ -9,17 +9,16 @@ use std::{
 };
 
 use portcullis_config::{
-    egress::{Authority, Injection, UpstreamProxy},
+    egress::{Authority, EgressRule, Injection, UpstreamProxy},
     model::{self, EgressInspection, EgressTokens, TokensVerifiedBy},
     problem::Severity,
 };
 
 use http::HeaderValue;
-use rustls::ClientConfig;
 
 use super::{
-    CompiledUpstreamProxy, CompiledWaf, Reads, Snapshot, egress_upstream, reads::content_hash,
-    upstream_tls,
+    CompiledUpstreamProxy, CompiledWaf, DestinationTls, Reads, Snapshot, egress_upstream,
+    reads::content_hash, upstream_tls,
 };
 use crate::{
     egress::SigningAuthority,
@@ -37,6 +36,8 @@ pub struct CompiledEgress {
     pub tokens: Option<Tokens>,
     /// What looks into TLS, where that is wanted.
     pub inspection: Option<Inspection>,
+    /// TLS to destinations of plain requests, where an entry sends some over it.
+    pub origination: Option<DestinationTls>,
     /// Proxies that destinations are reached through, in the order of the settings.
     pub upstream_proxies: Vec<Arc<CompiledUpstreamProxy>>,
     /// The WAF profiles that entries name.
@@ -50,17 +51,8 @@ pub struct CompiledEgress {
 pub struct Inspection {
     /// Signs the certificates that clients are shown.
     pub authority: Arc<SigningAuthority>,
-    /// TLS to destinations, without protocols and sessions.
-    pub client: Arc<ClientConfig>,
-    /// Hash of the file with the authorities that it trusts beside those of the system.
-    trusted: Option<[u8; 32]>,
-}
-
-impl Inspection {
-    /// Whether it trusts the same destinations.
-    pub fn trusts_as(&self, other: &Self) -> bool {
-        self.trusted == other.trusted
-    }
+    /// TLS to destinations.
+    pub destinations: DestinationTls,
 }
 
 impl Deref for CompiledEgress {
@@ -79,6 +71,7 @@ impl CompiledEgress {
             settings,
             tokens: None,
             inspection: None,
+            origination: None,
             upstream_proxies: Vec::new(),
             wafs: BTreeMap::new(),
             credentials: BTreeMap::new(),
@@ -130,12 +123,27 @@ impl CompiledEgress {
             },
         };
         let running = before.and_then(|before| before.egress.as_deref());
+        let trusting = running.and_then(|running| running.origination.as_ref());
+        let trust = settings.tls_origination.trust.as_deref();
+        let originates = rules(settings).any(|(_, rule)| rule.originates_tls);
+        let origination = originates
+            .then(|| DestinationTls::compile(trust, trusting, reads))
+            .transpose();
+        let origination = match origination {
+            Ok(origination) => origination,
+            Err((field, reason)) => {
+                let place = format!("egress.tlsOrigination.{field}");
+                tell(Severity::Error, place, reason);
+                return None;
+            }
+        };
         let credentials = credentials(settings, running, reads, tell);
         let upstream_proxies = egress_upstream::compile(&settings.upstream_proxies, reads, tell)?;
         Some(Self {
             settings: settings.clone(),
             tokens,
             inspection,
+            origination,
             upstream_proxies,
             wafs: BTreeMap::new(),
             credentials,
@@ -167,10 +175,20 @@ impl CompiledEgress {
     }
 }
 
-/// The entries that are looked into, each with its place in the document.
+/// What requests are looked into for, each with the place of its entry in the document.
 fn entries(
     settings: &model::Egress,
-) -> impl Iterator<Item = (String, &Arc<portcullis_config::egress::Inspection>)> {
+) -> impl Iterator<
+    Item = (
+        impl Fn() -> String,
+        &Arc<portcullis_config::egress::Inspection>,
+    ),
+> {
+    rules(settings).filter_map(|(place, rule)| Some((place, rule.inspection.as_ref()?)))
+}
+
+/// The entries that allow something or leave it to policies, each with its place in the document.
+fn rules(settings: &model::Egress) -> impl Iterator<Item = (impl Fn() -> String, &EgressRule)> {
     let lists = [
         ("clusterPolicies", &settings.cluster_policies),
         ("policies", &settings.policies),
@@ -184,9 +202,9 @@ fn entries(
                 .into_iter()
                 .chain(left)
                 .flat_map(move |(field, rules)| {
-                    rules.iter().enumerate().filter_map(move |(entry, rule)| {
-                        let place = format!("egress.{list}[{at}].{field}[{entry}]");
-                        Some((place, rule.inspection.as_ref()?))
+                    rules.iter().enumerate().map(move |(entry, rule)| {
+                        let place = move || format!("egress.{list}[{at}].{field}[{entry}]");
+                        (place, rule)
                     })
                 })
         })
@@ -216,7 +234,7 @@ fn credentials(
                 Some(_) => "requests go on with the one that was there",
                 None => "requests that should have it are refused",
             };
-            let place = format!("{place}.inject.value");
+            let place = format!("{}.inject.value", place());
             tell(Severity::Warning, place, format!("{reason}: {then}"));
             known.cloned().ok_or(())
         });
@@ -275,19 +293,11 @@ fn inspection(
             Arc::new(made)
         }
     };
-    let trust = wanted.trust.as_ref();
-    let trust = trust.map(|path| reads.read(path)).transpose();
-    let trusted = trust.map_err(|why| ("trust", why))?;
-    let trusted = trusted.map(|bytes| content_hash(&bytes));
-    // A tunnel keeps what it began with: one copy for all that trust the same.
-    let client = match running.filter(|running| running.trusted == trusted) {
-        Some(running) => Arc::clone(&running.client),
-        None => upstream_tls::to_anybody(wanted.trust.as_deref(), reads)?,
-    };
+    let trusting = running.map(|running| &running.destinations);
+    let destinations = DestinationTls::compile(wanted.trust.as_deref(), trusting, reads)?;
     Ok(Inspection {
         authority,
-        client,
-        trusted,
+        destinations,
     })
 }
 

@@ -447,3 +447,20 @@ async fn the_proxy_decides_what_is_explained() {
         assert!(matches!(status_of(&answer), 400 | 403), "{answer}");
     }
 }
+
+#[test]
+fn a_plain_request_that_is_sent_over_tls_is_asked_as_such() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let policies = "  - {name: p, subjects: [{addresses: [10.0.0.0/8]}], allow: [{host: a.example, originateTls: true, paths: [/v1]}]}\n";
+    let config = super::site::config("", policies);
+    std::fs::write(folder.path().join("gate.yaml"), config).expect("writable");
+    for (path, code, verdict) in [("/v1/x", 0, "allow"), ("/v2", 1, "deny")] {
+        let asked = ["gate.yaml", "a.example:80", "--as", "address=10.0.0.1"];
+        let request = ["--method", "GET", "--path", path];
+        let (status, all) = answers(folder.path(), &[&asked[..], &request].concat());
+        assert_eq!(status, Some(code), "{all:?}");
+        assert_eq!(all[0]["destination"], "a.example:443", "{all:?}");
+        assert_eq!(all[0]["originatedTls"], true, "{all:?}");
+        assert_eq!(all[0]["verdict"], verdict, "{all:?}");
+    }
+}

@@ -14,6 +14,7 @@ mod inspect_modes;
 mod inspect_waf;
 mod inspected;
 mod open;
+mod originate;
 mod quota;
 mod refusals;
 mod selftest;

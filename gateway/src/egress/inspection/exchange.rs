@@ -1,4 +1,5 @@
-//! One request inside a tunnel, from its head to the answer of the destination.
+//! One request inside a tunnel, or a plain one that is sent over TLS, from its head to the answer of the
+//! destination.
 
 use std::{sync::Arc, time::Instant};
 
@@ -42,6 +43,18 @@ pub(super) struct Asked {
     pub(super) length: usize,
 }
 
+impl Asked {
+    /// One that is not there: there is one request in a stream that hyper reads.
+    pub(super) fn second() -> Self {
+        Self {
+            authority: Err("second_request"),
+            overriding: None,
+            target: String::new(),
+            length: 0,
+        }
+    }
+}
+
 /// Marks the answer to a request that the destination has not taken.
 #[derive(Clone, Copy)]
 pub(super) struct Untaken;
@@ -54,7 +67,7 @@ pub(super) async fn answer(
 ) -> Response<AnyBody> {
     let end = asked.target.find('?').unwrap_or(asked.target.len());
     let method = request.method().as_str();
-    let record = Record::inside(&inside.tunnel, method, &asked.target[..end]);
+    let record = inside.record(method, &asked.target[..end]);
     let mut told = inside.open.begin(record, &inside.services);
     told.moved();
     let cut = told.cut();

@@ -19,7 +19,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::{
     super::{
         answer::Refusal,
-        audit::Record,
         head::{Head, read_origin_head},
     },
     bodies::AnyBody,
@@ -103,13 +102,7 @@ async fn serve_one(
     request: Request<Incoming>,
     persists: bool,
 ) -> Result<Response<AnyBody>, Infallible> {
-    // There is one request in the stream.
-    let asked = asked.unwrap_or(Asked {
-        authority: Err("second_request"),
-        overriding: None,
-        target: String::new(),
-        length: 0,
-    });
+    let asked = asked.unwrap_or_else(Asked::second);
     let has_body = !request.body().is_end_stream();
     let mut response = answer(inside, asked, request).await;
     // A body that nobody has read is not waited for.
@@ -133,9 +126,9 @@ async fn refuse(stream: &mut (impl AsyncWrite + Unpin), refusal: &Refusal, insid
 }
 
 /// Begins what is told of a request that is not asked of anybody.
-fn begin(inside: &Inside, method: &str, target: &str) -> Told {
+pub(super) fn begin(inside: &Inside, method: &str, target: &str) -> Told {
     let path = target.split('?').next().unwrap_or_default();
-    let record = Record::inside(&inside.tunnel, method, path);
+    let record = inside.record(method, path);
     inside.open.begin(record, &inside.services)
 }
 

@@ -6,6 +6,8 @@
 //! ```
 //!
 //! Nothing that a client has sent inside its tunnel leaves before the destination has shown a certificate for its name.
+//! A plain request that an entry sends over TLS is treated as one inside, and has no tunnel.
+//!
 //! Both sides speak the same protocol, that which the destination has chosen of those that the client offers: so a
 //! tunnel is one connection to a destination, and has no pool.
 
@@ -21,6 +23,7 @@ mod judge;
 mod leaves;
 mod message;
 mod open;
+mod originate;
 mod tasks;
 mod tunnel;
 mod unsent;
@@ -28,6 +31,7 @@ mod upstream;
 mod waf;
 
 pub use authority::SigningAuthority;
+pub(super) use originate::originate;
 pub(super) use tunnel::serve;
 
 /// What is spoken inside TLS.

@@ -190,6 +190,9 @@ impl Drop for Told {
         self.open.done.up.fetch_add(up, Ordering::Relaxed);
         self.open.done.down.fetch_add(down, Ordering::Relaxed);
         let record = &mut self.record;
+        if !record.is_in_tunnel() {
+            record.overdrawn(&self.open.charge);
+        }
         (record.bytes_up, record.bytes_down) = (up, down);
         let cut = request.and_then(|request| *request.cut.borrow());
         if let Some(reason) = cut.or_else(|| self.open.ended.get().copied()) {

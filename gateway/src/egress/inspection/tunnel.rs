@@ -29,7 +29,10 @@ use super::{
     tasks::{Ending, Tasks},
     upstream::{Upstream, connect},
 };
-use crate::relay::{RelayLimits, TICK, over};
+use crate::{
+    relay::{RelayLimits, TICK, over},
+    snapshot::{CompiledEgress, DestinationTls},
+};
 
 /// What the requests of a tunnel share.
 pub(super) struct Inside {
@@ -37,7 +40,7 @@ pub(super) struct Inside {
     pub(super) state: Arc<State>,
     /// Whom the tunnel is to.
     pub(super) authority: Authority,
-    /// What is told of the tunnel.
+    /// What is told of the tunnel, or of the one plain request.
     pub(super) tunnel: Record,
     pub(super) limits: EgressLimits,
     /// Requests of HTTP/2 at once.
@@ -47,15 +50,66 @@ pub(super) struct Inside {
     pub(super) protocol: Protocol,
     pub(super) open: Arc<OpenRequests>,
     /// Whether the connection to the destination is over.
-    gone: watch::Receiver<bool>,
+    pub(super) gone: watch::Receiver<bool>,
     /// Tells that the client is to be taken leave of.
-    leaving: Notify,
+    pub(super) leaving: Notify,
 }
 
 /// For how long a client is waited for that is told of the end.
 const LEAVE: Duration = Duration::from_secs(1);
 
 impl Inside {
+    /// What is told of a request.
+    pub(super) fn record(&self, method: &str, path: &str) -> Record {
+        match self.tunnel.originated_tls {
+            true => self.tunnel.seen(path),
+            false => Record::inside(&self.tunnel, method, path),
+        }
+    }
+
+    /// Attends to what is served until it is over; tells why it ended, where it had to. Who has proved
+    /// its name by an authority that is not trusted any more has proved nothing: `trusted` is what the
+    /// destination was verified by, and `trusts` what verifies such ones now.
+    pub(super) async fn attend(
+        &self,
+        serving: impl Future<Output = ()>,
+        mut standing: Standing,
+        trusted: &DestinationTls,
+        trusts: impl Fn(&CompiledEgress) -> Option<&DestinationTls>,
+    ) -> Option<&'static str> {
+        let open = &self.open;
+        // What is silent before it answers is told so by a status, which comes first.
+        let silence = self.limits.idle_timeout + 4 * TICK;
+        let limits = RelayLimits {
+            idle: Some(silence),
+            lifetime: Some(self.limits.max_lifetime),
+        };
+        let cut = || {
+            open.look();
+            let now = self.state.egress();
+            let now = now.as_ref().and_then(|egress| trusts(egress));
+            let is_untrusted = now.is_some_and(|now| !now.trusts_as(trusted));
+            standing
+                .cut()
+                .or_else(|| is_untrusted.then_some("policy_changed"))
+                .or_else(|| open.stuck(silence))
+        };
+        let mut serving = pin!(serving);
+        tokio::select! {
+            () = serving.as_mut() => None,
+            reason = over(limits, &open.activity, cut) => {
+                // A client that has nothing under way is told, so that it does not take its next
+                // request for lost; what is under way is cut.
+                if open.is_idle() {
+                    self.leaving.notify_one();
+                    let _ = tokio::time::timeout(LEAVE, serving.as_mut()).await;
+                }
+                open.end(reason);
+                Some(reason)
+            }
+        }
+    }
+
     /// Waits until no further request is taken: the proxy stops, the destination has closed, or the
     /// tunnel ends.
     pub(super) async fn closing(&self) {
@@ -140,7 +194,7 @@ async fn look(
     let connected = connect(
         opened.upstream,
         authority,
-        &inspection.client,
+        &inspection.destinations.client,
         &hello.offered,
         (limits, &tasks.0),
         over_it,
@@ -176,39 +230,13 @@ async fn look(
         leaving: Notify::new(),
     });
     let open = Arc::clone(&inside.open);
-    // What is silent before it answers is told so by a status, which comes first.
-    let silence = limits.idle_timeout + 4 * TICK;
-    let relay_limits = RelayLimits {
-        idle: Some(silence),
-        lifetime: Some(limits.max_lifetime),
-    };
-    let cut = || {
-        open.look();
-        // Who has proved its name by an authority that is not trusted any more has proved nothing.
-        let now = state.egress();
-        let now = now.as_ref().and_then(|egress| egress.inspection.as_ref());
-        let is_untrusted = now.is_some_and(|now| !now.trusts_as(inspection));
-        standing
-            .cut()
-            .or_else(|| is_untrusted.then_some("policy_changed"))
-            .or_else(|| open.stuck(silence))
-    };
-    let ended = {
-        let mut requests = pin!(requests(stream, &inside, &tasks.0));
-        tokio::select! {
-            () = requests.as_mut() => None,
-            reason = over(relay_limits, &open.activity, cut) => {
-                // A client that has nothing under way is told, so that it does not take its next
-                // request for lost; what is under way is cut.
-                if open.is_idle() {
-                    inside.leaving.notify_one();
-                    let _ = tokio::time::timeout(LEAVE, requests.as_mut()).await;
-                }
-                open.end(reason);
-                Some(reason)
-            }
-        }
-    };
+    let trusted = &inspection.destinations;
+    let served = requests(stream, &inside, &tasks.0);
+    let ended = inside
+        .attend(served, standing, trusted, |now| {
+            now.inspection.as_ref().map(|now| &now.destinations)
+        })
+        .await;
     open.look();
     record.bytes_up = open.traffic.up.load(Ordering::Relaxed);
     record.bytes_down = open.traffic.down.load(Ordering::Relaxed);

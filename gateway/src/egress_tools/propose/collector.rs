@@ -76,6 +76,8 @@ pub(super) struct Facts {
     pub tunnel: bool,
     /// Methods of plain requests to it.
     pub methods: BTreeSet<String>,
+    /// Whether plain requests to it were sent over TLS.
+    pub originated_tls: bool,
 }
 
 impl Facts {
@@ -131,6 +133,7 @@ impl Collector {
                 facts.times += 1;
                 facts.raw |= raw;
                 facts.private |= private;
+                facts.originated_tls |= record.originated_tls;
                 match &record.method {
                     None => facts.tunnel = true,
                     Some(method) => {

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub private: bool,
     /// Methods of plain requests; none means all, and tunnels.
     pub methods: BTreeSet<String>,
+    /// Whether plain requests are sent over TLS.
+    pub originated_tls: bool,
     /// How often it was seen.
     pub times: u64,
     /// The names that it was joined from.
@@ -27,10 +29,10 @@ pub(super) struct Entry {
 }
 
 /// What entries must agree in to be one.
-type Needs = (BTreeSet<u16>, BTreeSet<String>);
+type Needs = (BTreeSet<u16>, BTreeSet<String>, bool);
 
 /// What an entry is for, but for its ports.
-type Kind<'t> = (&'t Target, bool, bool, BTreeSet<String>);
+type Kind<'t> = (&'t Target, bool, bool, BTreeSet<String>, bool);
 
 /// Makes the entries that cover all destinations, names before the wildcards above them.
 pub(super) fn entries(
@@ -40,22 +42,31 @@ pub(super) fn entries(
     let mut grouped: BTreeMap<Kind<'_>, (BTreeSet<u16>, u64)> = BTreeMap::new();
     for (destination, facts) in destinations {
         let methods = facts.listed_methods();
-        let key = (&destination.host, facts.raw, facts.private, methods);
+        let key = (
+            &destination.host,
+            facts.raw,
+            facts.private,
+            methods,
+            facts.originated_tls,
+        );
         let (ports, times) = grouped.entry(key).or_default();
         ports.insert(destination.port);
         *times += facts.times;
     }
     let mut entries: Vec<Entry> = grouped
         .into_iter()
-        .map(|((target, raw, private, methods), (ports, times))| Entry {
-            target: target.clone(),
-            ports,
-            raw,
-            private,
-            methods,
-            times,
-            joined: Vec::new(),
-        })
+        .map(
+            |((target, raw, private, methods, originated_tls), (ports, times))| Entry {
+                target: target.clone(),
+                ports,
+                raw,
+                private,
+                methods,
+                originated_tls,
+                times,
+                joined: Vec::new(),
+            },
+        )
         .collect();
     if let Some(from) = wildcard_from {
         entries = joined(entries, from);
@@ -85,14 +96,15 @@ fn joined(entries: Vec<Entry>, from: usize) -> Vec<Entry> {
         let is_joined = !entry.raw && !entry.private;
         match parent(&entry.target).filter(|_| is_joined) {
             Some(parent) => {
-                let needs = (entry.ports.clone(), entry.methods.clone());
+                let methods = entry.methods.clone();
+                let needs = (entry.ports.clone(), methods, entry.originated_tls);
                 families.entry((parent, needs)).or_default().push(entry);
             }
             None => rest.push(entry),
         }
     }
     let mut wildcards: Vec<Entry> = Vec::new();
-    for ((parent, (ports, methods)), members) in families {
+    for ((parent, (ports, methods, originated_tls)), members) in families {
         if members.len() < from {
             rest.extend(members);
             continue;
@@ -103,6 +115,7 @@ fn joined(entries: Vec<Entry>, from: usize) -> Vec<Entry> {
             raw: false,
             private: false,
             methods,
+            originated_tls,
             times: members.iter().map(|member| member.times).sum(),
             joined: members
                 .iter()
@@ -148,6 +161,7 @@ impl Entry {
             && self.raw == other.raw
             && self.private == other.private
             && self.methods == other.methods
+            && self.originated_tls == other.originated_tls
             && self.ports.is_superset(&other.ports)
     }
 }
@@ -156,11 +170,12 @@ impl Entry {
 mod tests {
     use super::*;
 
-    /// `host:port`, with `!` in front for raw, `~` for private and `?` for a plain GET.
+    /// `host:port`, with `!` in front for raw, `~` for private, `?` for a plain GET and `^` for one
+    /// that is sent over TLS.
     fn made(seen: &[&str], from: Option<usize>) -> Vec<String> {
         let mut destinations = BTreeMap::new();
         for text in seen {
-            let host = text.trim_start_matches(['!', '~', '?']);
+            let host = text.trim_start_matches(['!', '~', '?', '^']);
             let (host, port) = host.rsplit_once(':').expect("a port");
             let host = match host.parse() {
                 Ok(address) => Target::Address(address),
@@ -171,6 +186,7 @@ mod tests {
                 times: 1,
                 raw: text.contains('!'),
                 private: text.contains('~'),
+                originated_tls: text.contains('^'),
                 tunnel: !text.contains('?'),
                 methods: text
                     .contains('?')
@@ -189,8 +205,9 @@ mod tests {
             let raw = if entry.raw { "!" } else { "" };
             let private = if entry.private { "~" } else { "" };
             let plain = if entry.methods.is_empty() { "" } else { "?" };
+            let tls = if entry.originated_tls { "^" } else { "" };
             format!(
-                "{raw}{private}{plain}{target} {:?} {}",
+                "{tls}{raw}{private}{plain}{target} {:?} {}",
                 entry.ports, entry.times
             )
         };
@@ -209,7 +226,9 @@ mod tests {
                     "a.example:443",
                     "~a.example:8443",
                     "?p.example:80",
-                    "p.example:443"
+                    "p.example:443",
+                    "^?t.example:443",
+                    "^t.example:8443"
                 ],
                 None
             ),
@@ -220,6 +239,8 @@ mod tests {
                 "b.example {80, 443} 2",
                 "?p.example {80} 1",
                 "p.example {443} 1",
+                "^?t.example {443} 1",
+                "^t.example {8443} 1",
                 "9.9.9.9 {443} 1"
             ]
         );

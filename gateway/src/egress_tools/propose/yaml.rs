@@ -252,6 +252,9 @@ fn line(entry: &Entry) -> String {
         let methods: Vec<&str> = entry.methods.iter().map(String::as_str).collect();
         fields.push(format!("methods: [{}]", methods.join(", ")));
     }
+    if entry.originated_tls {
+        fields.push("originateTls: true".to_owned());
+    }
     if entry.private {
         fields.push("private: true".to_owned());
     }

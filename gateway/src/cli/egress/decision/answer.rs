@@ -32,6 +32,9 @@ pub(super) struct Asked<'a> {
 pub(super) struct Answer {
     /// Canonical, where it was understood.
     pub(super) destination: String,
+    /// Whether a plain request is sent over TLS.
+    #[serde(rename = "originatedTls", skip_serializing_if = "std::ops::Not::not")]
+    pub(super) over_tls: bool,
     #[serde(flatten)]
     pub(super) said: Said,
     /// The reason in words, of what is not simply allowed.
@@ -109,6 +112,7 @@ impl Answer {
     pub(super) fn never(text: &str, reason: &'static str) -> Self {
         Self {
             destination: text.to_owned(),
+            over_tls: false,
             said: Said {
                 verdict: "deny",
                 reason,
@@ -162,6 +166,7 @@ impl Asked<'_> {
         }
         Answer {
             destination: request.authority.to_string(),
+            over_tls: false,
             said: self.said(outcome),
             words: refused.map(|refused| reason_in_words(refused.reason)),
             until: until.map(|until| Timestamp(until).to_string()),

@@ -162,6 +162,8 @@ impl TestArgs {
                 }),
                 ..tunnel
             };
+            let originated = selected.and_then(|selected| selected.originated(request));
+            let request = over_tls(request, originated.as_ref());
             let Some(selected) = selected else {
                 let reason = unknown.unwrap_or("no_policy");
                 answers.push(asked.unselected(request, reason));
@@ -170,10 +172,13 @@ impl TestArgs {
             let mut resolved = self.address.clone();
             let mut explained = explain(selected, request, &resolved, &egress.cluster_ranges);
             if self.resolve && !explained.outcome.is_refused() {
-                resolved = resolve(egress, &authority)?;
+                resolved = resolve(egress, request.authority)?;
                 explained = explain(selected, request, &resolved, &egress.cluster_ranges);
             }
-            answers.push(asked.answer(request, &explained, &resolved));
+            answers.push(Answer {
+                over_tls: originated.is_some(),
+                ..asked.answer(request, &explained, &resolved)
+            });
         }
         let mut out = io::stdout().lock();
         match self.output {
@@ -210,6 +215,19 @@ impl TestArgs {
             anyhow!("--path {path:?} is refused for every destination, {code}: {words}")
         })?;
         Ok(Some((method, canonical.canonical().to_owned())))
+    }
+}
+
+/// The request that is decided on where one is sent over TLS.
+fn over_tls<'r>(request: Request<'r>, originated: Option<&'r Authority>) -> Request<'r> {
+    let Some(authority) = originated else {
+        return request;
+    };
+    let http = request.http.map(|seen| HttpRequest { tls: true, ..seen });
+    Request {
+        authority,
+        http,
+        ..request
     }
 }
 

@@ -26,6 +26,9 @@ pub(super) fn print(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
     if said.policy.is_some() {
         writeln!(out, "  by: {}", by(said))?;
     }
+    if answer.over_tls {
+        writeln!(out, "  sent over TLS, or nowhere")?;
+    }
     let addresses: Vec<String> = answer.addresses.iter().map(ToString::to_string).collect();
     if !addresses.is_empty() {
         writeln!(out, "  with its addresses: {}", addresses.join(", "))?;
