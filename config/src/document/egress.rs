@@ -106,6 +106,9 @@ pub struct EgressLimits {
     /// Connections of clients at once. Default 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
+    /// Tunnels of one HTTP/2 connection to the proxy at once. Default 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_streams: Option<u32>,
     /// Time for the TLS handshake of a listener with `tls`. Default `10s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake_timeout: Option<Duration>,

@@ -466,6 +466,7 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
     let limits = &meant.limits;
     let EgressLimits {
         max_connections,
+        max_streams,
         handshake_timeout,
         head_timeout,
         max_head_size,
@@ -477,6 +478,7 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
         max_quota_counts,
     } = egress.limits.get_or_insert_default();
     max_connections.get_or_insert(limits.max_connections);
+    max_streams.get_or_insert(limits.max_streams);
     handshake_timeout.get_or_insert(Duration(limits.handshake_timeout));
     head_timeout.get_or_insert(Duration(limits.head_timeout));
     max_head_size.get_or_insert(ByteSize(limits.max_head_size));

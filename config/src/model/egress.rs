@@ -145,6 +145,8 @@ impl EgressTokens {
 pub struct EgressLimits {
     /// Connections of clients at once.
     pub max_connections: u32,
+    /// Tunnels of one HTTP/2 connection at once.
+    pub max_streams: u32,
     /// Time for the TLS handshake of a listener with TLS.
     pub handshake_timeout: Duration,
     /// Time for a whole request head.
@@ -169,6 +171,7 @@ impl Default for EgressLimits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_streams: 100,
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(15),
             max_head_size: 32 << 10,

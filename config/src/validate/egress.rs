@@ -323,11 +323,16 @@ fn network_target(path: &str, cidr: &str, report: &mut Report<'_>) -> Option<Tar
 fn limits(limits: Option<&document::EgressLimits>, report: &mut Report<'_>) -> EgressLimits {
     let default = EgressLimits::default();
     let Some(limits) = limits else { return default };
-    if limits.max_quota_counts == Some(0) {
-        report.error(
-            "egress.limits.maxQuotaCounts",
-            "maxQuotaCounts must be at least 1",
-        );
+    for (field, number) in [
+        ("maxQuotaCounts", limits.max_quota_counts),
+        ("maxStreams", limits.max_streams),
+    ] {
+        if number == Some(0) {
+            report.error(
+                format!("egress.limits.{field}"),
+                format!("{field} must be at least 1"),
+            );
+        }
     }
     let mut time = |field: &str, time: Option<document::Duration>, default| match time {
         Some(time) if time.0.is_zero() => {
@@ -342,6 +347,7 @@ fn limits(limits: Option<&document::EgressLimits>, report: &mut Report<'_>) -> E
     };
     EgressLimits {
         max_connections: limits.max_connections.unwrap_or(default.max_connections),
+        max_streams: limits.max_streams.unwrap_or(default.max_streams),
         handshake_timeout: time(
             "handshakeTimeout",
             limits.handshake_timeout,

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use super::{listener, report::Report, text};
 use crate::{
-    document::{self, AlpnProtocol, ClientCertificateMode, Document},
+    document::{self, ClientCertificateMode, Document},
     model::{EgressListener, EgressProtocol, ListenerTls, Model},
 };
 
@@ -68,23 +68,19 @@ fn tls(
             "add one under `certificates:`",
         );
     }
-    let alpn = match protocol {
-        EgressProtocol::Http => vec![AlpnProtocol::Http1],
-        // No protocol of the registry is SOCKS.
-        EgressProtocol::Socks5 => Vec::new(),
-    };
-    if wanted.alpn.as_ref().is_some_and(|wanted| *wanted != alpn) {
-        let reason = match protocol {
-            EgressProtocol::Http => "the egress proxy speaks `http/1.1` alone",
-            EgressProtocol::Socks5 => "SOCKS5 has no name for ALPN",
-        };
+    // No protocol of the registry is SOCKS.
+    let is_named = protocol == EgressProtocol::Http;
+    if wanted.alpn.is_some() && !is_named {
+        let reason = "SOCKS5 has no name for ALPN";
         report.error_hint(format!("{place}.alpn"), reason, "leave it out");
     }
     if let Some(wanted) = &wanted.client_certificates {
         client_certificates(&format!("{place}.clientCertificates"), wanted, report);
     }
     let mut tls = listener::tls_of(&place, wanted, (document, model), report);
-    tls.settings.alpn = alpn;
+    if !is_named {
+        tls.settings.alpn.clear();
+    }
     if let Some(meant) = &mut tls.settings.client_certificates {
         meant.headers.clear();
     }

@@ -3,7 +3,10 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use portcullis_config::model::EgressListener;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
@@ -17,30 +20,53 @@ use crate::{
     relay::{RelayLimits, Traffic, relay, relay_streams},
 };
 
-/// A client. What is written to it is not sent before it is flushed: TLS may hold it.
-pub(super) type ClientStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+/// What bytes go both ways through, whatever it is.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// A client: a socket, or TLS or a stream of HTTP/2. What is written to it is not sent before it is
+/// flushed: TLS may hold it.
+pub(super) type ClientStream = Either<TcpStream, Box<dyn Duplex>>;
+
+/// A client that has connected.
+pub(super) struct Connected {
+    pub(super) stream: ClientStream,
+    /// What its handshake says of it.
+    pub(super) peer: Peer,
+    /// Whether it speaks HTTP/2.
+    pub(super) http2: bool,
+}
 
 /// Makes a stream of a socket, with a handshake where the listener speaks TLS, and tells who is at
 /// its end. `None` where that fails, which is counted.
-pub(super) async fn stream(
+pub(super) async fn connect(
     socket: TcpStream,
     address: SocketAddr,
     listener: &Arc<EgressListener>,
     services: &EgressServices,
     state: &State,
-) -> Option<(ClientStream, Peer)> {
+) -> Option<Connected> {
     if listener.tls.is_none() {
         // A small record inside a tunnel must not wait for the next one. A socket that takes no
         // option is gone, as whoever reads it finds out.
         let _ = socket.set_nodelay(true);
         let generation = services.tls.generation();
         let peer = Peer::new(Arc::clone(listener), Vec::new(), generation).ok()?;
-        return Some((Either::Left(socket), peer));
+        return Some(Connected {
+            stream: Either::Left(socket),
+            peer,
+            http2: false,
+        });
     }
     let limit = state.egress()?.limits.handshake_timeout;
     let shaken = within(limit, shake_hands(socket, listener, services)).await;
     match shaken {
-        Ok((tls, peer)) => Some((Either::Right(Box::new(tls)), peer)),
+        Ok((tls, peer)) => Some(Connected {
+            http2: tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+            stream: Either::Right(Box::new(tls)),
+            peer,
+        }),
         Err(error) => {
             let outcome = match refused_for(&error) {
                 Some(reason) => {

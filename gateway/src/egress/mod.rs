@@ -18,6 +18,7 @@ mod dial;
 mod first_bytes;
 mod forward;
 mod head;
+mod http2;
 mod identify;
 mod inspection;
 mod offline;

@@ -60,6 +60,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("duplicate_host", "there is more than one Host", HTTP),
     reason("not_a_proxy_request", "the request is one for an origin server", PROXY_URL),
     reason("bad_scheme", "the scheme is not http", PROXY_URL),
+    reason("http1_required", "a plain request came over HTTP/2, which is for CONNECT", Do("send it over HTTP/1.1")),
     reason("connect_with_body", "a CONNECT has a body", PROXY_URL),
     reason("bad_uri", "the target of the request has two readings", Do("write it without user, fragment and backslash")),
     reason("non_canonical_path", "the path has two readings", Do("write it without escaped separators")),

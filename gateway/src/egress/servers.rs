@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    TestAnswers, client, connection,
+    TestAnswers, client, connection, http2,
     quota::{Charge, Quotas},
     resolver::Resolver,
     socks,
@@ -350,14 +350,9 @@ async fn accept(
                 continue;
             }
         };
-        let limit = state
-            .egress()
-            .map_or(0, |egress| egress.limits.max_connections);
-        let open = Open::enter(&state);
-        if state.open.load(Ordering::Relaxed) > limit {
-            services.metrics.connection("egress", "over_limit");
+        let Some(open) = Open::enter(&state, &services) else {
             continue;
-        }
+        };
         let (services, state) = (Arc::clone(&services), Arc::clone(&state));
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         tokio::spawn(async move {
@@ -379,21 +374,35 @@ async fn serve(
     services: Arc<EgressServices>,
     state: Arc<State>,
 ) -> Option<Tunnel> {
-    let client = client::stream(socket, address, &listener, &services, &state).await;
-    let (client, peer) = client?;
-    let from = (address, Arc::new(peer));
+    let connected = client::connect(socket, address, &listener, &services, &state).await?;
+    let client = connected.stream;
+    let from = (address, Arc::new(connected.peer));
     match listener.protocol {
+        EgressProtocol::Http if connected.http2 => {
+            http2::serve(client, from, &services, &state).await;
+            None
+        }
         EgressProtocol::Http => connection::serve(client, from, &services, &state).await,
         EgressProtocol::Socks5 => socks::serve(client, from, &services, &state).await,
     }
 }
 
-struct Open(Arc<State>);
+/// One of those that may be open at once: a connection, or a stream of one of HTTP/2.
+pub(super) struct Open(Arc<State>);
 
 impl Open {
-    fn enter(state: &Arc<State>) -> Self {
+    /// `None` where as many are open as may be, which is counted.
+    pub(super) fn enter(state: &Arc<State>, services: &EgressServices) -> Option<Self> {
+        let limit = state
+            .egress()
+            .map_or(0, |egress| egress.limits.max_connections);
         state.open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(state))
+        let open = Self(Arc::clone(state));
+        if state.open.load(Ordering::Relaxed) > limit {
+            services.metrics.connection("egress", "over_limit");
+            return None;
+        }
+        Some(open)
     }
 }
 

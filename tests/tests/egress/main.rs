@@ -5,6 +5,7 @@ mod certificates;
 mod decision;
 mod dns;
 mod ech;
+mod http2;
 mod identity;
 mod inspect;
 mod inspect_credentials;
