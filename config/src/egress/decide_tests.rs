@@ -10,6 +10,16 @@ use crate::{
     validate::validate,
 };
 
+/// A client of which nothing is known but its address.
+pub(super) fn client() -> Client<'static> {
+    Client {
+        address: IpAddr::from([10, 0, 0, 1]),
+        identity: None,
+        labels: None,
+        certificate: None,
+    }
+}
+
 /// An egress section; its policies are about 10.0.0.0/8 unless they say otherwise.
 pub(super) fn egress(text: &str) -> Egress {
     let text = text.replace("$me", "subjects: [{addresses: [10.0.0.0/8]}]");
@@ -38,12 +48,7 @@ fn request<'a>(authority: &'a Authority, http: Option<(&'a str, &'a str)>) -> Re
 
 /// What becomes of a request: the verdict, its reason, and the policy and entry that decided.
 fn outcome(egress: &Egress, target: &str, addresses: &[&str]) -> String {
-    let client = Client {
-        address: IpAddr::from([10, 0, 0, 1]),
-        identity: None,
-        labels: None,
-        certificate: None,
-    };
+    let client = client();
     let Some(selected) = Selected::find(&egress.cluster_policies, &egress.policies, client) else {
         return "no_policy".into();
     };
@@ -312,12 +317,7 @@ fn a_floor_is_not_loosened_and_leaves_what_it_says() {
             "{target} {addresses:?}"
         );
     }
-    let client = Client {
-        address: IpAddr::from([10, 0, 0, 1]),
-        identity: None,
-        labels: None,
-        certificate: None,
-    };
+    let client = client();
     let until = |target: &str, raw: bool| {
         let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
         let authority = Authority::parse(target.as_bytes(), None).expect("an authority");
@@ -394,12 +394,7 @@ fn no_other_floor_and_no_mode_opens_what_a_floor_does_not_leave() {
         assert_eq!(found, expected, "{floors} {team} {target} {addresses:?}");
     }
     // What comes in a tunnel as well.
-    let client = Client {
-        address: IpAddr::from([10, 0, 0, 1]),
-        identity: None,
-        labels: None,
-        certificate: None,
-    };
+    let client = client();
     for (raw, expected) in [(false, EgressMode::Enforce), (true, EgressMode::Open)] {
         let floor =
             format!("{{name: floor, $me, delegate: {{allow: [{{host: a.test, raw: {raw}}}]}}}}");
@@ -440,12 +435,7 @@ fn what_ends_later_counts_and_a_floor_ends_sooner() {
          policies: [{name: p, $me, allow: [{host: a.test, until: '2098-01-01T00:00:00Z'}, {host: b.test, until: '2098-01-01T00:00:00Z'}]},
                     {name: q, $me, allow: [a.test, {host: b.test, until: '2099-01-01T00:00:00Z'}]}]",
     );
-    let client = Client {
-        address: IpAddr::from([10, 0, 0, 1]),
-        identity: None,
-        labels: None,
-        certificate: None,
-    };
+    let client = client();
     for (target, year) in [("a.test:443", 2097), ("b.test:443", 2099)] {
         let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
         let authority = Authority::parse(target.as_bytes(), None).expect("an authority");

@@ -125,7 +125,10 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::egress::{Authority, Client, decide_tests::egress};
+    use crate::egress::{
+        Authority,
+        decide_tests::{client, egress},
+    };
 
     #[test]
     fn an_explanation_has_what_each_policy_says_and_the_decision_itself() {
@@ -136,12 +139,7 @@ mod tests {
                {name: one, $me, mode: report, allow: [api.a.test, b.test]},
                {name: two, $me, allow: [{host: api.a.test, ports: [22], raw: true}, evil.a.test]}]",
         );
-        let client = Client {
-            address: IpAddr::from([10, 0, 0, 1]),
-            identity: None,
-            labels: None,
-            certificate: None,
-        };
+        let client = client();
         let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
         let selected = selected.expect("some");
         let said = |target: &str, addresses: &[&str]| {

@@ -1,8 +1,8 @@
 //! What is decided on tunnels that are looked into, and on the requests inside.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::time::SystemTime;
 
-use super::*;
+use super::{decide_tests::client, *};
 use crate::{
     document::EgressMode,
     model::Egress,
@@ -27,12 +27,7 @@ fn egress(policies: &str) -> Egress {
 
 /// What becomes of a request, and what it is looked into for.
 fn outcome(egress: &Egress, target: &str, http: Option<(&str, &str, bool)>) -> String {
-    let client = Client {
-        address: IpAddr::from([10, 0, 0, 1]),
-        identity: None,
-        labels: None,
-        certificate: None,
-    };
+    let client = client();
     let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
     let selected = selected.expect("a policy");
     let authority = Authority::parse(target.as_bytes(), None).expect("an authority");
@@ -137,12 +132,7 @@ fn what_is_looked_into_is_tls_alone() {
 
 #[test]
 fn no_mode_lets_pass_unseen_what_is_to_be_looked_into() {
-    let client = Client {
-        address: IpAddr::from([10, 0, 0, 1]),
-        identity: None,
-        labels: None,
-        certificate: None,
-    };
+    let client = client();
     for mode in [EgressMode::Report, EgressMode::Open] {
         for inspect in [false, true] {
             let name = format!("{mode:?}").to_lowercase();
@@ -170,12 +160,7 @@ fn no_mode_lets_pass_unseen_what_is_to_be_looked_into() {
 
 #[test]
 fn what_is_found_is_for_those_who_asked_and_the_strictest_of_them() {
-    let client = Client {
-        address: IpAddr::from([10, 0, 0, 1]),
-        identity: None,
-        labels: None,
-        certificate: None,
-    };
+    let client = client();
     for (policies, expected) in [
         // Whoever allows it first says nothing of what another asks for.
         (
@@ -232,12 +217,7 @@ fn what_is_found_is_for_those_who_asked_and_the_strictest_of_them() {
 /// The reason of what is refused of an entry of a policy, or what allows it.
 fn of_request(policies: &str, method: &str, overriding: Option<&str>, path: &str) -> String {
     let made = egress(policies);
-    let client = Client {
-        address: IpAddr::from([10, 0, 0, 1]),
-        identity: None,
-        labels: None,
-        certificate: None,
-    };
+    let client = client();
     let selected = Selected::find(&made.cluster_policies, &made.policies, client);
     let authority = Authority::parse(b"a.test:443", None).expect("an authority");
     let request = Request {

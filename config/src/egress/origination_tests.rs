@@ -1,8 +1,8 @@
 //! What is decided on plain requests that are to be sent over TLS.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::time::SystemTime;
 
-use super::*;
+use super::{decide_tests::client, *};
 use crate::{
     model::Egress,
     problem::Severity,
@@ -32,12 +32,7 @@ fn egress(policies: &str) -> Egress {
 /// it does not.
 fn outcome(policies: &str, target: &str, path: Option<&str>) -> String {
     let egress = egress(policies);
-    let client = Client {
-        address: IpAddr::from([10, 0, 0, 1]),
-        identity: None,
-        labels: None,
-        certificate: None,
-    };
+    let client = client();
     let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
     let selected = selected.expect("a policy");
     let authority = Authority::parse(target.as_bytes(), None).expect("an authority");

@@ -142,21 +142,19 @@ fn of_rules(
 
 #[cfg(test)]
 mod tests {
-    use std::{net::IpAddr, time::SystemTime};
+    use std::time::SystemTime;
 
     use super::*;
-    use crate::egress::{Authority, Client, HttpRequest, decide, decide_tests::egress};
+    use crate::egress::{
+        Authority, HttpRequest, decide,
+        decide_tests::{client, egress},
+    };
 
     /// The quotas that count a tunnel, or a plain request, to a destination: where they stand,
     /// their mode where it is not to enforce, and the connections that they let be.
     fn counted(section: &str, target: &str, http: Option<(&str, &str)>) -> Vec<String> {
         let egress = egress(section);
-        let client = Client {
-            address: IpAddr::from([10, 0, 0, 1]),
-            identity: None,
-            labels: None,
-            certificate: None,
-        };
+        let client = client();
         let selected = Selected::find(&egress.cluster_policies, &egress.policies, client);
         let authority = Authority::parse(target.as_bytes(), None).expect("an authority");
         let request = Request {

@@ -52,15 +52,19 @@ pub(super) fn is_echo(method: &str) -> bool {
         .any(|echo| method.eq_ignore_ascii_case(echo))
 }
 
-/// Whether servers may take a name for one of these: some read `_` for `-` (RFC 3875 section
-/// 4.1.18).
+/// Whether servers may take a name for one of these.
 fn is_one_of(name: &[u8], names: &[&[u8]]) -> bool {
+    names.iter().any(|other| is_same_field(name, other))
+}
+
+/// Whether servers may take one name of a field for the other: some read `_` for `-` (RFC 3875
+/// section 4.1.18).
+pub(super) fn is_same_field(name: &[u8], other: &[u8]) -> bool {
     let plain = |byte: &u8| match byte {
         b'_' => b'-',
         byte => byte.to_ascii_lowercase(),
     };
-    let mut names = names.iter();
-    names.any(|other| name.len() == other.len() && name.iter().map(plain).eq(other.iter().copied()))
+    name.len() == other.len() && name.iter().map(plain).eq(other.iter().map(plain))
 }
 
 #[cfg(test)]

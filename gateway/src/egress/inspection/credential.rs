@@ -3,6 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_config::egress::{ClientCredential, Injection};
 
+use super::super::overrides::is_same_field;
+
 /// Whether a client shows a credential of its own where it must not.
 pub(super) fn is_foreign(headers: &HeaderMap, injection: &Injection) -> bool {
     injection.client_credential == ClientCredential::Refuse
@@ -33,12 +35,8 @@ fn take_away(headers: &mut HeaderMap, header: &HeaderName) {
     }
 }
 
-/// Whether servers may take one name for the other: some read `_` for `-` (RFC 3875 section
-/// 4.1.18).
 fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    let (name, other) = (name.as_str().bytes(), other.as_str().bytes());
-    name.map(plain).eq(other.map(plain))
+    is_same_field(name.as_str().as_bytes(), other.as_str().as_bytes())
 }
 
 #[cfg(test)]
