@@ -67,8 +67,8 @@ pub struct EgressListener {
     /// What workloads speak. Default `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<EgressProtocol>,
-    /// TLS that workloads speak to the proxy, with certificates of `certificates` by SNI. ALPN is
-    /// `http/1.1`, and none for `socks5`. Default: none, and the port speaks in clear.
+    /// TLS that workloads speak to the proxy, with certificates of `certificates` by SNI. The default
+    /// of `alpn` is `http/1.1` here, and `socks5` has none. Default: none, and the port speaks in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
 }
@@ -77,7 +77,7 @@ pub struct EgressListener {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EgressProtocol {
-    /// HTTP/1.1: CONNECT, and plain requests in absolute form.
+    /// HTTP/1.1: CONNECT, and plain requests in absolute form; over TLS also CONNECT of HTTP/2.
     #[default]
     Http,
     /// SOCKS version 5 (RFC 1928): CONNECT, and names are looked up here.

@@ -153,6 +153,13 @@ pub fn decide(selected: &Selected<'_>, request: Request<'_>, cluster: &AddressSe
             ..refused
         });
     }
+    if let Some((policy, rule)) = selected.keeps_from_clear(request) {
+        let refused = Refused::by((policy, EgressMode::Enforce), "clear_refused", Some(rule));
+        return Decision::refused(Refused {
+            always: true,
+            ..refused
+        });
+    }
     let (grants, kept) = grants(selected, request);
     let is_inspected = |grant: &Grant| !grant.inspections.is_empty();
     let inspected = request.http.is_none() && grants.iter().any(is_inspected);

@@ -86,7 +86,10 @@ fn a_plain_request_goes_over_tls_or_nowhere_where_an_entry_says_so() {
         (one, "a.test:80", Some("/"), "tls to a.test:443"),
         (one, "a.test:443", Some("/"), "tls to a.test:443"),
         (one, "a.test:443", None, "as it is"),
-        (one, "a.test:80", None, "as it is, port_not_allowed"),
+        // Nor in clear through a tunnel, which another entry may allow.
+        (one, "a.test:80", None, "as it is, clear_refused"),
+        (beside, "a.test:80", None, "as it is, clear_refused"),
+        (beside, "a.test:443", None, "as it is"),
         (one, "a.test:8080", Some("/"), "as it is, port_not_allowed"),
         (one, "b.test:80", Some("/"), "as it is, not_allowed"),
         (port, "a.test:8443", Some("/"), "tls to a.test:8443"),

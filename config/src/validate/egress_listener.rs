@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use super::{listener, report::Report, text};
 use crate::{
-    document::{self, ClientCertificateMode, Document},
+    document::{self, AlpnProtocol, ClientCertificateMode, Document},
     model::{EgressListener, EgressProtocol, ListenerTls, Model},
 };
 
@@ -78,8 +78,10 @@ fn tls(
         client_certificates(&format!("{place}.clientCertificates"), wanted, report);
     }
     let mut tls = listener::tls_of(&place, wanted, (document, model), report);
-    if !is_named {
-        tls.settings.alpn.clear();
+    if wanted.alpn.is_none() || !is_named {
+        // Go offers `h2` to a proxy, and speaks HTTP/1.1 to it all the same.
+        let default = is_named.then_some(AlpnProtocol::Http1);
+        tls.settings.alpn = default.into_iter().collect();
     }
     if let Some(meant) = &mut tls.settings.client_certificates {
         meant.headers.clear();

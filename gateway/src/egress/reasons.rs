@@ -118,6 +118,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ip_literal", "no entry allows this address", Ask("name the host, or ask for an entry with the address")),
     reason("port_not_allowed", "this host is allowed, and not on this port", Ask("ask for the port")),
     reason("request_not_allowed", "this host is allowed, and not this method, path or tunnel", Ask("ask for it")),
+    reason("clear_refused", "requests to this host are sent over TLS, and this tunnel would carry them in clear", Do("send the plain request itself, or open a tunnel to port 443")),
     reason("grant_expired", "the entry that allowed it has ended", Ask("ask for a later end")),
     reason("denied_host", "an entry denies this host", Ask("ask why")),
     reason("denied_address", "an entry denies an address of it", Ask("ask why")),

@@ -29,39 +29,46 @@ where
     let (mut upstream_read, mut upstream_write) = split(upstream);
     let (up, down) = traffic.ways();
     let both = async {
-        tokio::join!(
+        // Whoever is gone is not waited for in the other direction.
+        let _ = tokio::try_join!(
             copy(&mut client_read, &mut upstream_write, up),
             copy(&mut upstream_read, &mut client_write, down),
-        )
+        );
     };
     tokio::select! {
-        _ = both => None,
+        () = both => None,
         reason = over(limits, traffic, cut) => Some(reason),
     }
 }
 
+/// A side that has reset its connection: nothing comes of it any more, and nothing goes to it.
+struct Gone;
+
+/// Copies up to the end of one side, or until the other takes no more: it may have more to say.
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     way: Way<'_>,
-) -> io::Result<()> {
-    let copied = async {
-        loop {
-            let chunk = next(from).await?;
-            if chunk.is_empty() {
-                return Ok(());
-            }
-            way.admit(chunk.len()).await;
-            to.write_all(&chunk).await?;
-            // TLS may keep a record that the socket had no room for.
-            to.flush().await?;
-            way.count(chunk.len());
+) -> Result<(), Gone> {
+    loop {
+        let chunk = next(from).await.map_err(|_| Gone)?;
+        if chunk.is_empty() {
+            break;
         }
-    };
-    let result = copied.await;
+        way.admit(chunk.len()).await;
+        // TLS may keep a record that the socket had no room for.
+        let sent = async {
+            to.write_all(&chunk).await?;
+            to.flush().await
+        };
+        if sent.await.is_err() {
+            break;
+        }
+        way.count(chunk.len());
+    }
     // The other side may be gone already.
     let _ = to.shutdown().await;
-    result
+    Ok(())
 }
 
 /// What comes next; nothing at the end.

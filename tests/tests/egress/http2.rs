@@ -17,7 +17,7 @@ use super::{
     tls::{self, RAW, config, shake},
 };
 
-const TLS: &str = "tls: {defaultCertificate: proxy}";
+const TLS: &str = "tls: {defaultCertificate: proxy, alpn: [h2, http/1.1]}";
 
 /// A connection, and how it ends.
 struct Connection {
@@ -153,8 +153,11 @@ async fn tunnels_of_one_connection_are_decided_on_and_end_each_by_itself() {
     one.ends().await;
     wait_for("its record", || records(&gateway).len() == 8);
     two.says("more").await;
+    // A reset is the end of both.
     two.up.send_reset(Reason::CANCEL);
+    let at = std::time::Instant::now();
     wait_for("its record", || records(&gateway).len() == 9);
+    assert!(at.elapsed() < Duration::from_secs(10), "{:?}", at.elapsed());
     assert_eq!(tunnels(&gateway), Some(0.0));
     let records = records(&gateway);
     let of = |up: u64| records.iter().find(|line| line["bytesUp"] == up);
@@ -272,10 +275,10 @@ async fn plain_requests_are_asked_for_in_http1() {
     assert_eq!(record["reason"], "http1_required", "{record}");
     assert_eq!(record["method"], "GET", "{record}");
     assert_eq!(backend.requests(), 0);
-    // A client that wants HTTP/1.1 has it, where both are offered and where one is.
+    // A client that wants HTTP/1.1 has it, and where nothing is said each has.
     let stream = shake(&authority, &gateway, &["http/1.1"]).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-    let only = "tls: {defaultCertificate: proxy, alpn: [http/1.1]}";
+    let only = "tls: {defaultCertificate: proxy}";
     gateway.reload(&config(only, "", &allow("[api.example]")));
     let stream = shake(&authority, &gateway, &["h2", "http/1.1"]).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
@@ -384,4 +387,21 @@ async fn a_change_ends_the_tunnels_that_it_forbids_and_a_shutdown_lets_them_end(
     let ended = tokio::time::timeout(Duration::from_secs(10), client.ended).await;
     let _ = ended.expect("it ends").expect("no panic");
     assert!(gateway.wait().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_is_the_end_of_both_directions() {
+    let authority = Authority::new();
+    // It does not care for the end of what it is sent.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let at = silent.local_addr().expect("an address");
+    let gateway = tls::start(&authority, &config(TLS, "", &allow(RAW)), &[(22, at)]);
+    let mut client = Connection::to(&gateway, &authority).await;
+    for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
+        let mut tunnel = client.connect("raw.example:22").await.expect("a tunnel");
+        let _held = silent.accept().expect("a connection");
+        wait_for("the tunnel", || tunnels(&gateway) == Some(1.0));
+        tunnel.up.send_reset(reason);
+        wait_for(&format!("its end by {reason}"), || tunnels(&gateway) == Some(0.0));
+    }
 }

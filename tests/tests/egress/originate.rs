@@ -159,10 +159,12 @@ async fn who_does_not_prove_the_name_gets_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_and_the_waf_work_without_a_certificate_on_the_client() {
     let entries = "[{host: api.example, originateTls: true, waf: out, paths: [/v1], inject: {header: authorization, value: token, prefix: 'Bearer '}}]";
-    let waf = r#"wafProfiles: [{name: out, rules: [{inline: 'SecRule REQUEST_BODY "@contains evil" "id:10001,phase:2,deny,status:403"'}]}]"#;
+    let waf = r#"wafProfiles: [{name: out, rules: [{inline: 'SecRule REQUEST_BODY "@contains evil" "id:10001,phase:2,deny,status:403"'}, {inline: 'SecRule REQUEST_HEADERS "@contains dG9rZW4" "id:10002,phase:1,deny,status:403"'}]}]"#;
     let proxy = Originated::start_with(waf, TRUST, &allow(entries)).await;
     let text = "Content-Type: text/plain\r\n";
-    let answer = proxy.ask("POST http://api.example/v1/x", text, "good");
+    // By what a client shows who it is nothing leaves, and no rule sees it.
+    let shown = format!("{text}Proxy-Authorization: Basic dG9rZW4=\r\n");
+    let answer = proxy.ask("POST http://api.example/v1/x", &shown, "good");
     assert_eq!(status_of(&answer), 200, "{answer}");
     let expected = format!("Bearer {TOKEN}");
     assert_eq!(proxy.tls.last().header("authorization"), expected);
@@ -229,6 +231,17 @@ async fn what_is_under_way_ends_with_its_policy_its_quota_and_its_time() {
     gateway.reload(&config(TRUST, &allow("[other.example]")));
     assert!(waiting.ends());
     wait_for("the end", || proxy.record()["ended"] == "policy_changed");
+    // What goes in clear ends when it is to go over TLS.
+    let clear = allow("[{host: api.example, ports: [80]}]");
+    gateway.reload(&config(TRUST, &clear));
+    let mut waiting = Raw::connect(proxy.site.proxy());
+    waiting.send(sleep);
+    wait_for("the request", || proxy.clear.connections() == 1);
+    let both = allow("[{host: api.example, ports: [80]}, {host: api.example, originateTls: true}]");
+    gateway.reload(&config(TRUST, &both));
+    assert!(waiting.ends());
+    let (_, answer) = proxy.site.connect("api.example:80");
+    assert_eq!(reason(&answer), "egress/clear_refused", "{answer}");
     let limited = format!("{TRUST}\n  limits: {{maxLifetime: 2s}}");
     let policies = allow("[{host: api.example, originateTls: true}]");
     gateway.reload(&config(&limited, &policies));

@@ -18,10 +18,10 @@ use super::{
 /// Bytes of a stream that wait to be sent.
 pub(in crate::egress) const MAX_SEND_BUFFER: usize = 64 << 10;
 /// Bytes of a stream that either side may send before they are read.
-pub(in crate::egress) const STREAM_WINDOW: u32 = 256 << 10;
+pub(super) const STREAM_WINDOW: u32 = 256 << 10;
 /// The same of a connection: a few streams that are not read do not stop the others, and one that is goes at some megabytes a
 /// second where a round trip takes a tenth of one.
-pub(in crate::egress) const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
+pub(super) const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
 /// Streams that a client has reset before they were looked at (CVE-2023-44487).
 pub(in crate::egress) const MAX_PENDING_RESETS: usize = 20;
 /// Streams that were reset here for errors of the client (CVE-2025-8671).

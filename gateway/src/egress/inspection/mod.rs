@@ -31,9 +31,7 @@ mod upstream;
 mod waf;
 
 pub use authority::SigningAuthority;
-pub(super) use http2::{
-    CONNECTION_WINDOW, MAX_ERROR_RESETS, MAX_PENDING_RESETS, MAX_SEND_BUFFER, STREAM_WINDOW,
-};
+pub(super) use http2::{MAX_ERROR_RESETS, MAX_PENDING_RESETS, MAX_SEND_BUFFER};
 pub(super) use originate::originate;
 pub(super) use tunnel::serve;
 

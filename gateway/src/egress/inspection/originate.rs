@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
+use http::header;
 use tokio::sync::{Notify, watch};
 
 use super::{
@@ -87,7 +88,9 @@ pub(in crate::egress) async fn originate(
         leaving: Notify::new(),
     });
     let asked = Mutex::new(Some(asked));
-    let served = serve_one(client, buffer, &id, |request| {
+    let served = serve_one(client, buffer, &id, |mut request| {
+        // It is for this proxy, and nothing that looks at what leaves.
+        request.headers_mut().remove(header::PROXY_AUTHORIZATION);
         let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         let asked = asked.unwrap_or_else(Asked::second);
         answer(Arc::clone(&inside), asked, request)

@@ -7,6 +7,8 @@
 //!
 //! A stream is served by a task of its own: one that the client resets has its record all the same.
 
+mod stream;
+
 use std::{
     net::SocketAddr,
     pin::pin,
@@ -31,15 +33,19 @@ use super::{
     credentials::Credentials,
     decide::{Proxy, open},
     forward::{AnyBody, failure},
-    inspection::{
-        CONNECTION_WINDOW, MAX_ERROR_RESETS, MAX_PENDING_RESETS, MAX_SEND_BUFFER, STREAM_WINDOW,
-    },
+    inspection::{MAX_ERROR_RESETS, MAX_PENDING_RESETS, MAX_SEND_BUFFER},
     peer::Peer,
     servers::{EgressServices, Open, State},
     tunnel::{Opening, Tunnel},
 };
 use crate::relay::TICK;
+use stream::TunnelStream;
 
+/// Bytes that a client may send ahead in one tunnel. A connection has as many for each of its tunnels:
+/// their destinations have nothing to do with each other, and one that reads nothing stops no other.
+const STREAM_WINDOW: u32 = 64 << 10;
+/// Largest window (RFC 9113 section 6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// For how long a client is waited for that is told of the end of an idle connection.
 const LEAVE: Duration = Duration::from_secs(1);
 /// For how long a stream waits for one that ends.
@@ -93,7 +99,11 @@ pub(super) async fn serve(
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .max_send_buf_size(MAX_SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(
+            STREAM_WINDOW
+                .saturating_mul(limits.max_streams)
+                .min(MAX_WINDOW),
+        )
         .serve_connection(TokioIo::new(client), service);
     let mut serving = pin!(serving);
     let told = |served: hyper::Result<()>| {
@@ -138,6 +148,10 @@ impl Connection {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         // By this a client knows that it may ask again (RFC 9113 section 8.7).
         const REFUSED: h2::Reason = h2::Reason::REFUSED_STREAM;
+        // Some come until the client knows that none is taken any more.
+        if self.state.is_draining() {
+            return Err(REFUSED);
+        }
         // A stream that the client has left may take a moment to end here.
         let place = tokio::time::timeout(ROOM, Arc::clone(&self.streams).acquire_owned()).await;
         let place = place.ok().and_then(Result::ok).ok_or(REFUSED)?;
@@ -261,5 +275,5 @@ fn accepted(id: &str) -> Response<AnyBody> {
 /// The stream behind an answer; `None` where it is gone.
 async fn over(upgrade: OnUpgrade) -> Option<ClientStream> {
     let upgraded = upgrade.await.ok()?;
-    Some(Either::Right(Box::new(TokioIo::new(upgraded))))
+    Some(Either::Right(Box::new(TunnelStream::new(upgraded))))
 }
