@@ -22,6 +22,7 @@ use super::{
     decide::{Proxy, open},
     forward::forward,
     head::{Ask, Head, consume, read_head},
+    overrides::is_echo,
     peer::Peer,
     servers::{EgressServices, State},
     standing::{Carried, Standing},
@@ -198,6 +199,12 @@ async fn plain(
         length,
     } = request;
     let services = proxy.services;
+    // Nobody needs it, and it shows to whoever asks what stands between (RFC 9110 section 9.3.8).
+    if is_echo(&method) {
+        let refusal = Refusal::new(403, "trace_refused");
+        refuse(&mut client, refusal, record, proxy, false).await;
+        return;
+    }
     let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
     let path = canonical_path(path.as_bytes()).and_then(CanonicalPath::without_escaped_separator);
     let Ok(path) = path else {
