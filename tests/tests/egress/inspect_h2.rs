@@ -198,7 +198,10 @@ async fn a_request_that_the_destination_has_not_taken_may_be_sent_again() {
     let broken = ask(&mut first, "/break", None).await.expect("an answer");
     assert_eq!(broken.status(), 502);
     wait_for("the records", || proxy.records().len() == 2);
-    for (path, reason) in [("/refuse", "upstream_refused"), ("/break", "upstream_failed")] {
+    for (path, reason) in [
+        ("/refuse", "upstream_refused"),
+        ("/break", "upstream_failed"),
+    ] {
         let record = &proxy.records_with("path", path)[0];
         assert_eq!(record["verdict"], "error", "{record}");
         assert_eq!(record["reason"], reason, "{record}");
