@@ -18,6 +18,7 @@ use super::{
     answer::{About, Refusal},
     audit::Record,
     client::ClientStream,
+    closing::close,
     credentials::Credentials,
     decide::{Proxy, open},
     forward::forward,
@@ -155,8 +156,7 @@ async fn refuse(
     let written = written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     record.write(services);
     if !keep_open {
-        // The client may be gone already.
-        let _ = client.shutdown().await;
+        close(client).await;
     }
     written.is_ok()
 }
@@ -254,7 +254,7 @@ async fn plain(
         return;
     }
     let about = about(&record, proxy);
-    let done = forward(
+    let (done, client) = forward(
         client,
         buffer,
         (opened.upstream, opened.forwarder.as_deref()),
@@ -276,4 +276,7 @@ async fn plain(
     record.bytes_down = traffic.down.load(Ordering::Relaxed);
     record.overdrawn(&charge);
     record.write(services);
+    if let Some(mut client) = client {
+        close(&mut client).await;
+    }
 }

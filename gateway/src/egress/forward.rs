@@ -48,8 +48,8 @@ pub(super) struct Forwarded {
     pub(super) ended: Option<&'static str>,
 }
 
-/// Serves the one request whose head is in `buffer`, then closes; or cuts both ends when
-/// `cut` says why.
+/// Serves the one request whose head is in `buffer`, or cuts both ends when `cut` says why. Returns
+/// the client, which is to be closed, where it was not cut.
 ///
 /// hyper reads the head again, from the bytes that were judged; its own view of
 /// the target is not used.
@@ -67,7 +67,7 @@ pub(super) async fn forward(
     limits: &EgressLimits,
     traffic: &Arc<Traffic>,
     cut: impl FnMut() -> Option<&'static str>,
-) -> Forwarded {
+) -> (Forwarded, Option<ClientStream>) {
     let upstream = Mutex::new(Some(upstream));
     // The connection to the destination, which ends with this one.
     let driver = Mutex::new(JoinSet::new());
@@ -116,19 +116,20 @@ pub(super) async fn forward(
     let serving = server::conn::http1::Builder::new()
         .keep_alive(false)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .without_shutdown();
     let limits = RelayLimits {
         // What is silent before it answers is told so by a status, which comes first.
         idle: Some(limits.idle_timeout + 4 * TICK),
         lifetime: Some(limits.max_lifetime),
     };
-    let ended = tokio::select! {
-        _ = serving => None,
-        reason = over(limits, traffic, cut) => Some(reason),
+    let (ended, client) = tokio::select! {
+        served = serving => (None, served.ok().map(|parts| parts.io.into_inner().stream)),
+        reason = over(limits, traffic, cut) => (Some(reason), None),
     };
     let mut outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
     outcome.ended = ended;
-    outcome
+    (outcome, client)
 }
 
 async fn send(

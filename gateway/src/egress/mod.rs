@@ -11,6 +11,7 @@
 mod answer;
 mod audit;
 mod client;
+mod closing;
 mod connection;
 mod credentials;
 mod decide;

@@ -7,6 +7,7 @@
 mod addresses;
 mod names;
 mod requests;
+mod tunnels;
 
 use portcullis_tests::{
     check,

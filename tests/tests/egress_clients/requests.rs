@@ -1,6 +1,9 @@
 //! Heads and their framing: what is a request to a proxy, and where it ends.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use portcullis_tests::{
     Authority, Backend, Raw, Recorder, Scripted,
@@ -116,6 +119,18 @@ fn pipelined(padding: usize) -> String {
     targets.map(|(host, path)| request(host, path)).concat()
 }
 
+/// Whether what a client still sends is taken: who has not read its answer yet may lose that by a
+/// reset (RFC 9112 section 9.6).
+fn may_go_on(client: Raw) -> bool {
+    let mut stream = client.into_stream();
+    let more = || {
+        let sent = stream.write_all(b"x");
+        std::thread::sleep(Duration::from_millis(50));
+        sent.is_ok()
+    };
+    std::iter::repeat_with(more).take(3).all(|sent| sent)
+}
+
 /// The proxy answers the first and closes (RFC 9112 section 9.6): a connection is one request, and
 /// what stands behind it is never answered wrongly nor sent on.
 #[tokio::test(flavor = "multi_thread")]
@@ -136,9 +151,8 @@ async fn egr_20_pipelined_requests_get_the_first_answer_and_a_clean_end() {
         assert_eq!(status_of(&answer), 200, "{padding}: {answer}");
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
         assert!(answer.ends_with("one /a"), "{answer}");
-        assert_eq!(
-            client.end(),
-            None,
+        assert!(
+            may_go_on(client),
             "{padding}: the connection is closed, and not reset"
         );
         assert_eq!(backend.requests(), round + 1, "{:?}", backend.last());
@@ -155,7 +169,7 @@ async fn egr_20_pipelined_requests_get_the_first_answer_and_a_clean_end() {
         (403, "egress/not_allowed")
     );
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
-    assert_eq!(client.end(), None, "closed, and not reset");
+    assert!(may_go_on(client), "closed, and not reset");
 }
 
 #[tokio::test(flavor = "multi_thread")]
