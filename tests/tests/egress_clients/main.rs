@@ -5,8 +5,11 @@
 //! to this machine after it was judged: nothing opens loopback itself.
 
 mod addresses;
+mod chain;
 mod names;
+mod reload;
 mod requests;
+mod tls;
 mod tunnels;
 
 use portcullis_tests::{
