@@ -27,7 +27,7 @@ use crate::{Authority, sha256};
 
 /// Package indexes, mirrors and repositories, as far as they are files.
 ///
-/// A host is known by `Host`, without its port. Files have an `ETag`, and `Range` with `If-Range` is
+/// A host is known by `Host`, without its port. Files have an `ETag` and a time, and `Range` with `If-Range` is
 /// served for the rest of a file (RFC 9110 section 14).
 pub struct FileSite {
     /// Where it listens for HTTP.
@@ -157,13 +157,17 @@ fn answer(shared: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>>
 }
 
 impl File {
+    /// When all files were written: 1767225600 of the epoch.
+    const MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
+
     fn answer(self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let tag = format!("\"{}\"", &sha256(&self.body)[..16]);
         let field = |name| {
             let value: &HeaderValue = request.headers().get(name)?;
             value.to_str().ok()
         };
-        let is_ours = field(header::IF_RANGE).is_none_or(|known| known == tag);
+        let is_ours =
+            field(header::IF_RANGE).is_none_or(|known| known == tag || known == Self::MODIFIED);
         let range = field(header::RANGE).filter(|_| is_ours);
         let range = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
         let from = range.and_then(|from| from.parse().ok());
@@ -172,6 +176,7 @@ impl File {
         let mut response = Response::builder()
             .header(header::CONTENT_TYPE, self.kind)
             .header(header::ACCEPT_RANGES, "bytes")
+            .header(header::LAST_MODIFIED, Self::MODIFIED)
             .header(header::ETAG, tag);
         let body = match from {
             None => self.body,

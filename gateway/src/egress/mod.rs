@@ -29,6 +29,7 @@ mod quota;
 mod reasons;
 pub mod relay;
 mod resolver;
+mod self_test;
 mod servers;
 mod socks;
 mod standing;
@@ -38,5 +39,6 @@ mod upstream_proxy;
 
 pub use inspection::SigningAuthority;
 pub(crate) use offline::{look_up, reason_in_words, unidentified};
+pub(crate) use self_test::self_test;
 pub use servers::{EgressPlan, EgressServers, EgressServices};
 pub use test_answers::TestAnswers;

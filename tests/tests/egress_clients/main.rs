@@ -5,10 +5,15 @@
 //! to this machine after it was judged: nothing opens loopback itself.
 
 mod addresses;
+mod apt;
+mod around;
 mod chain;
+mod clients;
 mod names;
 mod reload;
+mod report;
 mod requests;
+mod sessions;
 mod tls;
 mod tunnels;
 

@@ -100,3 +100,42 @@ async fn egr_32_a_broken_policy_opens_nothing_and_closes_nothing() {
     assert_eq!(status_of(&site.connect("good.test:443").1), 403);
     assert_eq!(status_of(&site.connect("evil.test:443").1), 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn egr_33_the_proxy_is_ready_when_it_has_shown_that_it_refuses() {
+    let policies = allow("[good.test]")
+        + "  - {name: trial, subjects: [{addresses: [10.0.0.0/8]}], mode: report}\n"
+        + "  - {name: loose, subjects: [{addresses: [10.1.0.0/16]}], mode: open}\n";
+    let site = Site::start(&policies, &[&format!("good.test={PUBLIC}")], &[]);
+    wait_for("readiness", || site.gateway.management("/readyz").0 == 200);
+    let log = site.gateway.log();
+    assert!(
+        log.contains("the egress proxy has shown that it refuses"),
+        "{log}"
+    );
+    assert!(
+        log.contains("modes of the egress policies enforce=1 report=1 open=1"),
+        "{log}"
+    );
+    let modes = |gateway: &portcullis_tests::Gateway| {
+        ["enforce", "report", "open"]
+            .map(|mode| gateway.metric(&format!("portcullis_egress_policies{{mode=\"{mode}\"}}")))
+    };
+    assert_eq!(modes(&site.gateway), [Some(1.0); 3]);
+    // It is nothing that a client did.
+    assert_eq!(site.gateway.audit_lines().len(), 0);
+    assert!(
+        !site
+            .gateway
+            .management("/metrics")
+            .1
+            .contains("policy=\"self-test\"")
+    );
+    site.gateway.reload(&config("", &allow("[good.test]")));
+    assert_eq!(modes(&site.gateway), [Some(1.0), Some(0.0), Some(0.0)]);
+    assert!(
+        site.gateway
+            .log()
+            .contains("modes of the egress policies enforce=1 report=0 open=0")
+    );
+}
