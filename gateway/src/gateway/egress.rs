@@ -46,3 +46,49 @@ impl Gateway {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{admin::AdminView, gateway::GatewayOptions};
+
+    const CONFIG: &str = "\
+egress:
+  listeners: [{name: proxy, address: '127.0.0.1:0'}]
+management: {address: '127.0.0.1:0'}
+admin: {address: '127.0.0.1:0'}
+";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_gateway_whose_egress_proxy_does_not_refuse_is_not_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("egress.yaml");
+        std::fs::write(&file, CONFIG).unwrap();
+        let start = || {
+            let config = vec![file.clone()];
+            Gateway::start(GatewayOptions {
+                config,
+                ..GatewayOptions::default()
+            })
+        };
+        let good = start().unwrap();
+        while good.inner.egress_proved.get().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(good.unready(), [""; 0]);
+        // What comes of another is said before it has come to that itself.
+        for _ in 0..20 {
+            let bad = start().unwrap();
+            let failed = Some("what is not allowed got 200".to_owned());
+            if bad.inner.egress_proved.set(failed).is_ok() {
+                let reasons = bad.unready();
+                assert!(
+                    reasons.len() == 1 && reasons[0].contains("not allowed got 200"),
+                    "{reasons:?}"
+                );
+                return;
+            }
+        }
+        panic!("the self-test was always faster");
+    }
+}

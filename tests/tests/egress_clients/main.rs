@@ -9,6 +9,7 @@ mod apt;
 mod around;
 mod chain;
 mod clients;
+mod idle;
 mod names;
 mod reload;
 mod report;

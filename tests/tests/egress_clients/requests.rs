@@ -81,13 +81,13 @@ async fn egr_12_what_opens_a_tunnel_has_no_framing() {
         &[&format!("o.test={PUBLIC}")],
         &[(&format!("{PUBLIC}:9443"), recorder.address)],
     );
-    let mut opened = 0;
-    for request in [
+    let requests = [
         "CONNECT o.test:9443 HTTP/1.1\r\nHost: o.test:9443\r\n\r\n",
         "CONNECT o.test:9443 HTTP/1.0\r\n\r\n",
         "CONNECT o.test:9443 HTTP/1.1\r\nHost: o.test:9443\r\nConnection: close\r\nProxy-Connection: keep-alive\r\n\r\n",
         "CONNECT o.test:9443 HTTP/1.1\r\nHost: o.test:9443\r\nContent-Length: 0\r\n\r\n",
-    ] {
+    ];
+    for (request, opened) in requests.into_iter().zip(1..) {
         let mut client = Raw::connect(site.proxy());
         let answer = client.send(request.as_bytes()).response();
         // Of fields there is the id by which the audit record is found (RFC 9110 section 9.3.6
@@ -98,7 +98,6 @@ async fn egr_12_what_opens_a_tunnel_has_no_framing() {
         };
         assert_eq!(*line, "HTTP/1.1 200 Connection Established", "{request:?}");
         assert!(id.starts_with("x-request-id: "), "{request:?}: {answer:?}");
-        opened += 1;
         client.send(b"x");
         wait_for("the byte", || recorder.bytes() == opened);
     }

@@ -47,7 +47,10 @@ async fn api_server(authority: &Authority) -> Scripted {
                 if stream.write_all(head.as_bytes()).await.is_err() {
                     return;
                 }
-                while is_log {
+                if !is_log {
+                    continue;
+                }
+                loop {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     if stream.write_all(b"5\r\nline\n\r\n").await.is_err() {
                         return;
