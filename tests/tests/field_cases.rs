@@ -35,7 +35,7 @@ fn tested(folder: &Path, ids: &mut BTreeSet<String>) {
                 .strip_prefix("async fn ")
                 .or_else(|| line.strip_prefix("fn "));
             let mut parts = name.unwrap_or_default().splitn(3, '_');
-            if let (Some(kind @ ("ing" | "lim" | "cfg" | "waf")), Some(number)) =
+            if let (Some(kind @ ("ing" | "lim" | "cfg" | "waf" | "egr")), Some(number)) =
                 (parts.next(), parts.next())
             {
                 // Other tests of the WAF have names that begin alike.

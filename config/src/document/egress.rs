@@ -127,7 +127,8 @@ pub struct EgressLimits {
     /// Size of the TLS ClientHello inside a tunnel. Default `32KiB`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_client_hello_size: Option<ByteSize>,
-    /// Time in which nothing passes before a connection is closed. Default `5m`.
+    /// Time in which nothing passes, in either direction, before a connection is closed. Default
+    /// `10m`: interactive sessions are silent for long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Duration>,
     /// Longest life of a tunnel. Default `1d`.

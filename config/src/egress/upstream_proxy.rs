@@ -153,6 +153,8 @@ fn is_below(host: &str, name: &str) -> bool {
 
 impl Destination {
     fn parse(entry: &str) -> Result<Self, String> {
+        // Lists come from variables, where blanks stand behind commas.
+        let entry = entry.trim_matches(' ');
         let bad = || format!("{entry:?} is no name, address or range");
         if let Ok((network, masked)) = parse_network(entry) {
             return match masked {
@@ -170,6 +172,8 @@ impl Destination {
         };
         let (host, port) = match rest.rsplit_once(':') {
             None => (rest, None),
+            // Within brackets, and no port.
+            Some((_, digits)) if digits.ends_with(']') => (rest, None),
             Some((host, digits)) => {
                 let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
                 let port = digits.parse().ok().filter(|port| is_number && *port != 0);
@@ -253,6 +257,8 @@ mod tests {
             ("192.0.2.1:80", &["192.0.2.1:80"], &["192.0.2.1:443"]),
             ("192.0.2.0/24", &["192.0.2.7"], &["192.0.3.7", "a.example"]),
             ("2001:db8::/32", &["[2001:db8::1]"], &["[2001:db9::1]"]),
+            ("[2001:db8::1]", &["[2001:db8::1]:80"], &["[2001:db8::2]"]),
+            (" example.com ", &["example.com"], &["example.org"]),
             (
                 "[2001:db8::1]:80",
                 &["[2001:db8::1]:80"],

@@ -178,7 +178,7 @@ impl Default for EgressLimits {
             connect_timeout: Duration::from_secs(5),
             client_hello_timeout: Duration::from_secs(10),
             max_client_hello_size: 32 << 10,
-            idle_timeout: Duration::from_secs(300),
+            idle_timeout: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(86_400),
             max_quota_counts: 100_000,
         }

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, time::SystemTime};
 
 use super::{
-    egress_identity, egress_inspection, egress_listener, egress_quota, egress_refusals,
-    egress_unseen, egress_upstream_proxy, report::Report, text,
+    egress_denied, egress_identity, egress_inspection, egress_listener, egress_quota,
+    egress_refusals, egress_unseen, egress_upstream_proxy, report::Report, text,
 };
 use crate::{
     access::{AddressSet, parse_network},
@@ -133,6 +133,7 @@ fn policy(
         delegate,
     };
     egress_unseen::warn(path, &policy, report);
+    egress_denied::warn(path, &policy, report);
     policy
 }
 

@@ -49,7 +49,8 @@ fn goes_round(blind: &EgressRule, seen: &EgressRule) -> bool {
     has_port && !blind.is_about_requests() && covers(&blind.target, blind, &seen.target)
 }
 
-fn covers(wide: &Target, rule: &EgressRule, narrow: &Target) -> bool {
+/// Whether a target has all names of another. `rule` is that of `wide`.
+pub(super) fn covers(wide: &Target, rule: &EgressRule, narrow: &Target) -> bool {
     match (wide, narrow) {
         (_, Target::Host(HostPattern::Exact(name))) => rule.names(&Host::Name(name.clone())),
         (Target::Host(HostPattern::Suffix(wide)), Target::Host(HostPattern::Suffix(narrow))) => {

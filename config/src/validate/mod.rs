@@ -21,6 +21,7 @@ mod condition;
 mod cors;
 mod egress;
 mod egress_certificate;
+mod egress_denied;
 mod egress_identity;
 mod egress_inspection;
 mod egress_listener;

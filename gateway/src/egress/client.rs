@@ -16,7 +16,7 @@ use super::{
     upstream_proxy::UpstreamStream,
 };
 use crate::{
-    listen::{Hello, refused_for, within},
+    listen::{Hello, refused_for, tune, within},
     relay::{RelayLimits, Traffic, relay, relay_streams},
 };
 
@@ -48,9 +48,10 @@ pub(super) async fn connect(
     state: &State,
 ) -> Option<Connected> {
     if listener.tls.is_none() {
-        // A small record inside a tunnel must not wait for the next one. A socket that takes no
-        // option is gone, as whoever reads it finds out.
-        let _ = socket.set_nodelay(true);
+        // A small record inside a tunnel must not wait for the next one, and a client that is gone
+        // without a word must not keep its place. A socket that takes no option is gone, as whoever
+        // reads it finds out.
+        let _ = tune(&socket);
         let generation = services.tls.generation();
         let peer = Peer::new(Arc::clone(listener), Vec::new(), generation).ok()?;
         return Some(Connected {
@@ -87,8 +88,7 @@ async fn shake_hands(
     listener: &Arc<EgressListener>,
     services: &EgressServices,
 ) -> io::Result<(TlsStream<TcpStream>, Peer)> {
-    // A small TLS record must not wait for the next one.
-    socket.set_nodelay(true)?;
+    tune(&socket)?;
     let hello = Hello::read(socket).await?;
     let (terms, generation) = {
         let table = services.tls.table();

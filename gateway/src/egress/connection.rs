@@ -10,6 +10,7 @@ use super::{
     answer::{About, Refusal},
     audit::Record,
     client::ClientStream,
+    closing::close,
     decide::{Proxy, open},
     head::{Ask, Head, consume, read_head},
     peer::Peer,
@@ -143,8 +144,7 @@ pub(super) async fn refuse(
     let written = written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     record.write(services);
     if !keep_open {
-        // The client may be gone already.
-        let _ = client.shutdown().await;
+        close(client).await;
     }
     written.is_ok()
 }

@@ -17,7 +17,6 @@ use super::{
     credentials::Credentials,
     dial::dial,
     identify::{client_of, identify},
-    overrides::is_echo,
     quota::Charge,
     servers::{EgressServices, State},
     upstream_proxy::{self, Asking, UpstreamStream},
@@ -133,12 +132,8 @@ pub(super) async fn open(
             // A proxy makes `Host` of the target (RFC 9112 section 3.2.2): what is to reach an
             // address that was judged, and to be asked by its name, goes through a tunnel.
             let is_pinned = through.resolve == UpstreamProxyResolve::Pinned;
-            let in_clear = request.http.filter(|seen| !seen.tls && !is_pinned);
-            if let Some(seen) = in_clear {
-                // It would answer with what it is shown, as an origin does.
-                if is_echo(seen.method) {
-                    return Err(Refusal::new(403, "trace_refused"));
-                }
+            let in_clear = request.http.is_some_and(|seen| !seen.tls) && !is_pinned;
+            if in_clear {
                 forwarder = Some(Arc::clone(through));
                 (upstream_proxy::forwarder(asking).await?, None)
             } else {

@@ -8,6 +8,7 @@ use std::{
 use tokio::{net::TcpStream, task::JoinSet};
 
 use super::{TestAnswers, answer::Refusal};
+use crate::listen::tune;
 
 /// Lead of one address before the next is tried beside it (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -95,8 +96,9 @@ async fn connect(
             Err(Refusal::new(403, "self_connect"))
         }
         Ok(Ok(stream)) => {
-            // A small TLS record must not wait for the next one.
-            let _ = stream.set_nodelay(true);
+            // A small TLS record must not wait for the next one, and what keeps state on the way
+            // sees that an idle tunnel is one. Who reads a socket that is gone finds out.
+            let _ = tune(&stream);
             Ok((stream, judged))
         }
     }

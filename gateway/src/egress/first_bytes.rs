@@ -65,16 +65,22 @@ pub(super) async fn judge_first_bytes(
     let mut hello = HelloReader::default();
     let reading = async {
         loop {
-            match hello.read(buffer) {
+            let read = hello.read(buffer);
+            // Also one that came whole, at once. What stands behind it is none of its bytes.
+            let size = match &read {
+                FirstBytes::Hello(_) => hello.taken(),
+                FirstBytes::NotTls | FirstBytes::Incomplete => buffer.len(),
+            };
+            if size as u64 > limits.max_client_hello_size && read != FirstBytes::NotTls {
+                return Some(Err("client_hello_too_large"));
+            }
+            match read {
                 FirstBytes::Hello(name) => {
                     return Some(sni_agrees(name.as_deref(), &authority.host));
                 }
                 FirstBytes::NotTls if authority.port == 80 => return Some(Ok(())),
                 FirstBytes::NotTls => return Some(Err("not_tls")),
                 FirstBytes::Incomplete => {}
-            }
-            if buffer.len() as u64 > limits.max_client_hello_size {
-                return Some(Err("client_hello_too_large"));
             }
             match client.read_buf(buffer).await {
                 Ok(0) | Err(_) => return None,

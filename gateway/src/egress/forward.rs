@@ -48,8 +48,8 @@ pub(super) struct Forwarded {
     pub(super) ended: Option<&'static str>,
 }
 
-/// Serves the one request whose head is in `buffer`, then closes; or cuts both ends when
-/// `cut` says why.
+/// Serves the one request whose head is in `buffer`, or cuts both ends when `cut` says why. Returns
+/// the client, which is to be closed, where it was not cut.
 #[expect(
     clippy::too_many_arguments,
     reason = "the two ends, and the request as it was judged"
@@ -64,7 +64,7 @@ pub(super) async fn forward(
     limits: &EgressLimits,
     traffic: &Arc<Traffic>,
     cut: impl FnMut() -> Option<&'static str>,
-) -> Forwarded {
+) -> (Forwarded, Option<ClientStream>) {
     let upstream = Mutex::new(Some(upstream));
     // The connection to the destination, which ends with this one.
     let driver = Mutex::new(JoinSet::new());
@@ -112,16 +112,17 @@ pub(super) async fn forward(
         idle: Some(limits.idle_timeout + 4 * TICK),
         lifetime: Some(limits.max_lifetime),
     };
-    let ended = tokio::select! {
-        () = serving => None,
-        reason = over(limits, traffic, cut) => Some(reason),
+    let (ended, client) = tokio::select! {
+        client = serving => (None, client),
+        reason = over(limits, traffic, cut) => (Some(reason), None),
     };
     let mut outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
     outcome.ended = ended;
-    outcome
+    (outcome, client)
 }
 
-/// Serves the one request whose head is in `buffer`, then closes. The answer gets the id.
+/// Serves the one request whose head is in `buffer`. The answer gets the id. Returns the client, which
+/// is to be closed, unless it broke off.
 ///
 /// hyper reads the head again, from the bytes that were judged; its own view of
 /// the target is not used.
@@ -130,7 +131,8 @@ pub(super) async fn serve_one<B, A>(
     buffer: BytesMut,
     id: &str,
     answer: impl FnMut(Request<Incoming>) -> A,
-) where
+) -> Option<ClientStream>
+where
     A: Future<Output = Response<B>>,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
 {
@@ -146,9 +148,14 @@ pub(super) async fn serve_one<B, A>(
     let serving = server::conn::http1::Builder::new()
         .keep_alive(false)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = serving.await {
-        tracing::debug!(%error, "a client of a plain request broke off");
+        .serve_connection(TokioIo::new(stream), service)
+        .without_shutdown();
+    match serving.await {
+        Ok(parts) => Some(parts.io.into_inner().stream),
+        Err(error) => {
+            tracing::debug!(%error, "a client of a plain request broke off");
+            None
+        }
     }
 }
 

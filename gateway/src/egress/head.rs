@@ -117,6 +117,10 @@ async fn read<R: AsyncRead + Unpin, A>(
         // What was searched is not searched again: a client may send a byte at a time.
         let mut searched = 0;
         loop {
+            // What begins so becomes no request: who speaks TLS or SOCKS here is not kept waiting.
+            if buffer.first().is_some_and(|byte| !may_begin(*byte)) {
+                return Ok(bad("bad_request_line", 400));
+            }
             let end = head_end(buffer, searched);
             if end.unwrap_or(buffer.len()) > max_bytes {
                 return Ok(bad("head_too_large", 431));
@@ -158,6 +162,11 @@ pub(super) fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
+}
+
+/// Whether a method can begin with a byte, one of a token (RFC 9110 section 5.6.2).
+fn may_begin(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn bad<A>(reason: &'static str, status: u16) -> Head<A> {
@@ -499,6 +508,27 @@ mod tests {
             ("GET http://a.test/ HTTP/1.1\r\nA : b\r\n\r\n", "bad_head"),
         ] {
             assert_eq!(reason(head), expected, "{head:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_can_become_no_request_is_not_waited_for() {
+        for (bytes, expected) in [
+            (&b"\x16\x03\x01\x02"[..], true),
+            (b"\x05\x01\x00", true),
+            (b"\x80\x2e", true),
+            (b" GET", true),
+            (b"\r\n", true),
+            (b"GET http", false),
+            (b"!", false),
+        ] {
+            let (mut client, _open) = tokio::io::duplex(64);
+            let mut buffer = BytesMut::from(bytes);
+            let wait = Duration::from_millis(20);
+            let head = read_head(&mut client, &mut buffer, 4096, wait).await;
+            let reason = "bad_request_line";
+            let is_bad = matches!(head, Ok(Head::Bad { reason: told, .. }) if told == reason);
+            assert_eq!(is_bad, expected, "{bytes:?}: {head:?}");
         }
     }
 }

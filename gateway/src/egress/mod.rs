@@ -11,6 +11,7 @@
 mod answer;
 mod audit;
 mod client;
+mod closing;
 mod connection;
 mod credentials;
 mod decide;
@@ -30,6 +31,7 @@ mod quota;
 mod reasons;
 pub mod relay;
 mod resolver;
+mod self_test;
 mod servers;
 mod socks;
 mod standing;
@@ -39,5 +41,6 @@ mod upstream_proxy;
 
 pub use inspection::SigningAuthority;
 pub(crate) use offline::{look_up, reason_in_words, unidentified};
+pub(crate) use self_test::self_test;
 pub use servers::{EgressPlan, EgressServers, EgressServices};
 pub use test_answers::TestAnswers;

@@ -15,11 +15,13 @@ use super::{
     answer::Refusal,
     audit::Record,
     client::ClientStream,
+    closing::close,
     connection::{about, refuse},
     credentials::Credentials,
     decide::{Opened, Proxy, open},
     forward::forward,
     inspection,
+    overrides::is_echo,
     standing::{Carried, Standing},
 };
 use crate::relay::Traffic;
@@ -66,6 +68,12 @@ pub(super) async fn plain(
         credentials,
         length,
     } = request;
+    // Nobody needs it, and it shows to whoever asks what stands between (RFC 9110 section 9.3.8).
+    if is_echo(&method) {
+        let refusal = Refusal::new(403, "trace_refused");
+        refuse(&mut client, refusal, record, proxy, false).await;
+        return;
+    }
     let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
     let path = canonical_path(path.as_bytes()).and_then(CanonicalPath::without_escaped_separator);
     let Ok(path) = path else {
@@ -137,7 +145,7 @@ async fn in_clear(
         return;
     }
     let about = about(&record, proxy);
-    let done = forward(
+    let (done, client) = forward(
         client,
         buffer,
         (opened.upstream, opened.forwarder.as_deref()),
@@ -158,4 +166,7 @@ async fn in_clear(
     record.bytes_down = traffic.down.load(Ordering::Relaxed);
     record.overdrawn(&charge);
     record.write(proxy.services);
+    if let Some(mut client) = client {
+        close(&mut client).await;
+    }
 }

@@ -147,11 +147,6 @@ impl State {
 impl EgressServers {
     /// Makes a proxy with no listeners.
     pub fn new(services: EgressServices) -> Self {
-        if !services.test.is_empty() {
-            tracing::warn!(
-                "the egress proxy answers some destinations from a test script, not from the network"
-            );
-        }
         let state = State {
             snapshot: Arc::clone(&services.snapshot),
             tls: Arc::clone(&services.tls),

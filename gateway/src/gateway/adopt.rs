@@ -32,6 +32,7 @@ impl Gateway {
         descriptors::tell(&snapshot.model);
         inner.ingress.adopt(snapshot);
         self.tell_certificates();
+        self.adopt_egress(snapshot);
     }
 
     /// Forgets metrics of rules and backends that a snapshot does not have.

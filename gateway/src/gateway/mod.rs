@@ -9,6 +9,7 @@
 
 mod adopt;
 mod apply;
+mod egress;
 mod reload;
 mod servers;
 mod start;
@@ -17,7 +18,7 @@ mod view;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::SystemTime,
@@ -84,6 +85,8 @@ struct Inner {
     /// When what was refused is tried again.
     retry: Retry,
     draining: AtomicBool,
+    /// What came of the self-test of the egress proxy, once there is one; `None` within is good.
+    egress_proved: OnceLock<Option<String>>,
     /// Whether a configuration with all objects has been put in force.
     serves_objects: AtomicBool,
 }

@@ -1,7 +1,7 @@
 //! The start of a gateway: from its options to sockets that listen.
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
     time::{Instant, SystemTime},
 };
 
@@ -40,6 +40,11 @@ impl Gateway {
     pub fn start(options: GatewayOptions) -> Result<Self, Refused> {
         let began = Instant::now();
         descriptors::raise();
+        if !options.egress_test.is_empty() {
+            tracing::warn!(
+                "the egress proxy answers some destinations from a test script, not from the network"
+            );
+        }
         let source = Source::new(ConfigFiles::new(options.config), options.objects);
         let live = Live::default();
         let metrics = Arc::new(Metrics::new());
@@ -149,6 +154,7 @@ impl Gateway {
                 loading: tokio::sync::Mutex::default(),
                 retry: Retry::default(),
                 draining: AtomicBool::new(false),
+                egress_proved: OnceLock::new(),
                 serves_objects: AtomicBool::new(settings.is_some()),
             }),
         };

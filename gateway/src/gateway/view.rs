@@ -18,6 +18,7 @@ impl AdminView for Gateway {
                 None => "the objects of the cluster are not known yet".into(),
             });
         }
+        reasons.extend(self.unproved());
         if self.inner.draining.load(Ordering::Relaxed) {
             reasons.push("draining".into());
         }

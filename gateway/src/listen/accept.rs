@@ -284,7 +284,11 @@ enum Shaken {
     PassedOn(Tcp, Arc<str>),
 }
 
-fn tune(socket: &TcpStream) -> io::Result<()> {
+/// Sends what is small at once, and notices a peer that is gone without a word.
+///
+/// # Errors
+/// Those of a socket that takes no option, since it is gone.
+pub(crate) fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))

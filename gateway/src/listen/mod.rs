@@ -22,6 +22,7 @@ mod stream;
 mod tcp;
 mod transport;
 
+pub(crate) use accept::tune;
 pub use facts::{ConnectionFacts, TlsConnection, address_value};
 pub use framing::Body;
 pub(crate) use framing::Framing;

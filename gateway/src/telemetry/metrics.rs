@@ -59,6 +59,7 @@ pub struct Metrics {
     udp_dropped: IntCounterVec,
     egress: IntCounterVec,
     egress_policies: BoundedLabels,
+    egress_modes: IntGaugeVec,
     egress_tunnels: IntGauge,
     egress_ended: IntCounterVec,
     egress_token_reviews: IntCounterVec,
@@ -207,6 +208,10 @@ impl Metrics {
             udp_dropped: counters(&registry, names::UDP_DROPPED, &["route", "reason"]),
             egress: counters(&registry, names::EGRESS, &["policy", "verdict", "reason"]),
             egress_policies: BoundedLabels::new(MAX_EGRESS_POLICIES),
+            egress_modes: register(
+                &registry,
+                IntGaugeVec::new(opts(names::EGRESS_POLICIES), &["mode"]),
+            ),
             egress_tunnels: register(&registry, IntGauge::with_opts(opts(names::EGRESS_TUNNELS))),
             egress_ended: counters(&registry, names::EGRESS_ENDED, &["reason"]),
             egress_token_reviews: counters(&registry, names::EGRESS_TOKEN_REVIEWS, &["result"]),
@@ -417,6 +422,14 @@ impl Metrics {
         self.egress
             .with_label_values(&[policy, verdict, reason])
             .inc();
+    }
+
+    /// Tells how many egress policies have which mode.
+    pub fn egress_modes(&self, enforce: usize, report: usize, open: usize) {
+        for (mode, count) in [("enforce", enforce), ("report", report), ("open", open)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.egress_modes.with_label_values(&[mode]).set(count);
+        }
     }
 
     /// Changes the number of open egress tunnels.

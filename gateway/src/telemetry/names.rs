@@ -135,6 +135,11 @@ pub const EGRESS: Name = Name(
     "portcullis_egress_decisions_total",
     "Egress decisions, by policy, verdict and reason.",
 );
+/// Egress policies that are in force, by `mode`.
+pub const EGRESS_POLICIES: Name = Name(
+    "portcullis_egress_policies",
+    "Egress policies in force, by mode.",
+);
 /// Open egress tunnels.
 pub const EGRESS_TUNNELS: Name = Name("portcullis_egress_tunnels_open", "Egress tunnels open now.");
 /// Egress tunnels and plain requests that neither side closed, by `reason`.

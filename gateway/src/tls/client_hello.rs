@@ -72,6 +72,11 @@ impl HelloReader {
         }
     }
 
+    /// Bytes of the whole records that were read.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
+    }
+
     /// Whether the ClientHello that was read has the extension `encrypted_client_hello`: it may
     /// name another host than it shows. What is in it cannot be told from chance, which is what
     /// it is where a client has nothing to hide (GREASE, RFC 9849 section 6.2).

@@ -402,6 +402,8 @@ async fn a_reset_is_the_end_of_both_directions() {
         let _held = silent.accept().expect("a connection");
         wait_for("the tunnel", || tunnels(&gateway) == Some(1.0));
         tunnel.up.send_reset(reason);
-        wait_for(&format!("its end by {reason}"), || tunnels(&gateway) == Some(0.0));
+        wait_for(&format!("its end by {reason}"), || {
+            tunnels(&gateway) == Some(0.0)
+        });
     }
 }

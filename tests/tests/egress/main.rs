@@ -20,13 +20,13 @@ mod quota;
 mod refusals;
 mod selftest;
 mod silence;
-mod site;
 mod tls;
 mod tools;
 mod upstream_proxies;
 
 use std::process::Command;
 
+use portcullis_tests::egress_site as site;
 use portcullis_tests::{Authority, Backend, Raw, Recorder, raw, sha256, status_of, wait_for};
 
 use site::{PUBLIC, Site, allow, client_hello, reason};

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -14,11 +13,12 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{
     super::{
         answer::Refusal,
+        closing::close,
         head::{Head, read_origin_head},
     },
     bodies::AnyBody,
@@ -27,11 +27,6 @@ use super::{
     open::Told,
     tunnel::Inside,
 };
-
-/// What is read of a client that was refused, so that it can read why: closing on what it has sent
-/// would reset the connection.
-const MAX_LINGER: usize = 256 << 10;
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves requests until the client closes, the destination does, or the proxy stops.
 pub(super) async fn serve<S>(mut stream: S, inside: &Arc<Inside>)
@@ -93,7 +88,7 @@ where
             break;
         }
     }
-    linger(&mut stream).await;
+    close(&mut stream).await;
 }
 
 async fn serve_one(
@@ -130,22 +125,4 @@ pub(super) fn begin(inside: &Inside, method: &str, target: &str) -> Told {
     let path = target.split('?').next().unwrap_or_default();
     let record = inside.record(method, path);
     inside.open.begin(record, &inside.services)
-}
-
-/// Closes, and reads for a while what still comes.
-async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
-    let reading = async {
-        let _ = stream.shutdown().await;
-        let mut chunk = BytesMut::with_capacity(8 << 10);
-        let mut read = 0;
-        while read < MAX_LINGER {
-            chunk.clear();
-            match stream.read_buf(&mut chunk).await {
-                Ok(0) | Err(_) => break,
-                Ok(more) => read += more,
-            }
-        }
-    };
-    // Whoever sends on is not waited for.
-    let _ = tokio::time::timeout(LINGER, reading).await;
 }

@@ -14,6 +14,7 @@ use super::{
         answer::Refusal,
         audit::Record,
         client::ClientStream,
+        closing::close,
         connection::refuse,
         decide::{Opened, Proxy},
         forward::serve_one,
@@ -88,13 +89,18 @@ pub(in crate::egress) async fn originate(
         leaving: Notify::new(),
     });
     let asked = Mutex::new(Some(asked));
-    let served = serve_one(client, buffer, &id, |mut request| {
+    let serving = serve_one(client, buffer, &id, |mut request| {
         // It is for this proxy, and nothing that looks at what leaves.
         request.headers_mut().remove(header::PROXY_AUTHORIZATION);
         let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         let asked = asked.unwrap_or_else(Asked::second);
         answer(Arc::clone(&inside), asked, request)
     });
+    let served = async {
+        if let Some(mut client) = serving.await {
+            close(&mut client).await;
+        }
+    };
     inside
         .attend(served, standing, destinations, |now| {
             now.origination.as_ref()

@@ -13,9 +13,10 @@ use super::{Shared, plain, socks, tunnel};
 use crate::{
     egress::{
         answer::{About, Refusal},
+        closing::close,
         head::{Ask, Head, consume, read_head},
     },
-    listen::within,
+    listen::{tune, within},
 };
 
 /// What probes ask for; all else in this form is a request for an origin server.
@@ -24,8 +25,7 @@ const HEALTH: &[u8] = b"GET /healthz ";
 /// Serves a client until it closes, its tunnel ends or a plain request was passed on. SOCKS is
 /// told by its first byte, which is no letter.
 pub(super) async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
-    // A small TLS record must not wait for the next one.
-    client.set_nodelay(true)?;
+    tune(&client)?;
     let mut buffer = BytesMut::with_capacity(2048);
     let first = client.read_buf(&mut buffer);
     within(shared.limits.head_timeout, first).await?;
@@ -115,7 +115,7 @@ pub(super) async fn refuse(
         .write_all(&refusal.response(&about, keep_open))
         .await?;
     if !keep_open {
-        client.shutdown().await?;
+        close(client).await;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     egress::{
         answer::Refusal,
+        closing::close,
         forward::{AnyBody, Counted, drive, failure},
         prefixed::Prefixed,
     },
@@ -85,15 +86,18 @@ pub(super) async fn forward(
         .keep_alive(false)
         .half_close(true)
         .max_buf_size(MAX_HELD.max(shared.limits.max_head_size))
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .without_shutdown();
     let limits = RelayLimits {
         idle: Some(shared.limits.idle_timeout),
         lifetime: None,
     };
-    tokio::select! {
-        served = serving => served.map_err(io::Error::other),
-        reason = over(limits, &traffic, || None) => Err(io::Error::other(reason)),
-    }
+    let served = tokio::select! {
+        served = serving => served.map_err(io::Error::other)?,
+        reason = over(limits, &traffic, || None) => return Err(io::Error::other(reason)),
+    };
+    close(&mut served.io.into_inner().stream).await;
+    Ok(())
 }
 
 async fn send(

@@ -17,7 +17,7 @@ use tokio_util::either::Either;
 
 use crate::{
     egress::answer::Refusal,
-    listen::within,
+    listen::{tune, within},
     snapshot::{parse_certificates, system_authorities},
 };
 
@@ -133,8 +133,7 @@ impl Proxy {
         for address in addresses {
             match within(share, TcpStream::connect(address)).await {
                 Ok(socket) => {
-                    // A small TLS record must not wait for the next one.
-                    socket.set_nodelay(true)?;
+                    tune(&socket)?;
                     return Ok(socket);
                 }
                 Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),

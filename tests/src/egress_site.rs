@@ -2,24 +2,26 @@
 
 use std::net::SocketAddr;
 
-use portcullis_tests::{Authority, Gateway, Raw, wait_for};
+use crate::{Authority, Gateway, Raw, wait_for};
 use serde_json::Value;
 
 /// A public address; the test map leads it to this machine after it was judged.
-pub(super) const PUBLIC: &str = "93.184.215.14";
+pub const PUBLIC: &str = "93.184.215.14";
 
 /// A proxy.
-pub(super) struct Site {
-    pub(super) gateway: Gateway,
+pub struct Site {
+    /// The gateway, whose listener is named `proxy`.
+    pub gateway: Gateway,
 }
 
 impl Site {
     /// Starts a proxy whose policies are given, with scripted names and a map of dialled addresses.
-    pub(super) fn start(policies: &str, dns: &[&str], map: &[(&str, SocketAddr)]) -> Self {
+    pub fn start(policies: &str, dns: &[&str], map: &[(&str, SocketAddr)]) -> Self {
         Self::start_with("", policies, dns, map)
     }
 
-    pub(super) fn start_with(
+    /// The same with more of the section `egress`, a line or several.
+    pub fn start_with(
         more: &str,
         policies: &str,
         dns: &[&str],
@@ -30,7 +32,7 @@ impl Site {
     }
 
     /// The same in a folder that has files already, with a whole configuration.
-    pub(super) fn start_in(
+    pub fn start_in(
         folder: tempfile::TempDir,
         config: &str,
         dns: &[&str],
@@ -49,19 +51,21 @@ impl Site {
         }
     }
 
-    pub(super) fn proxy(&self) -> SocketAddr {
+    /// Address of the proxy.
+    pub fn proxy(&self) -> SocketAddr {
         self.gateway.at("egress/proxy")
     }
 
     /// Asks for a tunnel and returns what answers.
-    pub(super) fn connect(&self, target: &str) -> (Raw, String) {
+    pub fn connect(&self, target: &str) -> (Raw, String) {
         let mut connection = Raw::connect(self.proxy());
         connection.send(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes());
         let answer = connection.response();
         (connection, answer)
     }
 
-    pub(super) fn get(&self, target: &str) -> String {
+    /// Sends a plain request for a whole URL and returns what answers.
+    pub fn get(&self, target: &str) -> String {
         let request =
             format!("GET {target} HTTP/1.1\r\nHost: x\r\nProxy-Connection: keep-alive\r\n\r\n");
         Raw::connect(self.proxy())
@@ -70,7 +74,7 @@ impl Site {
     }
 
     /// The last audit line of a host.
-    pub(super) fn audit(&self, host: &str) -> Value {
+    pub fn audit(&self, host: &str) -> Value {
         let mut found = Value::Null;
         wait_for("the audit line", || {
             let lines = self.gateway.audit_lines();
@@ -84,7 +88,8 @@ impl Site {
     }
 }
 
-pub(super) fn config(more: &str, policies: &str) -> String {
+/// A configuration of one listener, with policies and more of the section.
+pub fn config(more: &str, policies: &str) -> String {
     format!(
         r"
 egress:
@@ -96,11 +101,13 @@ egress:
     )
 }
 
-pub(super) fn allow(entries: &str) -> String {
+/// A policy of everybody that allows some entries, in the words of YAML.
+pub fn allow(entries: &str) -> String {
     format!("  - {{name: all, subjects: [{{addresses: [127.0.0.0/8]}}], allow: {entries}}}\n")
 }
 
-pub(super) fn reason(answer: &str) -> &str {
+/// The reason that an answer has; empty where it has none.
+pub fn reason(answer: &str) -> &str {
     answer
         .lines()
         .find_map(|line| line.strip_prefix("x-portcullis-reason: "))
@@ -108,7 +115,7 @@ pub(super) fn reason(answer: &str) -> &str {
 }
 
 /// A ClientHello for a name.
-pub(super) fn client_hello(authority: &Authority, name: &str) -> Vec<u8> {
+pub fn client_hello(authority: &Authority, name: &str) -> Vec<u8> {
     let name = rustls_pki_types::ServerName::try_from(name.to_owned()).expect("a name");
     let mut client =
         rustls::ClientConnection::new(authority.client(&["http/1.1"]), name).expect("a client");

@@ -1,0 +1,189 @@
+//! The proxy shows itself that it refuses, before it is ready.
+//!
+//! ```text
+//! a proxy of its own on loopback, with a policy of its own
+//!     <- CONNECT of what that allows:        200, and bytes go both ways
+//!     <- CONNECT of what it does not allow:  403
+//!     <- CONNECT of what nothing opens:      403
+//! ```
+//!
+//! It is the code of this binary that is tried, from the socket to the dial, as it came to be with
+//! its libraries; not the configuration, whose policies may let pass whatever their modes say. No
+//! client can use it: its one name leads to a listener that it brings along, and it is gone after that.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use portcullis_config::{
+    model::LogSink,
+    read::{SourceFile, read},
+    validate::{Made, validate_again},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use super::{EgressServers, EgressServices, TestAnswers};
+use crate::{
+    files::Contents,
+    inspect::BodyBudget,
+    snapshot::{Live, Reads, Snapshot, compile},
+    telemetry::{AuditLog, Decisions, LogWriter, Metrics},
+    tls::Tls,
+};
+
+/// Time for all of it, on a machine that is busy.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes of the head of an answer.
+const MAX_HEAD: usize = 4096;
+/// Both names have this address, which is replaced by one of loopback and never dialled.
+const PUBLIC: &str = "1.1.1.1";
+const ALLOWED: &str = "allowed.portcullis-selftest.invalid";
+const DENIED: &str = "denied.portcullis-selftest.invalid";
+
+/// Tries what must be let through and what must be refused.
+///
+/// # Errors
+/// What went otherwise, in words.
+pub(crate) async fn self_test() -> Result<(), String> {
+    let tried = timeout(TIMEOUT, attempt()).await;
+    tried.map_err(|_| format!("no answer in {} s", TIMEOUT.as_secs()))?
+}
+
+async fn attempt() -> Result<(), String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let target = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+    let behind = target.local_addr().map_err(failed)?;
+    let proxy = Trial::start(behind)?;
+    let at = proxy.address()?;
+    let (status, client) = ask(at, &format!("{ALLOWED}:443")).await?;
+    if status != 200 {
+        return Err(format!("what is allowed got {status}"));
+    }
+    let (mut client, mut server) = (client, target.accept().await.map_err(failed)?.0);
+    let mut bytes = [0; 4];
+    client.write_all(b"ping").await.map_err(failed)?;
+    server.read_exact(&mut bytes).await.map_err(failed)?;
+    server.write_all(&bytes).await.map_err(failed)?;
+    client.read_exact(&mut bytes).await.map_err(failed)?;
+    if &bytes != b"ping" {
+        return Err("a tunnel carried something else than was sent".into());
+    }
+    for denied in [format!("{DENIED}:443"), behind.to_string()] {
+        let (status, _) = ask(at, &denied).await?;
+        if status != 403 {
+            return Err(format!("what is not allowed got {status}"));
+        }
+    }
+    // Whatever the answers say: nobody else has come.
+    match timeout(Duration::from_millis(1), target.accept()).await {
+        Err(_) => Ok(()),
+        Ok(_) => Err("what is not allowed was reached".into()),
+    }
+}
+
+/// A proxy with a policy of its own, which ends with this.
+struct Trial {
+    servers: EgressServers,
+}
+
+impl Trial {
+    fn start(behind: SocketAddr) -> Result<Self, String> {
+        let failed = |error: std::io::Error| error.to_string();
+        let names = [ALLOWED, DENIED].map(|name| format!("{name}={PUBLIC}"));
+        let map = [format!("{PUBLIC}:443={behind}")];
+        let snapshot = snapshot()?;
+        let egress = snapshot.model.egress.clone();
+        let writer = LogWriter::start("self-test-log", LogSink::Off).map_err(failed)?;
+        let servers = EgressServers::new(EgressServices {
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            metrics: Arc::new(Metrics::new()),
+            audit_log: Arc::new(AuditLog::new(writer, 0, 0)),
+            tls: Arc::new(Tls::new().map_err(failed)?),
+            decisions: Decisions::default(),
+            pods: None,
+            budget: BodyBudget::new(0),
+            reviewer: None,
+            test: TestAnswers::parse(&names, &map)?,
+        });
+        let told = |problems: Vec<_>| format!("{problems:?}");
+        let plan = servers.plan(egress.as_ref()).map_err(told)?;
+        servers.commit(plan);
+        Ok(Self { servers })
+    }
+
+    fn address(&self) -> Result<SocketAddr, String> {
+        let bound = self.servers.bound();
+        let first = bound.first().map(|(_, address)| *address);
+        first.ok_or_else(|| "it does not listen".to_owned())
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.servers.stop();
+    }
+}
+
+/// A configuration of one listener on loopback, and a policy that allows one name.
+fn snapshot() -> Result<Snapshot, String> {
+    let text = format!(
+        "egress:\n  listeners: [{{name: self-test, address: '127.0.0.1:0'}}]\n  policies:\n  - name: self-test\n    \
+         subjects: [{{addresses: [127.0.0.0/8]}}]\n    allow: [{{host: {ALLOWED}, ports: [443], raw: true}}]\n"
+    );
+    let mut read = read(&[SourceFile {
+        name: "self-test".into(),
+        text,
+    }]);
+    let document = Arc::new(std::mem::take(&mut read.document));
+    let (validated, made) = validate_again(&document, &read.origins, &Made::default());
+    if let Some(problem) = read.problems.iter().chain(&validated.problems).next() {
+        return Err(problem.to_string());
+    }
+    let (live, metrics) = (Live::default(), Metrics::new());
+    let reads = Reads::of(Contents::default());
+    let compiled = compile(
+        (made, validated.model),
+        None,
+        &read.origins,
+        (&live, &metrics),
+        &reads,
+    );
+    let (snapshot, _) = compiled.map_err(|problems| format!("{problems:?}"))?;
+    Ok(snapshot)
+}
+
+/// Asks for a tunnel: the status, and what is open where that is 200.
+async fn ask(proxy: SocketAddr, target: &str) -> Result<(u16, TcpStream), String> {
+    let asking = async {
+        let mut client = TcpStream::connect(proxy).await?;
+        let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        client.write_all(head.as_bytes()).await?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") && answer.len() < MAX_HEAD {
+            answer.push(client.read_u8().await?);
+        }
+        std::io::Result::Ok((answer, client))
+    };
+    let asked = asking.await;
+    let (answer, client) = asked.map_err(|error| format!("{target}: {error}"))?;
+    let line = String::from_utf8_lossy(&answer);
+    let status = line
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| format!("{target}: no status in the answer"))?;
+    Ok((status, client))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_proxy_of_this_binary_refuses() {
+        assert_eq!(self_test().await, Ok(()));
+    }
+}
