@@ -1,6 +1,9 @@
 //! `--kubernetes`, and what says how a cluster is watched.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{ArgAction, Args, ValueEnum};
 
@@ -77,8 +80,9 @@ pub(super) struct ClusterArgs {
     /// Their CustomResourceDefinitions are in deploy/crds; without them nothing is served.
     #[arg(long, requires = "kubernetes")]
     egress_policies: bool,
-    /// Answer the API server here, when it asks whether an Ingress can be served; see
-    /// docs/kubernetes.md for the ValidatingWebhookConfiguration.
+    /// Answer the API server here, when it asks whether an Ingress can be served, and what a pod is
+    /// given for the egress proxy; see docs/kubernetes.md for the ValidatingWebhookConfiguration and
+    /// docs/egress-workloads.md for the MutatingWebhookConfiguration.
     #[arg(long, requires_all = ["kubernetes", "webhook_certificate"], value_name = "ADDRESS")]
     webhook_address: Option<SocketAddr>,
     /// Secret with the certificate of `--webhook-address`.
@@ -167,6 +171,7 @@ impl ClusterArgs {
             },
             events: self.events,
             egress_policies: self.egress_policies,
+            api_server: api_server(),
             update_status: self.update_status,
             publish,
             election: self.election_id.clone(),
@@ -203,6 +208,11 @@ fn is_address(text: &str) -> bool {
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     text.parse::<std::net::IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(is_label))
+}
+
+/// The address of the API server's Service, as each pod is told it.
+fn api_server() -> Option<IpAddr> {
+    std::env::var("KUBERNETES_SERVICE_HOST").ok()?.parse().ok()
 }
 
 fn host_name() -> String {

@@ -32,6 +32,9 @@ impl Gateway {
         descriptors::tell(&snapshot.model);
         inner.ingress.adopt(snapshot);
         self.tell_certificates();
+        if let Some(objects) = inner.source.objects() {
+            objects.adopt(&snapshot.model);
+        }
     }
 
     /// Forgets metrics of rules and backends that a snapshot does not have.

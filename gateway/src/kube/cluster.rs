@@ -9,6 +9,7 @@
 //! What is known serves on whatever becomes of the API server.
 
 use std::{
+    net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -21,6 +22,7 @@ use k8s_openapi::api::{
 };
 use kube::Api;
 use portcullis_config::{
+    model::Model,
     problem::Problem,
     read::{self as config, Read},
 };
@@ -86,6 +88,8 @@ pub struct ClusterOptions {
     pub events: bool,
     /// Whether EgressPolicies and ClusterEgressPolicies are watched.
     pub egress_policies: bool,
+    /// The address of the API server's Service, which pods are told to go to by themselves.
+    pub api_server: Option<IpAddr>,
     /// Whether statuses are written.
     pub update_status: bool,
     /// The addresses that the status of Ingresses tells; without any none is written.
@@ -131,6 +135,7 @@ impl Cluster {
             options.max_named_secrets,
             options.options,
             own_secret,
+            (options.pod.namespace.clone(), options.api_server),
         ));
         let mut tasks = JoinSet::new();
         let classes = Api::all(shared.client.clone());
@@ -296,6 +301,18 @@ impl Objects for Cluster {
         if is_news {
             self.shared.changed();
         }
+    }
+
+    fn adopt(&self, model: &Model) {
+        let egress = model.egress.as_ref();
+        let workloads = egress.and_then(|egress| egress.workloads.clone());
+        self.shared.workloads.send_if_modified(|known| {
+            let is_news = *known != workloads;
+            if is_news {
+                *known = workloads;
+            }
+            is_news
+        });
     }
 
     fn is_in_force(&self) {

@@ -11,6 +11,7 @@ mod egress_bed;
 mod egress_policies;
 mod election;
 mod flood;
+mod injection;
 mod isolation;
 mod narrow;
 mod nodes;

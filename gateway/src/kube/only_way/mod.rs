@@ -10,12 +10,9 @@
 //! Services are translated before policies are asked.
 
 mod cluster_policy;
-mod label;
 mod namespace_policy;
 
 use std::collections::{BTreeMap, BTreeSet};
-
-pub use label::{Label, is_namespace};
 
 /// Where the way out is, and what else stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
