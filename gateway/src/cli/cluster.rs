@@ -70,7 +70,7 @@ pub(super) struct ClusterArgs {
     /// Whether statuses are written; `false` keeps hands off.
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     update_status: bool,
-    /// Lease whose holder writes statuses, in the namespace of the pod.
+    /// Lease whose holder writes statuses and NetworkPolicies, in the namespace of the pod.
     #[arg(long, default_value = "portcullis-leader", value_name = "NAME")]
     election_id: String,
     /// Whether problems are told as Events of their objects.
@@ -80,6 +80,11 @@ pub(super) struct ClusterArgs {
     /// Their CustomResourceDefinitions are in deploy/crds; without them nothing is served.
     #[arg(long, requires = "kubernetes")]
     egress_policies: bool,
+    /// Keep a NetworkPolicy that leaves pods no way but the egress proxy in namespaces with the label
+    /// `portcullis.dev/egress: enforced`; `egress.workloads.networkPolicies` says what stays open. The
+    /// replica that holds the Lease writes it.
+    #[arg(long, requires = "kubernetes")]
+    egress_network_policies: bool,
     /// Answer the API server here, when it asks whether an Ingress can be served, and what a pod is
     /// given for the egress proxy; see docs/kubernetes.md for the ValidatingWebhookConfiguration and
     /// docs/egress-workloads.md for the MutatingWebhookConfiguration.
@@ -140,6 +145,12 @@ impl ClusterArgs {
         }
         let publish = self.publish().filter(|_| self.update_status);
         let writes_policies = self.egress_policies && self.update_status;
+        if self.egress_network_policies && self.pod_namespace.is_none() {
+            anyhow::bail!(
+                "--egress-network-policies: the namespace of the Lease, which is never cut off, is not \
+                 known; --pod-namespace or POD_NAMESPACE says it"
+            );
+        }
         if (publish.is_some() || writes_policies) && self.pod_namespace.is_none() {
             let asked = match publish {
                 Some(_) => "--publish-...",
@@ -171,6 +182,7 @@ impl ClusterArgs {
             },
             events: self.events,
             egress_policies: self.egress_policies,
+            egress_network_policies: self.egress_network_policies,
             api_server: api_server(),
             update_status: self.update_status,
             publish,

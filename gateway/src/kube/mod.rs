@@ -5,7 +5,7 @@
 //! manifests --------/
 //! ```
 //!
-//! What is written for others is in [`only_way`].
+//! What is written for others is in [`only_way`], and what pods are given in `injection`.
 //!
 //! Nothing outside of this folder knows a type of Kubernetes.
 
@@ -53,3 +53,6 @@ pub use manifests::Manifests;
 pub use objects::{Kind, ObjectSet, ResourceName};
 pub use options::Options;
 pub use webhook::Webhook;
+
+/// Namespaces that clusters run by.
+const OF_CLUSTER: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];

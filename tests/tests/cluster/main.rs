@@ -14,6 +14,7 @@ mod flood;
 mod injection;
 mod isolation;
 mod narrow;
+mod network_policies;
 mod nodes;
 mod outages;
 mod own;

@@ -25,7 +25,10 @@ use self::{
     variables::Variable,
     volumes::{Mount, TOKEN, TOKEN_FOLDER, TRUST, TRUST_FILE, TRUST_FOLDER},
 };
-use super::review::{Request, Review, Verdict, told};
+use super::{
+    OF_CLUSTER,
+    review::{Request, Review, Verdict, told},
+};
 
 /// Label of a pod that is left out, where it has the value `disabled`.
 const OPT_OUT: &str = "portcullis.dev/egress-injection";
@@ -35,8 +38,6 @@ const INJECTED: &str = "portcullis.dev/egress-injected";
 const LEFT_ALONE: &str = "portcullis.dev/egress-left-alone";
 /// Annotation of what a kubelet runs by itself, of which the API server has but a mirror.
 const MIRROR: &str = "kubernetes.io/config.mirror";
-/// Namespaces that clusters run by.
-const OF_CLUSTER: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
 /// What is given, and what is known of the cluster.
 #[derive(Clone, Copy, Debug)]

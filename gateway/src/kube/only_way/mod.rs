@@ -10,9 +10,14 @@
 //! Services are translated before policies are asked.
 
 mod cluster_policy;
+mod keeper;
+mod kept;
 mod namespace_policy;
+mod pace;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) use self::keeper::Keeper;
 
 /// Where the way out is, and what else stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
