@@ -10,6 +10,7 @@ mod edge;
 mod egress_bed;
 mod egress_policies;
 mod election;
+mod enforced;
 mod flood;
 mod injection;
 mod isolation;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use crate::{edge::edge, egress_bed::Bed};
 
 /// The namespace of the gateway that keeps them.
 const SYSTEM: &str = "egress-keeper";
-const KEPT: &str = "portcullis-only-through-the-egress-proxy";
+pub(crate) const KEPT: &str = "portcullis-only-through-the-egress-proxy";
 const ARGUMENTS: &[&str] = &[
     "--update-status=false",
     "--egress-network-policies",
@@ -23,9 +23,13 @@ const ARGUMENTS: &[&str] = &[
 ];
 
 /// Tests take turns: they share the gateway, and one of them takes its Lease away.
-static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+static TURN: Mutex<()> = Mutex::new(());
 
-fn bed(cluster: &'static Cluster) -> &'static Bed {
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn bed(cluster: &'static Cluster) -> &'static Bed {
     static BED: OnceLock<Bed> = OnceLock::new();
     BED.get_or_init(|| {
         let mut bed = Bed::install(cluster, SYSTEM, ARGUMENTS);
@@ -37,14 +41,14 @@ fn bed(cluster: &'static Cluster) -> &'static Bed {
     })
 }
 
-fn namespace(cluster: &Cluster, name: &str, label: &str) {
+pub(crate) fn namespace(cluster: &Cluster, name: &str, label: &str) {
     cluster.apply(&format!(
         "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{portcullis.dev/egress: '{label}'}}}}}}"
     ));
 }
 
 /// The policy of a namespace, where it has one.
-fn policy(cluster: &Cluster, namespace: &str) -> Option<Value> {
+pub(crate) fn policy(cluster: &Cluster, namespace: &str) -> Option<Value> {
     let arguments = ["get", "networkpolicy", KEPT, "-n", namespace, "-o", "json"];
     let text = cluster.try_kubectl(&arguments, "").ok()?;
     serde_json::from_str(&text).ok()
@@ -92,9 +96,7 @@ fn metric(bed: &Bed, series: &str) -> u64 {
 fn a_policy_is_kept_while_its_namespace_has_the_label() {
     let Some(edge) = edge() else { return };
     let cluster = edge.cluster;
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = turn();
     let bed = bed(cluster);
     namespace(cluster, "kept", "enforced");
     namespace(cluster, "not-kept", "injected");
@@ -168,9 +170,7 @@ fn a_policy_is_kept_while_its_namespace_has_the_label() {
 fn the_namespace_of_the_gateway_is_never_cut_off() {
     let Some(edge) = edge() else { return };
     let cluster = edge.cluster;
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = turn();
     bed(cluster);
     cluster.kubectl(&[
         "label",
@@ -191,9 +191,7 @@ fn the_namespace_of_the_gateway_is_never_cut_off() {
 fn what_the_api_server_refuses_is_told_and_tried_again() {
     let Some(edge) = edge() else { return };
     let cluster = edge.cluster;
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = turn();
     let bed = bed(cluster);
     namespace(cluster, "full", "injected");
     cluster.apply(
@@ -220,9 +218,7 @@ fn what_the_api_server_refuses_is_told_and_tried_again() {
 fn who_does_not_lead_writes_nothing() {
     let Some(edge) = edge() else { return };
     let cluster = edge.cluster;
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = turn();
     let bed = bed(cluster);
     namespace(cluster, "led", "enforced");
     stands(cluster, "led", "it is written");

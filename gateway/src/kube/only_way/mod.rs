@@ -12,6 +12,7 @@
 mod cluster_policy;
 mod keeper;
 mod kept;
+mod kept_feed;
 mod namespace_policy;
 mod pace;
 
