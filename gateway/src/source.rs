@@ -6,6 +6,7 @@ use std::{
 };
 
 use portcullis_config::{
+    model::Model,
     problem::Problem,
     read::{Read, SourceFile},
 };
@@ -54,6 +55,9 @@ pub trait Objects: fmt::Debug + Send + Sync {
 
     /// Is told which settings serve, when others do.
     fn serves(&self, _: &Settings) {}
+
+    /// Is told what serves, whatever it was made of.
+    fn adopt(&self, _: &Model) {}
 
     /// Is told that what was translated last serves.
     fn is_in_force(&self) {}

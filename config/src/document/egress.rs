@@ -10,7 +10,7 @@ use serde::{
 
 use super::{
     ByteSize, Duration, EgressIdentity, EgressInjection, EgressInspection, EgressTlsOrigination,
-    EgressUpstreamProxy, ListenerTls, Rate, Timestamp,
+    EgressUpstreamProxy, EgressWorkloads, ListenerTls, Rate, Timestamp,
 };
 
 /// The egress section.
@@ -45,6 +45,10 @@ pub struct Egress {
     /// What clients are told that are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusals: Option<EgressRefusals>,
+    /// What namespaces with a label get, so that their pods go out through the proxy. Default:
+    /// nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<EgressWorkloads>,
     /// Floors: what they deny no other policy allows, and what `policies` may say of their
     /// clients is said by `delegate`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

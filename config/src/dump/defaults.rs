@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use super::waf::{fill_waf_profile, route_waf};
+use super::{
+    waf::{fill_waf_profile, route_waf},
+    workloads::fill_workloads,
+};
 use crate::{
     cors::{Allowed, Origins},
     document::{
@@ -455,6 +458,9 @@ fn fill_egress(egress: &mut Egress, meant: &model::Egress) {
             .get_or_insert(meant.max_certificates);
         inspection.certificate_lifetime.get_or_insert(lifetime);
         inspection.max_streams.get_or_insert(meant.max_streams);
+    }
+    if let (Some(workloads), Some(meant)) = (&mut egress.workloads, &meant.workloads) {
+        fill_workloads(workloads, meant);
     }
     let proxies = egress.upstream_proxies.iter_mut();
     for (proxy, meant) in proxies.zip(&meant.upstream_proxies) {

@@ -7,6 +7,7 @@
 mod defaults;
 mod secrets;
 mod waf;
+mod workloads;
 
 use crate::{document::Document, model::Model, read::to_yaml};
 

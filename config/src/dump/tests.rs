@@ -170,3 +170,38 @@ fn secrets_in_headers_are_hidden() {
     assert_eq!(text.matches("***").count(), 6, "{text}");
     assert!(text.contains("red") && text.contains("eu"), "{text}");
 }
+
+#[test]
+fn what_workloads_get_is_shown_with_its_defaults() {
+    let text = dump_of(
+        "egress:\n  listeners: [{name: e}]\n  identity: {serviceAccountTokens: {jwks: k, issuer: i, audience: ours}}\n  \
+         workloads: {injection: {proxy: 'http://10.0.0.7', relay: {image: p}}, networkPolicies: {inCluster: allow}}\n",
+    );
+    let expected = "  workloads:
+    namespaceLabel: portcullis.dev/egress
+    injection:
+      proxy: http://10.0.0.7
+      identity: relay
+      relay:
+        image: p
+        port: 3128
+        memoryLimit: 64MiB
+      token:
+        audience: ours
+        expiration: 1h
+      clusterTraffic: direct
+    networkPolicies:
+      proxyLabels:
+        app.kubernetes.io/component: egress
+        app.kubernetes.io/name: portcullis
+      ports:
+      - 3128
+      inCluster: allow
+      dns:
+        namespace: kube-system
+        labels:
+          k8s-app: kube-dns
+        port: 53
+";
+    assert!(text.contains(expected), "{text}");
+}

@@ -20,11 +20,13 @@ mod explain;
 mod inspection;
 #[cfg(test)]
 mod inspection_tests;
+mod label;
 mod origination;
 #[cfg(test)]
 mod origination_tests;
 mod policies;
 mod policy;
+mod proxy_url;
 mod quota;
 mod rule;
 mod rules;
@@ -40,8 +42,11 @@ pub use class::AddressClass;
 pub use decide::{Decision, Grant, Refused, Request, decide, judge_addresses};
 pub use explain::{Explanation, Opinion, Outcome, explain};
 pub use inspection::{ClientCredential, HttpRequest, Injection, Inspection, Wanted};
+pub(crate) use label::is_subdomain;
+pub use label::{Label, is_namespace};
 pub use policies::{Beginnings, EgressPolicies, Selected};
 pub use policy::{Delegate, EgressPolicy};
+pub use proxy_url::{BadProxyUrl, ProxyUrl};
 pub use quota::{Allowance, EgressQuota, QuotaPart, QuotaPlace};
 pub use rule::{EgressRule, Target};
 pub use rules::EgressRules;

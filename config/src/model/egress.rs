@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::ListenerTls;
+use super::{EgressWorkloads, ListenerTls};
 use crate::access::AddressSet;
 pub use crate::document::{EgressIdentityLevel, EgressMode, EgressProtocol, EncryptedClientHello};
 pub use crate::egress::{
@@ -35,6 +35,8 @@ pub struct Egress {
     pub upstream_proxies: Vec<UpstreamProxy>,
     /// How people ask for access, for those who are refused; one line.
     pub contact: Option<Arc<str>>,
+    /// What namespaces with a label get.
+    pub workloads: Option<Arc<EgressWorkloads>>,
     /// Policies of the cluster: what they deny no other allows.
     pub cluster_policies: EgressPolicies,
     /// Policies of workloads.

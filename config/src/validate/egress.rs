@@ -1,10 +1,10 @@
 //! The egress proxy: entries that can never work are refused here, with the reason.
 
-use std::{collections::HashSet, time::SystemTime};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use super::{
     egress_denied, egress_identity, egress_inspection, egress_listener, egress_quota,
-    egress_refusals, egress_unseen, egress_upstream_proxy, report::Report, text,
+    egress_refusals, egress_unseen, egress_upstream_proxy, egress_workloads, report::Report, text,
 };
 use crate::{
     access::{AddressSet, parse_network},
@@ -44,8 +44,10 @@ pub(super) fn egress(
     let policies = list("policies", &section.policies);
     egress_inspection::check(section, around.0, report);
     let inspection = egress_inspection::inspection(section.inspection.as_ref(), report);
+    let listeners = egress_listener::listeners(section, around, report);
+    let workloads = egress_workloads::workloads(section, &listeners, report);
     Egress {
-        listeners: egress_listener::listeners(section, around, report),
+        listeners,
         dns_servers,
         dns_timeout: resolver.timeout.map_or(DEFAULT_DNS_TIMEOUT, |time| time.0),
         dns_cache_entries: resolver.cache_entries.unwrap_or(DEFAULT_DNS_CACHE),
@@ -59,6 +61,7 @@ pub(super) fn egress(
             report,
         ),
         contact: egress_refusals::contact(section.refusals.as_ref(), report),
+        workloads: workloads.map(Arc::new),
         cluster_policies,
         policies,
     }

@@ -1,6 +1,9 @@
 //! `--kubernetes`, and what says how a cluster is watched.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{ArgAction, Args, ValueEnum};
 
@@ -67,7 +70,7 @@ pub(super) struct ClusterArgs {
     /// Whether statuses are written; `false` keeps hands off.
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     update_status: bool,
-    /// Lease whose holder writes statuses, in the namespace of the pod.
+    /// Lease whose holder writes statuses and NetworkPolicies, in the namespace of the pod.
     #[arg(long, default_value = "portcullis-leader", value_name = "NAME")]
     election_id: String,
     /// Whether problems are told as Events of their objects.
@@ -77,8 +80,14 @@ pub(super) struct ClusterArgs {
     /// Their CustomResourceDefinitions are in deploy/crds; without them nothing is served.
     #[arg(long, requires = "kubernetes")]
     egress_policies: bool,
-    /// Answer the API server here, when it asks whether an Ingress can be served; see
-    /// docs/kubernetes.md for the ValidatingWebhookConfiguration.
+    /// Keep a NetworkPolicy that leaves pods no way but the egress proxy in namespaces with the label
+    /// `portcullis.dev/egress: enforced`; `egress.workloads.networkPolicies` says what stays open. The
+    /// replica that holds the Lease writes it.
+    #[arg(long, requires = "kubernetes")]
+    egress_network_policies: bool,
+    /// Answer the API server here, when it asks whether an Ingress can be served, and what a pod is
+    /// given for the egress proxy; see docs/kubernetes.md for the ValidatingWebhookConfiguration and
+    /// docs/egress-workloads.md for the MutatingWebhookConfiguration.
     #[arg(long, requires_all = ["kubernetes", "webhook_certificate"], value_name = "ADDRESS")]
     webhook_address: Option<SocketAddr>,
     /// Secret with the certificate of `--webhook-address`.
@@ -136,6 +145,12 @@ impl ClusterArgs {
         }
         let publish = self.publish().filter(|_| self.update_status);
         let writes_policies = self.egress_policies && self.update_status;
+        if self.egress_network_policies && self.pod_namespace.is_none() {
+            anyhow::bail!(
+                "--egress-network-policies: the namespace of the Lease, which is never cut off, is not \
+                 known; --pod-namespace or POD_NAMESPACE says it"
+            );
+        }
         if (publish.is_some() || writes_policies) && self.pod_namespace.is_none() {
             let asked = match publish {
                 Some(_) => "--publish-...",
@@ -167,6 +182,8 @@ impl ClusterArgs {
             },
             events: self.events,
             egress_policies: self.egress_policies,
+            egress_network_policies: self.egress_network_policies,
+            api_server: api_server(),
             update_status: self.update_status,
             publish,
             election: self.election_id.clone(),
@@ -203,6 +220,11 @@ fn is_address(text: &str) -> bool {
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     text.parse::<std::net::IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(is_label))
+}
+
+/// The address of the API server's Service, as each pod is told it.
+fn api_server() -> Option<IpAddr> {
+    std::env::var("KUBERNETES_SERVICE_HOST").ok()?.parse().ok()
 }
 
 fn host_name() -> String {

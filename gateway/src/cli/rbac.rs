@@ -61,10 +61,13 @@ pub(super) struct RbacArgs {
     /// As `run --egress-policies`.
     #[arg(long)]
     egress_policies: bool,
+    /// As `run --egress-network-policies`: the right to write NetworkPolicies in all namespaces.
+    #[arg(long)]
+    egress_network_policies: bool,
     /// As `run --election-id`.
     #[arg(long, default_value = "portcullis-leader", value_name = "NAME")]
     election_id: String,
-    /// As `run --update-status`: `false` gives no right to write a status or a Lease.
+    /// As `run --update-status`: `false` gives no right to write a status, nor a Lease for that.
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     update_status: bool,
     /// As `run --events`: `false` gives no right to write Events.
@@ -88,6 +91,9 @@ const HEAD: &str = "\
 # Events and one Lease, and nothing else.
 ";
 
+/// What else is written with `--egress-network-policies`.
+const NETWORK_POLICIES: &str = ", and NetworkPolicies";
+
 /// Rules by the namespace that they are of.
 type Roles = BTreeMap<String, Vec<Value>>;
 
@@ -95,10 +101,17 @@ const READ: &[&str] = &["list", "watch"];
 
 impl RbacArgs {
     fn yaml(&self) -> anyhow::Result<String> {
-        Ok(format!(
-            "{HEAD}{}",
-            super::yaml::documents(&self.objects())?
-        ))
+        let more = match self.egress_network_policies {
+            true => NETWORK_POLICIES,
+            false => "",
+        };
+        let head = HEAD.replacen(
+            ", and nothing else",
+            &format!("{more}, and nothing else"),
+            1,
+        );
+        let objects = super::yaml::documents(&self.objects())?;
+        Ok(format!("{head}{objects}"))
     }
 
     fn objects(&self) -> Vec<Value> {
@@ -164,6 +177,12 @@ impl RbacArgs {
         if self.egress_policies {
             rules.extend(self.of_policies("clusteregresspolicies"));
         }
+        if self.egress_network_policies {
+            rules.push(rule("", "namespaces", READ));
+            // Whichever has the label; a right to create cannot name what is created.
+            let verbs = ["list", "watch", "create", "patch", "delete"];
+            rules.push(rule("networking.k8s.io", "networkpolicies", &verbs));
+        }
         rules
     }
 
@@ -220,7 +239,7 @@ impl RbacArgs {
                 add(&namespace, events());
             }
         }
-        if self.update_status {
+        if self.update_status || self.egress_network_policies {
             let group = "coordination.k8s.io";
             // A right to create cannot name what is created.
             add(system, rule(group, "leases", &["create"]));
@@ -405,6 +424,38 @@ mod tests {
             assert!(!lets(&args(arguments), "create"));
             let args = args(&[arguments, &["--egress-token-review"]].concat());
             assert!(lets(&args, "create") && !lets(&args, "get") && !lets(&args, "list"));
+        }
+    }
+
+    #[test]
+    fn network_policies_are_written_where_that_is_asked_for() {
+        let policies = "networkpolicies";
+        for arguments in [
+            &["--namespace", "shop"][..],
+            &[],
+            &["--update-status=false"],
+        ] {
+            let none = args(arguments);
+            let all = args(&[arguments, &["--egress-network-policies"]].concat());
+            for verb in ["list", "watch", "create", "patch", "delete"] {
+                assert!(!lets(&none, Some("ci"), verb, policies, ""), "{verb}");
+                assert!(lets(&all, Some("ci"), verb, policies, ""), "{verb}");
+            }
+            assert!(lets(&all, None, "watch", "namespaces", ""));
+            assert!(!lets(&all, None, "patch", "namespaces", ""));
+            let leases = |verb| {
+                lets(
+                    &all,
+                    Some("portcullis-ingress"),
+                    verb,
+                    "leases",
+                    "portcullis-leader",
+                )
+            };
+            assert!(leases("create") && leases("update"));
+            let printed = [&none, &all].map(|args| args.yaml().expect("YAML"));
+            let told = printed.map(|text| text.contains("and NetworkPolicies, and nothing else"));
+            assert_eq!(told, [false, true]);
         }
     }
 

@@ -33,6 +33,9 @@ impl Gateway {
         inner.ingress.adopt(snapshot);
         self.tell_certificates();
         self.adopt_egress(snapshot);
+        if let Some(objects) = inner.source.objects() {
+            objects.adopt(&snapshot.model);
+        }
     }
 
     /// Forgets metrics of rules and backends that a snapshot does not have.

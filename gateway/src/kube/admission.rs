@@ -7,13 +7,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use k8s_openapi::{
-    Metadata, Resource,
-    api::{
-        core::v1::ConfigMap,
-        networking::v1::{Ingress, IngressBackend},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    core::v1::ConfigMap,
+    networking::v1::{Ingress, IngressBackend},
 };
 use portcullis_config::{
     document::Egress,
@@ -21,58 +17,16 @@ use portcullis_config::{
     read::{Read, read},
     validate::validate,
 };
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     ClusterEgressPolicyObject, EgressPolicyObject, ObjectSet, Options, ResourceName,
     egress_policy::{self, PolicyObject},
+    review::{Request, Review, Verdict},
     settings,
     translate::{served_ingresses, translate},
     watched::Listed,
 };
-
-/// Most that is told of one object.
-const MAX_TOLD: usize = 16;
-
-/// A question of the API server, as far as it is looked at (`admission.k8s.io/v1`).
-#[derive(Debug, Deserialize)]
-pub(super) struct Review {
-    request: Request,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    uid: String,
-    kind: Kind,
-    #[serde(default)]
-    namespace: String,
-    #[serde(default)]
-    sub_resource: String,
-    operation: String,
-    #[serde(default)]
-    object: Value,
-    /// As it was before an update.
-    #[serde(default)]
-    old_object: Value,
-}
-
-#[derive(Debug, Deserialize)]
-struct Kind {
-    group: String,
-    version: String,
-    kind: String,
-}
-
-/// What is said of an object.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Verdict {
-    /// Why it is refused.
-    errors: Vec<String>,
-    /// What its author should know.
-    warnings: Vec<String>,
-}
 
 /// The settings, read once and not for each question.
 #[derive(Debug, Default)]
@@ -119,32 +73,8 @@ pub(super) fn answer(
     known: &KnownSettings,
     egress: Option<&Egress>,
 ) -> Value {
-    let Request { uid, .. } = &review.request;
-    let uid = uid.clone();
-    let mut verdict = judge_request(review.request, objects, options, known, egress);
-    let mut response = json!({ "uid": uid, "allowed": verdict.errors.is_empty() });
-    if !verdict.errors.is_empty() {
-        let message = told(verdict.errors).join("\n");
-        response["status"] = json!({ "code": 422, "reason": "Invalid", "message": message });
-    }
-    if !verdict.warnings.is_empty() {
-        verdict.warnings = told(verdict.warnings);
-        response["warnings"] = json!(verdict.warnings);
-    }
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "response": response,
-    })
-}
-
-fn told(mut lines: Vec<String>) -> Vec<String> {
-    if lines.len() > MAX_TOLD {
-        let more = lines.len() - MAX_TOLD;
-        lines.truncate(MAX_TOLD);
-        lines.push(format!("and {more} more"));
-    }
-    lines
+    let uid = review.request.uid.clone();
+    judge_request(review.request, objects, options, known, egress).into_answer(&uid)
 }
 
 fn judge_request(
@@ -154,52 +84,26 @@ fn judge_request(
     known: &KnownSettings,
     egress: Option<&Egress>,
 ) -> Verdict {
-    let kind = (
-        request.kind.group.as_str(),
-        request.kind.version.as_str(),
-        request.kind.kind.as_str(),
-    );
-    let is_written = matches!(request.operation.as_str(), "CREATE" | "UPDATE");
-    if !is_written || !request.sub_resource.is_empty() {
+    if !request.is_written() {
         return Verdict::default();
     }
-    fn is<K: Resource>((group, version, kind): (&str, &str, &str)) -> bool {
-        (group, version, kind) == (K::GROUP, K::VERSION, K::KIND)
-    }
-    let judged = if is::<Ingress>(kind) {
-        read_object(request).map(|ingress| judge(ingress, objects, options, known))
-    } else if is::<EgressPolicyObject>(kind) {
-        let before = request.old_object.get("spec").cloned();
-        read_object(request)
+    let before = request.old_object.get("spec").cloned();
+    let judged = if request.is::<Ingress>() {
+        request
+            .into_object()
+            .map(|ingress| judge(ingress, objects, options, known))
+    } else if request.is::<EgressPolicyObject>() {
+        request
+            .into_object()
             .map(|policy: EgressPolicyObject| judge_policy(&policy, before.as_ref(), egress))
-    } else if is::<ClusterEgressPolicyObject>(kind) {
-        let before = request.old_object.get("spec").cloned();
-        read_object(request)
+    } else if request.is::<ClusterEgressPolicyObject>() {
+        request
+            .into_object()
             .map(|policy: ClusterEgressPolicyObject| judge_policy(&policy, before.as_ref(), egress))
     } else {
         return Verdict::default();
     };
-    judged.unwrap_or_else(|error| Verdict {
-        errors: vec![error],
-        warnings: Vec::new(),
-    })
-}
-
-/// The object of a question, with the names that it may not have yet.
-fn read_object<K>(request: Request) -> Result<K, String>
-where
-    K: DeserializeOwned + Metadata<Ty = ObjectMeta>,
-{
-    let mut object: K = serde_json::from_value(request.object)
-        .map_err(|error| format!("the {} cannot be read: {error}", K::KIND))?;
-    let metadata = object.metadata_mut();
-    if !request.namespace.is_empty() {
-        metadata.namespace.get_or_insert(request.namespace);
-    }
-    if metadata.name.is_none() {
-        metadata.name = Some(metadata.generate_name.clone().unwrap_or_default());
-    }
-    Ok(object)
+    judged.unwrap_or_else(Verdict::refused)
 }
 
 /// Judges a policy of the egress proxy, beside the settings that are in force. What is not changed
@@ -212,10 +116,7 @@ fn judge_policy<K: PolicyObject>(
     let name = ResourceName::of(policy.metadata());
     let Some(section) = section else {
         let told = "no egress proxy is in force here: nobody has looked at this policy";
-        return Verdict {
-            errors: Vec::new(),
-            warnings: vec![told.to_owned()],
-        };
+        return Verdict::warned(told.to_owned());
     };
     let errors = egress_policy::judge(&name, policy, section).err();
     let told: Vec<String> = errors.iter().flatten().map(ToString::to_string).collect();
@@ -224,7 +125,11 @@ fn judge_policy<K: PolicyObject>(
         true => (Vec::new(), told),
         false => (told, Vec::new()),
     };
-    Verdict { errors, warnings }
+    Verdict {
+        errors,
+        warnings,
+        ..Verdict::default()
+    }
 }
 
 /// Judges an Ingress with what it names.
@@ -303,6 +208,8 @@ fn named_services(ingress: &Ingress, namespace: &str) -> Vec<ResourceName> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn options() -> Options {

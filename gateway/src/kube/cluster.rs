@@ -9,6 +9,7 @@
 //! What is known serves on whatever becomes of the API server.
 
 use std::{
+    net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -21,6 +22,7 @@ use k8s_openapi::api::{
 };
 use kube::Api;
 use portcullis_config::{
+    model::Model,
     problem::Problem,
     read::{self as config, Read},
 };
@@ -36,6 +38,7 @@ use super::{
     events::tell_problems,
     known::Scope,
     lease::{Election, release},
+    only_way::Keeper,
     pods::watch_pods,
     policy_status::write_policy_statuses,
     setting_names::SettingNames,
@@ -86,11 +89,15 @@ pub struct ClusterOptions {
     pub events: bool,
     /// Whether EgressPolicies and ClusterEgressPolicies are watched.
     pub egress_policies: bool,
+    /// Whether a NetworkPolicy is kept in namespaces with the label of `egress.workloads`.
+    pub egress_network_policies: bool,
+    /// The address of the API server's Service, which pods are told to go to by themselves.
+    pub api_server: Option<IpAddr>,
     /// Whether statuses are written.
     pub update_status: bool,
     /// The addresses that the status of Ingresses tells; without any none is written.
     pub publish: Option<Publish>,
-    /// The Lease whose holder writes statuses, in the namespace of the pod.
+    /// The Lease whose holder writes statuses and NetworkPolicies, in the namespace of the pod.
     pub election: String,
     /// Where the API server may ask about Ingresses before it takes them.
     pub webhook: Option<Webhook>,
@@ -110,6 +117,7 @@ pub struct Cluster {
     election: Option<(ResourceName, String)>,
     leads: watch::Receiver<bool>,
     tasks: Mutex<JoinSet<()>>,
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl Cluster {
@@ -131,6 +139,7 @@ impl Cluster {
             options.max_named_secrets,
             options.options,
             own_secret,
+            (options.pod.namespace.clone(), options.api_server),
         ));
         let mut tasks = JoinSet::new();
         let classes = Api::all(shared.client.clone());
@@ -180,7 +189,10 @@ impl Cluster {
         let (sender, leads) = watch::channel(false);
         let mut election = None;
         let publish = options.publish.filter(|_| options.update_status);
-        if publish.is_some() || options.egress_policies && options.update_status {
+        if publish.is_some()
+            || options.egress_policies && options.update_status
+            || options.egress_network_policies
+        {
             let lease = ResourceName::new(&options.pod.namespace, &options.election);
             let held = Election::new(shared.client.clone(), lease.clone(), me.clone());
             tasks.spawn(held.run(sender));
@@ -190,6 +202,9 @@ impl Cluster {
             let writing = write_policy_statuses(Arc::clone(&shared), leads.clone());
             tasks.spawn(writing);
         }
+        let keeper = options
+            .egress_network_policies
+            .then(|| Keeper::start(&shared, leads.clone(), &mut tasks));
         if let Some(publish) = publish {
             if let Publish::Service(name) = &publish
                 && !shared.watches(&name.namespace)
@@ -208,6 +223,7 @@ impl Cluster {
             election,
             leads,
             tasks: Mutex::new(tasks),
+            keeper,
         })
     }
 
@@ -298,6 +314,18 @@ impl Objects for Cluster {
         }
     }
 
+    fn adopt(&self, model: &Model) {
+        let egress = model.egress.as_ref();
+        let workloads = egress.and_then(|egress| egress.workloads.clone());
+        self.shared.workloads.send_if_modified(|known| {
+            let is_news = *known != workloads;
+            if is_news {
+                *known = workloads;
+            }
+            is_news
+        });
+    }
+
     fn is_in_force(&self) {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let verdicts = made.verdicts();
@@ -342,5 +370,8 @@ impl Objects for Cluster {
     fn measure(&self, metrics: &Metrics) {
         metrics.kubernetes_stale(self.shared.freshness.kinds());
         metrics.kubernetes_leads(*self.leads.borrow());
+        if let Some(keeper) = &self.keeper {
+            metrics.egress_network_policies(keeper.numbers());
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! manifests --------/
 //! ```
 //!
-//! What is written for others is in [`only_way`].
+//! What is written for others is in [`only_way`], and what pods are given in `injection`.
 //!
 //! Nothing outside of this folder knows a type of Kubernetes.
 
@@ -21,6 +21,7 @@ mod events;
 mod feeds;
 mod freshness;
 mod holding;
+mod injection;
 mod known;
 mod lease;
 mod manifests;
@@ -30,6 +31,7 @@ mod options;
 mod parameter_watch;
 mod pods;
 mod policy_status;
+mod review;
 mod secrets;
 mod setting_names;
 mod settings;
@@ -51,3 +53,6 @@ pub use manifests::Manifests;
 pub use objects::{Kind, ObjectSet, ResourceName};
 pub use options::Options;
 pub use webhook::Webhook;
+
+/// Namespaces that clusters run by.
+const OF_CLUSTER: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];

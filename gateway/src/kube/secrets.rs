@@ -244,7 +244,15 @@ mod tests {
         let uri = format!("http://{address}").parse().expect("a URI");
         let client = Client::try_from(Config::new(uri)).expect("a client");
         let (access, options) = (SecretAccess::Named, Options::default());
-        let shared = Shared::new(client, Vec::new(), access, 100, options, None);
+        let shared = Shared::new(
+            client,
+            Vec::new(),
+            access,
+            100,
+            options,
+            None,
+            (String::new(), None),
+        );
         let number = shared.freshness.add("Ingress", true);
         shared.freshness.fresh(number);
         (Arc::new(shared), listener)

@@ -1,6 +1,9 @@
 //! What the tasks of a cluster have in common.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use k8s_openapi::{
@@ -12,7 +15,10 @@ use k8s_openapi::{
     },
 };
 use kube::{Api, Client, core::DeserializeGuard};
-use portcullis_config::problem::{Origin, Problem};
+use portcullis_config::{
+    model::EgressWorkloads,
+    problem::{Origin, Problem},
+};
 use tokio::{
     sync::{Notify, watch::Sender},
     task::JoinSet,
@@ -55,6 +61,12 @@ pub(super) struct Shared {
     pub(super) own_secret: Option<ResourceName>,
     /// What is in force of each policy of the egress proxy.
     pub(super) verdicts: Sender<Arc<Verdicts>>,
+    /// What namespaces with a label get, as it is in force.
+    pub(super) workloads: Sender<Option<Arc<EgressWorkloads>>>,
+    /// The namespace that this process runs in; empty where it is not known.
+    pub(super) own_namespace: String,
+    /// The address of the API server's Service, where this process is a pod.
+    pub(super) api_server: Option<IpAddr>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -71,6 +83,7 @@ impl Shared {
         max_named_secrets: usize,
         options: Options,
         own_secret: Option<ResourceName>,
+        (own_namespace, api_server): (String, Option<IpAddr>),
     ) -> Self {
         Self {
             client,
@@ -88,6 +101,9 @@ impl Shared {
             max_named_secrets,
             own_secret,
             verdicts: Sender::new(Arc::default()),
+            workloads: Sender::new(None),
+            own_namespace,
+            api_server,
         }
     }
 

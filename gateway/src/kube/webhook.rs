@@ -1,7 +1,9 @@
-//! A validating admission webhook: questions of the API server about Ingresses over HTTPS.
+//! Admission webhooks: questions of the API server over HTTPS, whether an object can be served, and what a
+//! pod is given.
 //!
-//! It reads and answers, and changes nothing. Whoever reaches its port may ask: an answer tells
-//! what is wrong with an object that the asker has sent, and nothing of others.
+//! It reads and answers, and changes nothing itself. Whoever reaches its port may ask: an answer tells
+//! what is wrong with an object that the asker has sent, or what is given to any pod, and nothing of
+//! other objects.
 
 use std::{
     convert::Infallible,
@@ -18,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use k8s_openapi::api::core::v1::Secret;
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -26,10 +29,17 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{ResourceName, admission, shared::Shared};
+use super::{
+    ResourceName, admission,
+    injection::{self, Around},
+    review::Review,
+    shared::Shared,
+};
 
-/// Where Ingresses are asked about.
-const PATH: &str = "/validate";
+/// Where objects that are served are asked about.
+const VALIDATE: &str = "/validate";
+/// Where pods are asked about.
+const INJECT: &str = "/inject";
 /// Largest question: an object is at most 1.5 MiB in etcd, and an update comes with its old version.
 const MAX_BODY: usize = 4 << 20;
 /// Connections at once.
@@ -154,9 +164,11 @@ impl Server {
     }
 
     async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.uri().path() != PATH {
-            return text(StatusCode::NOT_FOUND, "only /validate\n");
-        }
+        let answer = match request.uri().path() {
+            VALIDATE => Self::judge,
+            INJECT => Self::inject,
+            _ => return text(StatusCode::NOT_FOUND, "only /validate and /inject\n"),
+        };
         if request.method() != Method::POST {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
         }
@@ -173,12 +185,7 @@ impl Server {
         // Thinking must not hold up requests.
         let answered = tokio::task::spawn_blocking(move || {
             let review = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-            let shared = &server.shared;
-            let (objects, options) = (shared.objects(), shared.options.load());
-            let in_force = Arc::clone(&shared.verdicts.borrow());
-            let egress = in_force.section.as_deref();
-            let answer = admission::answer(review, &objects, &options, &server.settings, egress);
-            Ok::<_, String>(answer)
+            Ok::<_, String>(answer(&server, review))
         });
         match answered.await {
             Ok(Ok(answer)) => {
@@ -196,6 +203,28 @@ impl Server {
                 text(StatusCode::INTERNAL_SERVER_ERROR, "not answered\n")
             }
         }
+    }
+}
+
+impl Server {
+    fn judge(&self, review: Review) -> Value {
+        let shared = &self.shared;
+        let (objects, options) = (shared.objects(), shared.options.load());
+        let in_force = Arc::clone(&shared.verdicts.borrow());
+        let egress = in_force.section.as_deref();
+        admission::answer(review, &objects, &options, &self.settings, egress)
+    }
+
+    fn inject(&self, review: Review) -> Value {
+        let shared = &self.shared;
+        let workloads = shared.workloads.borrow().clone();
+        let api_server = shared.api_server.map(|address| address.to_string());
+        let around = Around {
+            workloads: workloads.as_deref(),
+            own_namespace: &shared.own_namespace,
+            api_server: api_server.as_deref(),
+        };
+        injection::answer(review, around)
     }
 }
 

@@ -16,6 +16,7 @@ use prometheus::{
 use super::{
     backend_metrics::{BackendMetrics, Families},
     bounded_labels::BoundedLabels,
+    kept_policies::KeptPolicies,
     listed::Listed,
     names::{self, Name},
     rule_metrics::RuleMetrics,
@@ -71,6 +72,8 @@ pub struct Metrics {
     crl_expiry: Listed,
     kubernetes_stale: GaugeVec,
     kubernetes_leads: GaugeVec,
+    egress_network_policies: IntGaugeVec,
+    egress_network_policy_writes: IntCounterVec,
     ocsp_expiry: Listed,
     reloads: IntCounterVec,
     last_reload: Gauge,
@@ -230,6 +233,15 @@ impl Metrics {
             crl_expiry: listed(&registry, names::CRL_EXPIRY, "file"),
             kubernetes_stale: gauges(&registry, names::KUBERNETES_STALE, &["kind"]),
             kubernetes_leads: gauges(&registry, names::KUBERNETES_LEADS, &[]),
+            egress_network_policies: register(
+                &registry,
+                IntGaugeVec::new(opts(names::EGRESS_NETWORK_POLICIES), &["state"]),
+            ),
+            egress_network_policy_writes: counters(
+                &registry,
+                names::EGRESS_NETWORK_POLICY_WRITES,
+                &["result"],
+            ),
             reloads: counters(&registry, names::RELOADS, &["outcome"]),
             last_reload: register(&registry, Gauge::with_opts(opts(names::LAST_RELOAD))),
             load_seconds: register(&registry, Gauge::with_opts(opts(names::LOAD_SECONDS))),
@@ -508,6 +520,33 @@ impl Metrics {
         self.kubernetes_leads
             .with_label_values(&no_label)
             .set(f64::from(u8::from(leads)));
+    }
+
+    /// Notes what became of the NetworkPolicies of namespaces, all since the start.
+    pub fn egress_network_policies(&self, numbers: KeptPolicies) {
+        let KeptPolicies {
+            kept,
+            missing,
+            written,
+            removed,
+            failed,
+        } = numbers;
+        for (state, number) in [("kept", kept), ("missing", missing)] {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            self.egress_network_policies
+                .with_label_values(&[state])
+                .set(number);
+        }
+        for (result, number) in [
+            ("written", written),
+            ("removed", removed),
+            ("failed", failed),
+        ] {
+            let counter = self
+                .egress_network_policy_writes
+                .with_label_values(&[result]);
+            counter.inc_by(number.saturating_sub(counter.get()));
+        }
     }
 
     /// Notes how long a load took, whatever became of it.

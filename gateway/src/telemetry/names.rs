@@ -227,6 +227,16 @@ pub const KUBERNETES_LEADS: Name = Name(
     "portcullis_kubernetes_leader",
     "1 in the replica that holds the Lease and writes the status of Ingresses.",
 );
+/// Namespaces that are to have a NetworkPolicy, by `state`.
+pub const EGRESS_NETWORK_POLICIES: Name = Name(
+    "portcullis_egress_network_policies",
+    "Namespaces whose way out is to be the egress proxy alone, by state: kept where the NetworkPolicy stands, missing where it does not. 0 in replicas that do not lead.",
+);
+/// NetworkPolicies that were written, by `result`.
+pub const EGRESS_NETWORK_POLICY_WRITES: Name = Name(
+    "portcullis_egress_network_policy_writes_total",
+    "NetworkPolicies of namespaces that were written or restored, removed, or could not be.",
+);
 /// Log lines that were dropped, by `log`.
 pub const LOG_DROPPED: Name = Name(
     "portcullis_log_lines_dropped_total",

@@ -9,10 +9,11 @@ use std::{
 
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
+use portcullis_config::egress::{Label, is_namespace};
 
 use crate::{
     cli::config::load,
-    kube::only_way::{self, ClusterSubject, Dns, Label, OnlyWay, is_namespace},
+    kube::only_way::{self, ClusterSubject, Dns, OnlyWay},
 };
 
 #[derive(Args, Debug)]

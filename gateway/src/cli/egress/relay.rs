@@ -11,12 +11,12 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
-use portcullis_config::document;
+use portcullis_config::{document, egress::ProxyUrl};
 
 use crate::{
     cli::signals::Signals,
     descriptors,
-    egress::relay::{ProxyUrl, Relay, RelaySettings, RelayedLimits},
+    egress::relay::{Relay, RelaySettings, RelayedLimits},
 };
 
 /// Time that a relay has to answer a probe.

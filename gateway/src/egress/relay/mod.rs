@@ -27,9 +27,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portcullis_config::egress::ProxyUrl;
 use tokio::net::{TcpListener, TcpStream};
-
-pub use proxy::{BadProxyUrl, ProxyUrl};
 
 use crate::listen::bind;
 use proxy::Proxy;

@@ -1,15 +1,14 @@
 //! The egress proxy, as the relay reaches it.
 
 use std::{
-    fmt, io,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use portcullis_config::egress::{Authority, Host};
+use portcullis_config::egress::{Authority, Host, ProxyUrl};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -21,63 +20,8 @@ use crate::{
     snapshot::{parse_certificates, system_authorities},
 };
 
-/// Port where a URL names none.
-const DEFAULT_PORT: u16 = 3128;
-
 /// A connection to the proxy. What is written to it is not sent before it is flushed.
 pub(super) type Upstream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
-
-/// Where the proxy is: `http://host:port`, or `https://host:port` where it speaks TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProxyUrl {
-    tls: bool,
-    authority: Authority,
-}
-
-/// Text that is no [`ProxyUrl`].
-#[derive(Debug, thiserror::Error)]
-#[error("expected http://HOST:PORT or https://HOST:PORT, without user, path and query")]
-pub struct BadProxyUrl;
-
-impl FromStr for ProxyUrl {
-    type Err = BadProxyUrl;
-
-    fn from_str(text: &str) -> Result<Self, BadProxyUrl> {
-        let (scheme, rest) = text.split_once("://").ok_or(BadProxyUrl)?;
-        let tls = match scheme {
-            "http" => false,
-            "https" => true,
-            _ => return Err(BadProxyUrl),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let authority = Authority::parse(rest.as_bytes(), Some(DEFAULT_PORT));
-        let authority = authority.map_err(|_| BadProxyUrl)?;
-        Ok(Self { tls, authority })
-    }
-}
-
-impl fmt::Display for ProxyUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}", self.authority)
-    }
-}
-
-impl ProxyUrl {
-    /// Whether it speaks TLS.
-    pub fn is_tls(&self) -> bool {
-        self.tls
-    }
-
-    /// Whether it is that very address.
-    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
-        let here = match &self.authority.host {
-            Host::Address(host) => host.to_canonical() == address.ip().to_canonical(),
-            Host::Name(name) => name == "localhost" && address.ip().is_loopback(),
-        };
-        here && self.authority.port == address.port()
-    }
-}
 
 /// The proxy, and what its certificate is judged by.
 pub(super) struct Proxy {
@@ -91,7 +35,7 @@ impl Proxy {
     /// # Errors
     /// Why that cannot be used.
     pub(super) fn new(url: ProxyUrl, ca: Option<PathBuf>) -> Result<Self, String> {
-        let trust = match url.tls {
+        let trust = match url.is_tls() {
             true => Some(Trust::load(ca)?),
             false => None,
         };
@@ -120,7 +64,7 @@ impl Proxy {
     }
 
     async fn dial(&self, limit: Duration) -> io::Result<TcpStream> {
-        let Authority { host, port } = &self.url.authority;
+        let Authority { host, port } = self.url.authority();
         let addresses: Vec<SocketAddr> = match host {
             Host::Address(address) => vec![SocketAddr::new(*address, *port)],
             Host::Name(name) => tokio::net::lookup_host((name.as_str(), *port))
@@ -147,7 +91,7 @@ impl Proxy {
         socket: TcpStream,
         trust: &Trust,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let name = match &self.url.authority.host {
+        let name = match &self.url.authority().host {
             Host::Name(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
             Host::Address(address) => ServerName::from(*address),
         };
@@ -227,56 +171,4 @@ fn config(roots: Arc<RootCertStore>) -> Result<Arc<ClientConfig>, String> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_names_scheme_host_and_port_and_nothing_else() {
-        for (text, expected) in [
-            (
-                "http://proxy.egress.svc:3128",
-                "http://proxy.egress.svc:3128",
-            ),
-            ("https://proxy/", "https://proxy:3128"),
-            ("http://10.0.0.1", "http://10.0.0.1:3128"),
-            ("http://[fd00::1]:80", "http://[fd00::1]:80"),
-        ] {
-            let url: ProxyUrl = text.parse().unwrap();
-            assert_eq!(url.to_string(), expected);
-        }
-        for text in [
-            "proxy:3128",
-            "ftp://proxy:3128",
-            "http://",
-            "http://user:pass@proxy:3128",
-            "http://proxy:3128/path",
-            "http://proxy:3128?x",
-            "http://proxy:0",
-            "http://127.1:3128",
-        ] {
-            assert!(text.parse::<ProxyUrl>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_relay_knows_itself() {
-        let here: SocketAddr = "127.0.0.1:3128".parse().unwrap();
-        for (url, expected) in [
-            ("http://127.0.0.1:3128", true),
-            ("http://localhost:3128", true),
-            ("http://[::ffff:127.0.0.1]:3128", true),
-            ("http://127.0.0.1:3129", false),
-            ("http://10.0.0.1:3128", false),
-            ("http://proxy:3128", false),
-        ] {
-            assert_eq!(
-                url.parse::<ProxyUrl>().unwrap().is_at(here),
-                expected,
-                "{url}"
-            );
-        }
-    }
 }

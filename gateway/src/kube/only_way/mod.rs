@@ -10,12 +10,15 @@
 //! Services are translated before policies are asked.
 
 mod cluster_policy;
-mod label;
+mod keeper;
+mod kept;
+mod kept_feed;
 mod namespace_policy;
+mod pace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use label::{Label, is_namespace};
+pub(super) use self::keeper::Keeper;
 
 /// Where the way out is, and what else stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,11 +7,9 @@ use std::{
 
 use anyhow::{anyhow, bail, ensure};
 use portcullis_config::{
-    egress::{CertificateIdentity, Client, Identity, SpiffeId},
+    egress::{CertificateIdentity, Client, Identity, Label, SpiffeId, is_namespace},
     model::Egress,
 };
-
-use crate::kube::only_way::{Label, is_namespace};
 
 /// The ServiceAccount of pods that name none (Kubernetes, "Configure Service Accounts for Pods").
 const DEFAULT_ACCOUNT: &str = "default";

@@ -48,7 +48,8 @@ pub fn is_namespace(text: &str) -> bool {
     text.len() <= MAX && is_subdomain(text) && !text.contains('.')
 }
 
-fn is_subdomain(text: &str) -> bool {
+/// Tells whether a text is a name of several labels: an RFC 1123 subdomain.
+pub(crate) fn is_subdomain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_label = |label: &str| {
         !label.is_empty()

@@ -1,0 +1,233 @@
+use crate::{
+    model::{EgressWorkloads, Identified},
+    read::{SourceFile, read},
+    validate::validate,
+};
+
+/// What a section means beside a listener, and what is told of it.
+fn validated(workloads: &str, more: &str) -> (Option<EgressWorkloads>, Vec<String>) {
+    let read = read(&[SourceFile {
+        name: "a.yaml".into(),
+        text: format!(
+            "egress: {{listeners: [{{name: p}}, {{name: own, address: '127.0.0.1:9'}}], \
+             clusterRanges: [10.244.0.0/16, 'fd00::/108'], workloads: {workloads}{more}}}"
+        ),
+    }]);
+    let validated = validate(&read.document, &read.origins);
+    let problems = read.problems.iter().chain(&validated.problems);
+    let told = problems.map(ToString::to_string).collect();
+    let egress = validated.model.egress.expect("the section");
+    (egress.workloads.as_deref().cloned(), told)
+}
+
+const TOKENS: &str = ", identity: {serviceAccountTokens: {jwks: k, issuer: i, audience: ours}}";
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let wanted = "{injection: {proxy: 'http://10.0.0.7', relay: {image: p}}, networkPolicies: {inCluster: allow}}";
+    let (workloads, told) = validated(wanted, TOKENS);
+    assert_eq!(told, [""; 0]);
+    let workloads = workloads.expect("the section");
+    assert_eq!(workloads.namespace_label, "portcullis.dev/egress");
+    let injection = workloads.injection.expect("an injection");
+    assert_eq!(injection.proxy.to_string(), "http://10.0.0.7:3128");
+    let Identified::Relay(relay, token) = injection.identity else {
+        panic!("the relay is the default");
+    };
+    assert_eq!((relay.port, relay.memory_limit), (3128, 64 << 20));
+    assert_eq!(
+        (token.audience.as_str(), token.expiration_seconds),
+        ("ours", 3600)
+    );
+    assert_eq!(
+        injection.no_proxy.join(","),
+        "localhost,127.0.0.1,::1,.svc,.cluster.local,10.244.0.0/16,fd00::/108"
+    );
+    let policies = workloads.network_policies.expect("policies");
+    // Nobody else reaches the one on the loopback.
+    assert!(policies.ports.iter().eq(&[3128]));
+    assert_eq!(policies.dns_namespace, "kube-system");
+    assert_eq!(policies.proxy_labels.len(), 2);
+}
+
+#[test]
+fn traffic_of_the_cluster_may_go_through_the_proxy() {
+    let wanted = "{injection: {proxy: 'http://p', identity: none, clusterTraffic: proxy, noProxy: [.Corp.test, db.test, 192.0.2.0/24, '::2', localhost]}}";
+    let (workloads, told) = validated(wanted, "");
+    assert_eq!(told, [""; 0]);
+    let injection = workloads.and_then(|workloads| workloads.injection);
+    assert_eq!(
+        injection.expect("an injection").no_proxy.join(","),
+        "localhost,127.0.0.1,::1,.corp.test,db.test,192.0.2.0/24,::2"
+    );
+}
+
+#[test]
+fn what_cannot_be_meant_is_told_with_its_place() {
+    let injection = |fields: &str| format!("{{injection: {{proxy: 'http://p', {fields}}}}}");
+    let none = |fields: &str| injection(&format!("identity: none, {fields}"));
+    let relay = |fields: &str| injection(&format!("relay: {{image: p, {fields}}}"));
+    let policies = |fields: &str| format!("{{networkPolicies: {{{fields}}}}}");
+    for (wanted, place, says) in [
+        (
+            "{namespaceLabel: 'a b'}".to_owned(),
+            "namespaceLabel",
+            "no key",
+        ),
+        (
+            "{injection: {proxy: p, identity: none}}".to_owned(),
+            "injection.proxy",
+            "http://HOST:PORT",
+        ),
+        (
+            injection("identity: relay"),
+            "injection.relay",
+            "needs the image",
+        ),
+        (
+            injection("relay: {image: 'a b'}"),
+            "injection.relay.image",
+            "the name of an image",
+        ),
+        (relay("port: 80"), "injection.relay.port", "1024 or more"),
+        (
+            relay("memoryLimit: 1MiB"),
+            "injection.relay.memoryLimit",
+            "at least 16MiB",
+        ),
+        (
+            relay("proxyCa: {configMap: A, key: k}"),
+            "injection.relay.proxyCa.configMap",
+            "name of a ConfigMap",
+        ),
+        (
+            none("relay: {image: p}"),
+            "injection.relay",
+            "`identity: relay` alone",
+        ),
+        (none("token: {}"), "injection.token", "nobody shows a token"),
+        (
+            injection("identity: token, token: {expiration: 9m}"),
+            "injection.token.expiration",
+            "from 10m to 1d",
+        ),
+        (
+            injection("identity: token, token: {expiration: 25h}"),
+            "injection.token.expiration",
+            "from 10m to 1d",
+        ),
+        (
+            none("noProxy: ['*.a.test']"),
+            "injection.noProxy[0]",
+            "not read alike",
+        ),
+        (
+            none("noProxy: ['a.test:80']"),
+            "injection.noProxy[0]",
+            "not read alike",
+        ),
+        (
+            none("noProxy: ['a.test, b.test']"),
+            "injection.noProxy[0]",
+            "not read alike",
+        ),
+        (
+            none("noProxy: ['*']"),
+            "injection.noProxy[0]",
+            "not read alike",
+        ),
+        (
+            none("noProxy: ['1.2']"),
+            "injection.noProxy[0]",
+            "not read alike",
+        ),
+        (
+            none("trust: {configMap: a, key: ../b}"),
+            "injection.trust.key",
+            "key of a ConfigMap",
+        ),
+        (
+            policies("ports: []"),
+            "networkPolicies.ports",
+            "at least one",
+        ),
+        (
+            policies("ports: [0]"),
+            "networkPolicies.ports",
+            "1 to 65535",
+        ),
+        (
+            policies("proxyNamespace: A"),
+            "networkPolicies.proxyNamespace",
+            "not a namespace",
+        ),
+        (
+            policies("proxyLabels: {}"),
+            "networkPolicies.proxyLabels",
+            "at least one",
+        ),
+        (
+            policies("dns: {labels: {'a b': c}}"),
+            "networkPolicies.dns.labels",
+            "no key",
+        ),
+        (
+            policies("dns: {port: 0}"),
+            "networkPolicies.dns.port",
+            "1 to 65535",
+        ),
+    ] {
+        let (_, told) = validated(&wanted, TOKENS);
+        let place = format!("egress.workloads.{place}: ");
+        let is_told = |line: &&String| line.contains(&place) && line.contains(says);
+        assert_eq!(
+            told.iter().filter(is_told).count(),
+            1,
+            "{wanted}: {told:#?}"
+        );
+    }
+    // Without identities no audience is known.
+    let (_, told) = validated(&injection("identity: token"), "");
+    assert!(told[0].contains("injection.token.audience"), "{told:?}");
+}
+
+#[test]
+fn a_way_that_is_closed_is_warned_of() {
+    for (injection, policies, warned) in [
+        (
+            "proxy: 'http://10.0.0.7'",
+            "inCluster: deny",
+            &["clusterTraffic"][..],
+        ),
+        ("proxy: 'http://10.0.0.7'", "inCluster: allow", &[]),
+        (
+            "proxy: 'http://10.0.0.7', clusterTraffic: proxy",
+            "inCluster: deny",
+            &[],
+        ),
+        (
+            "proxy: 'http://p.test', clusterTraffic: proxy",
+            "{}",
+            &["proxy"],
+        ),
+        (
+            "proxy: 'http://p.test', clusterTraffic: proxy",
+            "allowDns: true",
+            &[],
+        ),
+    ] {
+        let policies = match policies {
+            "{}" => String::new(),
+            fields => fields.to_owned(),
+        };
+        let wanted = format!(
+            "{{injection: {{identity: none, {injection}}}, networkPolicies: {{{policies}}}}}"
+        );
+        let (_, told) = validated(&wanted, "");
+        assert_eq!(told.len(), warned.len(), "{wanted}: {told:?}");
+        for (told, place) in told.iter().zip(warned) {
+            let place = format!("warning: egress.workloads.injection.{place}: ");
+            assert!(told.contains(&place), "{told}");
+        }
+    }
+}
