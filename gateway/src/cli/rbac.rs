@@ -10,7 +10,7 @@ use clap::{ArgAction, Args};
 use serde_json::{Value, json};
 
 use super::cluster::Secrets;
-use crate::kube::ResourceName;
+use crate::kube::{ResourceName, only_way::KEPT};
 
 /// What is said to `run`, as far as rights depend on it.
 #[derive(Args, Clone, Debug)]
@@ -179,9 +179,11 @@ impl RbacArgs {
         }
         if self.egress_network_policies {
             rules.push(rule("", "namespaces", READ));
-            // Whichever has the label; a right to create cannot name what is created.
+            // In whichever has the label, and of one name: a server-side apply has it in its path, so the right
+            // to create can name it.
             let verbs = ["list", "watch", "create", "patch", "delete"];
-            rules.push(rule("networking.k8s.io", "networkpolicies", &verbs));
+            let (group, resource) = ("networking.k8s.io", "networkpolicies");
+            rules.push(named(group, resource, &verbs, &[KEPT]));
         }
         rules
     }
@@ -438,8 +440,10 @@ mod tests {
             let none = args(arguments);
             let all = args(&[arguments, &["--egress-network-policies"]].concat());
             for verb in ["list", "watch", "create", "patch", "delete"] {
-                assert!(!lets(&none, Some("ci"), verb, policies, ""), "{verb}");
-                assert!(lets(&all, Some("ci"), verb, policies, ""), "{verb}");
+                let (ours, other) = (KEPT, "default-deny");
+                assert!(!lets(&none, Some("ci"), verb, policies, ours), "{verb}");
+                assert!(lets(&all, Some("ci"), verb, policies, ours), "{verb}");
+                assert!(!lets(&all, Some("ci"), verb, policies, other), "{verb}");
             }
             assert!(lets(&all, None, "watch", "namespaces", ""));
             assert!(!lets(&all, None, "patch", "namespaces", ""));

@@ -136,7 +136,7 @@ where
     A: Future<Output = Response<B>>,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
 {
-    let stream = Prefixed {
+    let mut stream = Prefixed {
         prefix: buffer,
         stream: client,
     };
@@ -148,10 +148,10 @@ where
     let serving = server::conn::http1::Builder::new()
         .keep_alive(false)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service)
-        .without_shutdown();
+        // It shuts down itself: what it has not written yet goes out by that.
+        .serve_connection(TokioIo::new(&mut stream), service);
     match serving.await {
-        Ok(parts) => Some(parts.io.into_inner().stream),
+        Ok(()) => Some(stream.stream),
         Err(error) => {
             tracing::debug!(%error, "a client of a plain request broke off");
             None

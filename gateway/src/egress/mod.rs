@@ -41,6 +41,6 @@ mod upstream_proxy;
 
 pub use inspection::SigningAuthority;
 pub(crate) use offline::{look_up, reason_in_words, unidentified};
-pub(crate) use self_test::self_test;
+pub(crate) use self_test::{Failed, self_test};
 pub use servers::{EgressPlan, EgressServers, EgressServices};
 pub use test_answers::TestAnswers;

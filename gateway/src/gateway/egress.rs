@@ -1,9 +1,18 @@
 //! What is said of the egress proxy as a whole: which modes are in force, and that it refuses.
 
+use std::{sync::atomic::Ordering, time::Duration};
+
 use portcullis_config::model::EgressMode;
 
 use super::Gateway;
-use crate::{egress::self_test, snapshot::Snapshot};
+use crate::{
+    egress::{Failed, self_test},
+    snapshot::Snapshot,
+};
+
+/// Until a test that could not be made is made again: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Gateway {
     /// Tells the modes of its policies, and tries it where that has not been done.
@@ -19,19 +28,33 @@ impl Gateway {
             return;
         }
         tracing::info!(enforce, report, open, "modes of the egress policies");
-        if self.inner.egress_proved.get().is_none() {
+        if !self.inner.egress_tried.swap(true, Ordering::Relaxed) {
             let gateway = self.clone();
             tokio::spawn(async move { gateway.prove_egress().await });
         }
     }
 
     async fn prove_egress(&self) {
-        let failed = self_test().await.err();
-        match &failed {
-            None => tracing::info!("the egress proxy has shown that it refuses"),
-            Some(failed) => tracing::error!(%failed, "the egress proxy fails its self-test"),
-        }
-        // Another load may have been faster.
+        let mut pause = FIRST_PAUSE;
+        let failed = loop {
+            match self_test().await {
+                Ok(()) => {
+                    tracing::info!("the egress proxy has shown that it refuses");
+                    break None;
+                }
+                Err(Failed::Wrong(failed)) => {
+                    tracing::error!(%failed, "the egress proxy fails its self-test");
+                    break Some(failed);
+                }
+                // That says nothing of what it refuses.
+                Err(Failed::Untried(reason)) => {
+                    tracing::warn!(%reason, "the egress proxy cannot be tried yet");
+                    tokio::time::sleep(pause).await;
+                    pause = LONGEST_PAUSE.min(pause * 2);
+                }
+            }
+        };
+        // It is tried once.
         let _ = self.inner.egress_proved.set(failed);
     }
 
@@ -73,7 +96,7 @@ admin: {address: '127.0.0.1:0'}
         };
         let good = start().unwrap();
         while good.inner.egress_proved.get().is_none() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(good.unready(), [""; 0]);
         // What comes of another is said before it has come to that itself.

@@ -85,6 +85,8 @@ struct Inner {
     /// When what was refused is tried again.
     retry: Retry,
     draining: AtomicBool,
+    /// Whether that test has begun.
+    egress_tried: AtomicBool,
     /// What came of the self-test of the egress proxy, once there is one; `None` within is good.
     egress_proved: OnceLock<Option<String>>,
     /// Whether a configuration with all objects has been put in force.

@@ -154,6 +154,7 @@ impl Gateway {
                 loading: tokio::sync::Mutex::default(),
                 retry: Retry::default(),
                 draining: AtomicBool::new(false),
+                egress_tried: AtomicBool::new(false),
                 egress_proved: OnceLock::new(),
                 serves_objects: AtomicBool::new(settings.is_some()),
             }),

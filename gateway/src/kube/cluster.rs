@@ -117,6 +117,8 @@ pub struct Cluster {
     election: Option<(ResourceName, String)>,
     leads: watch::Receiver<bool>,
     tasks: Mutex<JoinSet<()>>,
+    /// What answers the API server, to the end: objects wait for it.
+    _answering: JoinSet<()>,
     keeper: Option<Arc<Keeper>>,
 }
 
@@ -167,12 +169,13 @@ impl Cluster {
         let default = shared.options.load().default_certificate.clone();
         let always = default.into_iter().chain(shared.own_secret.clone());
         shared.want(always.collect()).await;
+        let mut answering = JoinSet::new();
         if let Some(webhook) = options.webhook {
             let listener = crate::listen::bind(webhook.address)
                 .with_context(|| format!("--webhook-address {}", webhook.address))?;
             tracing::info!(address = %listener.local_addr()?, "webhook");
             let certificate = webhook.certificate;
-            tasks.spawn(webhook::serve(Arc::clone(&shared), listener, certificate));
+            answering.spawn(webhook::serve(Arc::clone(&shared), listener, certificate));
         }
         tasks.spawn(heartbeat(Arc::clone(&shared)));
         let pods = Arc::<Pods>::default();
@@ -223,6 +226,7 @@ impl Cluster {
             election,
             leads,
             tasks: Mutex::new(tasks),
+            _answering: answering,
             keeper,
         })
     }

@@ -51,10 +51,13 @@ async fn copy(
     way: Way<'_>,
 ) -> Result<(), Gone> {
     loop {
-        let chunk = next(from).await.map_err(|_| Gone)?;
-        if chunk.is_empty() {
-            break;
-        }
+        let chunk = match next(from).await {
+            Ok(chunk) if chunk.is_empty() => break,
+            Ok(chunk) => chunk,
+            // Many end TLS without a word (RFC 8446 section 6.1): an end of this direction, as well.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(_) => return Err(Gone),
+        };
         way.admit(chunk.len()).await;
         // TLS may keep a record that the socket had no room for.
         let sent = async {

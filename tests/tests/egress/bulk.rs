@@ -161,3 +161,48 @@ async fn a_reader_that_stops_holds_up_nobody_and_leaves_nothing_to_others() {
     }
     assert_eq!(pipes(&site.gateway), before + 1);
 }
+
+#[test]
+fn an_answer_that_comes_before_the_body_is_read_comes_whole() {
+    // It answers by the head alone.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let sent = bytes(7);
+    let (expected, answer) = (sha256(&sent), sent);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a client");
+            let mut head = [0; 16];
+            let _ = stream.read(&mut head);
+            let length = answer.len();
+            let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            let _ = stream.write_all(text.as_bytes());
+            let _ = stream.write_all(&answer);
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    let public = format!("{PUBLIC}:80");
+    let dns = format!("api.example={PUBLIC}");
+    let site = Site::start(&allow("[api.example]"), &[&dns], &[(&public, address)]);
+    let mut client = TcpStream::connect(site.proxy()).expect("it listens");
+    let head = "POST http://api.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    client.write_all(head.as_bytes()).expect("it is sent");
+    client.write_all(&[b'x'; 1000]).expect("it is sent");
+    // Whoever reads slowly has the last of it waiting in the proxy when the destination has sent it.
+    thread::sleep(Duration::from_secs(2));
+    let mut all = Vec::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match client.read(&mut piece).expect("it is sent") {
+            0 => break,
+            read => all.extend_from_slice(piece.get(..read).unwrap_or_default()),
+        }
+        if all.len() > MUCH - (2 << 20) {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let body = all.windows(4).position(|four| four == b"\r\n\r\n");
+    let body = all.split_off(body.expect("a head") + 4);
+    assert_eq!((body.len(), sha256(&body)), (MUCH, expected));
+}

@@ -22,7 +22,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use portcullis_config::egress;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::either::Either;
 
 use super::{
@@ -39,7 +39,7 @@ use super::{
     tunnel::{Opening, Tunnel},
 };
 use crate::relay::TICK;
-use stream::TunnelStream;
+use stream::{Held, TunnelStream};
 
 /// Bytes that a client may send ahead in one tunnel. A connection has as many for each of its tunnels:
 /// their destinations have nothing to do with each other, and one that reads nothing stops no other.
@@ -59,13 +59,18 @@ struct Connection {
     state: Arc<State>,
     /// One for each stream that may be open.
     streams: Arc<Semaphore>,
+    /// Tells that it is to end at once: the client takes nothing of what it was sent.
+    leave: Arc<Notify>,
 }
 
-/// A stream that is served, and counted for as long as it is.
+/// A stream that is served.
 struct Stream {
     connection: Arc<Connection>,
-    _counted: (OwnedSemaphorePermit, Open),
+    counted: Counted,
 }
+
+/// What a stream counts by, among those of its connection and among all that is open.
+type Counted = (OwnedSemaphorePermit, Open);
 
 /// What a stream is answered: in HTTP, or by its end with this code.
 type Answer = Result<Response<AnyBody>, h2::Reason>;
@@ -86,6 +91,7 @@ pub(super) async fn serve(
         services: Arc::clone(services),
         state: Arc::clone(state),
         streams: Arc::new(Semaphore::new(max_streams.min(Semaphore::MAX_PERMITS))),
+        leave: Arc::default(),
     });
     let service = service_fn(|request: Request<Incoming>| {
         let answer = Arc::clone(&connection).answer(request);
@@ -113,6 +119,7 @@ pub(super) async fn serve(
     };
     tokio::select! {
         served = serving.as_mut() => return told(served),
+        () = connection.leave.notified() => return,
         () = connection.over((limits.head_timeout, limits.idle_timeout), max_streams) => {}
     }
     // Tunnels that are open may end; none is opened any more.
@@ -128,6 +135,7 @@ pub(super) async fn serve(
     tokio::select! {
         served = serving => told(served),
         () = silent => {}
+        () = connection.leave.notified() => {}
     }
 }
 
@@ -158,7 +166,7 @@ impl Connection {
         let open = Open::enter(&self.state, &self.services).ok_or(REFUSED)?;
         let stream = Stream {
             connection: self,
-            _counted: (place, open),
+            counted: (place, open),
         };
         let (answer, answered) = oneshot::channel();
         tokio::spawn(async move {
@@ -167,7 +175,6 @@ impl Connection {
             if let Some(tunnel) = opened {
                 tunnel.run().await;
             }
-            drop(stream);
         });
         answered.await.unwrap_or(Err(REFUSED))
     }
@@ -176,7 +183,7 @@ impl Connection {
 impl Stream {
     /// Serves a client up to its tunnel, if it opens one.
     async fn serve(
-        &self,
+        self,
         mut request: Request<Incoming>,
         answer: oneshot::Sender<Answer>,
     ) -> Option<Tunnel> {
@@ -187,6 +194,10 @@ impl Stream {
             state,
             ..
         } = &*self.connection;
+        let held = Held {
+            counted: self.counted,
+            leave: Arc::clone(&self.connection.leave),
+        };
         let egress = state.egress()?;
         let proxy = Proxy {
             egress: &egress,
@@ -226,7 +237,7 @@ impl Stream {
         let upgrade = hyper::upgrade::on(&mut request);
         // Where nobody waits for it any more there is no stream either.
         let _ = answer.send(Ok(accepted(&record.id)));
-        let Some(client) = over(upgrade).await else {
+        let Some(client) = over(upgrade, held).await else {
             record.status = 200;
             record.ended = Some("client_closed");
             record.write(services);
@@ -273,7 +284,7 @@ fn accepted(id: &str) -> Response<AnyBody> {
 }
 
 /// The stream behind an answer; `None` where it is gone.
-async fn over(upgrade: OnUpgrade) -> Option<ClientStream> {
+async fn over(upgrade: OnUpgrade, held: Held) -> Option<ClientStream> {
     let upgraded = upgrade.await.ok()?;
-    Some(Either::Right(Box::new(TunnelStream::new(upgraded))))
+    Some(Either::Right(Box::new(TunnelStream::new(upgraded, held))))
 }

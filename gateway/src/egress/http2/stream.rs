@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,12 +12,20 @@ use std::{
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    runtime::Handle,
+    sync::Notify,
+    time::{Sleep, sleep, timeout},
 };
+
+use super::Counted;
 
 /// How long after an end it is known whether that was a reset.
 const SETTLE: Duration = Duration::from_millis(20);
+/// For how long a client may leave what it was sent when its tunnel is over.
+const TAKEN: Duration = Duration::from_secs(10);
+/// Bytes that are written at once.
+const PIECE: usize = 16 << 10;
 
 /// What hyper gives for a CONNECT that it has answered.
 ///
@@ -24,8 +33,17 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// ended: the other direction would be waited for, which nobody reads any more. What sends that is
 /// over by then, and says so.
 pub(super) struct TunnelStream {
-    io: TokioIo<Upgraded>,
+    /// There until it is dropped.
+    io: Option<TokioIo<Upgraded>>,
     end: End,
+    held: Option<Held>,
+}
+
+/// What is counted for a tunnel.
+pub(super) struct Held {
+    pub(super) counted: Counted,
+    /// Ends the connection.
+    pub(super) leave: Arc<Notify>,
 }
 
 enum End {
@@ -38,10 +56,35 @@ enum End {
 }
 
 impl TunnelStream {
-    pub(super) fn new(upgraded: Upgraded) -> Self {
+    pub(super) fn new(upgraded: Upgraded, held: Held) -> Self {
         Self {
-            io: TokioIo::new(upgraded),
+            io: Some(TokioIo::new(upgraded)),
             end: End::Open,
+            held: Some(held),
+        }
+    }
+
+    fn io(&mut self) -> io::Result<Pin<&mut TokioIo<Upgraded>>> {
+        let io = self.io.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(Pin::new(io))
+    }
+}
+
+/// hyper goes on to hold what the client has not taken yet. It counts for as long, and who takes nothing
+/// loses the connection.
+impl Drop for TunnelStream {
+    fn drop(&mut self) {
+        if let (Some(mut io), Some(held)) = (self.io.take(), self.held.take()) {
+            // Where there is none any more the process ends.
+            let Ok(runtime) = Handle::try_current() else {
+                return;
+            };
+            runtime.spawn(async move {
+                if timeout(TAKEN, io.shutdown()).await.is_err() {
+                    held.leave.notify_one();
+                }
+                drop(held.counted);
+            });
         }
     }
 }
@@ -55,7 +98,7 @@ impl AsyncRead for TunnelStream {
         let this = &mut *self;
         if let End::Open = this.end {
             let before = buf.filled().len();
-            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            ready!(this.io()?.poll_read(cx, buf))?;
             if buf.filled().len() > before || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -65,7 +108,7 @@ impl AsyncRead for TunnelStream {
             ready!(settling.as_mut().poll(cx));
             this.end = End::Ended;
             // What waits to be sent is no reset.
-            if let Poll::Ready(Err(error)) = Pin::new(&mut this.io).poll_flush(cx) {
+            if let Poll::Ready(Err(error)) = this.io()?.poll_flush(cx) {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, error)));
             }
         }
@@ -79,14 +122,16 @@ impl AsyncWrite for TunnelStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        // hyper takes a piece whole, whatever its size, and three of them.
+        let piece = &bytes[..bytes.len().min(PIECE)];
+        self.io()?.poll_write(cx, piece)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.io()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        self.io()?.poll_shutdown(cx)
     }
 }

@@ -78,7 +78,7 @@ pub(super) async fn forward(
             )
         }
     });
-    let stream = Prefixed {
+    let mut stream = Prefixed {
         prefix: buffer,
         stream: client,
     };
@@ -86,17 +86,17 @@ pub(super) async fn forward(
         .keep_alive(false)
         .half_close(true)
         .max_buf_size(MAX_HELD.max(shared.limits.max_head_size))
-        .serve_connection(TokioIo::new(stream), service)
-        .without_shutdown();
+        // It shuts down itself: what it has not written yet goes out by that.
+        .serve_connection(TokioIo::new(&mut stream), service);
     let limits = RelayLimits {
         idle: Some(shared.limits.idle_timeout),
         lifetime: None,
     };
-    let served = tokio::select! {
+    tokio::select! {
         served = serving => served.map_err(io::Error::other)?,
         reason = over(limits, &traffic, || None) => return Err(io::Error::other(reason)),
-    };
-    close(&mut served.io.into_inner().stream).await;
+    }
+    close(&mut stream.stream).await;
     Ok(())
 }
 

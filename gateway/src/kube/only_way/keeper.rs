@@ -42,6 +42,9 @@ use crate::{
     telemetry::{KeptPolicies, Seldom},
 };
 
+/// Failures of the server, one after the other, by which it is left alone for a while. Each namespace has a
+/// pause of its own, so the next time others come first.
+const MAX_FAILURES: u32 = 3;
 /// Who writes, for server-side apply.
 const MANAGER: &str = "portcullis-egress";
 
@@ -159,10 +162,37 @@ async fn keep(shared: Arc<Shared>, keeper: Arc<Keeper>, mut leads: Receiver<bool
 struct Round {
     paces: Paces,
     failures: Seldom,
-    never: Vec<String>,
+    told: [Vec<String>; 3],
 }
 
 impl Round {
+    /// Tells of namespaces that are not as somebody may think, whenever these are others.
+    fn tell(&mut self, look: &Look) {
+        let all = [
+            (
+                &look.never,
+                "it gets no NetworkPolicy though it has the label: the cluster or the proxy runs by it",
+            ),
+            (
+                &look.of_others,
+                "another gateway keeps its NetworkPolicy, which is left as it is",
+            ),
+            (
+                &look.by_other_key,
+                "it has the label by another key than that of the settings, and keeps its NetworkPolicy",
+            ),
+        ];
+        for (told, (namespaces, what)) in self.told.iter_mut().zip(all) {
+            if told == namespaces {
+                continue;
+            }
+            for namespace in namespaces {
+                tracing::warn!(namespace, "{what}");
+            }
+            told.clone_from(namespaces);
+        }
+    }
+
     /// Does what may be done now, and tells when there is more to do.
     async fn go(
         &mut self,
@@ -179,16 +209,9 @@ impl Round {
         };
         let look = wanted.look(&keeper.known());
         keeper.stands(&look);
-        if look.never != self.never {
-            for namespace in &look.never {
-                tracing::warn!(
-                    namespace,
-                    "it gets no NetworkPolicy though it has the label: the cluster or the proxy runs by it"
-                );
-            }
-            self.never.clone_from(&look.never);
-        }
+        self.tell(&look);
         let mut again: Option<Instant> = None;
+        let mut failed_in_a_row = 0;
         for step in look.steps {
             if !*leads.borrow() {
                 return None;
@@ -202,7 +225,10 @@ impl Round {
             let namespace = step.namespace().to_owned();
             let outcome = timeout(ANSWER, take(shared, keeper, step)).await;
             let (reason, is_of_server) = match outcome {
-                Ok(Ok(())) => continue,
+                Ok(Ok(())) => {
+                    failed_in_a_row = 0;
+                    continue;
+                }
                 Ok(Err(error)) => (reason(&error), is_of_server(&error)),
                 Err(_) => ("no answer".to_owned(), true),
             };
@@ -212,8 +238,10 @@ impl Round {
             }
             let until = self.paces.until(&namespace, now).unwrap_or(now);
             again = Some(again.map_or(until, |known| known.min(until)));
-            // A server that fails is not asked for each namespace.
-            if is_of_server {
+            // A server that fails is not asked for each namespace; one that fails for some, as by a webhook
+            // of theirs, goes on with the others.
+            failed_in_a_row += u32::from(is_of_server);
+            if failed_in_a_row >= MAX_FAILURES {
                 return again;
             }
         }
@@ -229,10 +257,10 @@ async fn take(shared: &Shared, keeper: &Keeper, step: Step) -> kube::Result<()> 
             let namespace = policy.metadata.namespace.clone().unwrap_or_default();
             // What others have written there goes: it is the one that is wanted or it is not.
             let params = PatchParams::apply(MANAGER).force();
-            let applied = api.patch(KEPT, &params, &Patch::Apply(&*policy)).await?;
+            // What stands now is told by the watch, also what came after this answer.
+            api.patch(KEPT, &params, &Patch::Apply(&*policy)).await?;
             tracing::info!(namespace, "NetworkPolicy written");
             keeper.written.fetch_add(1, Ordering::Relaxed);
-            keeper.known().policies.insert(namespace, applied);
         }
         Step::Remove { namespace, uid } => {
             let preconditions = Preconditions {
@@ -252,7 +280,6 @@ async fn take(shared: &Shared, keeper: &Keeper, step: Step) -> kube::Result<()> 
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error),
             }
-            keeper.known().policies.remove(&namespace);
         }
     }
     Ok(())

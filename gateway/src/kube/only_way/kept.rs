@@ -15,12 +15,14 @@ use crate::kube::OF_CLUSTER;
 
 /// Name of the NetworkPolicies that are kept. Those that `portcullis egress netpol` prints have another:
 /// they are somebody's own.
-pub(in crate::kube) const KEPT: &str = "portcullis-only-through-the-egress-proxy";
+pub(crate) const KEPT: &str = "portcullis-only-through-the-egress-proxy";
 /// Value of the label of a namespace that gets one.
 const ENFORCED: &str = "enforced";
 /// Labels that say whose an object is ("Recommended Labels" of Kubernetes).
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "portcullis");
 const INSTANCE: &str = "app.kubernetes.io/instance";
+/// The annotation with the key of the label that it is there for.
+const LABEL_KEY: &str = "portcullis.dev/egress-label";
 
 /// What is known of a cluster.
 #[derive(Debug, Default)]
@@ -65,6 +67,10 @@ pub(super) struct Look {
     pub(super) missing: usize,
     /// Namespaces with the label that never get one.
     pub(super) never: Vec<String>,
+    /// Namespaces with the label whose policy another gateway keeps.
+    pub(super) of_others: Vec<String>,
+    /// Namespaces that have the label by another key, under which theirs came to be.
+    pub(super) by_other_key: Vec<String>,
 }
 
 impl Known {
@@ -96,19 +102,22 @@ impl Wanted<'_> {
     pub(super) fn look(&self, known: &Known) -> Look {
         let mut look = Look::default();
         for (namespace, (labels, ends)) in &known.namespaces {
-            let is_labelled = labels
-                .get(self.label)
-                .is_some_and(|value| value == ENFORCED);
-            if is_labelled && self.is_never(namespace) {
+            let has_label = |key: &str| labels.get(key).is_some_and(|value| value == ENFORCED);
+            let is_never = self.is_never(namespace);
+            if has_label(self.label) && is_never {
                 look.never.push(namespace.clone());
-                continue;
             }
+            let is_labelled = has_label(self.label) && !is_never;
             // Nothing can be written there, and what is there goes with it.
             if *ends {
                 continue;
             }
             let stands = known.policies.get(namespace);
             match (is_labelled, stands) {
+                (true, Some(stands)) if self.is_of_another(stands) => {
+                    look.missing += 1;
+                    look.of_others.push(namespace.clone());
+                }
                 (true, stands) => {
                     let wanted = self.policy(namespace);
                     if stands.is_some_and(|stands| is_as(stands, &wanted)) {
@@ -117,6 +126,14 @@ impl Wanted<'_> {
                         look.missing += 1;
                         look.steps.push(Step::Write(Box::new(wanted)));
                     }
+                }
+                // Another key in the settings is no label that was taken away.
+                (false, Some(stands))
+                    if !is_never
+                        && self.is_ours(stands)
+                        && label_key(stands).is_some_and(has_label) =>
+                {
+                    look.by_other_key.push(namespace.clone());
                 }
                 (false, Some(stands)) if self.is_ours(stands) => look.steps.push(Step::Remove {
                     namespace: namespace.clone(),
@@ -140,6 +157,8 @@ impl Wanted<'_> {
         let mut policy = namespace_policy::policy(&self.way, namespace);
         policy.metadata.name = Some(KEPT.to_owned());
         policy.metadata.labels = Some(self.labels());
+        let key = (LABEL_KEY.to_owned(), self.label.to_owned());
+        policy.metadata.annotations = Some([key].into());
         policy
     }
 
@@ -154,6 +173,21 @@ impl Wanted<'_> {
     fn is_ours(&self, policy: &NetworkPolicy) -> bool {
         has(&policy.metadata, &self.labels())
     }
+
+    /// Whether another gateway keeps it: the two would write it over and over.
+    fn is_of_another(&self, policy: &NetworkPolicy) -> bool {
+        let labels = policy.metadata.labels.as_ref();
+        let of = |key| labels.and_then(|labels| labels.get(key));
+        let (managed_by, ours) = MANAGED_BY;
+        of(managed_by).is_some_and(|by| by == ours)
+            && of(INSTANCE).is_some_and(|instance| instance != self.instance)
+    }
+}
+
+/// The key of the label that a policy is there for.
+fn label_key(policy: &NetworkPolicy) -> Option<&str> {
+    let annotations = policy.metadata.annotations.as_ref()?;
+    annotations.get(LABEL_KEY).map(String::as_str)
 }
 
 fn has(metadata: &ObjectMeta, labels: &BTreeMap<String, String>) -> bool {
@@ -172,6 +206,7 @@ fn is_as(stands: &NetworkPolicy, wanted: &NetworkPolicy) -> bool {
     let labels = wanted.metadata.labels.clone().unwrap_or_default();
     stands.metadata.deletion_timestamp.is_none()
         && has(&stands.metadata, &labels)
+        && label_key(stands) == label_key(wanted)
         && spec.pod_selector == wanted_spec.pod_selector
         && spec.policy_types == wanted_spec.policy_types
         && spec.egress == wanted_spec.egress

@@ -19,6 +19,7 @@ mod pace;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use self::keeper::Keeper;
+pub(crate) use self::kept::KEPT;
 
 /// Where the way out is, and what else stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -159,6 +159,66 @@ fn without_the_label_ours_goes_and_that_of_others_stays() {
 }
 
 #[test]
+fn what_another_gateway_keeps_is_not_fought_over() {
+    let mut known = known(&[("a", "enforced")]);
+    let policy = written(&wanted(1).look(&known))[0].1.clone();
+    known.policies.insert("a".into(), policy);
+    let other = Wanted {
+        instance: "other",
+        ..wanted(2)
+    };
+    let look = other.look(&known);
+    assert_eq!((look.steps, look.missing), (vec![], 1));
+    assert_eq!(look.of_others, ["a"]);
+    // What nobody keeps is taken over, as one whose labels were taken away.
+    known
+        .policies
+        .entry("a".into())
+        .and_modify(|policy| policy.metadata.labels = None);
+    assert_eq!(written(&other.look(&known)).len(), 1);
+}
+
+#[test]
+fn another_key_in_the_settings_opens_no_namespace() {
+    let mut known = known(&[("a", "enforced")]);
+    let policy = written(&wanted(1).look(&known))[0].1.clone();
+    known.policies.insert("a".into(), policy);
+    let renamed = Wanted {
+        label: "other/egress",
+        ..wanted(1)
+    };
+    let look = renamed.look(&known);
+    assert_eq!(look.steps, []);
+    assert_eq!(look.by_other_key, ["a"]);
+    // Labelled anew it is there for that key, and goes with it.
+    let label = |known: &mut Known, key: &str| {
+        let labels = BTreeMap::from([(key.to_owned(), ENFORCED.to_owned())]);
+        known.namespaces.insert("a".into(), (labels, false));
+    };
+    label(&mut known, "other/egress");
+    let policy = written(&renamed.look(&known))[0].1.clone();
+    known.policies.insert("a".into(), policy);
+    assert_eq!(renamed.look(&known).kept, 1);
+    label(&mut known, "nothing/egress");
+    assert_eq!(renamed.look(&known).steps.len(), 1);
+}
+
+#[test]
+fn the_proxy_is_let_out_where_it_has_come_to_be_in_a_namespace_that_was_shut_in() {
+    let mut known = known(&[("a", "enforced")]);
+    let policy = written(&wanted(1).look(&known))[0].1.clone();
+    known.policies.insert("a".into(), policy);
+    let mut moved = wanted(1);
+    moved.way.proxy_namespace = "a".into();
+    let look = moved.look(&known);
+    assert_eq!(look.never, ["a"]);
+    assert!(
+        matches!(look.steps.as_slice(), [Step::Remove { namespace, .. }] if namespace == "a"),
+        "{look:?}"
+    );
+}
+
+#[test]
 fn the_proxy_is_where_the_gateway_is_unless_the_settings_say_otherwise() {
     let mut settings = KeptNetworkPolicies {
         proxy_namespace: None,
