@@ -407,3 +407,28 @@ async fn a_reset_is_the_end_of_both_directions() {
         });
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_of_a_tunnel_that_is_over_loses_the_connection() {
+    let authority = Authority::new();
+    let echo = Echo::start("a greeting").await;
+    let gateway = tls::start(
+        &authority,
+        &config(TLS, "", &allow(RAW)),
+        &[(22, echo.address)],
+    );
+    let stream = shake(&authority, &gateway, &["h2"]).await;
+    let mut builder = client::Builder::new();
+    builder.initial_window_size(0);
+    let (sender, connection) = builder.handshake(stream).await.expect("a preface");
+    let mut client = Connection {
+        sender,
+        ended: tokio::spawn(connection),
+    };
+    let _tunnel = client.connect("raw.example:22").await.expect("a tunnel");
+    wait_for("the tunnel", || tunnels(&gateway) == Some(1.0));
+    gateway.reload(&config(TLS, "", &allow("[other.example]")));
+    wait_for("its end", || tunnels(&gateway) == Some(0.0));
+    let ended = tokio::time::timeout(Duration::from_secs(30), client.ended).await;
+    let _ = ended.expect("it ends").expect("no panic");
+}
