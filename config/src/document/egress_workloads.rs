@@ -44,8 +44,8 @@ pub struct PodInjection {
     /// Where programs go for what is in the cluster. Default `direct`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_traffic: Option<ClusterTraffic>,
-    /// What stands in `NO_PROXY` besides: names, `.suffix`, addresses and CIDR ranges, without stars
-    /// and ports, which clients do not read alike. Default: nothing.
+    /// What stands in `NO_PROXY` besides: names, `.suffix`, addresses and CIDR ranges of IPv4, without
+    /// stars and ports, which clients do not read alike. Default: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub no_proxy: Vec<String>,
     /// A key of a ConfigMap in the namespace of each pod, with authorities in PEM that programs are to
@@ -80,8 +80,16 @@ pub struct InjectedRelay {
     /// Its limit of memory, at least `16MiB`. Default `64MiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<ByteSize>,
+    /// What it asks for of processors, as `250m`, `0.25` or `2`. Default `10m`, or `cpuLimit` where that is
+    /// less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_request: Option<String>,
+    /// Its limit of processors, at least `cpuRequest`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit: Option<String>,
     /// A key of a ConfigMap in the namespace of each pod, with the authorities in PEM that the
-    /// certificate of the proxy is judged by. Default: those of the system.
+    /// certificate of the proxy is judged by; with `proxy: https://...` alone. Default: those of the
+    /// system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_ca: Option<ConfigMapKey>,
 }
@@ -102,8 +110,8 @@ pub struct InjectedToken {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClusterTraffic {
-    /// There: `NO_PROXY` has `.svc`, `.cluster.local`, `egress.clusterRanges` and the address of the
-    /// API server.
+    /// There: `NO_PROXY` has `.svc`, `.cluster.local`, the ranges of IPv4 of `egress.clusterRanges` and
+    /// the address of the API server.
     #[default]
     Direct,
     /// To the proxy, whose policies allow it with `private: true`.

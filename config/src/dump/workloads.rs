@@ -40,6 +40,8 @@ fn fill_injection(injection: &mut PodInjection, meant: &model::PodInjection) {
         relay
             .memory_limit
             .get_or_insert(ByteSize(meant.memory_limit));
+        let request = || meant.cpu_request.to_string();
+        relay.cpu_request.get_or_insert_with(request);
     }
 }
 

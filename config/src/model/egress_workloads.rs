@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::MilliCpu;
 pub use crate::document::{ClusterTraffic, ConfigMapKey, InCluster, InjectedIdentity};
 use crate::egress::ProxyUrl;
 
@@ -52,6 +53,10 @@ pub struct InjectedRelay {
     pub port: u16,
     /// Bytes of its limit of memory.
     pub memory_limit: u64,
+    /// What it asks for of processors; no more than its limit.
+    pub cpu_request: MilliCpu,
+    /// Its limit of processors.
+    pub cpu_limit: Option<MilliCpu>,
     /// What the certificate of the proxy is judged by, in the namespace of each pod.
     pub proxy_ca: Option<ConfigMapKey>,
 }

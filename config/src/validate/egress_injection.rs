@@ -2,18 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::{report::Report, text};
+use super::{egress_relay::relay, report::Report, text};
 use crate::{
     access::parse_network,
     document::{self, ConfigMapKey, Egress, InjectedIdentity},
     egress::{Host, ProxyUrl, is_subdomain},
-    model::{ClusterTraffic, Identified, InjectedRelay, InjectedToken, PodInjection},
+    model::{ClusterTraffic, Identified, InjectedToken, PodInjection},
 };
 
-const PLACE: &str = "egress.workloads.injection";
-const RELAY_PORT: u16 = 3128;
-const MEMORY_LIMIT: u64 = 64 << 20;
-const LEAST_MEMORY: u64 = 16 << 20;
+pub(super) const PLACE: &str = "egress.workloads.injection";
 const EXPIRATION_SECONDS: u64 = 3600;
 /// A token of a projected volume lives so long at least (`expirationSeconds` of Kubernetes).
 const LEAST_EXPIRATION: u64 = 600;
@@ -33,7 +30,7 @@ pub(super) fn injection(
     let proxy = wanted.proxy.parse::<ProxyUrl>();
     let proxy = proxy.map_err(|error| format!("{:?}: {error}", wanted.proxy));
     let proxy = report.ok(&format!("{PLACE}.proxy"), proxy);
-    let identity = identity(wanted, section, report);
+    let identity = identity(wanted, proxy.as_ref(), section, report);
     let cluster_traffic = wanted.cluster_traffic.unwrap_or_default();
     let no_proxy = no_proxy(wanted, section, cluster_traffic, report);
     if let Some(trust) = &wanted.trust {
@@ -50,6 +47,7 @@ pub(super) fn injection(
 
 fn identity(
     wanted: &document::PodInjection,
+    proxy: Option<&ProxyUrl>,
     section: &Egress,
     report: &mut Report<'_>,
 ) -> Option<Identified> {
@@ -71,47 +69,8 @@ fn identity(
         InjectedIdentity::Token => Identified::Token(token(wanted, section, report)?),
         InjectedIdentity::Relay => {
             let token = token(wanted, section, report);
-            Identified::Relay(relay(wanted.relay.as_ref(), report)?, token?)
+            Identified::Relay(relay(wanted.relay.as_ref(), proxy, report)?, token?)
         }
-    })
-}
-
-fn relay(
-    wanted: Option<&document::InjectedRelay>,
-    report: &mut Report<'_>,
-) -> Option<InjectedRelay> {
-    let place = format!("{PLACE}.relay");
-    let Some(wanted) = wanted else {
-        report.error_hint(
-            &place,
-            "`identity: relay`, the default, needs the image of the relay",
-            "`relay: {image: ...}`; or `identity: token`, or `identity: none`",
-        );
-        return None;
-    };
-    let is_letter = |byte: u8| byte.is_ascii_graphic();
-    if wanted.image.is_empty() || !wanted.image.bytes().all(is_letter) {
-        report.error(format!("{place}.image"), "not the name of an image");
-    }
-    // The relay runs as a user without rights over lower ports.
-    if wanted.port.is_some_and(|port| port < 1024) {
-        report.error(format!("{place}.port"), "port must be 1024 or more");
-    }
-    let memory_limit = wanted.memory_limit.map_or(MEMORY_LIMIT, |size| size.0);
-    if memory_limit < LEAST_MEMORY {
-        report.error(
-            format!("{place}.memoryLimit"),
-            "memoryLimit must be at least 16MiB",
-        );
-    }
-    if let Some(ca) = &wanted.proxy_ca {
-        config_map_key(&format!("{place}.proxyCa"), ca, report);
-    }
-    Some(InjectedRelay {
-        image: wanted.image.clone(),
-        port: wanted.port.unwrap_or(RELAY_PORT),
-        memory_limit,
-        proxy_ca: wanted.proxy_ca.clone(),
     })
 }
 
@@ -149,7 +108,8 @@ fn token(
 }
 
 /// What `NO_PROXY` has: what curl, wget, Go, Python and Node read alike. Suffixes begin with a dot, and
-/// nothing has a star. Ranges are read by some of them alone.
+/// nothing has a star. Ranges are read by some of them alone, and those of IPv6 are none of it: Python's
+/// httpx takes such a range for a host, and then makes no client at all (`InvalidURL`).
 fn no_proxy(
     wanted: &document::PodInjection,
     section: &Egress,
@@ -162,7 +122,8 @@ fn no_proxy(
         // What is wrong with them is told at their own place.
         let (ranges, _) =
             report.quiet(|report| text::networks("", &section.cluster_ranges, report));
-        list.extend(ranges.iter().map(|range| range.to_string()));
+        let v4 = ranges.iter().filter(|range| range.addr().is_ipv4());
+        list.extend(v4.map(|range| range.to_string()));
     }
     if wanted.no_proxy.len() > MAX_NO_PROXY {
         report.error(
@@ -186,7 +147,13 @@ fn no_proxy(
 
 fn no_proxy_entry(entry: &str) -> Result<String, String> {
     if entry.contains('/') {
-        return parse_network(entry).map(|(range, _)| range.to_string());
+        let (range, _) = parse_network(entry)?;
+        return match range.addr() {
+            IpAddr::V4(_) => Ok(range.to_string()),
+            IpAddr::V6(_) => Err(format!(
+                "{entry:?}: Python's httpx fails at a range of IPv6, and with it every program that uses it: name single addresses, or a `.suffix`"
+            )),
+        };
     }
     if let Ok(address) = entry.parse::<IpAddr>() {
         return Ok(address.to_string());
@@ -195,12 +162,12 @@ fn no_proxy_entry(entry: &str) -> Result<String, String> {
     match Host::parse(name) {
         Ok(Host::Name(_)) if !name.ends_with('.') => Ok(entry.to_ascii_lowercase()),
         _ => Err(format!(
-            "{entry:?} is not read alike by all clients: a name, `.suffix`, an address or a CIDR range is"
+            "{entry:?} is not read alike by all clients: a name, `.suffix`, an address or a range of IPv4 is"
         )),
     }
 }
 
-fn config_map_key(place: &str, wanted: &ConfigMapKey, report: &mut Report<'_>) {
+pub(super) fn config_map_key(place: &str, wanted: &ConfigMapKey, report: &mut Report<'_>) {
     if !is_subdomain(&wanted.config_map) {
         report.error(
             format!("{place}.configMap"),

@@ -28,6 +28,7 @@ mod egress_inspection;
 mod egress_listener;
 mod egress_quota;
 mod egress_refusals;
+mod egress_relay;
 mod egress_unseen;
 mod egress_upstream_proxy;
 mod egress_workloads;

@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::{
     ClusterEgressPolicyObject, EgressPolicyObject, ObjectSet, Options, ResourceName,
     egress_policy::{self, PolicyObject},
-    review::{Request, Review, Verdict},
+    review::{Review, Verdict},
     settings,
     translate::{served_ingresses, translate},
     watched::Listed,
@@ -67,39 +67,33 @@ fn are_same(one: &[Option<Arc<ConfigMap>>], other: &[Option<Arc<ConfigMap>>]) ->
 
 /// The answer to a question.
 pub(super) fn answer(
-    review: Review,
+    review: &Review,
     objects: &ObjectSet,
     options: &Options,
     known: &KnownSettings,
     egress: Option<&Egress>,
 ) -> Value {
-    let uid = review.request.uid.clone();
-    judge_request(review.request, objects, options, known, egress).into_answer(&uid)
+    judge_review(review, objects, options, known, egress).into_answer(review.uid())
 }
 
-fn judge_request(
-    request: Request,
+fn judge_review(
+    review: &Review,
     objects: &ObjectSet,
     options: &Options,
     known: &KnownSettings,
     egress: Option<&Egress>,
 ) -> Verdict {
-    if !request.is_written() {
+    if !review.is_written() {
         return Verdict::default();
     }
-    let before = request.old_object.get("spec").cloned();
-    let judged = if request.is::<Ingress>() {
-        request
-            .into_object()
+    let judged = if review.is::<Ingress>() {
+        review
+            .named_object()
             .map(|ingress| judge(ingress, objects, options, known))
-    } else if request.is::<EgressPolicyObject>() {
-        request
-            .into_object()
-            .map(|policy: EgressPolicyObject| judge_policy(&policy, before.as_ref(), egress))
-    } else if request.is::<ClusterEgressPolicyObject>() {
-        request
-            .into_object()
-            .map(|policy: ClusterEgressPolicyObject| judge_policy(&policy, before.as_ref(), egress))
+    } else if review.is::<EgressPolicyObject>() {
+        judge_policy::<EgressPolicyObject>(review, egress)
+    } else if review.is::<ClusterEgressPolicyObject>() {
+        judge_policy::<ClusterEgressPolicyObject>(review, egress)
     } else {
         return Verdict::default();
     };
@@ -108,28 +102,36 @@ fn judge_request(
 
 /// Judges a policy of the egress proxy, beside the settings that are in force. What is not changed
 /// is not refused: its labels may be, and it may go.
+///
+/// # Errors
+/// Why it cannot be read.
 fn judge_policy<K: PolicyObject>(
-    policy: &K,
-    before: Option<&Value>,
+    review: &Review,
     section: Option<&Egress>,
-) -> Verdict {
+) -> Result<Verdict, String> {
+    let policy: K = review.named_object()?;
     let name = ResourceName::of(policy.metadata());
     let Some(section) = section else {
         let told = "no egress proxy is in force here: nobody has looked at this policy";
-        return Verdict::warned(told.to_owned());
+        return Ok(Verdict::warned(told.to_owned()));
     };
-    let errors = egress_policy::judge(&name, policy, section).err();
+    let errors = egress_policy::judge(&name, &policy, section).err();
     let told: Vec<String> = errors.iter().flatten().map(ToString::to_string).collect();
     let goes = policy.metadata().deletion_timestamp.is_some();
-    let (errors, warnings) = match goes || before == Some(policy.spec()) {
+    let is_kept = || {
+        goes || review
+            .old_spec()
+            .is_some_and(|before| before == *policy.spec())
+    };
+    let (errors, warnings) = match !told.is_empty() && is_kept() {
         true => (Vec::new(), told),
         false => (told, Vec::new()),
     };
-    Verdict {
+    Ok(Verdict {
         errors,
         warnings,
         ..Verdict::default()
-    }
+    })
 }
 
 /// Judges an Ingress with what it names.
@@ -225,7 +227,7 @@ mod tests {
             "kind": { "group": "networking.k8s.io", "version": "v1", "kind": "Ingress" },
             "namespace": "shop", "operation": operation, "object": object,
         } });
-        serde_json::from_value(value).expect("a review")
+        Review::read(value.to_string().into()).expect("a review")
     }
 
     fn ingress(backend: Value) -> Value {
@@ -242,7 +244,7 @@ mod tests {
         let resource = json!({ "resource": { "kind": "Bucket", "name": "b" } });
         let objects = ObjectSet::default();
         let answer = answer(
-            review("CREATE", ingress(resource.clone())),
+            &review("CREATE", ingress(resource.clone())),
             &objects,
             &options(),
             &KnownSettings::default(),
@@ -257,7 +259,7 @@ mod tests {
              a resource (Bucket b) cannot be a backend: its requests get 503"
         );
         let deleted = super::answer(
-            review("DELETE", ingress(resource.clone())),
+            &review("DELETE", ingress(resource.clone())),
             &objects,
             &options(),
             &KnownSettings::default(),
@@ -269,7 +271,7 @@ mod tests {
         );
         let others = Options::default();
         let others = super::answer(
-            review("CREATE", ingress(resource)),
+            &review("CREATE", ingress(resource)),
             &objects,
             &others,
             &KnownSettings::default(),
@@ -283,7 +285,7 @@ mod tests {
         let service = json!({ "service": { "name": "web", "port": { "number": 80 } } });
         let objects = ObjectSet::default();
         let answer = answer(
-            review("UPDATE", ingress(service)),
+            &review("UPDATE", ingress(service)),
             &objects,
             &options(),
             &KnownSettings::default(),
@@ -305,7 +307,7 @@ mod tests {
         let objects = ObjectSet::default();
         let broken = json!({ "metadata": { "name": 1 } });
         let answer = answer(
-            review("CREATE", broken),
+            &review("CREATE", broken),
             &objects,
             &options(),
             &KnownSettings::default(),
@@ -336,9 +338,10 @@ mod tests {
             });
             let fields = request.as_object_mut().expect("a map");
             fields.extend(more.as_object().cloned().unwrap_or_default());
-            let review = serde_json::from_value(json!({ "request": request })).expect("a review");
+            let review = json!({ "request": request }).to_string();
+            let review = Review::read(review.into()).expect("a review");
             let (objects, known) = (ObjectSet::default(), KnownSettings::default());
-            answer(review, &objects, &options(), &known, section)["response"].clone()
+            answer(&review, &objects, &options(), &known, section)["response"].clone()
         };
         let (none, kind) = (json!({}), "EgressPolicy");
         let entry = json!({ "allow": [{ "host": "a.test" }] });
@@ -387,7 +390,7 @@ mod tests {
         let mut objects = ObjectSet::default();
         let resource = json!({ "resource": { "kind": "Bucket", "name": "b" } });
         let refused = answer(
-            review("CREATE", ingress(resource)),
+            &review("CREATE", ingress(resource)),
             &objects,
             &options,
             &known,

@@ -30,6 +30,7 @@ use super::{
     feeds::{KindFeed, SecretFeed},
     freshness::Freshness,
     holding::Holding,
+    in_force::InForce,
     known::{Known, Scope},
     translate::Verdicts,
     watch,
@@ -62,7 +63,7 @@ pub(super) struct Shared {
     /// What is in force of each policy of the egress proxy.
     pub(super) verdicts: Sender<Arc<Verdicts>>,
     /// What namespaces with a label get, as it is in force.
-    pub(super) workloads: Sender<Option<Arc<EgressWorkloads>>>,
+    pub(super) workloads: InForce<Option<Arc<EgressWorkloads>>>,
     /// The namespace that this process runs in; empty where it is not known.
     pub(super) own_namespace: String,
     /// The address of the API server's Service, where this process is a pod.
@@ -101,7 +102,7 @@ impl Shared {
             max_named_secrets,
             own_secret,
             verdicts: Sender::new(Arc::default()),
-            workloads: Sender::new(None),
+            workloads: InForce::default(),
             own_namespace,
             api_server,
         }

@@ -1,5 +1,5 @@
 use crate::{
-    model::{EgressWorkloads, Identified},
+    model::{EgressWorkloads, Identified, MilliCpu},
     read::{SourceFile, read},
     validate::validate,
 };
@@ -35,13 +35,14 @@ fn what_is_left_out_has_its_default() {
         panic!("the relay is the default");
     };
     assert_eq!((relay.port, relay.memory_limit), (3128, 64 << 20));
+    assert_eq!((relay.cpu_request, relay.cpu_limit), (MilliCpu(10), None));
     assert_eq!(
         (token.audience.as_str(), token.expiration_seconds),
         ("ours", 3600)
     );
     assert_eq!(
         injection.no_proxy.join(","),
-        "localhost,127.0.0.1,::1,.svc,.cluster.local,10.244.0.0/16,fd00::/108"
+        "localhost,127.0.0.1,::1,.svc,.cluster.local,10.244.0.0/16"
     );
     let policies = workloads.network_policies.expect("policies");
     // Nobody else reaches the one on the loopback.
@@ -101,6 +102,26 @@ fn what_cannot_be_meant_is_told_with_its_place() {
             "name of a ConfigMap",
         ),
         (
+            relay("proxyCa: {configMap: a, key: k}"),
+            "injection.relay.proxyCa",
+            "a proxy without TLS",
+        ),
+        (
+            relay("cpuRequest: fast"),
+            "injection.relay.cpuRequest",
+            "no quantity of processors",
+        ),
+        (
+            relay("cpuLimit: 0m"),
+            "injection.relay.cpuLimit",
+            "no quantity of processors",
+        ),
+        (
+            relay("cpuRequest: '1', cpuLimit: 500m"),
+            "injection.relay.cpuRequest",
+            "1000m is more than cpuLimit, 500m",
+        ),
+        (
             none("relay: {image: p}"),
             "injection.relay",
             "`identity: relay` alone",
@@ -140,6 +161,11 @@ fn what_cannot_be_meant_is_told_with_its_place() {
             none("noProxy: ['1.2']"),
             "injection.noProxy[0]",
             "not read alike",
+        ),
+        (
+            none("noProxy: ['fd00:10:244::/56']"),
+            "injection.noProxy[0]",
+            "httpx",
         ),
         (
             none("trust: {configMap: a, key: ../b}"),
@@ -189,6 +215,29 @@ fn what_cannot_be_meant_is_told_with_its_place() {
     // Without identities no audience is known.
     let (_, told) = validated(&injection("identity: token"), "");
     assert!(told[0].contains("injection.token.audience"), "{told:?}");
+}
+
+#[test]
+fn what_the_relay_asks_for_is_no_more_than_its_limit() {
+    for (fields, request, limit) in [
+        ("cpuRequest: '0.1'", 100, None),
+        ("cpuLimit: 500m", 10, Some(500)),
+        ("cpuLimit: 5m", 5, Some(5)),
+        ("cpuRequest: 250m, cpuLimit: '0.25'", 250, Some(250)),
+    ] {
+        let wanted = format!(
+            "{{injection: {{proxy: 'https://p', relay: {{image: p, {fields}, proxyCa: {{configMap: a, key: k}}}}}}}}"
+        );
+        let (workloads, told) = validated(&wanted, TOKENS);
+        assert_eq!(told, [""; 0]);
+        let injection = workloads.and_then(|workloads| workloads.injection);
+        let Some(Identified::Relay(relay, _)) = injection.map(|injection| injection.identity)
+        else {
+            panic!("the relay is the default");
+        };
+        assert_eq!(relay.cpu_request, MilliCpu(request), "{fields}");
+        assert_eq!(relay.cpu_limit, limit.map(MilliCpu), "{fields}");
+    }
 }
 
 #[test]

@@ -8,12 +8,14 @@
 //! alone and told: in a warning, and in an annotation of the pod. What is given opens nothing, and a pod
 //! that goes without it is kept in by NetworkPolicies all the same.
 
+mod left_out;
 mod patch;
+mod pod;
 mod relay;
 mod variables;
 mod volumes;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1;
 use portcullis_config::{
     egress::{Host, ProxyUrl},
     model::{EgressWorkloads, Identified, InjectedIdentity, PodInjection},
@@ -21,72 +23,94 @@ use portcullis_config::{
 use serde_json::{Value, json};
 
 use self::{
+    left_out::{LeftOut, left_out},
     patch::Patch,
+    pod::{Container, Pod, PodSpec},
     variables::Variable,
     volumes::{Mount, TOKEN, TOKEN_FOLDER, TRUST, TRUST_FILE, TRUST_FOLDER},
 };
 use super::{
     OF_CLUSTER,
-    review::{Request, Review, Verdict, told},
+    review::{Review, Verdict, told},
 };
 
-/// Label of a pod that is left out, where it has the value `disabled`.
-const OPT_OUT: &str = "portcullis.dev/egress-injection";
 /// Annotation that says what was given.
 const INJECTED: &str = "portcullis.dev/egress-injected";
 /// Annotation that says what was left alone.
 const LEFT_ALONE: &str = "portcullis.dev/egress-left-alone";
-/// Annotation of what a kubelet runs by itself, of which the API server has but a mirror.
-const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// What is given, and what is known of the cluster.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Around<'a> {
     /// What is in force.
-    pub(super) workloads: Option<&'a EgressWorkloads>,
+    pub(super) workloads: Given<'a>,
     /// The namespace that this process runs in; empty where it is not known.
     pub(super) own_namespace: &'a str,
     /// The address of the API server's Service.
     pub(super) api_server: Option<&'a str>,
 }
 
-/// The answer to a question about a pod.
-pub(super) fn answer(review: Review, around: Around<'_>) -> Value {
-    let uid = review.request.uid.clone();
-    verdict(review.request, around).into_answer(&uid)
+/// What namespaces with a label get.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Given<'a> {
+    /// No configuration has been put in force since the process began.
+    NotYet,
+    /// What the configuration says, if anything.
+    Known(Option<&'a EgressWorkloads>),
 }
 
-fn verdict(request: Request, around: Around<'_>) -> Verdict {
-    if !request.is_created() || !request.is::<Pod>() {
-        return Verdict::default();
+/// The answer to a question about a pod. There is none as long as it is not known what pods are given: a pod
+/// that were let through would go without it for as long as it lives.
+pub(super) fn answer(review: &Review, around: Around<'_>) -> Option<Value> {
+    Some(verdict(review, around)?.into_answer(review.uid()))
+}
+
+fn verdict(review: &Review, around: Around<'_>) -> Option<Verdict> {
+    if !review.is_created() || !review.is::<v1::Pod>() {
+        return Some(Verdict::default());
     }
-    let namespace = request.namespace.clone();
-    let injection = around.workloads.and_then(|known| known.injection.as_ref());
-    let of_proxy = injection.and_then(|injection| service_namespace(&injection.proxy));
-    let is_left_out = OF_CLUSTER.contains(&namespace.as_str())
-        || namespace == around.own_namespace
-        || of_proxy == Some(&namespace);
-    if is_left_out {
-        return Verdict::warned(format!(
-            "pods of {namespace} are given nothing for the egress proxy: the cluster, or the proxy, runs by them"
-        ));
+    let namespace = review.namespace();
+    let runs_here = OF_CLUSTER.contains(&namespace) || namespace == around.own_namespace;
+    if runs_here {
+        return Some(of_the_proxy(namespace));
     }
-    let pod: Pod = match request.into_object() {
-        Ok(pod) => pod,
-        Err(error) => return Verdict::refused(error),
+    let Given::Known(workloads) = around.workloads else {
+        return None;
     };
-    let Some(injection) = injection else {
-        return Verdict::warned(
+    if workloads.is_some_and(|workloads| proxy_namespaces(workloads).any(|of| of == namespace)) {
+        return Some(of_the_proxy(namespace));
+    }
+    let Some(injection) = workloads.and_then(|known| known.injection.as_ref()) else {
+        return Some(Verdict::warned(
             "no `egress.workloads.injection` is in force: the pod is given nothing for the egress proxy".to_owned(),
-        );
+        ));
     };
-    match left_out(&pod) {
+    let pod: Pod = match review.object() {
+        Ok(pod) => pod,
+        Err(error) => return Some(Verdict::refused(error)),
+    };
+    Some(match left_out(&pod) {
         Some(LeftOut::Silently) => Verdict::default(),
         Some(LeftOut::Since(reason)) => Verdict::warned(format!(
             "the pod is given nothing for the egress proxy: {reason}"
         )),
         None => inject(&pod, injection, around.api_server).unwrap_or_else(Verdict::refused),
-    }
+    })
+}
+
+fn of_the_proxy(namespace: &str) -> Verdict {
+    Verdict::warned(format!(
+        "pods of {namespace} are given nothing for the egress proxy: the cluster, or the proxy, runs by them"
+    ))
+}
+
+/// Where the proxy may run besides: the namespace of its Service, and that which NetworkPolicies open.
+fn proxy_namespaces(workloads: &EgressWorkloads) -> impl Iterator<Item = &str> {
+    let injection = workloads.injection.as_ref();
+    let of_service = injection.and_then(|injection| service_namespace(&injection.proxy));
+    let policies = workloads.network_policies.as_ref();
+    let opened = policies.and_then(|policies| policies.proxy_namespace.as_deref());
+    of_service.into_iter().chain(opened)
 }
 
 /// The namespace of a Service, where a proxy is named by one: `NAME.NAMESPACE.svc`, with or without
@@ -100,37 +124,6 @@ fn service_namespace(proxy: &ProxyUrl) -> Option<&str> {
     (labels.next() == Some("svc")).then_some(namespace)
 }
 
-enum LeftOut {
-    Silently,
-    Since(&'static str),
-}
-
-fn left_out(pod: &Pod) -> Option<LeftOut> {
-    let annotations = pod.metadata.annotations.as_ref();
-    let labels = pod.metadata.labels.as_ref();
-    let spec = pod.spec.as_ref();
-    if annotations.is_some_and(|known| known.contains_key(MIRROR)) {
-        return Some(LeftOut::Silently);
-    }
-    let opts_out = |value: &String| value == "disabled";
-    if labels
-        .and_then(|known| known.get(OPT_OUT))
-        .is_some_and(opts_out)
-    {
-        return Some(LeftOut::Since(
-            "its label portcullis.dev/egress-injection says so",
-        ));
-    }
-    if spec.is_some_and(|spec| spec.host_network == Some(true)) {
-        return Some(LeftOut::Since(
-            "it has the network of its node (hostNetwork), which no NetworkPolicy closes",
-        ));
-    }
-    let os = spec.and_then(|spec| spec.os.as_ref());
-    os.filter(|os| os.name == "windows")
-        .map(|_| LeftOut::Since("it is for Windows"))
-}
-
 /// What is done to a pod. Done again, it is nothing.
 ///
 /// # Errors
@@ -141,26 +134,19 @@ fn inject(
     api_server: Option<&str>,
 ) -> Result<Verdict, String> {
     let spec = pod.spec.as_ref().ok_or("the Pod has no spec")?;
-    let init = spec.init_containers.as_deref().unwrap_or_default();
-    let known_relay = relay::port_of(spec);
+    spec.check()?;
+    let known_relay = relay::known(spec);
     let mut wanted = Wanted::of(injection, known_relay, api_server);
     let has_relay = known_relay.is_some();
     let added = volumes::missing(volumes::wanted(injection, has_relay), spec)?;
     let mut patch = Patch::default();
-    let has = spec.volumes.as_ref().map_or(0, Vec::len);
-    patch.append("/spec/volumes", has, added);
-    for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
-        for (index, container) in containers.iter().enumerate() {
-            wanted.give((list, index), container, &mut patch);
-        }
+    patch.append("/spec/volumes", spec.volumes.len(), added);
+    for (list, index, container) in spec.all() {
+        wanted.give((list, index), container, &mut patch);
     }
     if let (Identified::Relay(relay, _), false) = (&injection.identity, has_relay) {
         wanted.warn_of_port(spec, relay.port);
-        if init
-            .iter()
-            .chain(&spec.containers)
-            .any(|known| known.name == relay::NAME)
-        {
+        if spec.all().any(|(.., known)| known.name == relay::NAME) {
             return Err(format!(
                 "spec.containers: {:?} is a name that is kept for the relay, and this is none",
                 relay::NAME
@@ -169,7 +155,7 @@ fn inject(
         // Last: what was said of the others is by their places of before. And first of them all, since those
         // that come after it may use it.
         let sidecar = relay::container(relay, &injection.proxy);
-        patch.prepend("/spec/initContainers", init.len(), sidecar);
+        patch.prepend("/spec/initContainers", spec.init_containers.len(), sidecar);
     }
     let annotations = pod.metadata.annotations.as_ref();
     let mut notes = vec![(INJECTED, word(injection.identity.kind()).to_owned())];
@@ -198,24 +184,32 @@ struct Wanted {
     proxy: Vec<Variable>,
     trust: Option<Vec<Variable>>,
     mounts_token: bool,
+    /// Init containers that have ended when the relay begins.
+    before_relay: usize,
     /// What was left alone, by container.
     left_alone: Vec<String>,
     warnings: Vec<String>,
 }
 
 impl Wanted {
-    fn of(injection: &PodInjection, known_relay: Option<u16>, api_server: Option<&str>) -> Self {
-        let proxy = match &injection.identity {
-            Identified::Relay(relay, _) => {
-                format!("http://127.0.0.1:{}", known_relay.unwrap_or(relay.port))
+    fn of(
+        injection: &PodInjection,
+        known_relay: Option<relay::Known>,
+        api_server: Option<&str>,
+    ) -> Self {
+        let (proxy, before_relay) = match (&injection.identity, known_relay) {
+            (Identified::Relay(..), Some(known)) => {
+                (format!("http://{}", known.address), known.begins_after)
             }
-            Identified::Token(_) | Identified::None => injection.proxy.to_string(),
+            (Identified::Relay(relay, _), None) => (format!("http://127.0.0.1:{}", relay.port), 0),
+            (Identified::Token(_) | Identified::None, _) => (injection.proxy.to_string(), 0),
         };
         let trust = injection.trust.as_ref();
         Self {
             proxy: variables::of_proxy(injection, &proxy, api_server),
             trust: trust.map(|_| variables::of_trust(TRUST_FILE)),
             mounts_token: matches!(injection.identity, Identified::Token(_)),
+            before_relay,
             left_alone: Vec::new(),
             warnings: Vec::new(),
         }
@@ -227,7 +221,16 @@ impl Wanted {
         if relay::is_relay(container) {
             return;
         }
-        let set = container.env.as_deref().unwrap_or_default();
+        let place = format!("spec.{list}[{index}] {:?}", container.name);
+        if list == pod::INIT_CONTAINERS && index < self.before_relay {
+            self.warnings.push(format!(
+                "{place}: given nothing: it has ended when the relay of the pod begins, and nobody would answer it"
+            ));
+            let name = &container.name;
+            self.left_alone.push(format!("{name}: before the relay"));
+            return;
+        }
+        let set = &*container.env;
         let (mut variables, mut left_alone) = variables::missing(&self.proxy, set);
         let mut mounts = Vec::new();
         let mut mount = |volume: &'static str, path: &'static str| {
@@ -251,34 +254,29 @@ impl Wanted {
         if self.mounts_token && !mount(TOKEN, TOKEN_FOLDER) {
             left_alone.push(TOKEN_FOLDER);
         }
-        let place = format!("spec.{list}[{index}] {:?}", container.name);
         if !left_alone.is_empty() {
             let names = left_alone.join(", ");
             self.warnings
                 .push(format!("{place}: set already, and left alone: {names}"));
             self.left_alone.push(format!("{}: {names}", container.name));
         }
-        if container.env_from.iter().flatten().next().is_some() && !variables.is_empty() {
+        if !container.env_from.is_empty() && !variables.is_empty() {
             self.warnings.push(format!(
                 "{place}: what its `envFrom` says of the proxy does not hold: variables of its own come before that"
             ));
         }
         let path = format!("/spec/{list}/{index}");
         patch.append(&format!("{path}/env"), set.len(), variables);
-        let has = container.volume_mounts.as_ref().map_or(0, Vec::len);
+        let has = container.volume_mounts.len();
         patch.append(&format!("{path}/volumeMounts"), has, mounts);
     }
 
     /// Tells of a port that the relay takes.
     fn warn_of_port(&mut self, spec: &PodSpec, port: u16) {
-        let init = spec.init_containers.iter().flatten();
-        let ports = init
-            .chain(&spec.containers)
-            .flat_map(|container| container.ports.iter().flatten());
-        if ports
-            .into_iter()
-            .any(|known| known.container_port == i32::from(port))
-        {
+        let mut ports = spec
+            .all()
+            .flat_map(|(.., container)| container.ports.iter());
+        if ports.any(|known| known.container_port == i64::from(port)) {
             self.warnings.push(format!(
                 "the pod has port {port}, on which the relay listens: a program cannot have it on all addresses (`egress.workloads.injection.relay.port`)"
             ));

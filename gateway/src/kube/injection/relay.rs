@@ -1,12 +1,14 @@
 //! The relay beside the programs of a pod.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use k8s_openapi::api::core::v1::{Container, PodSpec};
 use portcullis_config::{egress::ProxyUrl, model::InjectedRelay};
 use serde_json::{Value, json};
 
-use super::volumes::{PROXY_CA, PROXY_CA_FOLDER, TOKEN, TOKEN_FOLDER};
+use super::{
+    pod::{Container, INIT_CONTAINERS, PodSpec},
+    volumes::{PROXY_CA, PROXY_CA_FOLDER, TOKEN, TOKEN_FOLDER},
+};
 
 /// The name of its container.
 pub(super) const NAME: &str = "portcullis-egress-relay";
@@ -25,25 +27,53 @@ pub(super) fn is_relay(container: &Container) -> bool {
         .any(|pair| pair[0] == "egress" && pair[1] == "relay")
 }
 
-/// The port of the relay that a pod has already.
-pub(super) fn port_of(spec: &PodSpec) -> Option<u16> {
-    let init = spec.init_containers.iter().flatten();
-    let relay = init
-        .chain(&spec.containers)
-        .find(|container| is_relay(container))?;
+/// A relay that a pod has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Where programs of the pod reach it.
+    pub(super) address: SocketAddr,
+    /// How many init containers have ended when it begins.
+    pub(super) begins_after: usize,
+}
+
+/// The relay that a pod has already.
+pub(super) fn known(spec: &PodSpec) -> Option<Known> {
+    let (list, index, relay) = spec.all().find(|(.., container)| is_relay(container))?;
+    let begins_after = match list {
+        INIT_CONTAINERS => index,
+        _ => spec.init_containers.len(),
+    };
+    Some(Known {
+        address: reached_at(listen(relay)),
+        begins_after,
+    })
+}
+
+/// Where a relay listens, as its words say.
+fn listen(relay: &Container) -> SocketAddr {
     let words: Vec<&String> = words(relay).collect();
     let listen = words.iter().enumerate().find_map(|(index, word)| {
         let value = word.strip_prefix("--listen=");
         let next = || words.get(index + 1).map(|next| next.as_str());
         value.or_else(|| next().filter(|_| *word == "--listen"))
     });
-    let address = listen.and_then(|listen| listen.parse::<SocketAddr>().ok());
-    Some(address.map_or(DEFAULT_PORT, |address| address.port()))
+    let address = listen.and_then(|listen| listen.parse().ok());
+    address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))
+}
+
+/// Where programs of its pod reach what listens on an address: all addresses are no destination.
+fn reached_at(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 fn words(container: &Container) -> impl Iterator<Item = &String> {
-    let (command, args) = (&container.command, &container.args);
-    command.iter().chain(args).flatten()
+    container.command.iter().chain(container.args.iter())
 }
 
 /// The relay as a native sidecar: programs wait for it, and it ends after them.
@@ -60,6 +90,10 @@ pub(super) fn container(relay: &InjectedRelay, proxy: &ProxyUrl) -> Value {
         args.push(format!("--proxy-ca={PROXY_CA_FOLDER}/ca.crt"));
         mounts.push(mount(PROXY_CA, PROXY_CA_FOLDER));
     }
+    let mut limits = json!({ "memory": relay.memory_limit.to_string() });
+    if let Some(cpu) = relay.cpu_limit {
+        limits["cpu"] = json!(cpu.to_string());
+    }
     json!({
         "name": NAME,
         "image": relay.image,
@@ -71,8 +105,11 @@ pub(super) fn container(relay: &InjectedRelay, proxy: &ProxyUrl) -> Value {
             "failureThreshold": 60,
         },
         "resources": {
-            "requests": { "cpu": "10m", "memory": relay.memory_limit.min(REQUESTED_MEMORY).to_string() },
-            "limits": { "memory": relay.memory_limit.to_string() },
+            "requests": {
+                "cpu": relay.cpu_request.to_string(),
+                "memory": relay.memory_limit.min(REQUESTED_MEMORY).to_string(),
+            },
+            "limits": limits,
         },
         // That of Pod Security "restricted".
         "securityContext": {

@@ -27,6 +27,10 @@ const TOKEN_ALONE: &str = "{proxy: 'http://10.0.0.7', identity: token, \
      token: {audience: ours, expiration: 10m}, noProxy: [.corp.test]}";
 const TRUSTED: &str = "{proxy: 'http://10.0.0.7', identity: none, clusterTraffic: proxy, trust: {configMap: t, key: all.pem}}";
 
+fn review(request: Value) -> Review {
+    Review::read(json!({ "request": request }).to_string().into()).expect("a review")
+}
+
 /// The answer about a pod that is created.
 fn asked(pod: &Value, workloads: Option<&EgressWorkloads>, more: Value) -> Value {
     let mut request = json!({
@@ -35,13 +39,13 @@ fn asked(pod: &Value, workloads: Option<&EgressWorkloads>, more: Value) -> Value
     });
     let fields = request.as_object_mut().expect("a map");
     fields.extend(more.as_object().cloned().unwrap_or_default());
-    let review = serde_json::from_value(json!({ "request": request })).expect("a review");
     let around = Around {
-        workloads,
+        workloads: Given::Known(workloads),
         own_namespace: "gateway",
         api_server: Some("10.96.0.1"),
     };
-    answer(review, around)["response"].clone()
+    let answer = answer(&review(request), around).expect("it is known what pods are given");
+    answer["response"].clone()
 }
 
 /// What the API server makes of an answer: additions of RFC 6902 section 4.1.
@@ -67,7 +71,7 @@ fn patched(pod: &Value, response: &Value) -> Value {
             other => panic!("{path}: {other:?}"),
         }
     }
-    let _: Pod = serde_json::from_value(pod.clone()).expect("a Pod");
+    let _: v1::Pod = serde_json::from_value(pod.clone()).expect("a Pod");
     pod
 }
 
@@ -126,7 +130,13 @@ fn with_a_relay_every_container_is_sent_to_it_and_it_alone_has_the_token() {
         ])
     );
     assert_eq!(relay["volumeMounts"].as_array().map(Vec::len), Some(2));
-    assert_eq!(relay["resources"]["limits"]["memory"], "67108864");
+    assert_eq!(
+        relay["resources"],
+        json!({
+            "requests": { "cpu": "10m", "memory": "33554432" },
+            "limits": { "memory": "67108864" },
+        })
+    );
     assert_eq!(
         pod["spec"]["volumes"],
         json!([
@@ -275,24 +285,108 @@ fn what_a_container_sets_itself_is_left_alone_and_told() {
 
 #[test]
 fn a_relay_that_is_there_by_hand_stays_and_its_port_is_told() {
-    for (args, port) in [
-        (json!(["egress", "relay", "--proxy=http://p"]), 3128),
-        (json!(["egress", "relay", "--listen=127.0.0.1:4000"]), 4000),
+    for (listen, address) in [
+        (json!(["--proxy=http://p"]), "127.0.0.1:3128"),
+        (json!(["--listen=127.0.0.1:4000"]), "127.0.0.1:4000"),
+        (json!(["--listen", "127.0.0.2:4001"]), "127.0.0.2:4001"),
+        (json!(["--listen=[::1]:4002"]), "[::1]:4002"),
         (
-            json!(["egress", "relay", "--listen", "127.0.0.1:4001"]),
-            4001,
+            json!(["--any-address", "--listen", "0.0.0.0:4003"]),
+            "127.0.0.1:4003",
         ),
+        (json!(["--any-address", "--listen=[::]:4004"]), "[::1]:4004"),
     ] {
+        let mut args = vec![json!("egress"), json!("relay")];
+        args.extend(listen.as_array().into_iter().flatten().cloned());
         let mut own = pod();
         let by_hand =
             json!({ "name": "mine", "image": "p", "restartPolicy": "Always", "args": args });
         own["spec"]["initContainers"] = json!([by_hand]);
-        let (pod, _) = injected(&own, RELAY);
+        let (pod, warnings) = injected(&own, RELAY);
+        assert_eq!(warnings, [""; 0]);
         assert_eq!(pod["spec"]["initContainers"], json!([by_hand]));
         assert_eq!(pod["spec"]["volumes"], own["spec"]["volumes"]);
         let proxy = variable(&pod["spec"]["containers"][0], "http_proxy");
-        assert_eq!(proxy, Some(format!("http://127.0.0.1:{port}")));
+        assert_eq!(proxy, Some(format!("http://{address}")));
     }
+}
+
+#[test]
+fn init_containers_that_end_before_the_relay_begins_are_not_sent_to_it() {
+    let relay = json!({ "name": "mine", "image": "p", "args": ["egress", "relay"] });
+    let init = |name: &str| json!({ "name": name, "image": "i" });
+    let mut native = pod();
+    native["spec"]["initContainers"] = json!([init("first"), relay, init("second")]);
+    let mut beside = pod();
+    let containers = beside["spec"]["containers"].as_array_mut();
+    containers.expect("a list").push(relay.clone());
+    beside["spec"]["initContainers"] = json!([init("first")]);
+    for own in [native, beside] {
+        let (pod, warnings) = injected(&own, RELAY);
+        let given = &pod["spec"]["initContainers"];
+        assert_eq!(given[0], init("first"));
+        if given[1] == relay {
+            let proxy = variable(&given[2], "http_proxy");
+            assert_eq!(proxy.as_deref(), Some("http://127.0.0.1:3128"));
+        }
+        assert!(variable(&pod["spec"]["containers"][0], "http_proxy").is_some());
+        assert_eq!(
+            warnings,
+            [
+                "spec.initContainers[0] \"first\": given nothing: it has ended when the relay of the pod begins, and nobody would answer it"
+            ]
+        );
+        let note = &pod["metadata"]["annotations"]["portcullis.dev/egress-left-alone"];
+        assert_eq!(note, "first: before the relay");
+    }
+    // Programs that show the token themselves go to the proxy, which is there.
+    let mut own = pod();
+    own["spec"]["initContainers"] = json!([init("first"), relay]);
+    let (pod, warnings) = injected(&own, TOKEN_ALONE);
+    assert_eq!(warnings, [""; 0]);
+    let first = variable(&pod["spec"]["initContainers"][0], "http_proxy");
+    assert_eq!(first.as_deref(), Some("http://10.0.0.7:3128"));
+}
+
+#[test]
+fn a_pod_with_a_list_that_is_too_long_is_refused() {
+    let long = |entry: Value, len: usize| Value::from(vec![entry; len]);
+    let env = json!({ "name": "A", "value": "b" });
+    let volume = json!({ "name": "v", "emptyDir": {} });
+    let container = json!({ "name": "c", "image": "i" });
+    for (list, entry, place) in [
+        ("/spec/volumes", &volume, "spec.volumes"),
+        ("/spec/containers", &container, "spec.containers"),
+        ("/spec/initContainers", &container, "spec.initContainers"),
+        ("/spec/containers/0/env", &env, "spec.containers[0].env"),
+        (
+            "/spec/containers/1/volumeMounts",
+            &volume,
+            "spec.containers[1].volumeMounts",
+        ),
+    ] {
+        let with = |len: usize| {
+            let mut pod = pod();
+            *pod.pointer_mut(list).expect("a list") = long(entry.clone(), len);
+            asked(&pod, Some(&workloads(RELAY)), json!({}))
+        };
+        assert_eq!(with(pod::MAX_ENTRIES)["allowed"], true, "{place}");
+        let refused = with(pod::MAX_ENTRIES + 1);
+        assert_eq!(refused["allowed"], false, "{place}");
+        let message = refused["status"]["message"].as_str().unwrap_or_default();
+        let says = format!("{place}: 1001 entries, and a pod with more than 1000 in one list");
+        assert!(message.contains(&says), "{message}");
+    }
+}
+
+#[test]
+fn the_relay_may_be_guaranteed() {
+    let relay = "{proxy: 'http://10.0.0.7', token: {audience: ours}, \
+         relay: {image: p, memoryLimit: 32MiB, cpuRequest: 50m, cpuLimit: '0.05'}}";
+    let (pod, _) = injected(&pod(), relay);
+    let resources = &pod["spec"]["initContainers"][0]["resources"];
+    let all = json!({ "cpu": "50m", "memory": "33554432" });
+    assert_eq!(resources, &json!({ "requests": all, "limits": all }));
 }
 
 #[test]
@@ -374,6 +468,14 @@ fn pods_that_are_left_out_are_not_touched_and_that_is_told() {
             json!({}),
             "Windows",
         ),
+        (
+            with(
+                "/spec/nodeSelector",
+                json!({ "kubernetes.io/os": "windows" }),
+            ),
+            json!({}),
+            "Windows",
+        ),
         (with("/metadata/annotations", mirrored), json!({}), ""),
         (plain.clone(), of("kube-system"), "pods of kube-system"),
         // Of this process, and of the Service in the proxy's URL.
@@ -405,6 +507,40 @@ fn pods_that_are_left_out_are_not_touched_and_that_is_told() {
     let kept_in = json!({ "portcullis.dev/egress-injection": "enabled" });
     let pod = with("/metadata/labels", kept_in);
     assert!(asked(&pod, Some(&workloads), json!({}))["patch"].is_string());
+}
+
+#[test]
+fn pods_of_the_namespace_that_network_policies_open_are_left_out() {
+    let policies = "{proxy: 'http://10.0.0.7', identity: none, clusterTraffic: proxy}, \
+         networkPolicies: {proxyNamespace: elsewhere}";
+    let workloads = workloads(policies);
+    for (namespace, is_given) in [("elsewhere", false), ("shop", true)] {
+        let response = asked(&pod(), Some(&workloads), json!({ "namespace": namespace }));
+        assert_eq!(response["patch"].is_string(), is_given, "{namespace}");
+    }
+}
+
+#[test]
+fn before_a_configuration_is_in_force_nothing_is_told_of_pods_that_may_get_something() {
+    let asked = |namespace: &str, operation: &str| {
+        let around = Around {
+            workloads: Given::NotYet,
+            own_namespace: "gateway",
+            api_server: None,
+        };
+        let request = json!({
+            "uid": "u-1", "namespace": namespace, "operation": operation, "object": pod(),
+            "kind": { "group": "", "version": "v1", "kind": "Pod" },
+        });
+        answer(&review(request), around)
+    };
+    assert_eq!(asked("shop", "CREATE"), None);
+    // They get nothing in any case, and the gateway may wait for them.
+    for namespace in ["kube-system", "gateway"] {
+        let answer = asked(namespace, "CREATE").expect("an answer");
+        assert_eq!(answer["response"]["allowed"], true);
+    }
+    assert!(asked("shop", "UPDATE").is_some());
 }
 
 #[test]

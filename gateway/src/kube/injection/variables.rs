@@ -1,8 +1,9 @@
 //! Variables that tell programs where the proxy is, and whom to trust.
 
-use k8s_openapi::api::core::v1::EnvVar;
 use portcullis_config::model::{ClusterTraffic, PodInjection};
 use serde_json::{Value, json};
+
+use super::pod;
 
 /// Names of one meaning, which have one value: they are set together, or left alone together.
 #[derive(Debug)]
@@ -64,7 +65,10 @@ pub(super) fn of_trust(file: &str) -> Vec<Variable> {
 
 /// The variables that a container lacks, and the names of those that it sets otherwise. Of names of
 /// one meaning none is added then: programs would read one or the other.
-pub(super) fn missing(wanted: &[Variable], set: &[EnvVar]) -> (Vec<Value>, Vec<&'static str>) {
+pub(super) fn missing(
+    wanted: &[Variable],
+    set: &[pod::Variable],
+) -> (Vec<Value>, Vec<&'static str>) {
     let (mut added, mut left_alone) = (Vec::new(), Vec::new());
     for Variable { names, value } in wanted {
         let find = |name: &str| set.iter().find(|known| known.name == name);

@@ -1,8 +1,9 @@
 //! Volumes that pods are given: the token, and authorities.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 use portcullis_config::model::{ConfigMapKey, Identified, InjectedToken, PodInjection};
 use serde_json::{Value, json};
+
+use super::pod::{Container, PodSpec, Volume, VolumeMount};
 
 /// The token of the pod.
 pub(super) const TOKEN: &str = "portcullis-egress-token";
@@ -57,8 +58,7 @@ pub(super) fn missing(
 ) -> Result<Vec<Value>, String> {
     let mut missing = Vec::new();
     for (name, volume) in wanted {
-        let known = spec.volumes.iter().flatten();
-        match known.into_iter().find(|known| known.name == name) {
+        match spec.volumes.iter().find(|known| known.name == name) {
             None => missing.push(volume),
             Some(known) if is_like(known, &volume) => {}
             Some(_) => {
@@ -83,11 +83,8 @@ fn is_like(known: &Volume, wanted: &Value) -> bool {
 
 /// How a container stands to a mount.
 pub(super) fn mount(container: &Container, volume: &str, path: &str) -> Mount {
-    let mounts = container.volume_mounts.iter().flatten();
-    let at_path = |mount: &&k8s_openapi::api::core::v1::VolumeMount| {
-        mount.mount_path.trim_end_matches('/') == path
-    };
-    match mounts.into_iter().find(at_path) {
+    let at_path = |mount: &&VolumeMount| mount.mount_path.trim_end_matches('/') == path;
+    match container.volume_mounts.iter().find(at_path) {
         None => Mount::Missing,
         Some(mount) if mount.name == volume => Mount::Present,
         Some(_) => Mount::Taken,
