@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use portcullis_tests::{Authority, Backend, Client, Gateway, TokenIssuer, raw, status_of};
+use portcullis_tests::{
+    Authority, Backend, Client, Gateway, TokenIssuer, raw, status_of, wait_for,
+};
 
 /// An example with its addresses moved to free ports of this machine.
 fn example(name: &str, moves: &[(&str, &str)]) -> String {
@@ -201,7 +203,8 @@ fn the_full_example_serves() {
         403,
         "nobody here is in the office: {admin}"
     );
-    assert_eq!(gateway.management("/readyz").0, 200);
+    // The egress proxy shows first that it refuses.
+    wait_for("readiness", || gateway.management("/readyz").0 == 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
