@@ -6,11 +6,13 @@ use super::{decide_tests::client, *};
 use crate::{
     document::EgressMode,
     model::Egress,
+    problem::Problem,
     read::{SourceFile, read},
     validate::validate,
 };
 
-fn egress(policies: &str) -> Egress {
+/// The section, with an authority and two WAF profiles, and what is told of it.
+pub(super) fn validated(policies: &str) -> (Egress, Vec<Problem>) {
     let policies = policies.replace("$me", "subjects: [{addresses: [10.0.0.0/8]}]");
     let read = read(&[SourceFile {
         name: "a.yaml".into(),
@@ -20,9 +22,15 @@ fn egress(policies: &str) -> Egress {
         ),
     }]);
     let validated = validate(&read.document, &read.origins);
-    let problems: Vec<_> = read.problems.iter().chain(&validated.problems).collect();
+    let problems = read.problems.into_iter().chain(validated.problems);
+    let egress = validated.model.egress.expect("the section");
+    (egress, problems.collect())
+}
+
+fn egress(policies: &str) -> Egress {
+    let (egress, problems) = validated(policies);
     assert!(problems.is_empty(), "{policies}: {problems:?}");
-    validated.model.egress.expect("the section")
+    egress
 }
 
 /// What becomes of a request, and what it is looked into for.

@@ -2,30 +2,14 @@
 
 use std::time::SystemTime;
 
-use super::{decide_tests::client, *};
-use crate::{
-    model::Egress,
-    problem::Severity,
-    read::{SourceFile, read},
-    validate::validate,
-};
+use super::{decide_tests::client, inspection_tests::validated, *};
+use crate::{model::Egress, problem::Severity};
 
 fn egress(policies: &str) -> Egress {
-    let policies = policies.replace("$me", "subjects: [{addresses: [10.0.0.0/8]}]");
-    let read = read(&[SourceFile {
-        name: "a.yaml".into(),
-        text: format!(
-            "wafProfiles: [{{name: out}}, {{name: floor}}]\n\
-             egress: {{listeners: [{{name: p}}], inspection: {{certificate: a, key: b}}, {policies}}}"
-        ),
-    }]);
-    let validated = validate(&read.document, &read.origins);
-    let problems = read.problems.iter().chain(&validated.problems);
-    let problems: Vec<_> = problems
-        .filter(|problem| problem.severity == Severity::Error)
-        .collect();
+    let (egress, mut problems) = validated(policies);
+    problems.retain(|problem| problem.severity == Severity::Error);
     assert!(problems.is_empty(), "{policies}: {problems:?}");
-    validated.model.egress.expect("the section")
+    egress
 }
 
 /// Where a request goes (a path is one in clear, none is a tunnel), by what WAF profiles, or why
