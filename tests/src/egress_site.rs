@@ -1,6 +1,6 @@
 //! A proxy with scripted names, and what is asked of it.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr, sync::Mutex};
 
 use crate::{Authority, Gateway, Raw, wait_for};
 use serde_json::Value;
@@ -12,6 +12,8 @@ pub const PUBLIC: &str = "93.184.215.14";
 pub struct Site {
     /// The gateway, whose listener is named `proxy`.
     pub gateway: Gateway,
+    /// The audit lines that [`Site::told`] has returned, by their place in the file.
+    told: Mutex<BTreeSet<usize>>,
 }
 
 impl Site {
@@ -48,6 +50,7 @@ impl Site {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         Self {
             gateway: Gateway::start_in(folder, config, &arguments),
+            told: Mutex::default(),
         }
     }
 
@@ -73,7 +76,27 @@ impl Site {
             .response()
     }
 
-    /// The last audit line of a host.
+    /// Waits for an audit line of a host that says this, and was not returned by this before.
+    ///
+    /// Lines are written when connections end, and those of several may do so in any order.
+    pub fn told(&self, host: &str, field: &str, says: &str) -> Value {
+        let mut told = self.told.lock().expect("no test has panicked with it");
+        let mut found = Value::Null;
+        wait_for(&format!("a line of {host} with {field}: {says}"), || {
+            let lines = self.gateway.audit_lines().into_iter().enumerate();
+            let mut new = lines.filter(|(place, line)| {
+                let is_of_host = line["kind"] == "egress" && line["host"] == host;
+                is_of_host && line[field] == says && !told.contains(place)
+            });
+            new.next().is_some_and(|(place, line)| {
+                found = line;
+                told.insert(place)
+            })
+        });
+        found
+    }
+
+    /// The last audit line of a host. Where it has several, [`Site::told`] is meant.
     pub fn audit(&self, host: &str) -> Value {
         let mut found = Value::Null;
         wait_for("the audit line", || {

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Socket, Type};
@@ -115,13 +115,16 @@ impl Raw {
     /// Waits for the peer to close the connection; `false` when it stays open.
     pub fn ends(&mut self) -> bool {
         let mut bytes = [0; 4096];
-        loop {
+        let deadline = Instant::now() + PATIENCE;
+        // A peer that goes on and on stays open too.
+        while Instant::now() < deadline {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
             }
         }
+        false
     }
 }
 

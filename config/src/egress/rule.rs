@@ -162,9 +162,8 @@ impl EgressRule {
 /// The segments of a path as the most lenient origin reads them.
 fn lenient(path: &str) -> Vec<Vec<u8>> {
     let segments = path.split('/').map(|segment| {
-        let name = segment.split(';').next().unwrap_or_default();
-        let name: Vec<u8> = percent_decode_str(name).collect();
-        // A parameter may stand behind an escaped semicolon.
+        let name: Vec<u8> = percent_decode_str(segment).collect();
+        // Its parameters, also behind an escaped semicolon.
         let end = name.iter().position(|&byte| byte == b';');
         name[..end.unwrap_or(name.len())].to_ascii_lowercase()
     });

@@ -80,6 +80,8 @@ async fn a_refusal_inside_has_the_words_of_one_outside_and_the_connection_goes_o
     assert_eq!(status_of(&allowed), 200, "{allowed}");
     assert!(!allowed.contains("connection: close"), "{allowed}");
     assert_eq!(proxy.backend.last().header("host"), "api.example");
+    let other = client.ask("GET /open HTTP/1.1\r\nHost: other.example\r\n\r\n");
+    assert_eq!(reason(&other), "egress/authority_mismatch", "{other}");
     // Whoever wants to close is answered, and closed.
     let last = client.ask("GET /open HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n");
     assert_eq!(status_of(&last), 200, "{last}");

@@ -116,6 +116,27 @@ async fn ask(
         .expect("an answer, or none")
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_names_a_host_names_the_same() {
+    let proxy = start().await;
+    let mut client = client(&proxy).await;
+    for (host, status) in [
+        ("api.example", 200),
+        ("API.example.:443", 200),
+        ("other.example", 400),
+        ("api.example:8443", 400),
+        ("", 400),
+    ] {
+        let request = Request::get("https://api.example/other").header("host", host);
+        client = client.ready().await.expect("it is open");
+        let (response, _) = client
+            .send_request(request.body(()).expect("a request"), true)
+            .expect("it is sent");
+        let response = response.await.expect("an answer");
+        assert_eq!(response.status().as_u16(), status, "{host}");
+    }
+}
+
 /// Reads a body to its end.
 async fn read(response: Response<RecvStream>) -> usize {
     let (mut body, mut length) = (response.into_body(), 0);

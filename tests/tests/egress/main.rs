@@ -4,6 +4,7 @@ mod bulk;
 mod certificates;
 mod decision;
 mod dns;
+mod early;
 mod ech;
 mod http2;
 mod identity;
@@ -27,7 +28,9 @@ mod upstream_proxies;
 use std::process::Command;
 
 use portcullis_tests::egress_site as site;
-use portcullis_tests::{Authority, Backend, Raw, Recorder, raw, sha256, status_of, wait_for};
+use portcullis_tests::{
+    Authority, Backend, Inside, Raw, Recorder, raw, sha256, status_of, wait_for,
+};
 
 use site::{PUBLIC, Site, allow, client_hello, reason};
 
@@ -148,6 +151,7 @@ async fn plain_requests_are_forwarded_to_the_host_that_was_judged() {
         ("http://read.example/open/../closed", 403),
         ("http://read.example/open/%2e%2e/closed", 403),
         ("http://read.example/open%2f..%2fclosed", 400),
+        ("http://read.example/open/a%2fb", 400),
         ("http://other.example/", 403),
     ] {
         assert_eq!(status_of(&site.get(target)), status, "{target}");
@@ -273,8 +277,12 @@ async fn an_answer_that_turns_private_is_refused() {
         ],
         &[(&format!("{PUBLIC}:443"), backend.address)],
     );
-    let (_tunnel, answer) = site.connect("api.example:443");
-    assert_eq!(status_of(&answer), 200, "{answer}");
+    // What was judged is dialled, and not what another answer would say.
+    let tls = authority.client(&["http/1.1"]);
+    let tunnel = Inside::connect(site.proxy(), "api.example:443", tls).expect("a handshake");
+    drop(tunnel);
+    let line = site.told("api.example", "verdict", "allow");
+    assert_eq!(line["dialled"], format!("{PUBLIC}:443"), "{line}");
     for (host, times) in [
         ("api.example", 3),
         ("mixed.corp.example", 1),
@@ -286,8 +294,7 @@ async fn an_answer_that_turns_private_is_refused() {
             let (_, answer) = site.connect(&format!("{host}:443"));
             assert_eq!(status_of(&answer), 403, "{host}: {answer}");
         }
-        let line = site.audit(host);
-        assert_eq!(line["verdict"], "deny", "{line}");
+        let line = site.told(host, "verdict", "deny");
         assert!(line["dialled"].is_null(), "{line}");
     }
     // A name that no policy allows is refused before anybody asks DNS for it.
@@ -347,8 +354,8 @@ async fn the_name_inside_the_tunnel_is_the_name_that_was_asked_for() {
         assert_eq!(status_of(&answer), 200, "{what}: {answer}");
         tunnel.send(&bytes);
         assert!(tunnel.ends(), "{what}");
-        wait_for(told, || site.audit("api.example")["reason"] == told);
-        assert_eq!(site.audit("api.example")["verdict"], "deny", "{what}");
+        let line = site.told("api.example", "reason", told);
+        assert_eq!(line["verdict"], "deny", "{what}: {line}");
     }
     // What looks like TLS on the port of plain HTTP is judged too.
     let (mut tunnel, _) = site.connect("api.example:80");
@@ -577,9 +584,7 @@ async fn heads_silence_and_numbers_are_bounded() {
     assert_eq!(status_of(&answer), 200);
     tunnel.send(b"hello");
     assert!(tunnel.ends(), "an idle tunnel is cut");
-    wait_for("the reason", || {
-        site.audit("raw.example")["ended"] == "idle_timeout"
-    });
+    site.told("raw.example", "ended", "idle_timeout");
 
     let open: Vec<Raw> = (0..4).map(|_| site.connect("raw.example:22").0).collect();
     let mut refused = Raw::connect(site.proxy());

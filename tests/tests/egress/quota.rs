@@ -112,6 +112,39 @@ async fn a_quota_that_a_reload_brings_holds_for_what_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_quota_that_a_reload_brings_has_no_room_for_ends() {
+    let recorder = Recorder::start().await;
+    let site = site("", "{rate: 1000/s}", &recorder);
+    let open = [(); 2].map(|()| site.connect(TARGET).0);
+    wait_for("both", || recorder.connections() == 2);
+    site.gateway
+        .reload(&config("", &policy("enforce", "", "{connections: 1}")));
+    site.told("raw.example", "ended", "quota_connections");
+    is_refused(&site.connect(TARGET).1, "quota_connections");
+    drop(open);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_with_the_head_of_a_tunnel_is_counted_too() {
+    let recorder = Recorder::start().await;
+    let site = site("", "{bytesOut: 1kB}", &recorder);
+    let begin = format!(
+        "CONNECT {TARGET} HTTP/1.1\r\nHost: x\r\n\r\n{}",
+        "a".repeat(600)
+    );
+    let mut first = Raw::connect(site.proxy());
+    first.send(begin.as_bytes());
+    assert_eq!(status_of(&first.response()), 200);
+    wait_for("the bytes", || recorder.bytes() == 600);
+    let mut second = Raw::connect(site.proxy());
+    second.send(begin.as_bytes());
+    assert_eq!(status_of(&second.response()), 200);
+    assert!(second.ends());
+    site.told("raw.example", "ended", "quota_bytes_out");
+    assert_eq!(recorder.bytes(), 600, "nothing of what does not fit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_at_once_and_their_rate_are_limited_for_each_client() {
     let recorder = Recorder::start().await;
     let at_once = site("", "{connections: 2}", &recorder);
@@ -182,9 +215,7 @@ async fn plain_uploads_are_charged_with_their_heads_and_cut() {
     };
     assert_eq!(status_of(&upload(60_000).response()), 200);
     assert!(upload(60_000).ends(), "it does not fit");
-    wait_for("the reason", || {
-        site.audit("raw.example")["ended"] == "quota_bytes_out"
-    });
+    site.told("raw.example", "ended", "quota_bytes_out");
     is_refused(&site.get("http://raw.example/"), "quota_bytes_out");
 }
 

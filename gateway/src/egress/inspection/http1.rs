@@ -63,7 +63,7 @@ where
             target: request.target,
             length,
         };
-        let message = Message::new(stream, buffer, length, body);
+        let mut message = Message::new(stream, buffer, length, body);
         let asked = Mutex::new(Some(asked));
         let service = service_fn(|request: Request<Incoming>| {
             let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -72,16 +72,17 @@ where
         let serving = http1::Builder::new()
             // The stream ends behind the request; its client does not.
             .half_close(true)
-            .serve_connection(TokioIo::new(message), service)
-            .without_shutdown();
+            // It shuts down itself: what it has not written yet goes out by that.
+            .serve_connection(TokioIo::new(&mut message), service);
         let served = serving.await;
         let untaken = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(untaken) = untaken {
             // hyper reads a head otherwise than we do, and has answered by itself.
             begin(inside, &method, &untaken.target).refused(&Refusal::new(400, "bad_head"));
         }
-        let Ok(parts) = served else { return };
-        let message = parts.io.into_inner();
+        if served.is_err() {
+            return;
+        }
         let goes_on = persists && message.is_over();
         (stream, buffer) = message.into_parts();
         if !goes_on {

@@ -117,6 +117,10 @@ async fn where_no_token_is_required_an_address_is_enough_and_a_bad_token_is_not(
             "egress/not_allowed",
         ),
         (bearer("a.b.c"), "egress/bad_token"),
+        (
+            "Proxy-Authorization: Digest a\r\n".to_owned(),
+            "egress/unsupported_scheme",
+        ),
     ] {
         let answer = ask(&mut Raw::connect(site.proxy()), "raw.example:22", &lines);
         assert_eq!(reason(&answer), expected, "{lines}");
