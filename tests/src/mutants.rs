@@ -86,8 +86,12 @@ pub fn copy_with_mutants(to: &Path, mutants: &[(String, Change)]) {
             let code = String::from_utf8(bytes).expect("code is UTF-8");
             bytes = mutated(&code, name, mutants).into_bytes();
         }
-        if ["config/src/lib.rs", "gateway/src/lib.rs"].contains(&name) {
-            bytes.extend(SWITCH.as_bytes());
+        match name {
+            "config/src/lib.rs" | "gateway/src/lib.rs" => bytes.extend(SWITCH.as_bytes()),
+            "Cargo.toml" | "Cargo.lock" => {
+                bytes = renumbered(&String::from_utf8_lossy(&bytes)).into_bytes();
+            }
+            _ => {}
         }
         let to = to.join(name);
         if fs::read(&to).is_ok_and(|before| before == bytes) {
@@ -96,6 +100,21 @@ pub fn copy_with_mutants(to: &Path, mutants: &[(String, Change)]) {
         fs::create_dir_all(to.parent().expect("a folder")).expect("a folder can be made");
         fs::write(to, bytes).expect("the copy is writable");
     }
+}
+
+/// A manifest, or the lock, with a version of our packages that only the copy has: where both are
+/// built in one target folder, cargo takes libraries of the same version for the same.
+fn renumbered(text: &str) -> String {
+    let version = concat!("version = \"", env!("CARGO_PKG_VERSION"));
+    let (mut out, mut is_ours) = (String::new(), false);
+    for line in text.lines() {
+        match line.strip_prefix(version).filter(|_| is_ours) {
+            Some(rest) => out += &format!("{version}-mutants{rest}\n"),
+            None => out += &format!("{line}\n"),
+        }
+        is_ours = line == "[workspace.package]" || line.starts_with("name = \"portcullis");
+    }
+    out
 }
 
 /// A file with its mutants; each place is that of one of them alone.

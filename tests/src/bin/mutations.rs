@@ -6,8 +6,8 @@
 //! each mutant on --its tests--> one fails: killed; all pass: SURVIVED
 //! ```
 //!
-//! `mutations/egress.yaml` lists them; an argument is a part of the names, or of the tests, of those
-//! to run. A line for each tells the tests that failed without it, and the last line how many there
+//! `mutations/egress.yaml` lists them; each argument is a part of the names, or of the tests, of
+//! those to run. A line for each tells the tests that failed without it, and the last line how many there
 //! were. The exit code is 1 where one survived, or could not be judged.
 
 use std::{
@@ -33,14 +33,15 @@ use serde_json::Value;
 const LIMIT: Duration = Duration::from_secs(180);
 
 fn main() -> anyhow::Result<ExitCode> {
-    let filter = env::args().nth(1).unwrap_or_default();
+    let filters: Vec<String> = env::args().skip(1).collect();
+    let is_asked_for = |text: &str| filters.iter().any(|part| text.contains(part));
     let list = Mutations::read().rules;
     let mutants = list.iter().flat_map(|rule| {
         let names = rule.mutants().into_iter();
         names.map(move |name| (name, rule))
     });
     let wanted: Vec<(String, &Mutation)> = mutants
-        .filter(|(name, rule)| name.contains(&filter) || rule.test.contains(&filter))
+        .filter(|(name, rule)| filters.is_empty() || is_asked_for(name) || is_asked_for(&rule.test))
         .collect();
     let built = Built::new(&list, wanted.iter().map(|(_, rule)| *rule))?;
     let mut tests: Vec<&Mutation> = wanted.iter().map(|(_, rule)| *rule).collect();

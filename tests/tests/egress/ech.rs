@@ -41,25 +41,18 @@ async fn a_hello_that_may_hide_a_name_passes_unless_the_policy_refuses_it() {
     let (mut tunnel, _) = site.connect("api.example:443");
     tunnel.send(&other_name);
     assert!(tunnel.ends());
-    wait_for("the refusal", || {
-        site.audit("api.example")["reason"] == "sni_mismatch"
-    });
+    site.told("api.example", "reason", "sni_mismatch");
 
     // What would be refused now ends, and nothing else.
     site.gateway.reload(&config("", &policy(refuse)));
     assert!(before.ends());
-    wait_for("the reason", || {
-        site.audit("api.example")["ended"] == "policy_changed"
-    });
+    site.told("api.example", "ended", "policy_changed");
     let known = recorder.bytes();
     let (mut tunnel, answer) = site.connect("api.example:443");
     assert_eq!(status_of(&answer), 200, "{answer}");
     tunnel.send(&hiding);
     assert!(tunnel.ends());
-    wait_for("the reason", || {
-        site.audit("api.example")["reason"] == "encrypted_client_hello"
-    });
-    let line = site.audit("api.example");
+    let line = site.told("api.example", "reason", "encrypted_client_hello");
     assert_eq!(line["verdict"], "deny", "{line}");
     assert_eq!(line["ended"], "encrypted_client_hello", "{line}");
     assert_eq!(recorder.bytes(), known, "not one byte left");
@@ -71,8 +64,6 @@ async fn a_hello_that_may_hide_a_name_passes_unless_the_policy_refuses_it() {
     let report = format!("mode: report, {refuse}");
     site.gateway.reload(&config("", &policy(&report)));
     drop(open("api.example", &hiding));
-    wait_for("the report", || {
-        let line = site.audit("api.example");
-        line["verdict"] == "would_deny" && line["reason"] == "encrypted_client_hello"
-    });
+    let line = site.told("api.example", "reason", "encrypted_client_hello");
+    assert_eq!(line["verdict"], "would_deny", "{line}");
 }

@@ -38,9 +38,7 @@ async fn an_open_tunnel_outlives_a_reload_that_allows_it_and_no_other() {
     assert_eq!(site.proxy(), proxy, "the listener stayed");
     site.gateway.reload(&config("", &allow("[more.example]")));
     assert!(tunnel.ends(), "the policy went");
-    wait_for("the reason", || {
-        site.audit("raw.example")["ended"] == "policy_changed"
-    });
+    site.told("raw.example", "ended", "policy_changed");
     assert_eq!(status_of(&site.connect("raw.example:22").1), 403);
 }
 
@@ -68,9 +66,7 @@ async fn an_open_tunnel_is_judged_again_by_all_that_it_was_opened_by() {
         site.gateway.reload(&config("", &policy));
         tunnel.send(b"x");
         assert!(tunnel.ends(), "{port} {policy}");
-        wait_for("the reason", || {
-            site.audit("raw.example")["ended"] == "policy_changed"
-        });
+        site.told("raw.example", "ended", "policy_changed");
     }
 }
 

@@ -60,9 +60,9 @@ impl Originated {
         raw(self.site.proxy(), request.as_bytes())
     }
 
-    /// The last record.
-    fn record(&self) -> Value {
-        self.site.audit("api.example")
+    /// A record that says this.
+    fn told(&self, field: &str, says: &str) -> Value {
+        self.site.told("api.example", field, says)
     }
 }
 
@@ -94,8 +94,8 @@ async fn a_plain_request_reaches_a_destination_over_tls_and_is_told() {
             assert_eq!(seen.header(field), "", "{url} {field}");
         }
     }
-    wait_for("the record", || proxy.record()["port"] == 443);
-    let record = proxy.record();
+    let record = proxy.told("method", "POST");
+    assert_eq!(record["port"], 443);
     assert_eq!(record["originatedTls"], true, "{record}");
     assert_eq!(record["method"], "POST");
     assert_eq!(record["path"], "/open/a");
@@ -168,9 +168,7 @@ async fn credentials_and_the_waf_work_without_a_certificate_on_the_client() {
     assert_eq!(status_of(&answer), 200, "{answer}");
     let expected = format!("Bearer {TOKEN}");
     assert_eq!(proxy.tls.last().header("authorization"), expected);
-    wait_for("the record", || {
-        proxy.record()["injected"] == "authorization"
-    });
+    proxy.told("injected", "authorization");
     for (line, fields, body, code) in [
         ("POST http://api.example/v1/x", text, "evil", "waf_blocked"),
         (
@@ -200,7 +198,7 @@ async fn credentials_and_the_waf_work_without_a_certificate_on_the_client() {
             "{line}: {answer}"
         );
         assert!(!answer.contains(TOKEN));
-        wait_for("the record", || proxy.record()["reason"] == code);
+        proxy.told("reason", code);
     }
     // A tunnel would go round both.
     let (_, answer) = proxy.site.connect("api.example:443");
@@ -217,7 +215,7 @@ async fn what_is_under_way_ends_with_its_policy_its_quota_and_its_time() {
     let body = "x".repeat(5000);
     let answer = proxy.ask("POST http://api.example/", "", &body);
     assert_ne!(status_of(&answer), 200, "{answer}");
-    wait_for("the end", || proxy.record()["ended"] == "quota_bytes_out");
+    proxy.told("ended", "quota_bytes_out");
     assert_eq!(proxy.tls.requests(), 0);
     let answer = proxy.ask("GET http://api.example/", "", "");
     assert_eq!(reason(&answer), "egress/quota_bytes_out", "{answer}");
@@ -230,7 +228,7 @@ async fn what_is_under_way_ends_with_its_policy_its_quota_and_its_time() {
     let gateway = &proxy.site.gateway;
     gateway.reload(&config(TRUST, &allow("[other.example]")));
     assert!(waiting.ends());
-    wait_for("the end", || proxy.record()["ended"] == "policy_changed");
+    proxy.told("ended", "policy_changed");
     // What goes in clear ends when it is to go over TLS.
     let clear = allow("[{host: api.example, ports: [80]}]");
     gateway.reload(&config(TRUST, &clear));
@@ -246,7 +244,7 @@ async fn what_is_under_way_ends_with_its_policy_its_quota_and_its_time() {
     let policies = allow("[{host: api.example, originateTls: true}]");
     gateway.reload(&config(&limited, &policies));
     assert!(Raw::connect(proxy.site.proxy()).send(sleep).ends());
-    wait_for("the end", || proxy.record()["ended"] == "max_lifetime");
+    proxy.told("ended", "max_lifetime");
     // Of a destination that is not there it is told.
     let nobody = Nobody::here();
     let dns = format!("api.example={PUBLIC}");

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use portcullis_tests::{Raw, status_of, wait_for};
+use portcullis_tests::{Raw, status_of};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -65,7 +65,5 @@ async fn an_upload_that_goes_on_is_not_silent_and_what_stalls_is_cut() {
         .send(b"GET http://a.example/stall HTTP/1.1\r\nHost: a.example\r\n\r\n")
         .read_all();
     assert!(stalled.ends_with("part"), "{stalled}");
-    wait_for("the reason", || {
-        site.audit("a.example")["ended"] == "idle_timeout"
-    });
+    site.told("a.example", "ended", "idle_timeout");
 }

@@ -310,9 +310,7 @@ async fn what_nobody_judged_ends_when_it_is_to_be_judged() {
     assert_eq!(tunnel.read(4), b"ping");
     site.gateway.reload(&list("checked", "and judged"));
     assert!(tunnel.ends());
-    wait_for("the record", || {
-        site.audit("raw.example")["ended"] == "policy_changed"
-    });
+    site.told("raw.example", "ended", "policy_changed");
     // Judged, and asked for by its name.
     let (mut tunnel, answer) = site.connect(&format!("raw.example:{port}"));
     assert_eq!(status_of(&answer), 200, "{answer}");

@@ -66,10 +66,7 @@ async fn egr_23_a_tunnel_is_for_the_name_that_was_asked_for() {
     ] {
         let said = s_client(checked.proxy(), more);
         assert!(!said.contains("one /x"), "{more:?}: {said}");
-        wait_for("the record", || {
-            checked.audit("good.test")["reason"] == reason
-        });
-        let line = checked.audit("good.test");
+        let line = checked.told("good.test", "reason", reason);
         assert_eq!(
             (&line["verdict"], &line["bytesUp"]),
             (&"deny".into(), &0.into()),
@@ -145,9 +142,7 @@ async fn egr_23_a_clienthello_is_judged_however_it_comes() {
         let (mut tunnel, _) = plain.connect("good.test:443");
         tunnel.send(&bytes);
         assert!(tunnel.ends(), "{reason}");
-        wait_for("the record", || {
-            plain.audit("good.test")["reason"] == reason
-        });
+        plain.told("good.test", "reason", reason);
     }
     assert_eq!(recorder.bytes(), passed);
     let refusing = format!(
@@ -156,9 +151,7 @@ async fn egr_23_a_clienthello_is_judged_however_it_comes() {
     let refusing = site(&refusing, recorder.address);
     let (mut tunnel, _) = refusing.connect("good.test:443");
     assert!(tunnel.send(&with_ech(hello)).ends());
-    wait_for("the record", || {
-        refusing.audit("good.test")["reason"] == "encrypted_client_hello"
-    });
+    refusing.told("good.test", "reason", "encrypted_client_hello");
     assert_eq!(recorder.bytes(), passed);
 }
 
