@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     edge::{edge, secret},
-    egress_bed::Bed,
+    egress_bed::{Bed, pod},
 };
 
 /// The namespace of the proxy, which is the webhook as well.
@@ -96,9 +96,8 @@ fn bed(cluster: &'static Cluster) -> &'static Bed {
         bed.configure(&settings(&bed.destination), &json!({}));
         bed.ready();
         cluster.apply(&webhook(&authority));
-        // Images of the clients: a shell, and the program that stands for our image.
+        // The program that stands for our image.
         cluster.ask(&json!({ "do": "images", "images": {
-            "shell": { "command": ["/bin/sh", "-c"] },
             "portcullis-relay": { "command": [portcullis()], "env": { "PATH": path() } },
         } }));
         // The endpoints of its Service may not be known yet where the API server is.
@@ -142,19 +141,6 @@ fn settings(destination: &str) -> Value {
             "clusterTraffic": "proxy",
         } },
     })
-}
-
-fn pod(namespace: &str, name: &str, metadata: &Value, spec: &Value) -> Value {
-    let mut pod = json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": { "name": name, "namespace": namespace },
-        "spec": { "containers": [{ "name": "main", "image": "backend" }] },
-    });
-    for (part, more) in [("metadata", metadata), ("spec", spec)] {
-        let fields = pod[part].as_object_mut().expect("a map");
-        fields.extend(more.as_object().cloned().unwrap_or_default());
-    }
-    pod
 }
 
 /// What the API server would make of a pod.

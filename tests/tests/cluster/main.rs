@@ -3,10 +3,12 @@
 //! All tests share one cluster and one Deployment of the gateway with two replicas, and have
 //! namespaces of their own for what they serve.
 
+mod addresses;
 mod bound;
 mod certificates;
 mod challenges;
 mod edge;
+mod egress_asked;
 mod egress_bed;
 mod egress_policies;
 mod election;
@@ -21,6 +23,7 @@ mod outages;
 mod own;
 mod parameters;
 mod pods;
+mod quotas;
 mod rolling;
 mod settings;
 mod several_settings;
