@@ -133,10 +133,24 @@ impl Cluster {
         assert_eq!(answer["ok"], true, "{request}: {answer}");
     }
 
+    /// A kubectl that is yet to be told what to do, for processes in the cluster's namespaces.
+    pub fn kubectl_inside(&self) -> Command {
+        let mut command = Command::new(self.kubectl_path());
+        command
+            .env("KUBECONFIG", self.kubeconfig_inside())
+            // Another cluster at the same address has kinds of its own.
+            .env("KUBECACHEDIR", self.logs.join("kubectl"));
+        command
+    }
+
+    fn kubectl_path(&self) -> PathBuf {
+        let binaries = self.ready["binaries"].as_str().expect("a folder");
+        Path::new(binaries).join("kubectl")
+    }
+
     /// Runs kubectl, and returns what it says; `None` where it fails.
     pub fn try_kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let binaries = self.ready["binaries"].as_str().expect("a folder");
-        let mut child = Command::new(Path::new(binaries).join("kubectl"))
+        let mut child = Command::new(self.kubectl_path())
             .args(arguments)
             .env(
                 "KUBECONFIG",

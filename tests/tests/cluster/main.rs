@@ -16,6 +16,7 @@ mod enforced;
 mod flood;
 mod injection;
 mod isolation;
+mod kubectl;
 mod narrow;
 mod network_policies;
 mod nodes;
