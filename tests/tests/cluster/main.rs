@@ -15,6 +15,8 @@ mod election;
 mod enforced;
 mod flood;
 mod injection;
+mod injection_bed;
+mod injection_ways;
 mod isolation;
 mod kubectl;
 mod narrow;
