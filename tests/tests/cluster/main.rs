@@ -11,6 +11,7 @@ mod edge;
 mod egress_asked;
 mod egress_bed;
 mod egress_policies;
+mod egress_rolling;
 mod election;
 mod enforced;
 mod flood;
