@@ -76,7 +76,7 @@ func (running *Running) launchInside(process *Process, streams streams) (*os.Pro
 			results <- result{err: err}
 			return
 		}
-		command, err := launch(ExecCommand, process, &syscall.SysProcAttr{Setsid: true}, streams, running.control)
+		command, err := launch(ExecCommand, process, &syscall.SysProcAttr{Setsid: true, Setctty: streams.isTerminal}, streams, running.control)
 		results <- result{command, err}
 	}()
 	got := <-results

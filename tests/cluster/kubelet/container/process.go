@@ -104,7 +104,11 @@ const binaryDescriptor = 5
 var ownBinary = sync.OnceValues(func() (*os.File, error) { return os.Open("/proc/self/exe") })
 
 // streams are standard input, output and error of a process. What is nil is /dev/null.
-type streams struct{ in, out, err *os.File }
+type streams struct {
+	in, out, err *os.File
+	// isTerminal says that they are a terminal, which is to be that of the process.
+	isTerminal bool
+}
 
 func (streams streams) files(null *os.File) []*os.File {
 	files := []*os.File{streams.in, streams.out, streams.err}

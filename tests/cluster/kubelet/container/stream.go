@@ -23,8 +23,15 @@ func (running *Running) Stream(
 	var theirs, outputs []*os.File // ends of pipes: the command's, and those that it is heard by
 	var copies sync.WaitGroup
 	var begin []func()
-	defer func() {
+	closeTheirs := func() {
 		for _, file := range theirs {
+			file.Close()
+		}
+		theirs = nil
+	}
+	defer closeTheirs()
+	defer func() {
+		for _, file := range outputs {
 			file.Close()
 		}
 	}()
@@ -68,14 +75,8 @@ func (running *Running) Stream(
 		return 0, err
 	}
 	command, err := running.launchInside(process, streams)
-	for _, file := range theirs {
-		file.Close()
-	}
-	theirs = nil
+	closeTheirs()
 	if err != nil {
-		for _, file := range outputs {
-			file.Close()
-		}
 		return 0, err
 	}
 	for _, start := range begin {

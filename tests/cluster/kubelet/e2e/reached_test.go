@@ -47,6 +47,36 @@ spec:
 			t.Errorf("%v: %q, %q", err, output.String(), problems.String())
 		}
 	})
+	t.Run("exec with a terminal", func(t *testing.T) {
+		// It has the size of the one that kubectl is in, which script(1) makes, and goes to the end of what is asked.
+		inside := `tty -s; echo terminal=$?; until [ "$(stty size)" = "45 123" ]; do sleep 0.1; done; read line; echo got=$line; exit 3`
+		kubectl := c.kubectl(t, namespace, "exec", "-it", "p", "-c", "talks", "--", "sh", "-c", "'"+inside+"'")
+		line := "stty rows 45 cols 123; " + strings.Join(kubectl.Args, " ")
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		command := exec.CommandContext(ctx, "script", "--quiet", "--return", "--command", line, "/dev/null")
+		command.Env = append(kubectl.Env, "SHELL=/bin/sh")
+		// It stays open, as whoever sits there does not go away.
+		input, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer input.Close()
+		defer write.Close()
+		if _, err := write.WriteString("told\n"); err != nil {
+			t.Fatal(err)
+		}
+		command.Stdin = input
+		said, err := command.CombinedOutput()
+		for _, want := range []string{"terminal=0\r\n", "got=told\r\n"} {
+			if !strings.Contains(string(said), want) {
+				t.Errorf("%v: %q does not say %q", err, said, want)
+			}
+		}
+		if code := command.ProcessState.ExitCode(); code != 3 {
+			t.Errorf("%v: ended with %d", err, code)
+		}
+	})
 	t.Run("what is not there is refused", func(t *testing.T) {
 		for want, arguments := range map[string][]string{
 			"container none is not valid": {"exec", "p", "-c", "none", "--", "true"},

@@ -3,10 +3,10 @@ package lifecycle
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
 
+	"portcullis/tests/cluster/kubelet/container"
 	"portcullis/tests/cluster/netns"
 )
 
@@ -25,13 +25,14 @@ func (p *Pod) Log(name string) (path string, ended <-chan struct{}, err error) {
 	return path, ended, err
 }
 
-// Exec runs a command in a container, as [container.Running.Stream] does, with the rights of the container.
+// Exec runs a command in a container, with the rights of the container: by a function that has one of the ways of
+// [container.Running] to do so.
 //
 // # Errors
 //
-// The container does not run, or the command could not be executed.
+// The container does not run, or what the function says.
 func (p *Pod) Exec(
-	ctx context.Context, name string, command []string, input io.Reader, output, problems io.Writer,
+	name string, command []string, way func(*container.Running, *container.Process) (int32, error),
 ) (code int32, err error) {
 	var found *run
 	if err := p.withRun(name, func(one *run) { found = one }); err != nil {
@@ -39,7 +40,7 @@ func (p *Pod) Exec(
 	}
 	process := found.process
 	process.Args = command
-	return found.running.Stream(ctx, &process, input, output, problems)
+	return way(found.running, &process)
 }
 
 // Dial connects to a port of the pod's own loopback.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 
+	"portcullis/tests/cluster/kubelet/container"
 	"portcullis/tests/cluster/kubelet/lifecycle"
 )
 
@@ -28,9 +28,6 @@ func (server *Server) exec(writer http.ResponseWriter, request *http.Request) {
 		return
 	}
 	options, err := remotecommand.NewOptions(request)
-	if err == nil && options.TTY {
-		err = errors.New("a terminal (-t) is not done by this kubelet")
-	}
 	if err != nil {
 		http.Error(writer, err.Error(), http.StatusBadRequest)
 		return
@@ -42,10 +39,19 @@ func (server *Server) exec(writer http.ResponseWriter, request *http.Request) {
 
 // ExecInContainer implements [remotecommand.Executor].
 func (pod reached) ExecInContainer(
-	ctx context.Context, _, _, container string, command []string, in io.Reader, out, problems io.WriteCloser,
-	_ bool, _ <-chan remotecommand.TerminalSize, _ time.Duration,
+	ctx context.Context, _, _, name string, command []string, in io.Reader, out, problems io.WriteCloser,
+	isTerminal bool, resize <-chan remotecommand.TerminalSize, _ time.Duration,
 ) error {
-	code, err := pod.Exec(ctx, container, command, in, plain(out), plain(problems))
+	code, err := pod.Exec(name, command, func(running *container.Running, process *container.Process) (int32, error) {
+		if !isTerminal {
+			return running.Stream(ctx, process, in, plain(out), plain(problems))
+		}
+		return running.Terminal(ctx, process, in, plain(out), func(set func(width, height uint16)) {
+			for size := range resize {
+				set(size.Width, size.Height)
+			}
+		})
+	})
 	if err == nil && code != 0 {
 		err = utilexec.CodeExitError{Err: fmt.Errorf("exit code %d", code), Code: int(code)}
 	}
