@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    process::{Child, ChildStdin, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -59,9 +59,28 @@ struct Kubectl {
 impl Kubectl {
     fn start(bed: &Bed, from: &str, what: &'static str, arguments: &[&str]) -> Self {
         let mut command = bed.cluster.kubectl_inside();
+        command.args(["-n", SYSTEM]).args(arguments);
+        Self::run(bed, from, what, command)
+    }
+
+    /// The same at a terminal, which `script` makes for it.
+    fn at_terminal(bed: &Bed, from: &str, what: &'static str, arguments: &[&str]) -> Self {
+        let kubectl = bed.cluster.kubectl_inside();
+        let program = kubectl.get_program().to_string_lossy();
+        let line = [&[&*program, "-n", SYSTEM], arguments].concat().join(" ");
+        let mut command = Command::new("script");
         command
-            .args(["-n", SYSTEM])
-            .args(arguments)
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .envs(
+                kubectl
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+        Self::run(bed, from, what, command)
+    }
+
+    fn run(bed: &Bed, from: &str, what: &'static str, mut command: Command) -> Self {
+        command
             .env("HTTPS_PROXY", format!("http://{}:3128", bed.proxy))
             .env_remove("NO_PROXY")
             .env_remove("no_proxy")
@@ -126,6 +145,7 @@ struct Sessions<'a> {
     from: String,
     logs: Kubectl,
     exec: Kubectl,
+    terminal: Kubectl,
     forward: Kubectl,
 }
 
@@ -138,21 +158,39 @@ impl<'a> Sessions<'a> {
             from: from.to_owned(),
             logs: start("logs", &["logs", "--follow", "talks"]),
             exec: start("exec", &["exec", "--stdin", "talks", "--", "cat"]),
+            terminal: Kubectl::at_terminal(
+                bed,
+                from,
+                "exec with a terminal",
+                &["exec", "--stdin", "--tty", "talks", "--", "cat"],
+            ),
             forward: start("port-forward", &["port-forward", "pod/destination", &port]),
         }
+    }
+
+    fn all(&mut self) -> [&mut Kubectl; 4] {
+        [
+            &mut self.logs,
+            &mut self.exec,
+            &mut self.terminal,
+            &mut self.forward,
+        ]
     }
 
     /// All of them still carry something, both ways.
     fn go_on(&mut self, round: &str) {
         let cluster = self.bed.cluster;
-        self.exec.tell(round);
-        cluster.wait(&format!("exec echoes {round}"), || {
-            self.exec.said().iter().any(|line| line == round)
-        });
+        for session in [&mut self.exec, &mut self.terminal] {
+            session.tell(round);
+            cluster.wait(&format!("{} echoes {round}", session.what), || {
+                session.said().iter().any(|line| line.trim_end() == round)
+            });
+        }
         let before = self.logs.said().len();
         cluster.wait("the log goes on", || self.logs.said().len() > before + 3);
         cluster.wait("a forwarded request is answered", || self.forwarded());
-        let ended = [&mut self.logs, &mut self.exec, &mut self.forward]
+        let ended = self
+            .all()
             .into_iter()
             .find_map(|session| session.has_ended().then(|| session.said()));
         assert_eq!(ended, None);
@@ -206,11 +244,7 @@ fn egr_26_kubectl_outlives_reloads_that_allow_it_and_is_cut_with_a_reason_by_one
     sessions.go_on("reloaded");
 
     bed.configure(&settings(false, &bed.destination, true), &json!({}));
-    for session in [
-        &mut sessions.logs,
-        &mut sessions.exec,
-        &mut sessions.forward,
-    ] {
+    for session in sessions.all() {
         let what = session.what;
         cluster.wait(&format!("the end of {what}"), || session.has_ended());
     }
@@ -222,7 +256,7 @@ fn egr_26_kubectl_outlives_reloads_that_allow_it_and_is_cut_with_a_reason_by_one
     };
     cluster.wait("the records", || {
         let records = cluster.records_in(SYSTEM).into_iter();
-        records.filter(is_cut).count() >= 3
+        records.filter(is_cut).count() >= 4
     });
     let mut again = Kubectl::start(&bed, &builder, "again", &["get", "pods"]);
     cluster.wait("the end of another", || again.has_ended());
