@@ -70,6 +70,11 @@ impl Bed {
         arguments: &[&str],
     ) -> Self {
         cluster.apply(&objects(system, arguments));
+        // The controller that makes it may still be coming back from an outage of the API server.
+        cluster.wait(&format!("{system} has its ServiceAccount"), || {
+            let account = ["serviceaccount", "default", "-n", system];
+            cluster.field(&account, "{.metadata.name}") == "default"
+        });
         let mut bed = Self {
             cluster,
             system,
