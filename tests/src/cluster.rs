@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Cluster {
     ready: Value,
     control: Mutex<UnixStream>,
-    logs: PathBuf,
+    pub(crate) logs: PathBuf,
     _child: Child,
 }
 
@@ -70,7 +70,10 @@ impl Cluster {
         let logs = std::env::temp_dir().join(format!("portcullis-cluster-{}", std::process::id()));
         let images = logs.join("images.yaml");
         fs::create_dir_all(&logs).expect("writable");
-        let table = json!({ "portcullis": { "command": [portcullis()] } });
+        let table = json!({
+            "portcullis": { "command": [portcullis()] },
+            "shell": { "command": ["/bin/sh", "-c"] },
+        });
         fs::write(&images, table.to_string()).expect("writable");
         let mut child = Command::new(source().join("cluster"))
             .args(["run", "--images"])
@@ -130,10 +133,24 @@ impl Cluster {
         assert_eq!(answer["ok"], true, "{request}: {answer}");
     }
 
+    /// A kubectl that is yet to be told what to do, for processes in the cluster's namespaces.
+    pub fn kubectl_inside(&self) -> Command {
+        let mut command = Command::new(self.kubectl_path());
+        command
+            .env("KUBECONFIG", self.kubeconfig_inside())
+            // Another cluster at the same address has kinds of its own.
+            .env("KUBECACHEDIR", self.logs.join("kubectl"));
+        command
+    }
+
+    fn kubectl_path(&self) -> PathBuf {
+        let binaries = self.ready["binaries"].as_str().expect("a folder");
+        Path::new(binaries).join("kubectl")
+    }
+
     /// Runs kubectl, and returns what it says; `None` where it fails.
     pub fn try_kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let binaries = self.ready["binaries"].as_str().expect("a folder");
-        let mut child = Command::new(Path::new(binaries).join("kubectl"))
+        let mut child = Command::new(self.kubectl_path())
             .args(arguments)
             .env(
                 "KUBECONFIG",
@@ -214,31 +231,6 @@ impl Cluster {
             assert!(Instant::now() < deadline, "{what}");
             std::thread::sleep(Duration::from_millis(100));
         }
-    }
-
-    /// What the containers of a namespace said last.
-    pub fn logs_of(&self, namespace: &str) -> String {
-        let mut told = String::new();
-        let pods = fs::read_dir(self.logs.join("pods"));
-        for pod in pods.into_iter().flatten().flatten() {
-            let name = pod.file_name().to_string_lossy().into_owned();
-            if !name.starts_with(&format!("{namespace}_")) {
-                continue;
-            }
-            for container in fs::read_dir(pod.path()).into_iter().flatten().flatten() {
-                for log in fs::read_dir(container.path())
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                {
-                    let text = fs::read_to_string(log.path()).unwrap_or_default();
-                    let lines: Vec<&str> = text.lines().collect();
-                    let last = &lines[lines.len().saturating_sub(30)..];
-                    told.push_str(&format!("--- {name}\n{}\n", last.join("\n")));
-                }
-            }
-        }
-        told
     }
 
     /// The path of the network namespace of a pod, by its UID.

@@ -28,6 +28,7 @@ mod peers;
 mod raw;
 mod real_clients;
 pub mod relay_site;
+mod said;
 mod scripted;
 mod squid;
 mod token_issuer;

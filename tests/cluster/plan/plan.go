@@ -28,6 +28,8 @@ const (
 	EtcdPeerURL      = "http://127.0.0.1:2380"
 	APIInside        = "https://" + Core + ":" + APIPort
 	LoadBalancerCIDR = "198.18.100.0/24"
+	// KubeletCaller is the common name of the certificate that the API server shows to kubelets.
+	KubeletCaller = "kube-apiserver-kubelet-client"
 )
 
 // Outside is a machine beside the cluster: a client whose address is neither a node's nor a pod's.

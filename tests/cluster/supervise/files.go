@@ -28,7 +28,7 @@ func writeFiles(settings Settings) (*files, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := authority.Server("kubernetes", "kubernetes.default", "kubernetes.default.svc",
+	own, err := authority.Server("kubernetes", "kubernetes.default", "kubernetes.default.svc",
 		"kubernetes.default.svc."+plan.ClusterDomain, "localhost",
 		plan.Core, plan.Core6, plan.KubernetesAddr, plan.KubernetesAddr6, "127.0.0.1")
 	if err != nil {
@@ -42,7 +42,7 @@ func writeFiles(settings Settings) (*files, error) {
 		return nil, err
 	}
 	texts := map[string][]byte{
-		"ca.crt": authority.Certificate, "apiserver.crt": server.Certificate, "apiserver.key": server.Key,
+		"ca.crt": authority.Certificate, "apiserver.crt": own.Certificate, "apiserver.key": own.Key,
 		"service-account.key": private, "service-account.pub": public,
 	}
 	users := map[string][]string{
@@ -53,6 +53,18 @@ func writeFiles(settings Settings) (*files, error) {
 	for _, node := range plan.Nodes() {
 		// A real kubelet is held to its own node by the Node authorizer; ours is not a subject of any test.
 		users["kubelet-"+node.Name+".kubeconfig"] = []string{"system:node:" + node.Name, "system:masters"}
+	}
+	caller, err := authority.Client(plan.KubeletCaller)
+	if err != nil {
+		return nil, err
+	}
+	texts["apiserver-kubelet.crt"], texts["apiserver-kubelet.key"] = caller.Certificate, caller.Key
+	for _, node := range plan.Nodes() {
+		pair, err := authority.Server(node.Name, node.Address, node.Address6)
+		if err != nil {
+			return nil, err
+		}
+		texts["kubelet-"+node.Name+".crt"], texts["kubelet-"+node.Name+".key"] = pair.Certificate, pair.Key
 	}
 	for file, user := range users {
 		if texts[file], err = kubeconfig(authority, plan.APIInside, user[0], user[1:]...); err != nil {

@@ -1,20 +1,7 @@
-//! An egress proxy among pods, and what they get when they ask it.
-
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-    time::Duration,
-};
+//! An egress proxy among pods.
 
 use portcullis_tests::Cluster;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use crate::own::rights;
 
@@ -50,12 +37,27 @@ spec:
     )
 }
 
+/// A pod with one container of the image `backend`, and with more or other fields of its metadata
+/// and its spec.
+pub(crate) fn pod(namespace: &str, name: &str, metadata: &Value, spec: &Value) -> Value {
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": { "containers": [{ "name": "main", "image": "backend" }] },
+    });
+    for (part, more) in [("metadata", metadata), ("spec", spec)] {
+        let fields = pod[part].as_object_mut().expect("a map");
+        fields.extend(more.as_object().cloned().unwrap_or_default());
+    }
+    pod
+}
+
 /// Where pods are, and the proxy that they ask.
 #[derive(Clone)]
 pub(crate) struct Bed {
     pub(crate) cluster: &'static Cluster,
     system: &'static str,
-    proxy: String,
+    pub(crate) proxy: String,
     pub(crate) destination: String,
 }
 
@@ -68,6 +70,11 @@ impl Bed {
         arguments: &[&str],
     ) -> Self {
         cluster.apply(&objects(system, arguments));
+        // The controller that makes it may still be coming back from an outage of the API server.
+        cluster.wait(&format!("{system} has its ServiceAccount"), || {
+            let account = ["serviceaccount", "default", "-n", system];
+            cluster.field(&account, "{.metadata.name}") == "default"
+        });
         let mut bed = Self {
             cluster,
             system,
@@ -174,84 +181,15 @@ spec:
         self.cluster.apply(&map.to_string());
     }
 
-    /// Asks for the destination from a network namespace; a pod is named by its UID. The status
-    /// and the reason.
-    pub(crate) fn ask(&self, from: &str, token: &str) -> String {
-        let asked = self.asking(token);
-        self.cluster
-            .within(from, move || async move { asked.await.0 })
-    }
-
-    /// The same, with the tunnel that is open then.
-    fn asking(
-        &self,
-        token: &str,
-    ) -> impl Future<Output = (String, Option<TcpStream>)> + Send + 'static {
-        let (proxy, destination) = (self.proxy.clone(), self.destination.clone());
-        let credentials = match token {
-            "" => String::new(),
-            token => format!("Proxy-Authorization: Bearer {token}\r\n"),
-        };
-        async move {
-            let asked = async {
-                let mut stream = TcpStream::connect(format!("{proxy}:3128")).await.ok()?;
-                let head = format!("CONNECT {destination}:8080 HTTP/1.1\r\n{credentials}\r\n");
-                stream.write_all(head.as_bytes()).await.ok()?;
-                let mut answer = vec![0; 4096];
-                let length = stream.read(&mut answer).await.ok()?;
-                let answer = String::from_utf8_lossy(answer.get(..length)?).into_owned();
-                let status = answer.split(' ').nth(1)?.to_owned();
-                let reason = answer
-                    .lines()
-                    .find_map(|line| line.strip_prefix("x-portcullis-reason: egress/"));
-                Some((format!("{status} {}", reason.unwrap_or("-")), Some(stream)))
-            };
-            let asked = tokio::time::timeout(Duration::from_secs(5), asked).await;
-            asked.ok().flatten().unwrap_or_default()
-        }
-    }
-
-    /// Waits until somebody gets what is expected.
-    pub(crate) fn wait(&self, from: &str, token: &str, expected: &str) {
-        let mut last = String::new();
-        self.cluster.wait(&format!("{from} gets {expected}"), || {
-            let now = self.ask(from, token);
-            if now != last {
-                eprintln!("{from}: {now}");
-            }
-            last = now;
-            last == expected
-        });
-    }
-
-    /// Asks again and again from a pod, and holds a tunnel open meanwhile.
-    pub(crate) fn keep_asking(&self, from: &str) -> Asking {
-        let ends = Arc::new(AtomicBool::new(false));
-        let (bed, from, until) = (self.clone(), from.to_owned(), Arc::clone(&ends));
-        let thread = std::thread::spawn(move || {
-            let cluster = bed.cluster;
-            cluster.within(&from, move || async move {
-                let (_, mut held) = bed.asking("").await;
-                let mut asked = Asked::default();
-                while !until.load(Ordering::Relaxed) {
-                    let (answer, _) = bed.asking("").await;
-                    asked.count += 1;
-                    if answer != "200 -" {
-                        asked.others.push(answer);
-                    }
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-                if let Some(tunnel) = &mut held {
-                    let mut byte = [0];
-                    let read = tunnel.read(&mut byte);
-                    let read = tokio::time::timeout(Duration::from_secs(3), read).await;
-                    // Nobody says anything in it: what is read is its end.
-                    asked.is_held = read.is_err();
-                }
-                asked
-            })
-        });
-        Asking { ends, thread }
+    /// Makes a pod that has an address which another had a moment ago.
+    pub(crate) fn pod_at(&self, address: &str, name: &str, account: &str, spec: &Value) {
+        let metadata = json!({ "annotations": { "cluster.test/address": address } });
+        let mut pod = pod(self.system, name, &metadata, spec);
+        pod["spec"]["serviceAccountName"] = json!(account);
+        pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
+        // Where its address is.
+        pod["spec"]["nodeName"] = json!("node-a");
+        self.cluster.apply(&pod.to_string());
     }
 
     /// A token for the proxy that is bound to a pod.
@@ -268,28 +206,5 @@ spec:
             &bound,
         ];
         self.cluster.kubectl(&arguments).trim().to_owned()
-    }
-}
-
-/// Requests that go on.
-pub(crate) struct Asking {
-    ends: Arc<AtomicBool>,
-    thread: JoinHandle<Asked>,
-}
-
-/// What became of them.
-#[derive(Debug, Default)]
-pub(crate) struct Asked {
-    pub(crate) count: usize,
-    /// Answers that were no tunnel.
-    pub(crate) others: Vec<String>,
-    /// Whether the tunnel that was opened first is still open.
-    pub(crate) is_held: bool,
-}
-
-impl Asking {
-    pub(crate) fn end(self) -> Asked {
-        self.ends.store(true, Ordering::Relaxed);
-        self.thread.join().expect("it asked")
     }
 }

@@ -1,161 +1,13 @@
 //! What pods are given by the mutating webhook, and what their programs reach by it.
 
-use std::sync::OnceLock;
-
-use base64::{Engine, prelude::BASE64_STANDARD};
-use portcullis_tests::{Authority, Cluster, portcullis};
+use portcullis_tests::Cluster;
 use serde_json::{Value, json};
 
 use crate::{
-    edge::{edge, secret},
-    egress_bed::Bed,
+    edge::edge,
+    egress_bed::pod,
+    injection_bed::{CLIENTS, OTHERS, SYSTEM, bed, relay},
 };
-
-/// The namespace of the proxy, which is the webhook as well.
-const SYSTEM: &str = "egress-injection";
-/// A namespace whose pods are given something.
-const CLIENTS: &str = "egress-clients";
-/// One whose pods are not.
-const OTHERS: &str = "egress-others";
-
-const ARGUMENTS: &[&str] = &[
-    "--update-status=false",
-    "--webhook-address=0.0.0.0:8444",
-    "--webhook-certificate=egress-injection/webhook",
-];
-
-fn objects() -> String {
-    format!(
-        "
-apiVersion: v1
-kind: Namespace
-metadata: {{name: {CLIENTS}, labels: {{portcullis.dev/egress: injected}}}}
----
-apiVersion: v1
-kind: Namespace
-metadata: {{name: {OTHERS}}}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: builder, namespace: {CLIENTS}}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: webhook, namespace: {SYSTEM}}}
-spec: {{selector: {{app: proxy}}, ports: [{{port: 443, targetPort: 8444}}]}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: proxy, namespace: {SYSTEM}}}
-spec: {{selector: {{app: proxy}}, ports: [{{port: 3128}}]}}
-"
-    )
-}
-
-/// As docs/egress-workloads.md has it.
-fn webhook(authority: &Authority) -> String {
-    format!(
-        "
-apiVersion: admissionregistration.k8s.io/v1
-kind: MutatingWebhookConfiguration
-metadata: {{name: {SYSTEM}}}
-webhooks:
-- name: egress.portcullis.dev
-  rules:
-  - {{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods], scope: Namespaced}}
-  namespaceSelector:
-    matchExpressions:
-    - {{key: portcullis.dev/egress, operator: In, values: [injected, enforced]}}
-    - {{key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system, {SYSTEM}]}}
-  objectSelector:
-    matchExpressions:
-    - {{key: portcullis.dev/egress-injection, operator: NotIn, values: [disabled]}}
-  clientConfig:
-    caBundle: {}
-    service: {{namespace: {SYSTEM}, name: webhook, path: /inject}}
-  reinvocationPolicy: IfNeeded
-  failurePolicy: Fail
-  sideEffects: None
-  admissionReviewVersions: [v1]
-  timeoutSeconds: 5
-",
-        BASE64_STANDARD.encode(authority.pem())
-    )
-}
-
-/// The proxy, its webhook and a destination.
-fn bed(cluster: &'static Cluster) -> &'static Bed {
-    static BED: OnceLock<Bed> = OnceLock::new();
-    BED.get_or_init(|| {
-        let authority = Authority::new();
-        let (certificate, key) = authority.sign(&["webhook.egress-injection.svc"]);
-        let mut bed = Bed::install(cluster, SYSTEM, ARGUMENTS);
-        cluster.apply(&secret(SYSTEM, "webhook", &certificate, &key));
-        cluster.apply(&objects());
-        bed.give_rights(&[ARGUMENTS, &["--egress-token-review"]].concat());
-        bed.configure(&settings(&bed.destination), &json!({}));
-        bed.ready();
-        cluster.apply(&webhook(&authority));
-        // Images of the clients: a shell, and the program that stands for our image.
-        cluster.ask(&json!({ "do": "images", "images": {
-            "shell": { "command": ["/bin/sh", "-c"] },
-            "portcullis-relay": { "command": [portcullis()], "env": { "PATH": path() } },
-        } }));
-        // The endpoints of its Service may not be known yet where the API server is.
-        cluster.wait("the webhook is asked", || {
-            let made = cluster.try_kubectl(
-                &["create", "-f", "-", "--dry-run=server", "-o", "json"],
-                &pod(CLIENTS, "probe", &json!({}), &json!({})).to_string(),
-            );
-            made.is_ok_and(|said| said.contains("egress-injected"))
-        });
-        bed
-    })
-}
-
-/// Where a probe finds `portcullis`.
-fn path() -> String {
-    let folder = portcullis()
-        .parent()
-        .expect("a folder")
-        .display()
-        .to_string();
-    format!("{folder}:/usr/bin:/bin")
-}
-
-fn settings(destination: &str) -> Value {
-    json!({
-        "clusterRanges": ["10.244.0.0/16", "10.96.0.0/16"],
-        "identity": {
-            "level": "required", "pods": {},
-            "serviceAccountTokens": { "audience": "portcullis", "tokenReview": {} },
-        },
-        "policies": [{
-            "name": "builds",
-            "subjects": [{ "namespace": CLIENTS, "serviceAccount": "builder" }],
-            "allow": [{ "cidr": destination, "ports": [8080], "private": true }],
-        }],
-        "workloads": { "injection": {
-            "proxy": format!("http://proxy.{SYSTEM}.svc.cluster.local:3128"),
-            "relay": { "image": "portcullis-relay" },
-            // The destination is a pod.
-            "clusterTraffic": "proxy",
-        } },
-    })
-}
-
-fn pod(namespace: &str, name: &str, metadata: &Value, spec: &Value) -> Value {
-    let mut pod = json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": { "name": name, "namespace": namespace },
-        "spec": { "containers": [{ "name": "main", "image": "backend" }] },
-    });
-    for (part, more) in [("metadata", metadata), ("spec", spec)] {
-        let fields = pod[part].as_object_mut().expect("a map");
-        fields.extend(more.as_object().cloned().unwrap_or_default());
-    }
-    pod
-}
 
 /// What the API server would make of a pod.
 fn made(cluster: &Cluster, pod: &Value) -> Value {
@@ -173,7 +25,7 @@ fn names(list: &Value) -> Vec<&str> {
 fn pods_of_labelled_namespaces_alone_are_given_the_relay() {
     let Some(edge) = edge() else { return };
     let cluster = edge.cluster;
-    bed(cluster);
+    bed(cluster).give(&relay());
     let none = json!({});
     let init = json!({ "initContainers": [{ "name": "first", "image": "backend" }] });
     let given = made(cluster, &pod(CLIENTS, "given", &none, &init));
@@ -223,7 +75,7 @@ fn pods_of_labelled_namespaces_alone_are_given_the_relay() {
 fn what_a_pod_sets_itself_stays_and_the_api_server_passes_the_warning_on() {
     let Some(edge) = edge() else { return };
     let cluster = edge.cluster;
-    bed(cluster);
+    bed(cluster).give(&relay());
     let own = json!({ "containers": [{
         "name": "main", "image": "backend", "env": [{ "name": "HTTPS_PROXY", "value": "http://own.test:1" }],
     }] });
@@ -258,8 +110,9 @@ fn what_a_pod_sets_itself_stays_and_the_api_server_passes_the_warning_on() {
 fn an_unmodified_curl_reaches_what_its_pod_may_and_no_more() {
     let Some(edge) = edge() else { return };
     let cluster = edge.cluster;
-    let bed = bed(cluster);
-    let destination = &bed.destination;
+    let injection = bed(cluster);
+    injection.give(&relay());
+    let destination = &injection.bed.destination;
     let script = format!(
         "curl -sS -o /dev/null -w 'allowed=%{{http_code}} ' http://{destination}:8080/; \
          curl -sS -D - -o /dev/null http://{destination}:8081/ | grep -i x-portcullis-reason; \

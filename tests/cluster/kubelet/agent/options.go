@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"portcullis/tests/cluster/kubelet/lifecycle"
+	"portcullis/tests/cluster/kubelet/server"
 )
 
 // Options are what the command line says.
@@ -28,6 +29,7 @@ type Options struct {
 	Root          string
 	ClusterDNS    string
 	ClusterDomain string
+	Server        server.Files
 	AddressPause  time.Duration
 	TokenLifetime float64
 	BackOff       lifecycle.BackOff
@@ -52,6 +54,10 @@ func Parse(args []string) (*Options, error) {
 	flags.StringVar(&options.Root, "root", "", "folder of the node")
 	flags.StringVar(&options.ClusterDNS, "cluster-dns", "", "name server of pods")
 	flags.StringVar(&options.ClusterDomain, "cluster-domain", "cluster.local", "domain of services")
+	flags.StringVar(&options.Server.Authority, "client-ca", "", "authority of the API server's certificate; where it is "+
+		"empty the kubelet has no API")
+	flags.StringVar(&options.Server.Certificate, "tls-cert", "", "certificate of the kubelet's API")
+	flags.StringVar(&options.Server.Key, "tls-key", "", "its key")
 	flags.DurationVar(&options.AddressPause, "address-pause", 30*time.Second, "how long an address of a pod rests")
 	flags.Float64Var(&options.TokenLifetime, "token-lifetime", 0.8, "part of a token's life after which it is replaced")
 	flags.DurationVar(&options.BackOff.First, "back-off", time.Second, "pause before a container starts a third time; "+
@@ -80,6 +86,9 @@ func (options *Options) complete(addresses, ranges, cpu, memory string) error {
 	}
 	if len(problems) > 0 {
 		return errors.Join(problems...)
+	}
+	if served := options.Server; served.Authority != "" && (served.Certificate == "" || served.Key == "") {
+		problems = append(problems, errors.New("--client-ca needs --tls-cert and --tls-key"))
 	}
 	for text := range strings.SplitSeq(addresses, ",") {
 		address, err := netip.ParseAddr(text)

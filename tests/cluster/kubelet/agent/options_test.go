@@ -24,6 +24,9 @@ func TestEveryMistakeOfTheCommandLineIsNamed(t *testing.T) {
 		right + "--node-ip 10.0.0 --pod-cidr 10.1.0.0 --cpu x":        {"--node-ip: ", "--pod-cidr: ", "--cpu: "},
 		right + "--node-ip 10.0.0.1 --pod-cidr 10.1.0.0/24,fd00::/64": {"1 addresses and --pod-cidr 2 ranges"},
 		right + "--node-ip 10.0.0.1 --pod-cidr 10.1.0.0/24 more":      {`unexpected argument "more"`},
+		right + "--node-ip 10.0.0.1 --pod-cidr 10.1.0.0/24 --client-ca c --tls-cert t": {
+			"--client-ca needs --tls-cert and --tls-key",
+		},
 	} {
 		_, err := Parse(strings.Fields(line))
 		for _, want := range wants {

@@ -3,9 +3,12 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -27,6 +30,7 @@ import (
 	"portcullis/tests/cluster/kubelet/network"
 	"portcullis/tests/cluster/kubelet/node"
 	"portcullis/tests/cluster/kubelet/observe"
+	"portcullis/tests/cluster/kubelet/server"
 	"portcullis/tests/cluster/kubelet/volumes"
 )
 
@@ -77,8 +81,21 @@ func Work(ctx context.Context, options *Options) error {
 		Name: options.Node, Zone: options.Zone, Addresses: options.Addresses, PodRanges: options.PodRanges,
 		Capacity: options.Capacity,
 	}
-	go told.Keep(ctx, client)
 	pods := &pods{node: shared, byUID: map[types.UID]*lifecycle.Pod{}}
+	if options.Server.Authority != "" {
+		told.Port = port
+		listener, err := net.Listen("tcp", net.JoinHostPort(options.Addresses[0].String(), strconv.Itoa(port)))
+		if err != nil {
+			return fmt.Errorf("API of the kubelet: %w", err)
+		}
+		served := &server.Server{Find: pods.find}
+		go func() {
+			if err := served.Serve(ctx, listener, options.Server); err != nil {
+				slog.Error("no logs, exec and port-forward", "error", err)
+			}
+		}()
+	}
+	go told.Keep(ctx, client)
 	own := cache.NewListWatchFromClient(rest, "pods", v1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", options.Node))
 	observe.Watch(ctx, own, &v1.Pod{}, observe.Handler[*v1.Pod]{Changed: pods.changed, Removed: pods.removed})
 	slog.Info("node runs", "node", options.Node)
@@ -104,6 +121,9 @@ func (options *Options) node(client kubernetes.Interface, events record.EventRec
 	}
 	return shared
 }
+
+// port is that of the API of kubelets.
+const port = 10250
 
 // pods are those of the node that run, or are being ended.
 type pods struct {
@@ -135,6 +155,18 @@ func (pods *pods) changed(pod *v1.Pod) {
 		defer pods.mutex.Unlock()
 		delete(pods.byUID, pod.UID)
 	}()
+}
+
+// find returns the pod of a name that runs, or is being ended; nil where there is none.
+func (pods *pods) find(namespace, name string) *lifecycle.Pod {
+	pods.mutex.Lock()
+	defer pods.mutex.Unlock()
+	for _, pod := range pods.byUID {
+		if pod.Is(namespace, name) {
+			return pod
+		}
+	}
+	return nil
 }
 
 func (pods *pods) removed(pod *v1.Pod) {

@@ -29,7 +29,7 @@ func (running *Running) Run(ctx context.Context, process *Process) (int32, []byt
 		return 0, nil, err
 	}
 	defer outputRead.Close()
-	command, err := running.launchInside(process, outputWrite)
+	command, err := running.launchInside(process, streams{out: outputWrite, err: outputWrite})
 	outputWrite.Close()
 	if err != nil {
 		return 0, nil, err
@@ -64,7 +64,7 @@ func (running *Running) Run(ctx context.Context, process *Process) (int32, []byt
 }
 
 // launchInside forks from a thread that is in the namespaces of the container. The thread is not used again.
-func (running *Running) launchInside(process *Process, output *os.File) (*os.Process, error) {
+func (running *Running) launchInside(process *Process, streams streams) (*os.Process, error) {
 	type result struct {
 		process *os.Process
 		err     error
@@ -76,7 +76,7 @@ func (running *Running) launchInside(process *Process, output *os.File) (*os.Pro
 			results <- result{err: err}
 			return
 		}
-		command, err := launch(ExecCommand, process, &syscall.SysProcAttr{Setsid: true}, output, running.control)
+		command, err := launch(ExecCommand, process, &syscall.SysProcAttr{Setsid: true, Setctty: streams.isTerminal}, streams, running.control)
 		results <- result{command, err}
 	}()
 	got := <-results

@@ -68,7 +68,7 @@ func start(spec *Spec, control *controlGroup, log *os.File) (*Running, error) {
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 		Setsid:     true,
 	}
-	process, err := launch(InitCommand, spec, attributes, write, control)
+	process, err := launch(InitCommand, spec, attributes, streams{out: write, err: write}, control)
 	if err != nil {
 		return nil, errors.Join(err, control.remove())
 	}
@@ -103,9 +103,26 @@ const binaryDescriptor = 5
 // ownBinary stays open, so that the file may be replaced on disk meanwhile.
 var ownBinary = sync.OnceValues(func() (*os.File, error) { return os.Open("/proc/self/exe") })
 
+// streams are standard input, output and error of a process. What is nil is /dev/null.
+type streams struct {
+	in, out, err *os.File
+	// isTerminal says that they are a terminal, which is to be that of the process.
+	isTerminal bool
+}
+
+func (streams streams) files(null *os.File) []*os.File {
+	files := []*os.File{streams.in, streams.out, streams.err}
+	for i, file := range files {
+		if file == nil {
+			files[i] = null
+		}
+	}
+	return files
+}
+
 // launch runs this binary as command, tells it what to be, and waits until it is that or says why not.
 func launch(
-	command string, subject any, attributes *syscall.SysProcAttr, output *os.File, control *controlGroup,
+	command string, subject any, attributes *syscall.SysProcAttr, streams streams, control *controlGroup,
 ) (*os.Process, error) {
 	binary, err := ownBinary()
 	if err != nil {
@@ -131,7 +148,7 @@ func launch(
 	path := fmt.Sprintf("/proc/self/fd/%d", binaryDescriptor)
 	process, err := os.StartProcess(path, []string{"kubelet", command}, &os.ProcAttr{
 		Env:   []string{"GOMAXPROCS=1"},
-		Files: []*os.File{null, output, output, specRead, errorWrite, binary},
+		Files: append(streams.files(null), specRead, errorWrite, binary),
 		Sys:   attributes,
 	})
 	if err != nil {

@@ -36,6 +36,7 @@ func TestPodsOfARealCluster(t *testing.T) {
 			"a job completes":                        job,
 			"a pod of the node's network":            hostNetwork,
 			"memory is bounded":                      memory,
+			"kubectl reaches containers":             reached,
 			"tokens are replaced before they expire": tokens,
 		} {
 			t.Run(strings.ReplaceAll(name, "'", ""), func(t *testing.T) {

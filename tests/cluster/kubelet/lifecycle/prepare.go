@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -108,8 +109,8 @@ func (node *Node) attach(pod *v1.Pod) (network.Attachment, error) {
 		Namespace: strings.Join([]string{node.Name, pod.Namespace, pod.Name, uid[:min(8, len(uid))]}, "."),
 		Link:      LinkName(uid),
 	}
-	for _, pool := range node.Pools {
-		address, err := pool.Take()
+	for i, pool := range node.Pools {
+		address, err := take(pool, i == 0, pod.Annotations[AddressNote])
 		if err != nil {
 			node.release(attachment.Addresses)
 			return network.Attachment{}, err
@@ -126,6 +127,22 @@ func (node *Node) attach(pod *v1.Pod) (network.Attachment, error) {
 		return network.Attachment{}, err
 	}
 	return attachment, nil
+}
+
+// AddressNote is the annotation of a pod that asks for an address of the first family, as network plugins have such: one
+// that had another pod until a moment ago, so that a test need not wait for its turn.
+const AddressNote = "cluster.test/address"
+
+// take takes an address for a pod, the one that it asks for where it does and the pool is of the first family.
+func take(pool *network.Pool, isFirst bool, wanted string) (netip.Addr, error) {
+	if !isFirst || wanted == "" {
+		return pool.Take()
+	}
+	address, err := netip.ParseAddr(wanted)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("annotation %s: %w", AddressNote, err)
+	}
+	return address, pool.TakeThis(address)
 }
 
 // LinkName is the name of the node's interface to a pod. A name of Linux has up to 15 bytes.

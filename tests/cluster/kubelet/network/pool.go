@@ -56,6 +56,25 @@ func (pool *Pool) Take() (netip.Addr, error) {
 	}
 }
 
+// TakeThis takes an address that a pod asks for, even one that was given back a moment ago.
+//
+// # Errors
+//
+// It is none of the prefix that pods get, or another pod has it.
+func (pool *Pool) TakeThis(address netip.Addr) error {
+	pool.mutex.Lock()
+	defer pool.mutex.Unlock()
+	if !pool.prefix.Contains(address) || address == pool.prefix.Addr() || !pool.prefix.Contains(address.Next()) {
+		return fmt.Errorf("%s is no address for a pod of %s", address, pool.prefix)
+	}
+	if pool.used[address] {
+		return fmt.Errorf("%s is another pod's", address)
+	}
+	delete(pool.rested, address)
+	pool.used[address] = true
+	return nil
+}
+
 // Release gives an address back.
 func (pool *Pool) Release(address netip.Addr) {
 	pool.mutex.Lock()

@@ -48,3 +48,26 @@ func TestAnAddressGivenBackTwiceRestsOnce(t *testing.T) {
 		t.Fatalf("took %s and %s (%v), where %s has rested", other, again, err, address)
 	}
 }
+
+func TestAnAddressThatIsAskedForIsHadAtOnceAndByOne(t *testing.T) {
+	now := time.Unix(0, 0)
+	pool := NewPool(netip.MustParsePrefix("10.1.0.0/29"), time.Minute, func() time.Time { return now })
+	address := netip.MustParseAddr("10.1.0.1")
+	for range 2 {
+		if err := pool.TakeThis(address); err != nil {
+			t.Fatal(err)
+		}
+		if err := pool.TakeThis(address); err == nil {
+			t.Fatalf("two have %s", address)
+		}
+		if other, err := pool.Take(); err != nil || other == address {
+			t.Fatalf("took %s (%v)", other, err)
+		}
+		pool.Release(address)
+	}
+	for _, wrong := range []string{"10.1.0.0", "10.1.0.7", "10.1.0.8", "fd00::1"} {
+		if err := pool.TakeThis(netip.MustParseAddr(wrong)); err == nil {
+			t.Errorf("a pod has %s", wrong)
+		}
+	}
+}

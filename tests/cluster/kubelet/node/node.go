@@ -25,6 +25,8 @@ type Node struct {
 	PodRanges []netip.Prefix
 	// Capacity is what the scheduler may give away. It is declared, and not measured: many small pods share a machine.
 	Capacity v1.ResourceList
+	// Port is that of the kubelet's API; 0 where it has none.
+	Port int32
 }
 
 const (
@@ -93,6 +95,7 @@ func (node *Node) update(ctx context.Context, client kubernetes.Interface, found
 	changed := found.DeepCopy()
 	changed.Status.Capacity, changed.Status.Allocatable = wanted.Status.Capacity, wanted.Status.Allocatable
 	changed.Status.Addresses, changed.Status.NodeInfo = wanted.Status.Addresses, wanted.Status.NodeInfo
+	changed.Status.DaemonEndpoints = wanted.Status.DaemonEndpoints
 	for _, condition := range wanted.Status.Conditions {
 		setCondition(&changed.Status, condition)
 	}
@@ -138,6 +141,7 @@ func (node *Node) object(now time.Time) *v1.Node {
 			v1.NodeAddress{Type: v1.NodeInternalIP, Address: address.String()})
 	}
 	object.Status.Addresses = append(object.Status.Addresses, v1.NodeAddress{Type: v1.NodeHostName, Address: node.Name})
+	object.Status.DaemonEndpoints.KubeletEndpoint.Port = node.Port
 	object.Status.NodeInfo = v1.NodeSystemInfo{
 		KernelVersion: kernel(), OperatingSystem: "linux", Architecture: runtime.GOARCH, OSImage: "test bed",
 		ContainerRuntimeVersion: "process://1", KubeletVersion: "v1.37.0-process",
