@@ -20,12 +20,18 @@ use tokio::{
 
 use super::around::Around;
 
-/// Runs `portcullis egress clients`: what it prints, or what it says instead.
+/// Runs `portcullis egress clients` outside of a cluster: what it prints, or what it says instead.
 fn clients(arguments: &[&str]) -> Result<String, String> {
+    clients_in(None, arguments)
+}
+
+/// The same in a pod, which is told the address of the API server.
+fn clients_in(api_server: Option<&str>, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(portcullis())
         .args(["egress", "clients"])
         .args(arguments)
         .env_remove("KUBERNETES_SERVICE_HOST")
+        .envs(api_server.map(|address| ("KUBERNETES_SERVICE_HOST", address)))
         .output()
         .expect("the binary runs");
     let text = |bytes| String::from_utf8(bytes).expect("text");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use portcullis_tests::Authority;
 
-use super::clients;
+use super::{clients, clients_in};
 
 /// Three forms, one meaning: what a shell exports, a file of variables has, and a container is given.
 #[test]
@@ -105,6 +105,18 @@ fn egr_29_what_pods_are_given_is_what_is_printed() {
         ] {
             assert!(text.contains(&line), "{line}: {text}");
         }
+    }
+    // In a pod the address of the API server is known, and one that is asked by its address is told it once.
+    let direct = "{injection: {proxy: 'http://10.0.0.7', identity: none}}";
+    config(direct).expect("settings");
+    let path = file.to_str().expect("UTF-8");
+    for more in [&[][..], &["--no-proxy", "10.96.0.1"]] {
+        let text = clients_in(Some("10.96.0.1"), &[&["-c", path], more].concat());
+        let text = text.expect("settings");
+        assert!(
+            text.contains(",.cluster.local,10.96.0.0/12,10.96.0.1'\n"),
+            "{text}"
+        );
     }
     let told = config("{}").expect_err("it gives nothing");
     assert!(told.contains("no `egress.workloads.injection`"), "{told}");
