@@ -14,6 +14,7 @@ mod descriptors;
 mod dns;
 mod document_hash;
 pub mod egress;
+mod egress_clients;
 pub mod egress_tools;
 pub mod files;
 pub mod gateway;

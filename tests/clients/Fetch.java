@@ -1,4 +1,5 @@
-// Gets a URL with java.net.http, which reads no variables: a program passes its proxy on.
+// Gets a URL with java.net.http, which reads no variables: a program passes its proxy on, or the
+// properties of Java say it where there is none.
 
 import java.net.Authenticator;
 import java.net.InetSocketAddress;
@@ -12,11 +13,14 @@ import java.time.Duration;
 
 class Fetch {
     public static void main(String[] arguments) throws Exception {
-        URI proxy = new URI(System.getenv("HTTPS_PROXY"));
-        HttpClient.Builder builder = HttpClient.newBuilder()
-            .connectTimeout(Duration.ofSeconds(20))
-            .proxy(ProxySelector.of(new InetSocketAddress(proxy.getHost(), proxy.getPort())));
-        String known = proxy.getUserInfo();
+        HttpClient.Builder builder = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(20));
+        String at = System.getenv("HTTPS_PROXY");
+        String known = null;
+        if (at != null) {
+            URI proxy = new URI(at);
+            builder.proxy(ProxySelector.of(new InetSocketAddress(proxy.getHost(), proxy.getPort())));
+            known = proxy.getUserInfo();
+        }
         if (known != null) {
             int colon = known.indexOf(':');
             String user = known.substring(0, colon);

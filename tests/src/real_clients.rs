@@ -1,5 +1,7 @@
 //! Clients that people use, each set up as its users set it up.
 
+mod projects;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -9,6 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
+use self::projects::{cargo, mvn};
 use crate::{Authority, installed, packages::programs};
 
 /// Longest that a client may take, in seconds.
@@ -31,9 +34,9 @@ pub struct RealClients {
 
 impl RealClients {
     /// Those that read a URL of a proxy with a password in it.
-    pub const ALL: [&str; 12] = [
+    pub const ALL: [&str; 13] = [
         "curl", "wget", "git", "pip", "npm", "cargo", "go", "go-mod", "java", "node", "requests",
-        "httpx",
+        "httpx", "urllib",
     ];
 
     /// Sets them up.
@@ -53,21 +56,37 @@ impl RealClients {
     /// by those that get a page alone, as `http://HOST` says. `None`, which is printed, where it is
     /// not installed.
     pub fn run(&self, client: &str, proxy: &str, host: &str) -> Option<Printed> {
+        let work = self.work();
+        let mut command = self.command(client, proxy, host, &work)?;
+        for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+            command.env(name, proxy);
+        }
+        Some(printed(command, &work))
+    }
+
+    /// The same by a shell that reads some lines first, which say all that there is of a proxy.
+    pub fn run_in_shell(&self, client: &str, lines: &str, host: &str) -> Option<Printed> {
+        let work = self.work();
+        let inner = self.command(client, "", host, &work)?;
+        fs::write(work.join("lines.sh"), lines).expect("writable");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", ". ./lines.sh && exec \"$@\"", "sh"])
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .env_clear();
+        for (name, value) in inner.get_envs() {
+            shell.envs(value.map(|value| (name, value)));
+        }
+        Some(printed(shell, &work))
+    }
+
+    /// A folder for one run.
+    fn work(&self) -> PathBuf {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let work = self.folder.path().join(run.to_string());
         fs::create_dir(&work).expect("writable");
-        let mut command = self.command(client, proxy, host, &work)?;
-        let output = command
-            .current_dir(&work)
-            .env("HOME", &work)
-            .stdin(Stdio::null())
-            .output()
-            .expect("timeout is installed");
-        let text = [output.stdout, output.stderr].concat();
-        Some(Printed {
-            success: output.status.success(),
-            text: String::from_utf8_lossy(&text).into_owned(),
-        })
+        work
     }
 
     fn ca(&self) -> PathBuf {
@@ -80,7 +99,7 @@ impl RealClients {
             false => format!("https://{host}/hello"),
         };
         let ca = self.ca();
-        let mut command = match client {
+        let command = match client {
             "curl" => {
                 let mut curl = bounded(tool("curl")?);
                 curl.args(["-sSi", "--cacert"]).arg(&ca).arg(hello);
@@ -177,7 +196,7 @@ impl RealClients {
                     .env("NODE_EXTRA_CA_CERTS", &ca);
                 node
             }
-            "requests" | "httpx" | "httplib2" => {
+            "requests" | "httpx" | "httplib2" | "urllib" => {
                 let mut python = bounded(cached("venv/bin/python")?);
                 python
                     .arg(programs().join(format!("fetch_{client}.py")))
@@ -186,6 +205,7 @@ impl RealClients {
                     .env("SSL_CERT_FILE", &ca);
                 python
             }
+            "mvn" => mvn(host, &self.trust_store()?, work)?,
             "chromium" => {
                 let mut chromium = bounded(tool("chromium")?);
                 let data = work.join("data");
@@ -209,9 +229,6 @@ impl RealClients {
             }
             other => panic!("no client is named {other}"),
         };
-        for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
-            command.env(name, proxy);
-        }
         Some(command)
     }
 
@@ -270,30 +287,19 @@ impl RealClients {
     }
 }
 
-/// A project whose one dependency is of another registry.
-fn cargo(host: &str, ca: &Path, work: &Path) -> Option<Command> {
-    let mut cargo = bounded(tool("cargo")?);
-    let manifest = "[package]\nname = \"user\"\nversion = \"1.0.0\"\nedition = \"2021\"\n\n\
-        [dependencies]\nprobe = { version = \"1\", registry = \"there\" }\n";
-    for (path, text) in [("Cargo.toml", manifest), ("src/lib.rs", "")] {
-        let path = work.join(path);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
-        fs::write(path, text).expect("writable");
+/// Runs a client to its end.
+fn printed(mut command: Command, work: &Path) -> Printed {
+    let output = command
+        .current_dir(work)
+        .env("HOME", work)
+        .stdin(Stdio::null())
+        .output()
+        .expect("timeout is installed");
+    let text = [output.stdout, output.stderr].concat();
+    Printed {
+        success: output.status.success(),
+        text: String::from_utf8_lossy(&text).into_owned(),
     }
-    // The one that tests are run by is a proxy of rustup's, which needs its own home.
-    let rustup = env::var_os("RUSTUP_HOME").map(PathBuf::from);
-    let rustup = rustup.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".rustup")))?;
-    cargo
-        .arg("fetch")
-        .env("CARGO_HOME", work.join("home"))
-        .env("RUSTUP_HOME", rustup)
-        .env(
-            "CARGO_REGISTRIES_THERE_INDEX",
-            format!("sparse+https://{host}/index/"),
-        )
-        .env("CARGO_HTTP_CAINFO", ca)
-        .env("CARGO_NET_RETRY", "0");
-    Some(cargo)
 }
 
 /// Runs a program for a time, in an environment that has nothing of whoever runs the tests: their

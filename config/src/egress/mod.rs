@@ -21,6 +21,7 @@ mod inspection;
 #[cfg(test)]
 mod inspection_tests;
 mod label;
+mod no_proxy;
 mod origination;
 #[cfg(test)]
 mod origination_tests;
@@ -44,6 +45,7 @@ pub use explain::{Explanation, Opinion, Outcome, explain};
 pub use inspection::{ClientCredential, HttpRequest, Injection, Inspection, Wanted};
 pub(crate) use label::is_subdomain;
 pub use label::{Label, is_namespace};
+pub use no_proxy::{BadNoProxyEntry, NoProxy, NoProxyEntry};
 pub use policies::{Beginnings, EgressPolicies, Selected};
 pub use policy::{Delegate, EgressPolicy};
 pub use proxy_url::{BadProxyUrl, ProxyUrl};

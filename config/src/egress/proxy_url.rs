@@ -44,6 +44,17 @@ impl fmt::Display for ProxyUrl {
 }
 
 impl ProxyUrl {
+    /// One in clear at an address.
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            tls: false,
+            authority: Authority {
+                host: Host::Address(address.ip()),
+                port: address.port(),
+            },
+        }
+    }
+
     /// Host and port.
     pub fn authority(&self) -> &Authority {
         &self.authority

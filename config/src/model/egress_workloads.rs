@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::MilliCpu;
 pub use crate::document::{ClusterTraffic, ConfigMapKey, InCluster, InjectedIdentity};
-use crate::egress::ProxyUrl;
+use crate::egress::{NoProxy, ProxyUrl};
 
 /// What namespaces with a label get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +26,8 @@ pub struct PodInjection {
     pub identity: Identified,
     /// Whether programs go to what is in the cluster by themselves, or through the proxy.
     pub cluster_traffic: ClusterTraffic,
-    /// What `NO_PROXY` has, in its order: entries without blanks, commas, stars and ports. The address of
-    /// the API server is not among them.
-    pub no_proxy: Vec<String>,
+    /// What `NO_PROXY` has. The address of the API server is not among it.
+    pub no_proxy: NoProxy,
     /// Authorities that programs are to trust, in the namespace of each pod.
     pub trust: Option<ConfigMapKey>,
 }

@@ -1,12 +1,11 @@
 //! What pods are given, so that their programs find the egress proxy.
 
-use std::net::IpAddr;
+use ipnet::IpNet;
 
 use super::{egress_relay::relay, report::Report, text};
 use crate::{
-    access::parse_network,
     document::{self, ConfigMapKey, Egress, InjectedIdentity},
-    egress::{Host, ProxyUrl, is_subdomain},
+    egress::{NoProxy, NoProxyEntry, ProxyUrl, is_subdomain},
     model::{ClusterTraffic, Identified, InjectedToken, PodInjection},
 };
 
@@ -107,23 +106,27 @@ fn token(
     })
 }
 
-/// What `NO_PROXY` has: what curl, wget, Go, Python and Node read alike. Suffixes begin with a dot, and
-/// nothing has a star. Ranges are read by some of them alone, and those of IPv6 are none of it: Python's
-/// httpx takes such a range for a host, and then makes no client at all (`InvalidURL`).
+/// What `NO_PROXY` has: the loopback, the cluster where programs go there by themselves, and what is named.
 fn no_proxy(
     wanted: &document::PodInjection,
     section: &Egress,
     cluster_traffic: ClusterTraffic,
     report: &mut Report<'_>,
-) -> Vec<String> {
-    let mut list: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+) -> NoProxy {
+    let mut list = NoProxy::loopback();
     if cluster_traffic == ClusterTraffic::Direct {
-        list.extend([".svc", ".cluster.local"].map(str::to_owned));
+        for suffix in ["svc", "cluster.local"] {
+            list.add(NoProxyEntry::Suffix(suffix.to_owned()));
+        }
         // What is wrong with them is told at their own place.
         let (ranges, _) =
             report.quiet(|report| text::networks("", &section.cluster_ranges, report));
-        let v4 = ranges.iter().filter(|range| range.addr().is_ipv4());
-        list.extend(v4.map(|range| range.to_string()));
+        for range in ranges.iter() {
+            // Not all clients live with those of IPv6.
+            if let IpNet::V4(range) = range {
+                list.add(NoProxyEntry::Range(range));
+            }
+        }
     }
     if wanted.no_proxy.len() > MAX_NO_PROXY {
         report.error(
@@ -136,35 +139,12 @@ fn no_proxy(
     }
     for (index, entry) in wanted.no_proxy.iter().enumerate() {
         let place = format!("{PLACE}.noProxy[{index}]");
-        if let Some(entry) = report.ok(&place, no_proxy_entry(entry))
-            && !list.contains(&entry)
-        {
-            list.push(entry);
+        let entry = entry.parse::<NoProxyEntry>();
+        if let Some(entry) = report.ok(&place, entry.map_err(|error| error.to_string())) {
+            list.add(entry);
         }
     }
     list
-}
-
-fn no_proxy_entry(entry: &str) -> Result<String, String> {
-    if entry.contains('/') {
-        let (range, _) = parse_network(entry)?;
-        return match range.addr() {
-            IpAddr::V4(_) => Ok(range.to_string()),
-            IpAddr::V6(_) => Err(format!(
-                "{entry:?}: Python's httpx fails at a range of IPv6, and with it every program that uses it: name single addresses, or a `.suffix`"
-            )),
-        };
-    }
-    if let Ok(address) = entry.parse::<IpAddr>() {
-        return Ok(address.to_string());
-    }
-    let name = entry.strip_prefix('.').unwrap_or(entry);
-    match Host::parse(name) {
-        Ok(Host::Name(_)) if !name.ends_with('.') => Ok(entry.to_ascii_lowercase()),
-        _ => Err(format!(
-            "{entry:?} is not read alike by all clients: a name, `.suffix`, an address or a range of IPv4 is"
-        )),
-    }
 }
 
 pub(super) fn config_map_key(place: &str, wanted: &ConfigMapKey, report: &mut Report<'_>) {

@@ -223,7 +223,7 @@ fn is_address(text: &str) -> bool {
 }
 
 /// The address of the API server's Service, as each pod is told it.
-fn api_server() -> Option<IpAddr> {
+pub(super) fn api_server() -> Option<IpAddr> {
     std::env::var("KUBERNETES_SERVICE_HOST").ok()?.parse().ok()
 }
 

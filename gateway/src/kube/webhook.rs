@@ -215,14 +215,13 @@ impl Server {
     fn inject(&self, review: &Review) -> Option<Value> {
         let shared = &self.shared;
         let known = shared.workloads.known();
-        let api_server = shared.api_server.map(|address| address.to_string());
         let around = Around {
             workloads: match &known {
                 Some(workloads) => Given::Known(workloads.as_deref()),
                 None => Given::NotYet,
             },
             own_namespace: &shared.own_namespace,
-            api_server: api_server.as_deref(),
+            api_server: shared.api_server,
         };
         injection::answer(review, around)
     }

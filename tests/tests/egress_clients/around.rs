@@ -14,10 +14,12 @@ pub(super) struct Around {
 }
 
 impl Around {
-    /// Everything is published at `indexes`, and the files of packages at `store`.
+    /// Everything is published at `indexes`, and the files of packages at `store`. What goes past the proxy to
+    /// `localhost` finds a greeting there.
     pub(super) async fn start(policies: &str, indexes: &str, store: &str) -> Self {
         let authority = Authority::new();
-        let files = FileSite::start(&authority, &[indexes, store]).await;
+        let files = FileSite::start(&authority, &[indexes, store, "localhost"]).await;
+        files.put("localhost/hello", "text/plain", "hello");
         let packages = tokio::task::block_in_place(Packages::new);
         packages.publish(&files, indexes, store);
         let dns = [indexes, store, "evil.test"].map(|host| format!("{host}={PUBLIC}"));

@@ -144,6 +144,7 @@ async fn egr_27_clients_go_through_the_proxy_by_what_is_documented_or_it_never_h
         "-Dhttps.proxyHost= -Dhttps.proxyPort=",
         "`settings.xml`",
         "`ProxyCommand` of ssh",
+        "[`portcullis egress clients`](egress-tools.md#clients)",
         "by `ENOTFOUND`, `getaddrinfo` or a timeout, while curl beside it works",
     ] {
         assert!(page.contains(said), "{said}");

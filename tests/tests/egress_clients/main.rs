@@ -15,6 +15,7 @@ mod reload;
 mod report;
 mod requests;
 mod sessions;
+mod settings;
 mod tls;
 mod tunnels;
 

@@ -3,11 +3,12 @@
 //!
 //! Clients that are not installed are left out, which is printed. `.ci/run` has them all.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::Command};
 
 use portcullis_tests::{
     Authority, FileSite, Packages, RealClients, TokenIssuer,
     egress_site::{PUBLIC, Site},
+    portcullis,
     relay_site::{Relay, Volume},
     replace, wait_for,
 };
@@ -22,7 +23,7 @@ struct Around {
     files: FileSite,
     relay: Relay,
     /// What the relay reads.
-    _volume: Volume,
+    volume: Volume,
     clients: RealClients,
     token: String,
 }
@@ -60,7 +61,7 @@ impl Around {
             site,
             files,
             relay,
-            _volume: volume,
+            volume,
             clients: RealClients::new(&authority),
             token,
         }
@@ -201,6 +202,43 @@ async fn python_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn python_httpx() {
     by_all_ways("httpx", NOBODY, NOT_ALLOWED).await;
+}
+
+/// What is printed names the file of the token alone; a shell reads it each time it runs the lines.
+#[tokio::test(flavor = "multi_thread")]
+async fn egr_27_the_printed_lines_of_a_shell_show_the_token_of_now() {
+    let mut around = Around::start().await;
+    let file = around.volume.token_file();
+    let output = Command::new(portcullis())
+        .args([
+            "egress",
+            "clients",
+            &url(around.site.proxy()),
+            "--token-file",
+        ])
+        .arg(file)
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8(output.stdout).expect("text");
+    assert!(!lines.contains(&around.token), "{lines}");
+    let run = |around: &Around, client: &str| {
+        let run = || around.clients.run_in_shell(client, &lines, ALLOWED);
+        tokio::task::block_in_place(run)
+    };
+    for client in ["curl", "requests"] {
+        let Some(printed) = run(&around, client) else {
+            continue;
+        };
+        assert!(printed.success, "{client}: {}", printed.text);
+        around.recorded(|line| {
+            line["verdict"] == "allow" && line["identity"]["serviceAccount"] == "builder"
+        });
+    }
+    around.volume.put("not.a.token");
+    if let Some(printed) = run(&around, "curl") {
+        assert!(printed.text.contains("407"), "{}", printed.text);
+    }
 }
 
 /// Chromium takes no password in the URL of a proxy, so that its identity is the relay's. Its exit

@@ -41,7 +41,7 @@ fn what_is_left_out_has_its_default() {
         ("ours", 3600)
     );
     assert_eq!(
-        injection.no_proxy.join(","),
+        injection.no_proxy.to_string(),
         "localhost,127.0.0.1,::1,.svc,.cluster.local,10.244.0.0/16"
     );
     let policies = workloads.network_policies.expect("policies");
@@ -58,7 +58,7 @@ fn traffic_of_the_cluster_may_go_through_the_proxy() {
     assert_eq!(told, [""; 0]);
     let injection = workloads.and_then(|workloads| workloads.injection);
     assert_eq!(
-        injection.expect("an injection").no_proxy.join(","),
+        injection.expect("an injection").no_proxy.to_string(),
         "localhost,127.0.0.1,::1,.corp.test,db.test,192.0.2.0/24,::2"
     );
 }

@@ -1,5 +1,6 @@
 //! `portcullis egress`: what is to be done around the egress proxy.
 
+mod clients;
 mod decision;
 mod logs;
 mod netpol;
@@ -30,6 +31,8 @@ enum EgressCommand {
     Netpol(netpol::NetpolArgs),
     /// Try every way out of a pod, and the proxy; exits with 1 when something is open beside it.
     Selftest(selftest::SelftestArgs),
+    /// Print what programs need to go through the proxy: variables, properties, settings.
+    Clients(clients::ClientsArgs),
     /// Run beside the clients of a pod, and show its token to the egress proxy for them.
     Relay(Box<relay::RelayArgs>),
 }
@@ -48,6 +51,7 @@ pub(super) fn egress(args: EgressArgs) -> anyhow::Result<ExitCode> {
         EgressCommand::Test(args) => decision::test(&args),
         EgressCommand::Netpol(args) => netpol::netpol(&args),
         EgressCommand::Selftest(args) => selftest::selftest(&args),
+        EgressCommand::Clients(args) => clients::clients(&args),
         EgressCommand::Relay(args) => relay::relay(*args),
     }
 }

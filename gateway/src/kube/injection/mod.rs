@@ -15,6 +15,8 @@ mod relay;
 mod variables;
 mod volumes;
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1;
 use portcullis_config::{
     egress::{Host, ProxyUrl},
@@ -26,13 +28,13 @@ use self::{
     left_out::{LeftOut, left_out},
     patch::Patch,
     pod::{Container, Pod, PodSpec},
-    variables::Variable,
-    volumes::{Mount, TOKEN, TOKEN_FOLDER, TRUST, TRUST_FILE, TRUST_FOLDER},
+    volumes::{Mount, TOKEN, TRUST},
 };
 use super::{
     OF_CLUSTER,
     review::{Review, Verdict, told},
 };
+use crate::egress_clients::{ClientSettings, TOKEN_FOLDER, TRUST_FOLDER, Variable};
 
 /// Annotation that says what was given.
 const INJECTED: &str = "portcullis.dev/egress-injected";
@@ -47,7 +49,7 @@ pub(super) struct Around<'a> {
     /// The namespace that this process runs in; empty where it is not known.
     pub(super) own_namespace: &'a str,
     /// The address of the API server's Service.
-    pub(super) api_server: Option<&'a str>,
+    pub(super) api_server: Option<IpAddr>,
 }
 
 /// What namespaces with a label get.
@@ -131,7 +133,7 @@ fn service_namespace(proxy: &ProxyUrl) -> Option<&str> {
 fn inject(
     pod: &Pod,
     injection: &PodInjection,
-    api_server: Option<&str>,
+    api_server: Option<IpAddr>,
 ) -> Result<Verdict, String> {
     let spec = pod.spec.as_ref().ok_or("the Pod has no spec")?;
     spec.check()?;
@@ -195,19 +197,17 @@ impl Wanted {
     fn of(
         injection: &PodInjection,
         known_relay: Option<relay::Known>,
-        api_server: Option<&str>,
+        api_server: Option<IpAddr>,
     ) -> Self {
-        let (proxy, before_relay) = match (&injection.identity, known_relay) {
-            (Identified::Relay(..), Some(known)) => {
-                (format!("http://{}", known.address), known.begins_after)
-            }
-            (Identified::Relay(relay, _), None) => (format!("http://127.0.0.1:{}", relay.port), 0),
-            (Identified::Token(_) | Identified::None, _) => (injection.proxy.to_string(), 0),
+        let before_relay = match (&injection.identity, known_relay) {
+            (Identified::Relay(..), Some(known)) => known.begins_after,
+            _ => 0,
         };
-        let trust = injection.trust.as_ref();
+        let at = known_relay.map(|known| known.address);
+        let settings = ClientSettings::of_pods(injection, at, api_server);
         Self {
-            proxy: variables::of_proxy(injection, &proxy, api_server),
-            trust: trust.map(|_| variables::of_trust(TRUST_FILE)),
+            proxy: settings.proxy_variables(),
+            trust: settings.trust.is_some().then(|| settings.trust_variables()),
             mounts_token: matches!(injection.identity, Identified::Token(_)),
             before_relay,
             left_alone: Vec::new(),

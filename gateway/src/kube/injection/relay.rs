@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::{
     pod::{Container, INIT_CONTAINERS, PodSpec},
-    volumes::{PROXY_CA, PROXY_CA_FOLDER, TOKEN, TOKEN_FOLDER},
+    volumes::{PROXY_CA, PROXY_CA_FOLDER, TOKEN},
 };
+use crate::egress_clients::TOKEN_FOLDER;
 
 /// The name of its container.
 pub(super) const NAME: &str = "portcullis-egress-relay";

@@ -42,7 +42,7 @@ fn asked(pod: &Value, workloads: Option<&EgressWorkloads>, more: Value) -> Value
     let around = Around {
         workloads: Given::Known(workloads),
         own_namespace: "gateway",
-        api_server: Some("10.96.0.1"),
+        api_server: Some([10, 96, 0, 1].into()),
     };
     let answer = answer(&review(request), around).expect("it is known what pods are given");
     answer["response"].clone()

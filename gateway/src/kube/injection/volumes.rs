@@ -7,18 +7,12 @@ use super::pod::{Container, PodSpec, Volume, VolumeMount};
 
 /// The token of the pod.
 pub(super) const TOKEN: &str = "portcullis-egress-token";
-/// Where it is mounted; the relay looks there by itself.
-pub(super) const TOKEN_FOLDER: &str = "/var/run/secrets/portcullis";
 /// What the relay judges the proxy's certificate by.
 pub(super) const PROXY_CA: &str = "portcullis-egress-proxy-ca";
 /// Where that is mounted.
 pub(super) const PROXY_CA_FOLDER: &str = "/etc/portcullis/proxy-ca";
 /// Whom programs trust.
 pub(super) const TRUST: &str = "portcullis-egress-trust";
-/// Where that is mounted.
-pub(super) const TRUST_FOLDER: &str = "/etc/portcullis/trust";
-/// The file there.
-pub(super) const TRUST_FILE: &str = "/etc/portcullis/trust/bundle.crt";
 
 /// Whether a mount of a volume may be added to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
