@@ -12,6 +12,22 @@ pub fn portcullis() -> PathBuf {
     BINARY.get_or_init(build).clone()
 }
 
+/// cargo, as whoever runs the tests runs it.
+///
+/// What cargo says to tests of their package is not passed on: build scripts that look at such a
+/// variable (`ring`) would run again, and all that needs them be built again, each time.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let is_of_package = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+        if is_of_package.iter().any(|start| text.starts_with(start)) || text == "OUT_DIR" {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// Runs `portcullis check` on a configuration: whether it is accepted, and what is said.
 ///
 /// # Panics
@@ -44,8 +60,7 @@ fn build() -> PathBuf {
         .expect("a test is in deps of its profile")
         .to_owned();
     let target = profile.parent().expect("a profile is in the target folder");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command
         .args([
             "build",

@@ -34,7 +34,7 @@ mod squid;
 mod token_issuer;
 
 pub use backend::{Backend, Handshake, Recorder, Seen};
-pub use binary::{check, portcullis};
+pub use binary::{cargo, check, portcullis};
 pub use certificates::{Authority, ClientCertificate, replace};
 pub use client::{Client, h2c, https_client, tls_stream_through};
 pub use client_hello::{with_ech, with_padding};

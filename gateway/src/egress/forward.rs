@@ -28,6 +28,7 @@ use super::{
     answer::{About, Refusal},
     client::ClientStream,
     prefixed::Prefixed,
+    upgrade,
     upstream_proxy::{UpstreamStream, refused},
 };
 use crate::{
@@ -128,7 +129,7 @@ pub(super) async fn forward(
 /// the target is not used.
 pub(super) async fn serve_one<B, A>(
     client: ClientStream,
-    buffer: BytesMut,
+    mut buffer: BytesMut,
     id: &str,
     answer: impl FnMut(Request<Incoming>) -> A,
 ) -> Option<ClientStream>
@@ -136,12 +137,16 @@ where
     A: Future<Output = Response<B>>,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
 {
+    let is_hidden = upgrade::hide(&mut buffer);
     let mut stream = Prefixed {
         prefix: buffer,
         stream: client,
     };
     let answer = Mutex::new(answer);
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if is_hidden {
+            upgrade::show(request.headers_mut());
+        }
         let answered = answer.lock().unwrap_or_else(PoisonError::into_inner)(request);
         async move { Ok::<_, Infallible>(with_id(answered.await, id)) }
     });

@@ -37,6 +37,7 @@ mod socks;
 mod standing;
 mod test_answers;
 mod tunnel;
+mod upgrade;
 mod upstream_proxy;
 
 pub use inspection::SigningAuthority;

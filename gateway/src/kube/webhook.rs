@@ -134,7 +134,12 @@ impl Server {
             let (server, connection) = (Arc::clone(&self), Arc::clone(connection));
             async move {
                 let _question = connection.ask();
-                Ok::<_, Infallible>(server.respond(request).await)
+                let mut response = server.respond(request).await;
+                if connection.is_in_the_way() {
+                    let close = header::HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                Ok::<_, Infallible>(response)
             }
         });
         let served = http1::Builder::new()
@@ -177,7 +182,8 @@ impl Server {
         let server = Arc::clone(&self);
         // Thinking must not hold up requests. It goes on where the client has gone, and keeps its turn.
         let answered = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            // Whole: a closure takes the body alone of it, and leaves its turn behind.
+            let (_turn, question) = (turn, question);
             let review = Review::read(question.body.clone())?;
             Ok::<_, serde_json::Error>(answer(&server, &review))
         });

@@ -26,7 +26,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use portcullis_tests::{MUTANT, Mutation, Mutations, copy_with_mutants};
+use portcullis_tests::{MUTANT, Mutation, Mutations, cargo, copy_with_mutants};
 use serde_json::Value;
 
 /// Longest run of the tests of a mutant. What they wait for in vain ends them much sooner.
@@ -169,7 +169,7 @@ impl Built {
 /// It does not build.
 fn build(code: &Path, target: &Path, arguments: &[&str]) -> anyhow::Result<(PathBuf, PathBuf)> {
     println!("cargo {}", arguments.join(" "));
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = cargo()
         .args(arguments)
         .args([
             "--locked",

@@ -20,7 +20,7 @@ use std::{
     },
 };
 
-use portcullis_tests::{Change, MUTANT, copy_with_mutants, root};
+use portcullis_tests::{Change, MUTANT, cargo, copy_with_mutants, root};
 use serde_json::Value;
 
 /// What begins a line that names a row that failed.
@@ -237,7 +237,7 @@ fn build(entries: &[Entry], folder: &Path) -> PathBuf {
     let mutants = entries.iter();
     let mutants = mutants.map(|entry| (entry.name.clone(), entry.change.clone()));
     copy_with_mutants(&scratch, &mutants.collect::<Vec<_>>());
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let status = cargo()
         .args(["build", "--quiet", "--locked", "-p", "portcullis"])
         .arg("--target-dir")
         .arg(&target)

@@ -112,17 +112,19 @@ async fn an_answer_in_clear_comes_whole() {
     let dns = format!("api.example={PUBLIC}");
     let map = [(&*public, destination(None).await)];
     let site = Site::start(&allow("[api.example]"), &[&dns], &map);
-    let mut wholes = JoinSet::new();
-    for length in lengths() {
-        let proxy = site.proxy();
-        wholes.spawn(async move {
-            let target = format!("http://api.example/{length}");
-            let stream = connect(proxy).await;
-            (length, whole(stream, &target, length, "close").await)
-        });
+    for connection in ["close", "close\r\nUpgrade: h2c"] {
+        let mut wholes = JoinSet::new();
+        for length in lengths() {
+            let proxy = site.proxy();
+            wholes.spawn(async move {
+                let target = format!("http://api.example/{length}");
+                let stream = connect(proxy).await;
+                (length, whole(stream, &target, length, connection).await)
+            });
+        }
+        let failed = failed(wholes).await;
+        assert!(failed.is_empty(), "{connection}: {failed:?}");
     }
-    let failed = failed(wholes).await;
-    assert!(failed.is_empty(), "{failed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +136,8 @@ async fn an_answer_that_is_looked_into_comes_whole() {
     let policies = allow("[{host: api.example, inspect: true}]");
     let proxy = Inspected::with(&policies, backend, &[("trust.crt", &authority.pem())]);
     let tls = TlsConnector::from(proxy.authority.client(&["http/1.1"]));
-    for connection in ["close", "keep-alive"] {
+    // hyper gives a connection away that may become another protocol.
+    for connection in ["close", "keep-alive", "keep-alive\r\nUpgrade: h2c"] {
         let mut wholes = JoinSet::new();
         for length in lengths() {
             let (address, tls) = (proxy.site.proxy(), Arc::clone(tls.config()));

@@ -406,6 +406,58 @@ async fn a_reset_is_the_end_of_both_directions() {
             tunnels(&gateway) == Some(0.0)
         });
     }
+    // So is the end of the connection, also one that is not announced.
+    let tunnel = client.connect("raw.example:22").await.expect("a tunnel");
+    let _held = silent.accept().expect("a connection");
+    wait_for("the tunnel", || tunnels(&gateway) == Some(1.0));
+    client.ended.abort();
+    drop((tunnel, client.sender));
+    wait_for("its end", || tunnels(&gateway) == Some(0.0));
+}
+
+/// A client that takes nothing of what it is sent.
+async fn taking_nothing(gateway: &Gateway, authority: &Authority) -> Connection {
+    let stream = shake(authority, gateway, &["h2"]).await;
+    let mut builder = client::Builder::new();
+    builder.initial_window_size(0);
+    let (sender, connection) = builder.handshake(stream).await.expect("a preface");
+    Connection {
+        sender,
+        ended: tokio::spawn(connection),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_of_a_tunnel_that_is_over_takes_no_others_with_it() {
+    let authority = Authority::new();
+    let echo = Echo::start("a greeting").await;
+    let entry = |ports: &str| {
+        allow(&format!(
+            "[{{host: raw.example, ports: [{ports}], raw: true}}]"
+        ))
+    };
+    let gateway = tls::start(
+        &authority,
+        &config(TLS, "limits: {idleTimeout: 15s}", &entry("22, 80")),
+        &[(22, echo.address), (80, echo.address)],
+    );
+    let mut client = taking_nothing(&gateway, &authority).await;
+    let _over = client.connect("raw.example:22").await.expect("a tunnel");
+    let mut other = client.connect("raw.example:80").await.expect("a tunnel");
+    wait_for("both", || tunnels(&gateway) == Some(2.0));
+    gateway.reload(&config(TLS, "limits: {idleTimeout: 15s}", &entry("80")));
+    wait_for("an end", || tunnels(&gateway) == Some(1.0));
+    for _ in 0..12 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        other
+            .up
+            .send_data(Bytes::from_static(b"x"), false)
+            .expect("it is open");
+    }
+    assert_eq!(tunnels(&gateway), Some(1.0));
+    // It is not waited for without an end.
+    let ended = tokio::time::timeout(Duration::from_secs(40), client.ended).await;
+    let _ = ended.expect("it ends").expect("no panic");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -417,14 +469,7 @@ async fn who_takes_nothing_of_a_tunnel_that_is_over_loses_the_connection() {
         &config(TLS, "", &allow(RAW)),
         &[(22, echo.address)],
     );
-    let stream = shake(&authority, &gateway, &["h2"]).await;
-    let mut builder = client::Builder::new();
-    builder.initial_window_size(0);
-    let (sender, connection) = builder.handshake(stream).await.expect("a preface");
-    let mut client = Connection {
-        sender,
-        ended: tokio::spawn(connection),
-    };
+    let mut client = taking_nothing(&gateway, &authority).await;
     let _tunnel = client.connect("raw.example:22").await.expect("a tunnel");
     wait_for("the tunnel", || tunnels(&gateway) == Some(1.0));
     gateway.reload(&config(TLS, "", &allow("[other.example]")));

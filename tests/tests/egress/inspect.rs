@@ -95,6 +95,16 @@ async fn a_refusal_inside_has_the_words_of_one_outside_and_the_connection_goes_o
     assert_eq!(status_of(&refused), 403, "{refused}");
     assert!(refused.contains("connection: close"), "{refused}");
     assert!(client.ends());
+    // What is closed takes no request that came behind.
+    let before = proxy.backend.requests();
+    let mut client = proxy.inside("api.example:443");
+    let refused = client.ask(
+        "POST /shut HTTP/1.1\r\nHost: api.example\r\nContent-Length: 4\r\n\r\nsome\
+         GET /open HTTP/1.1\r\nHost: api.example\r\n\r\n",
+    );
+    assert!(refused.contains("connection: close"), "{refused}");
+    assert!(client.ends());
+    assert_eq!(proxy.backend.requests(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,6 +77,17 @@ async fn curl_needs_no_token_and_is_known_by_that_of_its_pod() {
                 "{said}"
             );
         }
+        let chunked = [
+            "-X",
+            "GET",
+            "-H",
+            "Transfer-Encoding: chunked",
+            "--data-binary",
+            "some",
+        ];
+        let said = relay.curl("http", &ca, &chunked, "http://api.example/search");
+        asked += 1;
+        assert_eq!(plain.last().body_sha256, sha256(b"some"), "{said}");
         for line in site.audit("api.example", asked) {
             assert_eq!(line["identity"]["serviceAccount"], "builder", "{line}");
             assert_eq!(line["verdict"], "allow", "{line}");

@@ -59,8 +59,9 @@ struct Connection {
     state: Arc<State>,
     /// One for each stream that may be open.
     streams: Arc<Semaphore>,
+    max_streams: usize,
     /// Tells that it is to end at once: the client takes nothing of what it was sent.
-    leave: Arc<Notify>,
+    leave: Notify,
 }
 
 /// A stream that is served.
@@ -91,7 +92,8 @@ pub(super) async fn serve(
         services: Arc::clone(services),
         state: Arc::clone(state),
         streams: Arc::new(Semaphore::new(max_streams.min(Semaphore::MAX_PERMITS))),
-        leave: Arc::default(),
+        max_streams,
+        leave: Notify::default(),
     });
     let service = service_fn(|request: Request<Incoming>| {
         let answer = Arc::clone(&connection).answer(request);
@@ -120,7 +122,7 @@ pub(super) async fn serve(
     tokio::select! {
         served = serving.as_mut() => return told(served),
         () = connection.leave.notified() => return,
-        () = connection.over((limits.head_timeout, limits.idle_timeout), max_streams) => {}
+        () = connection.over(limits.head_timeout, limits.idle_timeout) => {}
     }
     // Tunnels that are open may end; none is opened any more.
     serving.as_mut().graceful_shutdown();
@@ -140,13 +142,18 @@ pub(super) async fn serve(
 }
 
 impl Connection {
+    /// Whether more than one of its streams is open.
+    fn has_others(&self) -> bool {
+        self.streams.available_permits() + 1 < self.max_streams
+    }
+
     /// Waits until no further stream is taken: the proxy stops, or there is none for too long; for
     /// the first one it is waited shorter.
-    async fn over(&self, (first, idle): (Duration, Duration), max_streams: usize) {
+    async fn over(&self, first: Duration, idle: Duration) {
         let (mut since, mut limit) = (Instant::now(), first);
         while !self.state.is_draining() && since.elapsed() < limit {
             tokio::time::sleep(TICK.min(limit)).await;
-            if self.streams.available_permits() < max_streams {
+            if self.streams.available_permits() < self.max_streams {
                 (since, limit) = (Instant::now(), idle);
             }
         }
@@ -194,11 +201,12 @@ impl Stream {
             state,
             ..
         } = &*self.connection;
+        let egress = state.egress()?;
         let held = Held {
             counted: self.counted,
-            leave: Arc::clone(&self.connection.leave),
+            connection: Arc::clone(&self.connection),
+            patience: egress.limits.idle_timeout,
         };
-        let egress = state.egress()?;
         let proxy = Proxy {
             egress: &egress,
             services,

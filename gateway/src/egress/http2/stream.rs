@@ -14,15 +14,14 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     runtime::Handle,
-    sync::Notify,
     time::{Sleep, sleep, timeout},
 };
 
-use super::Counted;
+use super::{Connection, Counted};
 
 /// How long after an end it is known whether that was a reset.
 const SETTLE: Duration = Duration::from_millis(20);
-/// For how long a client may leave what it was sent when its tunnel is over.
+/// For how long a client may leave what it was sent when its tunnel is over, and no other is open.
 const TAKEN: Duration = Duration::from_secs(10);
 /// Bytes that are written at once.
 const PIECE: usize = 16 << 10;
@@ -42,8 +41,9 @@ pub(super) struct TunnelStream {
 /// What is counted for a tunnel.
 pub(super) struct Held {
     pub(super) counted: Counted,
-    /// Ends the connection.
-    pub(super) leave: Arc<Notify>,
+    pub(super) connection: Arc<Connection>,
+    /// For how long a client may leave what it was sent while other streams of its connection are open.
+    pub(super) patience: Duration,
 }
 
 enum End {
@@ -71,7 +71,8 @@ impl TunnelStream {
 }
 
 /// hyper goes on to hold what the client has not taken yet. It counts for as long, and who takes nothing
-/// loses the connection.
+/// loses the connection: later where other tunnels are open, which may be those of others, behind a
+/// proxy of theirs.
 impl Drop for TunnelStream {
     fn drop(&mut self) {
         if let (Some(mut io), Some(held)) = (self.io.take(), self.held.take()) {
@@ -80,10 +81,19 @@ impl Drop for TunnelStream {
                 return;
             };
             runtime.spawn(async move {
-                if timeout(TAKEN, io.shutdown()).await.is_err() {
-                    held.leave.notify_one();
+                let Held {
+                    counted,
+                    connection,
+                    patience,
+                } = held;
+                let mut is_taken = timeout(TAKEN, io.shutdown()).await.is_ok();
+                if !is_taken && connection.has_others() {
+                    is_taken = timeout(patience, io.shutdown()).await.is_ok();
                 }
-                drop(held.counted);
+                if !is_taken {
+                    connection.leave.notify_one();
+                }
+                drop(counted);
             });
         }
     }
@@ -98,7 +108,9 @@ impl AsyncRead for TunnelStream {
         let this = &mut *self;
         if let End::Open = this.end {
             let before = buf.filled().len();
-            ready!(this.io()?.poll_read(cx, buf))?;
+            // Whatever ends a stream but its end, the end of its connection too, ends both directions.
+            let reset = |error| io::Error::new(io::ErrorKind::ConnectionReset, error);
+            ready!(this.io()?.poll_read(cx, buf)).map_err(reset)?;
             if buf.filled().len() > before || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }

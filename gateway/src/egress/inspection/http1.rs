@@ -2,7 +2,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::BytesMut;
@@ -20,6 +23,7 @@ use super::{
         answer::Refusal,
         closing::close,
         head::{Head, read_origin_head},
+        upgrade,
     },
     bodies::AnyBody,
     exchange::{Asked, answer},
@@ -63,11 +67,16 @@ where
             target: request.target,
             length,
         };
+        let is_hidden = upgrade::hide(&mut buffer);
         let mut message = Message::new(stream, buffer, length, body);
         let asked = Mutex::new(Some(asked));
-        let service = service_fn(|request: Request<Incoming>| {
+        let persists = AtomicBool::new(persists);
+        let service = service_fn(|mut request: Request<Incoming>| {
             let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
-            serve_one(Arc::clone(inside), asked, request, persists)
+            if is_hidden {
+                upgrade::show(request.headers_mut());
+            }
+            serve_one(Arc::clone(inside), asked, request, &persists)
         });
         let serving = http1::Builder::new()
             // The stream ends behind the request; its client does not.
@@ -83,7 +92,7 @@ where
         if served.is_err() {
             return;
         }
-        let goes_on = persists && message.is_over();
+        let goes_on = persists.into_inner() && message.is_over();
         (stream, buffer) = message.into_parts();
         if !goes_on {
             break;
@@ -96,14 +105,17 @@ async fn serve_one(
     inside: Arc<Inside>,
     asked: Option<Asked>,
     request: Request<Incoming>,
-    persists: bool,
+    persists: &AtomicBool,
 ) -> Result<Response<AnyBody>, Infallible> {
     let asked = asked.unwrap_or_else(Asked::second);
     let has_body = !request.body().is_end_stream();
     let mut response = answer(inside, asked, request).await;
     // A body that nobody has read is not waited for.
     let is_refused = response.headers().contains_key("x-portcullis-reason");
-    if !persists || is_refused && has_body {
+    if is_refused && has_body {
+        persists.store(false, Ordering::Relaxed);
+    }
+    if !persists.load(Ordering::Relaxed) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

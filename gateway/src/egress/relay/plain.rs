@@ -25,8 +25,9 @@ use crate::{
         closing::close,
         forward::{AnyBody, Counted, drive, failure},
         prefixed::Prefixed,
+        upgrade,
     },
-    hop_by_hop::strip_hop_by_hop,
+    hop_by_hop::{strip_hop_by_hop, strip_request},
     relay::{RelayLimits, Traffic, over},
 };
 
@@ -39,7 +40,7 @@ const MAX_HELD: usize = 64 << 10;
 /// used.
 pub(super) async fn forward(
     mut client: TcpStream,
-    buffer: BytesMut,
+    mut buffer: BytesMut,
     authority: &Authority,
     target: &str,
     shared: &Shared,
@@ -63,7 +64,11 @@ pub(super) async fn forward(
     // The connection to the proxy, which ends with this one.
     let driver = Mutex::new(JoinSet::new());
     let traffic = Arc::<Traffic>::default();
-    let service = service_fn(|request: Request<Incoming>| {
+    let is_hidden = upgrade::hide(&mut buffer);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if is_hidden {
+            upgrade::show(request.headers_mut());
+        }
         let taken = once.lock().ok().and_then(|mut once| once.take());
         let (driver, traffic) = (&driver, &traffic);
         async move {
@@ -119,7 +124,7 @@ async fn send(
     drive(connection, driver);
     let (mut head, body) = request.into_parts();
     // What the client says of who it is, among others.
-    strip_hop_by_hop(&mut head.headers);
+    strip_request(&mut head.headers);
     head.headers.insert(header::PROXY_AUTHORIZATION, bearer);
     head.uri = uri;
     head.version = http::Version::HTTP_11;

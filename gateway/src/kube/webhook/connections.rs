@@ -2,10 +2,14 @@
 //!
 //! API servers keep theirs for the next question, and others may reach the port. So one that does nothing makes
 //! room for one that comes: first those that have never asked, then the one whose last answer is longest ago.
+//! Where all ask, without a pause, each is closed behind the answer that it waits for, for as long as one comes.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +25,8 @@ const ROOM: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Connections {
     permits: Arc<Semaphore>,
+    /// Whether one comes and there is no room.
+    comes: AtomicBool,
     known: Mutex<Known>,
 }
 
@@ -67,6 +73,7 @@ impl Connections {
     pub(super) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             permits: Arc::new(Semaphore::new(max)),
+            comes: AtomicBool::new(false),
             known: Mutex::default(),
         })
     }
@@ -76,11 +83,13 @@ impl Connections {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return self.add(permit);
         }
+        self.comes.store(true, Ordering::Relaxed);
         loop {
             self.end_one();
             // Where all wait for answers there is none to end until one of them has it.
             let room = Arc::clone(&self.permits).acquire_owned();
             if let Ok(Ok(permit)) = timeout(ROOM, room).await {
+                self.comes.store(false, Ordering::Relaxed);
                 return self.add(permit);
             }
         }
@@ -126,6 +135,11 @@ impl Connection {
         self.turn(State::Busy);
         self.asked.notify_one();
         Question(self)
+    }
+
+    /// Whether it is to end behind an answer, since another one comes.
+    pub(super) fn is_in_the_way(&self) -> bool {
+        self.all.comes.load(Ordering::Relaxed)
     }
 
     /// Waits for the first question.
@@ -214,8 +228,10 @@ mod tests {
         let connections = Connections::new(1);
         let busy = connections.enter().await;
         let question = busy.ask();
+        assert!(!busy.is_in_the_way());
         assert!(timeout(ROOM * 3, connections.enter()).await.is_err());
         assert!(!is_ended(&busy).await);
+        assert!(busy.is_in_the_way(), "it ends behind its answer");
         drop(question);
         let came = tokio::spawn({
             let connections = Arc::clone(&connections);
