@@ -23,7 +23,7 @@ pub enum NoProxyEntry {
     Suffix(String),
     /// A destination that is asked for by its address.
     Address(IpAddr),
-    /// Destinations that are asked for by such an address. wget, Node and Python's urllib read none.
+    /// Destinations that are asked for by such an address. wget, npm, Node and Python's urllib read none.
     Range(Ipv4Net),
 }
 
@@ -73,10 +73,15 @@ impl fmt::Display for NoProxy {
 impl FromStr for NoProxyEntry {
     type Err = BadNoProxyEntry;
 
-    fn from_str(entry: &str) -> Result<Self, BadNoProxyEntry> {
+    fn from_str(said: &str) -> Result<Self, BadNoProxyEntry> {
         let bad = |reason| BadNoProxyEntry {
-            entry: entry.to_owned(),
+            entry: said.to_owned(),
             reason,
+        };
+        // Blanks around a range are none of it, as in all other lists of ranges.
+        let entry = match said.contains('/') {
+            true => said.trim(),
+            false => said,
         };
         if entry.contains([' ', '\t', ',']) {
             return Err(bad("an entry is one item, without blanks and commas"));
@@ -137,12 +142,15 @@ mod tests {
             "10.96.0.1",
             "FD00::1",
             "db.test",
+            " 192.168.0.0/16",
+            "198.51.100.0/24\n",
+            "\t203.0.113.0/24 ",
         ] {
             list.add(entry.parse().expect(entry));
         }
         assert_eq!(
             list.to_string(),
-            "localhost,127.0.0.1,::1,.corp.test,db.test,10.96.0.0/12,10.96.0.1,fd00::1"
+            "localhost,127.0.0.1,::1,.corp.test,db.test,10.96.0.0/12,10.96.0.1,fd00::1,192.168.0.0/16,198.51.100.0/24,203.0.113.0/24"
         );
     }
 
@@ -153,6 +161,11 @@ mod tests {
             ("*.corp.test", "`.suffix`"),
             (" .corp.test", "without blanks"),
             ("a.test b.test", "without blanks"),
+            ("10.0.0.0/8 10.1.0.0/16", "without blanks"),
+            (" 10.0.0.0/8,", "commas"),
+            (" 10.*/8", "no star"),
+            (" http://10.0.0.0/8", "without a scheme"),
+            (" fd00::/8", "httpx"),
             ("a.test,b.test", "commas"),
             ("http://a.test", "without a scheme"),
             ("a.test/x", "neither a host nor a range"),

@@ -190,7 +190,8 @@ impl Destination {
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'));
         if let Some(Ok(address)) = bare.map(str::parse::<IpAddr>) {
-            return Ok(Self::network(address.into(), port));
+            // As authorities and answers have it: one mapped into IPv6 is one of IPv4.
+            return Ok(Self::network(address.to_canonical().into(), port));
         }
         match Host::parse(host) {
             Ok(Host::Name(name)) => Ok(Self {
@@ -258,6 +259,16 @@ mod tests {
             ("192.0.2.0/24", &["192.0.2.7"], &["192.0.3.7", "a.example"]),
             ("2001:db8::/32", &["[2001:db8::1]"], &["[2001:db9::1]"]),
             ("[2001:db8::1]", &["[2001:db8::1]:80"], &["[2001:db8::2]"]),
+            (
+                "[::ffff:192.0.2.1]",
+                &["192.0.2.1", "[::ffff:192.0.2.1]:80"],
+                &["192.0.2.2"],
+            ),
+            (
+                "[::ffff:192.0.2.1]:80",
+                &["192.0.2.1:80"],
+                &["192.0.2.1:443"],
+            ),
             (" example.com ", &["example.com"], &["example.org"]),
             (
                 "[2001:db8::1]:80",

@@ -1,25 +1,17 @@
 //! Variables as a shell, a file of variables and a container have them.
 
-use super::{ClientSettings, Unable, Variable, quoted, variables::PROXY};
-
-/// What reads the variables, and what passes the proxy by.
-const TRAP: &str = "\
-# curl, wget, git over https, pip, npm, Yarn, cargo, Go and Python read these variables.
-# Node before 22.21 and 24.5, Java, ssh and Chromium do not: ENOTFOUND there while curl works means that they
-# pass the proxy by. wget, Node, urllib and Yarn read no ranges of NO_PROXY, and ask the proxy.
-";
-/// What is to be in the file of authorities.
-const TRUST: &str = "# The file of SSL_CERT_FILE must have the authorities of the system too: programs read it in place of them.\n";
+use super::{Assumed, ClientSettings, Unable, Variable, quoted, variables::PROXY};
 
 impl ClientSettings {
     /// Lines for a shell (POSIX), which may evaluate or source them. A token is read when it does.
     pub(crate) fn shell(&self) -> String {
-        let mut text = "# For eval \"$(...)\" or `.` in a shell.\n".to_owned();
-        text.push_str(TRAP);
-        if self.token_file.is_some() {
-            text.push_str("# The token is read here and now, and is another one after an hour: a relay reads it for each request.\n");
-        }
-        for (name, value) in self.pairs(&mut text) {
+        // A file that is in pods alone would leave programs without any authority.
+        let trust = match self.assumes(Assumed::Trust) {
+            true => Vec::new(),
+            false => self.trust_variables(),
+        };
+        let mut text = String::new();
+        for (name, value) in self.pairs(trust) {
             let is_proxy = PROXY.iter().any(|names| names.contains(&name));
             let value = match &self.token_file {
                 Some(file) if is_proxy => self.with_token(file),
@@ -27,16 +19,18 @@ impl ClientSettings {
             };
             text.push_str(&format!("export {name}={value}\n"));
         }
-        text
+        // Behind the lines: `eval $(...)` without quotes makes one line of all, which ends at the first `#`.
+        text.push_str("# For eval \"$(...)\" or `.` in a shell.\n");
+        text + &self.remarks_of_shell()
     }
 
     /// Lines `NAME=VALUE` for `docker run --env-file`, `EnvironmentFile=` of systemd and
     /// `kubectl create configmap --from-env-file`. No quotes: of these systemd alone takes them off.
     ///
     /// # Errors
-    /// [`Unable::ReadsNoToken`], and [`Unable::QuotesDiffer`] for a file of authorities.
+    /// [`Unable::ReadsNoToken`] for a token that is asked for, and [`Unable::QuotesDiffer`] for a file of authorities.
     pub(crate) fn env_file(&self) -> Result<String, Unable> {
-        self.without_token()?;
+        self.without_own_token()?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@".contains(&byte);
         if let Some(file) = &self.trust
             && !file.bytes().all(plain)
@@ -44,8 +38,8 @@ impl ClientSettings {
             return Err(Unable::QuotesDiffer);
         }
         let mut text = "# For `docker run --env-file`, `EnvironmentFile=` of systemd, `kubectl create configmap --from-env-file`.\n".to_owned();
-        text.push_str(TRAP);
-        for (name, value) in self.pairs(&mut text) {
+        text.push_str(&self.remarks_of_container());
+        for (name, value) in self.pairs(self.trust_variables()) {
             text.push_str(&format!("{name}={value}\n"));
         }
         Ok(text)
@@ -54,31 +48,37 @@ impl ClientSettings {
     /// `env` of a container in a manifest of Kubernetes.
     ///
     /// # Errors
-    /// [`Unable::ReadsNoToken`].
+    /// [`Unable::ReadsNoToken`] for a token that is asked for.
     pub(crate) fn kubernetes(&self) -> Result<String, Unable> {
-        self.without_token()?;
+        self.without_own_token()?;
         let mut text = "# For a container; namespaces with a label give it to their pods by themselves (egress.workloads.injection).\n".to_owned();
-        text.push_str(TRAP);
-        let pairs = self.pairs(&mut text);
+        text.push_str(&self.remarks_of_container());
         text.push_str("env:\n");
-        for (name, value) in pairs {
-            let value = serde_json::Value::from(value);
+        for (name, value) in self.pairs(self.trust_variables()) {
+            // Kubernetes takes `$(NAME)` for a variable, and `$$` for a dollar.
+            let value = serde_json::Value::from(value.replace('$', "$$"));
             text.push_str(&format!("  - {{name: {name}, value: {value}}}\n"));
         }
         Ok(text)
     }
 
-    /// Each name with its value. What is to be said of them is added to a text.
-    fn pairs(&self, text: &mut String) -> Vec<(&'static str, String)> {
+    /// Each name with its value.
+    fn pairs(&self, trust: Vec<Variable>) -> Vec<(&'static str, String)> {
         let mut variables = self.proxy_variables();
-        if self.trust.is_some() {
-            text.push_str(TRUST);
-        }
-        variables.extend(self.trust_variables());
+        variables.extend(trust);
         let each = |Variable { names, value }| {
             names.iter().map(move |name| (*name, String::clone(&value)))
         };
         variables.into_iter().flat_map(each).collect()
+    }
+
+    /// Fails for a token that is asked for. Pods have theirs for programs that send it by themselves, and the same
+    /// variables as all others.
+    fn without_own_token(&self) -> Result<(), Unable> {
+        match self.assumes(Assumed::Token) {
+            true => Ok(()),
+            false => self.without_token(),
+        }
     }
 
     /// The URL of the proxy with the token as a password, which a shell reads. What a token is made of

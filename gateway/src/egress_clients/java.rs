@@ -9,8 +9,15 @@ use super::{
 
 /// Who is told that a PEM file is not enough.
 const READS_NO_PEM: &str = "\
-# Java reads no PEM, and trusts nobody of --ca by this: keytool makes a trust store, to be named in javax.net.ssl.trustStore.
+# Java reads no PEM, and trusts no authority of the proxy by this: keytool makes a trust store, to be named in
+# javax.net.ssl.trustStore.
 ";
+/// Who is told that the line of JAVA_TOOL_OPTIONS is too long.
+const TOO_LONG: &str = "\
+# JAVA_TOOL_OPTIONS would have 1024 bytes or more, which Java 8 passes over: give it the lines as arguments of java.
+";
+/// Bytes that Java 8 reads a variable into, with a zero at the end (`OPTION_BUFFER_SIZE` of HotSpot).
+const TOOL_OPTIONS_BUFFER: usize = 1024;
 
 impl ClientSettings {
     /// An argument file of `java`, a property in each line.
@@ -24,11 +31,14 @@ impl ClientSettings {
 # Java reads no HTTPS_PROXY: UnknownHostException while curl works means that it passes the proxy by. nonProxyHosts is for https too.
 "
         .to_owned();
-        self.warn_of_trust(&mut text);
-        for (name, value) in self.properties() {
-            text.push_str(&format!("-D{name}={value}\n"));
+        self.warn(&mut text);
+        let each = |(name, value)| format!("-D{name}={value}\n");
+        let lines: String = self.properties().into_iter().map(each).collect();
+        // A blank stands for each end of a line.
+        if lines.len() >= TOOL_OPTIONS_BUFFER {
+            text.push_str(TOO_LONG);
         }
-        Ok(text)
+        Ok(text + &lines)
     }
 
     /// A `gradle.properties`.
@@ -38,11 +48,11 @@ impl ClientSettings {
     pub(crate) fn gradle(&self) -> Result<String, Unable> {
         self.in_clear()?;
         let mut text = "\
-# For ~/.gradle/gradle.properties. The wrapper reads it too, and Gradle passes it on to its daemon.
+# Lines for ~/.gradle/gradle.properties. The wrapper reads it too, and Gradle passes it on to its daemon.
 # Gradle reads no HTTPS_PROXY: UnknownHostException while curl works means that it passes the proxy by.
 "
         .to_owned();
-        self.warn_of_trust(&mut text);
+        self.warn(&mut text);
         let mut properties = self.properties();
         // Gradle reads a list for each of the two.
         properties.push(("https.nonProxyHosts", self.non_proxy_hosts()));
@@ -83,7 +93,8 @@ impl ClientSettings {
         all.join("|")
     }
 
-    fn warn_of_trust(&self, text: &mut String) {
+    fn warn(&self, text: &mut String) {
+        text.push_str(&self.commented_assumption());
         if self.trust.is_some() {
             text.push_str(READS_NO_PEM);
         }

@@ -35,10 +35,13 @@ impl ClientSettings {
 "
             )
         };
+        let assumed = self.assumption().map(|said| format!("     {said}\n"));
+        let assumed = assumed.unwrap_or_default();
         Ok(format!(
-            "<!-- For ~/.m2/settings.xml. Maven reads no HTTPS_PROXY: \"Unknown host\" while curl works means that it passes
-     the proxy by. Plugins and tests that connect by themselves need the properties of Java, in MAVEN_OPTS; a trust store
-     for what looks into TLS is named there too. -->
+            "<!-- For `mvn -s FILE`; who has a ~/.m2/settings.xml puts the <proxies> there, since Maven reads one of the two.
+{assumed}     Maven reads no HTTPS_PROXY: \"Unknown host\" while curl works means that it passes the proxy by.
+     Plugins and tests that connect by themselves need the properties of Java, in MAVEN_OPTS; a trust store for what looks
+     into TLS is named there too. -->
 <settings xmlns=\"http://maven.apache.org/SETTINGS/1.0.0\">
   <proxies>
 {}{}  </proxies>

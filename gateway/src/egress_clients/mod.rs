@@ -13,6 +13,7 @@ mod java;
 mod maven;
 mod patterns;
 mod pods;
+mod remarks;
 mod ssh;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,19 @@ pub(crate) struct ClientSettings {
     pub(crate) trust: Option<String>,
     /// File with the token that they show the proxy.
     pub(crate) token_file: Option<String>,
+    /// What of this is in pods that the webhook has changed, and nowhere else by itself.
+    pub(crate) assumed: Vec<Assumed>,
+}
+
+/// What the webhook puts into a pod, and whoever is told of it elsewhere has to provide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Assumed {
+    /// A relay where the proxy is said to be.
+    Relay,
+    /// The file of authorities.
+    Trust,
+    /// The file with the token.
+    Token,
 }
 
 /// Why what is wanted cannot be said to a kind of program.
@@ -59,6 +73,10 @@ pub(crate) enum Unable {
 }
 
 impl ClientSettings {
+    fn assumes(&self, one: Assumed) -> bool {
+        self.assumed.contains(&one)
+    }
+
     /// Fails for what shows no token out of a file.
     fn without_token(&self) -> Result<(), Unable> {
         match self.token_file {

@@ -30,15 +30,14 @@ pub(super) fn patterns(entry: &NoProxyEntry) -> Vec<Pattern> {
 }
 
 /// A range by the octets that its addresses begin with: one that ends within an octet is as many as it has
-/// there, 128 at most.
+/// there. All of IPv4 is 256: a star alone would be all names as well.
 fn of_range(range: Ipv4Net) -> Vec<String> {
-    let octets = range.prefix_len().div_ceil(8);
+    let octets = range.prefix_len().div_ceil(8).max(1);
     let written = |first: Ipv4Addr| {
         let parts = first.octets();
         let parts = parts.iter().take(usize::from(octets));
         let parts: Vec<String> = parts.map(u8::to_string).collect();
         match octets {
-            0 => "*".to_owned(),
             4 => first.to_string(),
             _ => format!("{}.*", parts.join(".")),
         }
@@ -69,7 +68,6 @@ mod tests {
             (".corp.test", &["*.corp.test"]),
             ("10.96.0.1", &["10.96.0.1"]),
             ("::1", &["v6 ::1"]),
-            ("0.0.0.0/0", &["*"]),
             ("10.0.0.0/8", &["10.*"]),
             ("10.244.0.0/16", &["10.244.*"]),
             ("192.0.2.0/24", &["192.0.2.*"]),
@@ -86,5 +84,12 @@ mod tests {
             (Some(&"10.96.*".to_owned()), Some(&"10.111.*".to_owned()))
         );
         assert_eq!(of("0.0.0.0/1").len(), 128);
+        // Addresses, and no names.
+        let all = of("0.0.0.0/0");
+        assert_eq!(all.len(), 256);
+        assert_eq!(
+            (all.first(), all.last()),
+            (Some(&"0.*".to_owned()), Some(&"255.*".to_owned()))
+        );
     }
 }

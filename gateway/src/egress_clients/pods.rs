@@ -7,7 +7,7 @@ use portcullis_config::{
     model::{ClusterTraffic, Identified, PodInjection},
 };
 
-use super::ClientSettings;
+use super::{Assumed, ClientSettings};
 
 /// Where the token of a pod is mounted; the relay looks there by itself.
 pub(crate) const TOKEN_FOLDER: &str = "/var/run/secrets/portcullis";
@@ -26,12 +26,17 @@ impl ClientSettings {
         relay: Option<SocketAddr>,
         api_server: Option<IpAddr>,
     ) -> Self {
+        let mut assumed = Vec::new();
         let (proxy, token_file) = match &injection.identity {
             Identified::Relay(given, _) => {
+                assumed.push(Assumed::Relay);
                 let given = SocketAddr::from((Ipv4Addr::LOCALHOST, given.port));
                 (ProxyUrl::at(relay.unwrap_or(given)), None)
             }
-            Identified::Token(_) => (injection.proxy.clone(), Some(TOKEN_FILE.to_owned())),
+            Identified::Token(_) => {
+                assumed.push(Assumed::Token);
+                (injection.proxy.clone(), Some(TOKEN_FILE.to_owned()))
+            }
             Identified::None => (injection.proxy.clone(), None),
         };
         let mut no_proxy = injection.no_proxy.clone();
@@ -41,11 +46,14 @@ impl ClientSettings {
             // Many clients read no ranges, and client-go asks for it by its address.
             no_proxy.add(NoProxyEntry::Address(address));
         }
+        let trust = injection.trust.as_ref().map(|_| TRUST_FILE.to_owned());
+        assumed.extend(trust.is_some().then_some(Assumed::Trust));
         Self {
             proxy,
             no_proxy,
-            trust: injection.trust.as_ref().map(|_| TRUST_FILE.to_owned()),
+            trust,
             token_file,
+            assumed,
         }
     }
 }

@@ -12,6 +12,7 @@ fn settings(proxy: &str, no_proxy: &[&str]) -> ClientSettings {
         no_proxy: list,
         trust: None,
         token_file: None,
+        assumed: Vec::new(),
     }
 }
 
@@ -57,7 +58,7 @@ fn egr_29_each_program_has_the_list_in_its_own_words() {
     assert_eq!(
         lines(&ssh),
         [
-            "Host * !localhost !127.0.0.1 !::1 !*.svc !10.96.* !10.97.* !10.96.0.1 !db.test !*.db.test",
+            "Match host *,!localhost,!127.0.0.1,!::1,!*.svc,!10.96.*,!10.97.*,!10.96.0.1,!db.test,!*.db.test",
             "    ProxyCommand nc -X connect -x '127.0.0.1:3128' %h %p",
         ]
     );
@@ -151,5 +152,54 @@ fn a_token_is_named_by_its_file_alone() {
         let line =
             format!(r#"export {name}="https://token:$(cat '/run/it'\''s/token')@proxy.test:8443""#);
         assert!(lines(&shell).contains(&line.as_str()), "{shell}");
+    }
+}
+
+/// `$(NAME)` would be another variable there, and `$$` one dollar.
+#[test]
+fn egr_29_a_dollar_is_a_dollar_in_a_container() {
+    let mut settings = settings("http://p", &[]);
+    settings.trust = Some("/a$(HTTPS_PROXY)$$b.crt".to_owned());
+    let container = settings.kubernetes().expect("a string");
+    let line = r#"  - {name: SSL_CERT_FILE, value: "/a$$(HTTPS_PROXY)$$$$b.crt"}"#;
+    assert!(container.lines().any(|of| of == line), "{container}");
+    let line = "export SSL_CERT_FILE='/a$(HTTPS_PROXY)$$b.crt'";
+    assert!(lines(&settings.shell()).contains(&line));
+}
+
+/// Java 8 has 1024 bytes for the variable, a zero at its end among them.
+#[test]
+fn a_list_that_java_8_would_pass_over_is_told() {
+    let of = |length: usize| {
+        let mut settings = settings("http://127.0.0.1:3128", &[]);
+        for first in 'a'..='z' {
+            let text = settings.java().expect("in clear");
+            let taken: usize = lines(&text).iter().map(|line| line.len() + 1).sum();
+            let missing = length - taken;
+            if missing == 0 {
+                return text;
+            }
+            // `|*.`, a letter and the rest.
+            let rest = "a".repeat(missing.min(if missing > 60 { 50 } else { 60 }) - 4);
+            let entry = format!(".{first}{rest}");
+            settings.no_proxy.add(entry.parse().expect("a suffix"));
+        }
+        panic!("{length} bytes are too many");
+    };
+    assert!(!of(1023).contains("Java 8 passes over"));
+    assert!(of(1024).contains("which Java 8 passes over"));
+}
+
+/// A proxy over TLS, and what some programs make of it.
+#[test]
+fn who_speaks_no_tls_to_a_proxy_is_told() {
+    let said = "wget and Python's urllib speak no TLS to a proxy";
+    for (proxy, is_told) in [("https://proxy.test", true), ("http://proxy.test", false)] {
+        let settings = settings(proxy, &[]);
+        let env = settings.env_file().expect("no token");
+        let container = settings.kubernetes().expect("no token");
+        for text in [settings.shell(), env, container] {
+            assert_eq!(text.contains(said), is_told, "{text}");
+        }
     }
 }

@@ -228,6 +228,8 @@ async fn egr_27_the_printed_proxy_command_leads_ssh() {
     let url = format!("http://{}", site.proxy());
     let direct = ".direct.test,10.96.0.0/12,db.test";
     let text = clients(&["--for", "ssh", &url, "--no-proxy", direct]).expect("settings");
+    // At the end, as it says of itself.
+    let text = format!("Host db\n    HostName 10.96.0.5\nHost far\n    HostName 192.0.2.5\n{text}");
     fs::write(&file, &text).expect("writable");
     if installed("ssh").is_none() {
         println!("skipped: ssh is not installed");
@@ -252,6 +254,8 @@ async fn egr_27_the_printed_proxy_command_leads_ssh() {
         ("notdb.test", false),
         ("direct.test", false),
         ("10.112.0.1", false),
+        ("far", false),
+        ("db", true),
         ("localhost", true),
         ("::1", true),
         ("a.direct.test", true),

@@ -14,7 +14,7 @@ use portcullis_config::egress::{NoProxy, NoProxyEntry, ProxyUrl};
 
 use crate::{
     cli::{cluster::api_server, config::load},
-    egress_clients::{ClientSettings, Unable},
+    egress_clients::{Assumed, ClientSettings, Unable},
     snapshot::parse_certificates,
 };
 
@@ -38,7 +38,8 @@ pub(super) struct ClientsArgs {
     /// more than once.
     #[arg(long, value_delimiter = ',', value_name = "ENTRY")]
     no_proxy: Vec<NoProxyEntry>,
-    /// PEM file of authorities that programs are to trust, where the proxy looks into TLS.
+    /// PEM file of authorities that programs are to trust, where the proxy looks into TLS. With `--config` a shell is told
+    /// of none without it: the file that pods have is not elsewhere.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// File with a token that programs show the proxy. It is read where the lines run, and not here; only a shell can.
@@ -64,7 +65,7 @@ enum For {
     Maven,
     /// gradle.properties.
     Gradle,
-    /// ssh_config, also for git over ssh.
+    /// Lines for the end of an ssh_config, also for git over ssh.
     #[value(alias = "git-ssh")]
     Ssh,
     /// All of these, one after the other, to be read.
@@ -134,6 +135,7 @@ impl ClientsArgs {
                 no_proxy: NoProxy::loopback(),
                 trust: None,
                 token_file: None,
+                assumed: Vec::new(),
             },
             None => of_configuration(&self.config)?,
         };
@@ -144,9 +146,11 @@ impl ClientsArgs {
             let pem = fs::read(file).with_context(|| format!("--ca {}", file.display()))?;
             parse_certificates(file, &pem).map_err(|error| anyhow!("--ca {error}"))?;
             settings.trust = Some(absolute("--ca", file)?);
+            settings.assumed.retain(|one| *one != Assumed::Trust);
         }
         if let Some(file) = &self.token_file {
             settings.token_file = Some(absolute("--token-file", file)?);
+            settings.assumed.retain(|one| *one != Assumed::Token);
         }
         Ok(settings)
     }

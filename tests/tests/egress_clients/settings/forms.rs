@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, process::Command};
 
-use portcullis_tests::Authority;
+use portcullis_tests::{Authority, portcullis};
 
 use super::{clients, clients_in};
 
@@ -58,6 +58,84 @@ fn egr_29_all_forms_of_the_variables_say_the_same() {
         assert_eq!(file[name], value, "{name}");
     }
     assert_eq!(file.len(), 7 + 10);
+}
+
+/// Without quotes a shell makes one line of all, and `#` ends it.
+#[test]
+fn egr_29_a_shell_takes_the_lines_without_quotes_too() {
+    let script = "eval $(\"$0\" egress clients http://127.0.0.1:3128 --no-proxy .svc); echo \"$https_proxy $NO_PROXY $NODE_USE_ENV_PROXY\"";
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .arg(portcullis())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .expect("there is a shell");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "http://127.0.0.1:3128 localhost,127.0.0.1,::1,.svc 1\n"
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// What the webhook mounts, and the relay that it adds, are in pods alone: a shell does without the file of
+/// authorities, and whoever writes a container is told what it needs.
+#[test]
+fn egr_29_what_is_in_pods_alone_is_said_and_not_taken_for_granted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("egress.yaml");
+    let ca = folder.path().join("ca.crt");
+    fs::write(&ca, Authority::new().pem()).expect("writable");
+    let ca = ca.to_str().expect("UTF-8");
+    let of = |identity: &str, arguments: &[&str]| {
+        let text = format!(
+            "egress:\n  listeners: [{{name: proxy, address: '127.0.0.1:0'}}]\n  policies: [{{name: all, subjects: [{{addresses: [127.0.0.0/8]}}], allow: [good.test]}}]\n  workloads: {{injection: {{proxy: 'http://10.0.0.7:3128', {identity}, trust: {{configMap: bundle, key: ca.crt}}}}}}\n"
+        );
+        fs::write(&file, text).expect("writable");
+        clients(&[&["-c", file.to_str().expect("UTF-8")], arguments].concat())
+    };
+    let relay = "relay: {image: p, port: 3130}, token: {audience: portcullis}";
+    let token = "identity: token, token: {audience: portcullis}";
+    let mounted = "/etc/portcullis/trust/bundle.crt";
+    let must_answer = "A relay (`portcullis egress relay`) must answer at 127.0.0.1:3130";
+
+    let shell = of(relay, &[]).expect("settings");
+    assert!(!shell.contains("export SSL_CERT_FILE"), "{shell}");
+    for said in [must_answer, mounted, "name a file with --ca"] {
+        assert!(shell.contains(said), "{said}: {shell}");
+    }
+    let shell = of(relay, &["--ca", ca]).expect("settings");
+    let line = format!("export SSL_CERT_FILE='{ca}'\n");
+    assert!(shell.contains(&line) && !shell.contains(mounted), "{shell}");
+    for program in ["env", "kubernetes"] {
+        let text = of(relay, &["--for", program]).expect("settings");
+        let must_be = format!("# {mounted} must be at this path in the container, where pods have");
+        for said in [must_answer, &must_be] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        let text = of(relay, &["--for", program, "--ca", ca]).expect("settings");
+        let must_be = format!("# {ca} must be at this path in the container.\n");
+        assert!(text.contains(&must_be), "{text}");
+        // What the webhook gives: the token is a file beside these.
+        let text = of(token, &["--for", program]).expect("settings");
+        let file = "reads it from /var/run/secrets/portcullis/token";
+        assert!(
+            text.contains(file) && !text.contains("token:$(cat"),
+            "{text}"
+        );
+        assert!(text.contains("http://10.0.0.7:3128") && !text.contains(must_answer));
+        let told = of(token, &["--for", program, "--token-file", "/t"]);
+        let told = told.expect_err("it is asked for");
+        assert!(told.contains("cannot read a token"), "{told}");
+    }
+    for program in ["java", "gradle", "maven", "ssh"] {
+        let text = of(relay, &["--for", program]).expect("settings");
+        assert!(text.contains(must_answer), "{text}");
+        let told = of(token, &["--for", program]).expect_err("none can");
+        assert!(told.contains("cannot read a token"), "{told}");
+    }
+    let at = clients(&["http://127.0.0.1:3130"]).expect("settings");
+    assert!(!at.contains(must_answer), "{at}");
 }
 
 /// One source: what the configuration gives to pods is what is printed by it.
