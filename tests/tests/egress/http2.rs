@@ -158,7 +158,7 @@ async fn tunnels_of_one_connection_are_decided_on_and_end_each_by_itself() {
     let at = std::time::Instant::now();
     wait_for("its record", || records(&gateway).len() == 9);
     assert!(at.elapsed() < Duration::from_secs(10), "{:?}", at.elapsed());
-    assert_eq!(tunnels(&gateway), Some(0.0));
+    wait_for("its end", || tunnels(&gateway) == Some(0.0));
     let records = records(&gateway);
     let of = |up: u64| records.iter().find(|line| line["bytesUp"] == up);
     for up in [7, 7] {
@@ -352,7 +352,7 @@ async fn a_stream_that_is_reset_while_it_is_opened_and_a_connection_that_breaks_
     client.ended.abort();
     drop((tunnel, client.sender));
     wait_for("the record", || records(&gateway).len() == 11);
-    assert_eq!(tunnels(&gateway), Some(0.0));
+    wait_for("its end", || tunnels(&gateway) == Some(0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
