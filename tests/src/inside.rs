@@ -4,12 +4,12 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::{Raw, status_of};
+use crate::{Raw, raw::ends, status_of};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -90,18 +90,8 @@ impl Inside {
 
     /// Whether the proxy ends the connection within the patience of a test, whatever comes before.
     pub fn ends(&mut self) -> bool {
-        let mut bytes = [0; 4096];
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            match self.stream.read(&mut bytes) {
-                Ok(0) => return true,
-                Ok(_) => {}
-                Err(error) => {
-                    let waits = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
-                    return !waits.contains(&error.kind());
-                }
-            }
-        }
-        false
+        ends(&mut self.stream, |kind| {
+            ![io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&kind)
+        })
     }
 }

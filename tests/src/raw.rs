@@ -1,7 +1,7 @@
 //! Bytes on a socket, for what no HTTP library would send.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
@@ -114,18 +114,23 @@ impl Raw {
 
     /// Waits for the peer to close the connection; `false` when it stays open.
     pub fn ends(&mut self) -> bool {
-        let mut bytes = [0; 4096];
-        let deadline = Instant::now() + PATIENCE;
-        // A peer that goes on and on stays open too.
-        while Instant::now() < deadline {
-            match self.stream.read(&mut bytes) {
-                Ok(0) => return true,
-                Ok(_) => {}
-                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
-            }
-        }
-        false
+        ends(&mut self.stream, |kind| kind == ErrorKind::ConnectionReset)
     }
+}
+
+/// Whether a stream, whose reads have a limit of time, ends while a test has patience; `is_end` says
+/// so of what a read fails with. One that goes on and on stays open.
+pub(crate) fn ends(stream: &mut impl Read, is_end: fn(ErrorKind) -> bool) -> bool {
+    let mut bytes = [0; 4096];
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        match stream.read(&mut bytes) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return is_end(error.kind()),
+        }
+    }
+    false
 }
 
 /// Sends bytes on a new connection and reads until the peer closes.
