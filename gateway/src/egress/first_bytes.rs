@@ -18,12 +18,28 @@ pub(super) struct Beginning {
     fault: Option<&'static str>,
     /// Whether its ClientHello may name another host than it shows.
     may_hide_a_name: bool,
+    /// Bytes of the records of its ClientHello; none where it begins with none.
+    hello: usize,
 }
 
 impl Beginning {
     /// Whether it is a whole ClientHello for the host.
     pub(super) fn is_good(self) -> bool {
         self.fault.is_none()
+    }
+
+    /// Bytes of the records of its ClientHello, where it begins with one.
+    pub(super) fn hello(self) -> Option<usize> {
+        (self.hello > 0).then_some(self.hello)
+    }
+
+    /// What is to be said of a ClientHello and of one behind it.
+    pub(super) fn and(self, second: Self) -> Self {
+        Self {
+            fault: self.fault.or(second.fault),
+            may_hide_a_name: self.may_hide_a_name || second.may_hide_a_name,
+            ..self
+        }
     }
 
     /// What is said against it, if something is. `policy` is the one that allows the tunnel.
@@ -63,6 +79,7 @@ pub(super) async fn judge_first_bytes(
     limits: &EgressLimits,
 ) -> Option<Beginning> {
     let mut hello = HelloReader::default();
+    let mut length = 0;
     let reading = async {
         loop {
             let read = hello.read(buffer);
@@ -76,9 +93,13 @@ pub(super) async fn judge_first_bytes(
             }
             match read {
                 FirstBytes::Hello(name) => {
+                    length = size;
                     return Some(sni_agrees(name.as_deref(), &authority.host));
                 }
-                FirstBytes::NotTls if authority.port == 80 => return Some(Ok(())),
+                // A ClientHello that cannot be read to its end is none in clear.
+                FirstBytes::NotTls if authority.port == 80 && !hello.may_hide_a_name() => {
+                    return Some(Ok(()));
+                }
                 FirstBytes::NotTls => return Some(Err("not_tls")),
                 FirstBytes::Incomplete => {}
             }
@@ -95,6 +116,7 @@ pub(super) async fn judge_first_bytes(
     Some(Beginning {
         fault: judged.err(),
         may_hide_a_name: hello.may_hide_a_name(),
+        hello: length,
     })
 }
 

@@ -17,6 +17,7 @@ mod credentials;
 mod decide;
 mod dial;
 mod first_bytes;
+mod first_flight;
 mod forward;
 mod head;
 mod http2;

@@ -118,6 +118,12 @@ impl Standing {
         }
     }
 
+    /// Takes how the tunnel has begun, where more is known of that than when it was opened.
+    pub(super) fn began(&mut self, beginning: Beginning) {
+        self.carried = Carried::Judged(beginning);
+        self.judged = None;
+    }
+
     /// Until when it may stay, under a configuration.
     fn judge(
         &mut self,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use portcullis_config::egress::Authority;
+use portcullis_config::egress::{Authority, Beginnings};
 use tokio::io::AsyncWriteExt;
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     client::{ClientStream, relay_client},
     decide::{Opened, Proxy},
     first_bytes::{Beginning, judge_first_bytes},
+    first_flight::FirstFlight,
     inspection,
     quota::Charge,
     servers::{EgressServices, State},
@@ -130,17 +131,11 @@ impl Opening {
         let judged =
             judge_first_bytes(&mut self.client, &mut self.buffer, &self.authority, limits).await;
         let beginning = judged.ok_or("client_closed")?;
-        let policy = self.record.policy.as_ref();
-        if let Some(refused) = beginning.refused(&self.opened.beginnings, policy) {
-            self.record.refused_by(&refused);
-            if refused.is_final() {
-                return Err(refused.reason);
-            }
-        }
+        refuse_for(beginning, &self.opened.beginnings, &mut self.record)?;
         Ok(Carried::Judged(beginning))
     }
 
-    /// Sends what the client has said already.
+    /// Sends what the client has said already, and of TLS all that is said in clear.
     async fn send_first(self, carried: Carried, proxy: Proxy<'_>) -> Option<Tunnel> {
         let Self {
             client,
@@ -151,7 +146,15 @@ impl Opening {
         } = self;
         let charge = opened.charge;
         let holds = (opened.until, Some(Arc::clone(&charge)));
-        let limits = &proxy.egress.limits;
+        let hello_limits = &proxy.egress.limits;
+        let limits = RelayLimits {
+            idle: Some(hello_limits.idle_timeout),
+            lifetime: Some(hello_limits.max_lifetime),
+        };
+        let first = match &carried {
+            Carried::Judged(beginning) => beginning.hello().map(|hello| (*beginning, hello)),
+            _ => None,
+        };
         let mut tunnel = Box::new(Relayed {
             client,
             upstream: opened.upstream,
@@ -159,43 +162,81 @@ impl Opening {
                 meter: Some(charge.clone()),
                 ..Traffic::default()
             },
-            limits: RelayLimits {
-                idle: Some(limits.idle_timeout),
-                lifetime: Some(limits.max_lifetime),
-            },
+            limits,
             standing: Standing::new(proxy.state, &authority, &record, holds, carried),
             charge,
             record,
             services: Arc::clone(proxy.services),
         });
         tunnel.services.metrics.egress_tunnels(1);
-        let ended = if let Some(reason) = tunnel.standing.cut() {
-            Some(reason)
-        } else if !tunnel.traffic.may_send(buffer.len()) {
-            tunnel.charge.ended()
-        } else {
-            let (limits, standing) = (tunnel.limits, &mut tunnel.standing);
-            // A destination that takes nothing is waited for no longer than one that says nothing.
-            let sent = tokio::select! {
-                sent = send(&mut tunnel.upstream, &buffer) => sent.map_err(|_| "upstream_closed"),
-                reason = over(limits, &tunnel.traffic, || standing.cut()) => Err(reason),
+        if let Some(reason) = tunnel.standing.cut() {
+            tunnel.end(Some(reason));
+            return None;
+        }
+        let Relayed {
+            client,
+            upstream,
+            traffic,
+            standing,
+            record,
+            ..
+        } = &mut *tunnel;
+        let mut flight = FirstFlight::new(client, upstream, traffic, buffer);
+        let policies = &opened.beginnings;
+        let flown = async {
+            let Some((first, hello)) = first else {
+                return flight.send_all().await.map(|()| None);
             };
-            if sent.is_ok() {
-                let up = &tunnel.traffic.up;
-                up.fetch_add(buffer.len() as u64, Ordering::Relaxed);
-                return Some(Tunnel::Relayed(tunnel));
+            flight.send(hello).await?;
+            let mut both = None;
+            if flight.is_asked_again().await? {
+                flight.next_handshake().await?;
+                let (client, ahead) = (&mut *flight.client, &mut flight.ahead);
+                let second = judge_first_bytes(client, ahead, &authority, hello_limits).await;
+                let second = second.ok_or(Some("client_closed"))?;
+                refuse_for(second, policies, record)?;
+                both = Some(first.and(second));
             }
-            sent.err()
+            flight.send_all().await.map(|()| both)
         };
-        tunnel.end(ended);
-        None
+        // A destination that takes nothing is waited for no longer than one that says nothing.
+        let flown = tokio::select! {
+            flown = flown => flown,
+            reason = over(limits, traffic, || standing.cut()) => Err(Some(reason)),
+        };
+        match flown {
+            Ok(None) => Some(Tunnel::Relayed(tunnel)),
+            Ok(Some(beginning)) => {
+                tunnel.standing.began(beginning);
+                Some(Tunnel::Relayed(tunnel))
+            }
+            Err(ended) => {
+                tunnel.end(ended);
+                None
+            }
+        }
     }
 }
 
-/// Sends what was read of the client already.
-async fn send(upstream: &mut UpstreamStream, bytes: &[u8]) -> io::Result<()> {
-    upstream.write_all(bytes).await?;
-    upstream.flush().await
+/// Writes down what is said against how a tunnel begins.
+///
+/// # Errors
+/// The reason code of what is refused.
+fn refuse_for(
+    beginning: Beginning,
+    policies: &Beginnings,
+    record: &mut Record,
+) -> Result<(), &'static str> {
+    match beginning.refused(policies, record.policy.as_ref()) {
+        Some(refused) => {
+            record.refused_by(&refused);
+            if refused.is_final() {
+                return Err(refused.reason);
+            }
+            Ok(())
+        }
+        None => Ok(()),
+    }
 }
 
 impl Tunnel {

@@ -1,10 +1,6 @@
 //! The server name in a TLS ClientHello that may come in many pieces.
 
 use bytes::BytesMut;
-use tls_parser::{
-    SNIType, TlsExtension, TlsMessage, TlsMessageHandshake, parse_tls_extensions,
-    parse_tls_message_handshake,
-};
 
 /// What the first bytes of a connection say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +13,9 @@ pub(crate) enum FirstBytes {
     Hello(Option<String>),
 }
 
+/// `server_name` (RFC 6066 section 3), and its one type of names.
+const SERVER_NAME: u16 = 0;
+const HOST_NAME: u8 = 0;
 /// `encrypted_client_hello` (RFC 9849 section 5).
 const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 const HANDSHAKE: u8 = 22;
@@ -33,7 +32,7 @@ pub(crate) struct HelloReader {
     message: BytesMut,
     /// Bytes of the whole records that it was taken from.
     taken: usize,
-    may_hide_a_name: bool,
+    hides_no_name: bool,
 }
 
 impl HelloReader {
@@ -53,7 +52,11 @@ impl HelloReader {
                         None => return self.unfinished(fragment),
                     }
                 }
-                _ => return FirstBytes::NotTls,
+                _ => {
+                    // What begins as no record is none to any server.
+                    self.hides_no_name = self.taken == 0 && bytes[0] != HANDSHAKE;
+                    return FirstBytes::NotTls;
+                }
             };
             self.message.extend_from_slice(fragment);
             self.taken += 5 + fragment.len();
@@ -65,9 +68,17 @@ impl HelloReader {
             };
             let length = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
             if self.message.len() >= length {
-                let (first_bytes, may_hide_a_name) = parse(&self.message[..length]);
-                self.may_hide_a_name = may_hide_a_name;
-                return first_bytes;
+                // Nothing stands behind a ClientHello in its record (RFC 8446 section 5.1), least of
+                // all a second one.
+                let hello = self
+                    .message
+                    .get(4..)
+                    .filter(|body| body.len() == length - 4);
+                let Some(hello) = hello.and_then(ClientHello::read) else {
+                    return FirstBytes::NotTls;
+                };
+                self.hides_no_name = !hello.is_encrypted;
+                return FirstBytes::Hello(hello.name);
             }
         }
     }
@@ -77,11 +88,12 @@ impl HelloReader {
         self.taken
     }
 
-    /// Whether the ClientHello that was read has the extension `encrypted_client_hello`: it may
-    /// name another host than it shows. What is in it cannot be told from chance, which is what
-    /// it is where a client has nothing to hide (GREASE, RFC 9849 section 6.2).
+    /// Whether another host may be named than is shown: by a ClientHello that has the extension
+    /// `encrypted_client_hello`, and by one that could not be read, or not yet. What is in the extension
+    /// cannot be told from chance, which is what it is where a client has nothing to hide (GREASE,
+    /// RFC 9849 section 6.2).
     pub(crate) fn may_hide_a_name(&self) -> bool {
-        self.may_hide_a_name
+        !self.hides_no_name
     }
 
     /// Judges a record that is not whole by the first byte of its message.
@@ -93,67 +105,78 @@ impl HelloReader {
     }
 }
 
-/// What a message says, and whether it may hide a name.
-fn parse(message: &[u8]) -> (FirstBytes, bool) {
-    let Ok((_, TlsMessage::Handshake(TlsMessageHandshake::ClientHello(hello)))) =
-        parse_tls_message_handshake(message)
-    else {
-        return (FirstBytes::NotTls, false);
-    };
-    let Some(extensions) = hello.ext else {
-        return (FirstBytes::Hello(None), false);
-    };
-    let may_hide_a_name = may_have(extensions, ENCRYPTED_CLIENT_HELLO);
-    match parse_tls_extensions(extensions) {
-        Ok((_, extensions)) => (name(&extensions), may_hide_a_name),
-        Err(_) => (FirstBytes::NotTls, may_hide_a_name),
-    }
+/// What a ClientHello shows (RFC 8446 section 4.1.2).
+struct ClientHello {
+    /// The name that is asked for, in lower case.
+    name: Option<String>,
+    is_encrypted: bool,
 }
 
-/// Whether a list of extensions has one (RFC 8446 section 4.2). A list that is broken may: the
-/// parser ends at the first extension whose content it does not take, and servers may not.
-fn may_have(mut extensions: &[u8], wanted: u16) -> bool {
-    loop {
-        let [a, b, high, low, content @ ..] = extensions else {
-            return !extensions.is_empty();
+impl ClientHello {
+    /// Reads all of it, to the last byte; `None` where a byte is wrong. Parsers of TLS leave out what
+    /// they do not know or cannot read, which is right for what is to be served: here another server
+    /// may read what was left out.
+    fn read(body: &[u8]) -> Option<Self> {
+        let mut hello = Self {
+            name: None,
+            is_encrypted: false,
         };
-        if u16::from_be_bytes([*a, *b]) == wanted {
-            return true;
+        let mut rest = body;
+        // Version and random; session id, cipher suites and compression methods.
+        take(&mut rest, 2 + 32)?;
+        vector::<1>(&mut rest)?;
+        vector::<2>(&mut rest)?;
+        vector::<1>(&mut rest)?;
+        // Older ones end here.
+        if rest.is_empty() {
+            return Some(hello);
         }
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        match content.get(length..) {
-            Some(rest) => extensions = rest,
-            None => return true,
+        let mut extensions = vector::<2>(&mut rest)?;
+        if !rest.is_empty() {
+            return None;
         }
+        while !extensions.is_empty() {
+            let kind = number(take(&mut extensions, 2)?);
+            let content = vector::<2>(&mut extensions)?;
+            if kind == usize::from(SERVER_NAME) {
+                // Two would be read differently by different servers.
+                if hello.name.replace(server_name(content)?).is_some() {
+                    return None;
+                }
+            }
+            hello.is_encrypted |= kind == usize::from(ENCRYPTED_CLIENT_HELLO);
+        }
+        Some(hello)
     }
 }
 
-/// The one name that is asked for.
-fn name(extensions: &[TlsExtension<'_>]) -> FirstBytes {
-    let names: Vec<&[u8]> = extensions
+/// The one name of a list (RFC 6066 section 3).
+fn server_name(mut content: &[u8]) -> Option<String> {
+    let mut list = vector::<2>(&mut content)?;
+    let kind = take(&mut list, 1)?;
+    let name = vector::<2>(&mut list)?;
+    let is_whole = kind == [HOST_NAME] && list.is_empty() && content.is_empty();
+    let name = std::str::from_utf8(name).ok().filter(|_| is_whole)?;
+    Some(name.to_ascii_lowercase())
+}
+
+/// So many bytes from the front.
+fn take<'b>(bytes: &mut &'b [u8], length: usize) -> Option<&'b [u8]> {
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+/// A vector whose length stands before it, in `N` bytes (RFC 8446 section 3.4).
+fn vector<'b, const N: usize>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let length = number(take(bytes, N)?);
+    take(bytes, length)
+}
+
+fn number(bytes: &[u8]) -> usize {
+    bytes
         .iter()
-        .filter_map(|extension| match extension {
-            TlsExtension::SNI(names) => Some(names),
-            _ => None,
-        })
-        .flatten()
-        .map(|(kind, name)| {
-            if *kind == SNIType::HostName {
-                *name
-            } else {
-                &b""[..]
-            }
-        })
-        .collect();
-    match names.as_slice() {
-        [] => FirstBytes::Hello(None),
-        [name] => match std::str::from_utf8(name) {
-            Ok(name) => FirstBytes::Hello(Some(name.to_ascii_lowercase())),
-            Err(_) => FirstBytes::NotTls,
-        },
-        // Two names would be read differently by different servers.
-        _ => FirstBytes::NotTls,
-    }
+        .fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
 #[cfg(test)]
@@ -247,21 +270,72 @@ mod tests {
             cut.extend_from_slice(piece);
         }
         assert_eq!(told(&cut), (name, true));
-        // What comes behind a list that is broken cannot be told.
-        let broken = with_extension(plain, 0x0a0a, 0xffff);
-        assert!(told(&broken).1);
+        // Nor what is not read.
+        let broken = with_extension(plain.clone(), 0x0a0a, 0xffff);
+        assert_eq!(told(&broken), (FirstBytes::NotTls, true));
+        assert_eq!(told(&plain[..99]), (FirstBytes::Incomplete, true));
+        assert_eq!(told(&[22, 3, 1, 0, 0]), (FirstBytes::NotTls, true));
+        assert_eq!(told(b"SSH-2.0-x"), (FirstBytes::NotTls, false));
+    }
+
+    #[test]
+    fn a_name_stands_out_whatever_is_before_it() {
+        let evil = hello("evil.example");
+        // Extensions of 8 bytes that some parsers stop at: an old name for encrypted names, a
+        // heartbeat, a list of names that is none.
+        for (kind, expected) in [
+            (0xffce, FirstBytes::Hello(Some("evil.example".into()))),
+            (15, FirstBytes::Hello(Some("evil.example".into()))),
+            (SERVER_NAME, FirstBytes::NotTls),
+        ] {
+            let told = first_bytes(&with_extension(evil.clone(), kind, 8));
+            assert_eq!(told, expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn nothing_stands_behind_a_hello_in_its_record() {
+        let (good, evil) = (hello("api.example.com"), hello("evil.example"));
+        let message = [&good[5..], &evil[5..]].concat();
+        let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+        let record = [&[22, 3, 1][..], &length, &message].concat();
+        assert_eq!(first_bytes(&record), FirstBytes::NotTls);
+        // Nor inside its length, behind the extensions.
+        let mut longer = good.clone();
+        longer.extend_from_slice(b"xx");
+        longer[4] += 2;
+        longer[8] += 2;
+        assert_eq!(first_bytes(&longer), FirstBytes::NotTls);
+        let behind = [&good[..], &evil].concat();
+        let mut reader = HelloReader::default();
+        let name = FirstBytes::Hello(Some("api.example.com".into()));
+        assert_eq!((reader.read(&behind), reader.taken()), (name, good.len()));
     }
 
     #[test]
     fn one_name_is_read_in_lower_case_and_two_are_none() {
-        let names = |names: &[&'static str]| {
-            let named = |name: &&'static str| (SNIType::HostName, name.as_bytes());
-            name(&[TlsExtension::SNI(names.iter().map(named).collect())])
+        let names = |names: &[(u8, &[u8])], behind: &[u8]| {
+            let name = |(kind, name): &(u8, &[u8])| {
+                let length = u16::try_from(name.len()).unwrap().to_be_bytes();
+                [&[*kind][..], &length, name].concat()
+            };
+            let list: Vec<u8> = names.iter().flat_map(name).collect();
+            let length = u16::try_from(list.len()).unwrap().to_be_bytes();
+            server_name(&[&length, &list[..], behind].concat())
         };
-        let one = FirstBytes::Hello(Some("api.example.com".into()));
-        assert_eq!(names(&["API.Example.com"]), one);
-        let two = names(&["api.example.com", "evil.example"]);
-        assert_eq!(two, FirstBytes::NotTls);
+        let one = (HOST_NAME, &b"API.Example.com"[..]);
+        assert_eq!(names(&[one], b"").as_deref(), Some("api.example.com"));
+        for (list, behind) in [
+            (&[][..], &b""[..]),
+            (&[one, (HOST_NAME, b"evil.example")], b""),
+            (&[one, (1, b"evil.example")], b""),
+            (&[(1, b"api.example.com")], b""),
+            (&[(HOST_NAME, b"\xff")], b""),
+            (&[one], b"x"),
+        ] {
+            assert_eq!(names(list, behind), None, "{list:?}");
+        }
+        assert_eq!(server_name(b""), None);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod open;
 mod originate;
 mod quota;
 mod refusals;
+mod second_hello;
 mod selftest;
 mod silence;
 mod tls;
