@@ -7,6 +7,7 @@ use portcullis_tests::{Authority, Backend, status_of};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, sink},
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::mpsc::{UnboundedSender, unbounded_channel},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -156,5 +157,76 @@ async fn an_answer_that_is_looked_into_comes_whole() {
         }
         let failed = failed(wholes).await;
         assert!(failed.is_empty(), "{connection}: {failed:?}");
+    }
+}
+
+/// Bytes of an upload, more than what lies on the way can hold.
+const UPLOAD: usize = 24 << 20;
+
+/// Answers by the head alone, and then takes the body; tells how much of it came.
+async fn answers_at_once(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    told: &UnboundedSender<usize>,
+) -> io::Result<()> {
+    loop {
+        let head = head(&mut stream).await?;
+        let length = head.lines().find_map(|line| {
+            let line = line.to_ascii_lowercase();
+            line.strip_prefix("content-length: ")?.parse().ok()
+        });
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        stream.write_all(answer).await?;
+        stream.flush().await?;
+        let mut body = (&mut stream).take(length.unwrap_or(0));
+        let taken = tokio::io::copy(&mut body, &mut sink()).await?;
+        let _ = told.send(usize::try_from(taken).expect("it fits"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_looked_into_goes_on_behind_its_answer() {
+    let authority = Authority::named("authority of destinations");
+    let tls = TlsAcceptor::from(authority.server(&["api.example"], &["http/1.1"]));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let mut backend = Backend::start("one").await;
+    backend.address = listener.local_addr().expect("an address");
+    let (told, mut taken) = unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let stream = tls.accept(stream).await.expect("a handshake");
+            // It ends when the tunnel does.
+            let _ = answers_at_once(stream, &told).await;
+        }
+    });
+    let policies = allow("[{host: api.example, inspect: true}]");
+    let proxy = Inspected::with(&policies, backend, &[("trust.crt", &authority.pem())]);
+    let mut tunnel = connect(proxy.site.proxy()).await;
+    let asked = b"CONNECT api.example:443 HTTP/1.1\r\nHost: x\r\n\r\n";
+    tunnel.write_all(asked).await.expect("it is sent");
+    head(&mut tunnel).await.expect("an answer");
+    let tls = TlsConnector::from(proxy.authority.client(&["http/1.1"]));
+    let name = "api.example".try_into().expect("a name");
+    let mut stream = tls.connect(name, tunnel).await.expect("a handshake");
+    // The second one shows that the tunnel is good for more.
+    for _ in 0..2 {
+        let request = format!(
+            "POST /upload HTTP/1.1\r\nHost: api.example\r\nContent-Length: {UPLOAD}\r\n\r\n"
+        );
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it is sent");
+        stream.flush().await.expect("it is sent");
+        let answer = head(&mut stream).await.expect("an answer");
+        assert_eq!(status_of(&answer), 200, "{answer}");
+        stream.read_exact(&mut [0; 2]).await.expect("a body");
+        sleep(Duration::from_millis(300)).await;
+        let body = vec![b'y'; UPLOAD];
+        stream.write_all(&body).await.expect("it is taken");
+        stream.flush().await.expect("it is taken");
+        let taken = timeout(Duration::from_secs(30), taken.recv()).await;
+        assert_eq!(taken.expect("all comes"), Some(UPLOAD));
+        let line = proxy.site.told("api.example", "path", "/upload");
+        assert_eq!(line["bytesUp"], UPLOAD, "{line}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -26,8 +27,13 @@ pub(super) struct Guarded<B> {
     ahead: Option<Bytes>,
     body: B,
     cut: Pin<Box<dyn Future<Output = &'static str> + Send>>,
-    /// Of a response: with its end the request is over.
-    told: Option<Told>,
+    of: Of,
+}
+
+/// What a body is of, and keeps open until it ends.
+enum Of {
+    Request { _passing: Arc<dyn Send + Sync> },
+    Response { _told: Box<Told> },
 }
 
 /// Waits until a request is cut, and tells why. One whose tunnel has ended is cut as well.
@@ -42,13 +48,18 @@ impl<B> Guarded<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
-    /// The body of a request, of which some was read.
-    pub(super) fn request(ahead: Option<Bytes>, body: B, cut: Cut) -> AnyBody {
+    /// The body of a request, of which some was read, and what is there for as long as it is.
+    pub(super) fn request(
+        ahead: Option<Bytes>,
+        body: B,
+        cut: Cut,
+        passing: Arc<dyn Send + Sync>,
+    ) -> AnyBody {
         Self {
             ahead,
             body,
             cut: Box::pin(until_cut(cut)),
-            told: None,
+            of: Of::Request { _passing: passing },
         }
         .boxed_unsync()
     }
@@ -59,7 +70,9 @@ where
             ahead: None,
             body,
             cut: Box::pin(until_cut(told.cut())),
-            told: Some(told),
+            of: Of::Response {
+                _told: Box::new(told),
+            },
         }
         .boxed_unsync()
     }
@@ -91,7 +104,7 @@ where
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         // No rule has seen the fields behind the body of a request, and a credential of the
         // client's own could stand there.
-        if let (None, Some(Ok(frame))) = (&self.told, &frame)
+        if let (Of::Request { .. }, Some(Ok(frame))) = (&self.of, &frame)
             && frame.is_trailers()
         {
             return Poll::Ready(None);
@@ -136,7 +149,9 @@ mod tests {
         ];
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let ahead = Some(Bytes::from_static(b"ab"));
-        let whole = Guarded::request(ahead, body, cut).collect().await;
+        let whole = Guarded::request(ahead, body, cut, Arc::new(()))
+            .collect()
+            .await;
         let whole = whole.expect("it is not cut");
         assert!(whole.trailers().is_none());
         assert_eq!(whole.to_bytes(), "abcd");
@@ -147,7 +162,7 @@ mod tests {
         let (_open, cut) = watch::channel(None);
         let held = Bytes::from(vec![b'x'; 2 * PIECE + 1]);
         let rest = http_body_util::Empty::<Bytes>::new();
-        let mut body = Guarded::request(Some(held.clone()), rest, cut);
+        let mut body = Guarded::request(Some(held.clone()), rest, cut, Arc::new(()));
         let mut pieces = Vec::new();
         while let Some(frame) = body.frame().await {
             let piece = frame.expect("it is not cut").into_data();

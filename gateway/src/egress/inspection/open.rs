@@ -48,16 +48,25 @@ struct OpenRequest {
     traffic: Arc<Traffic>,
 }
 
-/// A request: its record is written when this is dropped, however it ends.
+/// A request up to the end of its answer.
 pub(super) struct Told {
     /// What is told of it.
     pub(super) record: Record,
     /// Its bytes.
     pub(super) traffic: Arc<Traffic>,
+    passing: Arc<Passing>,
+}
+
+/// A request that is open for as long as it or its answer is on its way: an answer may end before the
+/// body that it answers does. Its record is written when this is dropped, however it ends.
+pub(super) struct Passing {
+    traffic: Arc<Traffic>,
     number: u64,
     cut: Cut,
     open: Arc<OpenRequests>,
     services: Arc<EgressServices>,
+    /// There once the answer has ended.
+    record: OnceLock<Record>,
 }
 
 impl OpenRequests {
@@ -92,11 +101,15 @@ impl OpenRequests {
         self.lock().insert(number, request);
         Told {
             record,
+            passing: Arc::new(Passing {
+                traffic: Arc::clone(&traffic),
+                number,
+                cut,
+                open: Arc::clone(self),
+                services: Arc::clone(services),
+                record: OnceLock::new(),
+            }),
             traffic,
-            number,
-            cut,
-            open: Arc::clone(self),
-            services: Arc::clone(services),
         }
     }
 
@@ -156,7 +169,8 @@ impl Told {
         if let Some(reason) = standing.cut() {
             return Some(reason);
         }
-        if let Some(request) = self.open.lock().get_mut(&self.number) {
+        let Passing { open, number, .. } = &*self.passing;
+        if let Some(request) = open.lock().get_mut(number) {
             request.standing = Some(standing);
         }
         None
@@ -164,17 +178,22 @@ impl Told {
 
     /// What tells that it is cut.
     pub(super) fn cut(&self) -> Cut {
-        self.cut.clone()
+        self.passing.cut.clone()
+    }
+
+    /// What keeps it open while its body is on its way.
+    pub(super) fn passing(&self) -> Arc<Passing> {
+        Arc::clone(&self.passing)
     }
 
     /// What is taken of quotas for its tunnel.
     pub(super) fn charge(&self) -> &Charge {
-        &self.open.charge
+        &self.passing.open.charge
     }
 
     /// Notes that a head has come or gone.
     pub(super) fn moved(&self) {
-        self.open.heads.fetch_add(1, Ordering::Relaxed);
+        self.passing.open.heads.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes a refusal.
@@ -185,11 +204,20 @@ impl Told {
 
 impl Drop for Told {
     fn drop(&mut self) {
+        // There is one of it.
+        let _ = self.passing.record.set(self.record.clone());
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
         let request = self.open.lock().remove(&self.number);
         let (up, down) = amounts(&self.traffic);
         self.open.done.up.fetch_add(up, Ordering::Relaxed);
         self.open.done.down.fetch_add(down, Ordering::Relaxed);
-        let record = &mut self.record;
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
         if !record.is_in_tunnel() {
             record.overdrawn(&self.open.charge);
         }
@@ -201,6 +229,6 @@ impl Drop for Told {
             // Whoever asked is gone before there was an answer.
             record.ended = Some("client_closed");
         }
-        self.record.clone().write(&self.services);
+        record.write(&self.services);
     }
 }

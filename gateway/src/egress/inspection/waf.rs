@@ -60,7 +60,10 @@ pub(super) async fn inspect(
         looks.push(Look::begin((waf, wanted), inside, (head, target), told)?);
     }
     if looks.is_empty() {
-        return Ok((Guarded::request(None, body, told.cut()), false));
+        return Ok((
+            Guarded::request(None, body, told.cut(), told.passing()),
+            false,
+        ));
     }
     let inspected = look_at_all(&mut looks, inside, head, body, told).await;
     let mut is_objected = false;
@@ -104,7 +107,12 @@ async fn look_at_all(
         look.act(verdict, told)?;
     }
     // What the engine keeps of the body is not counted: it is gone before anything is waited for.
-    Ok(Guarded::request(held.into_bytes(), body, told.cut()))
+    Ok(Guarded::request(
+        held.into_bytes(),
+        body,
+        told.cut(),
+        told.passing(),
+    ))
 }
 
 impl<'j> Look<'j> {
