@@ -438,16 +438,17 @@ async fn who_takes_nothing_of_a_tunnel_that_is_over_takes_no_others_with_it() {
     };
     let gateway = tls::start(
         &authority,
-        &config(TLS, "limits: {idleTimeout: 15s}", &entry("22, 80")),
+        &config(TLS, "limits: {idleTimeout: 3s}", &entry("22, 80")),
         &[(22, echo.address), (80, echo.address)],
     );
     let mut client = taking_nothing(&gateway, &authority).await;
     let _over = client.connect("raw.example:22").await.expect("a tunnel");
     let mut other = client.connect("raw.example:80").await.expect("a tunnel");
     wait_for("both", || tunnels(&gateway) == Some(2.0));
-    gateway.reload(&config(TLS, "limits: {idleTimeout: 15s}", &entry("80")));
+    gateway.reload(&config(TLS, "limits: {idleTimeout: 3s}", &entry("80")));
     wait_for("an end", || tunnels(&gateway) == Some(1.0));
-    for _ in 0..12 {
+    // Longer than any limit but that of the one in use.
+    for _ in 0..16 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         other
             .up

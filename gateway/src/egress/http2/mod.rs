@@ -12,7 +12,10 @@ mod stream;
 use std::{
     net::SocketAddr,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -60,7 +63,9 @@ struct Connection {
     /// One for each stream that may be open.
     streams: Arc<Semaphore>,
     max_streams: usize,
-    /// Tells that it is to end at once: the client takes nothing of what it was sent.
+    /// Streams whose tunnel is over, and whose client takes nothing of what it was sent.
+    untaken: AtomicUsize,
+    /// Tells that it is to end at once: there are no other streams.
     leave: Notify,
 }
 
@@ -93,6 +98,7 @@ pub(super) async fn serve(
         state: Arc::clone(state),
         streams: Arc::new(Semaphore::new(max_streams.min(Semaphore::MAX_PERMITS))),
         max_streams,
+        untaken: AtomicUsize::default(),
         leave: Notify::default(),
     });
     let service = service_fn(|request: Request<Incoming>| {
@@ -142,9 +148,12 @@ pub(super) async fn serve(
 }
 
 impl Connection {
-    /// Whether more than one of its streams is open.
-    fn has_others(&self) -> bool {
-        self.streams.available_permits() + 1 < self.max_streams
+    /// Whether nothing of it is in use, or not for long: its client takes nothing of any stream.
+    fn is_left(&self) -> bool {
+        let open = self
+            .max_streams
+            .saturating_sub(self.streams.available_permits());
+        self.state.is_draining() || open <= self.untaken.load(Ordering::Relaxed)
     }
 
     /// Waits until no further stream is taken: the proxy stops, or there is none for too long; for
@@ -205,7 +214,6 @@ impl Stream {
         let held = Held {
             counted: self.counted,
             connection: Arc::clone(&self.connection),
-            patience: egress.limits.idle_timeout,
         };
         let proxy = Proxy {
             egress: &egress,

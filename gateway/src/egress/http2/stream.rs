@@ -4,7 +4,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,7 +21,7 @@ use super::{Connection, Counted};
 
 /// How long after an end it is known whether that was a reset.
 const SETTLE: Duration = Duration::from_millis(20);
-/// For how long a client may leave what it was sent when its tunnel is over, and no other is open.
+/// For how long a client may leave what it was sent when its tunnel is over, and no other is in use.
 const TAKEN: Duration = Duration::from_secs(10);
 /// Bytes that are written at once.
 const PIECE: usize = 16 << 10;
@@ -42,8 +42,6 @@ pub(super) struct TunnelStream {
 pub(super) struct Held {
     pub(super) counted: Counted,
     pub(super) connection: Arc<Connection>,
-    /// For how long a client may leave what it was sent while other streams of its connection are open.
-    pub(super) patience: Duration,
 }
 
 enum End {
@@ -71,7 +69,7 @@ impl TunnelStream {
 }
 
 /// hyper goes on to hold what the client has not taken yet. It counts for as long, and who takes nothing
-/// loses the connection: later where other tunnels are open, which may be those of others, behind a
+/// loses the connection, unless a tunnel of it is in use: that may be one of somebody else, behind a
 /// proxy of theirs.
 impl Drop for TunnelStream {
     fn drop(&mut self) {
@@ -84,14 +82,19 @@ impl Drop for TunnelStream {
                 let Held {
                     counted,
                     connection,
-                    patience,
                 } = held;
-                let mut is_taken = timeout(TAKEN, io.shutdown()).await.is_ok();
-                if !is_taken && connection.has_others() {
-                    is_taken = timeout(patience, io.shutdown()).await.is_ok();
-                }
-                if !is_taken {
-                    connection.leave.notify_one();
+                if timeout(TAKEN, io.shutdown()).await.is_err() {
+                    connection.untaken.fetch_add(1, Ordering::Relaxed);
+                    loop {
+                        if connection.is_left() {
+                            connection.leave.notify_one();
+                            break;
+                        }
+                        if timeout(TAKEN, io.shutdown()).await.is_ok() {
+                            break;
+                        }
+                    }
+                    connection.untaken.fetch_sub(1, Ordering::Relaxed);
                 }
                 drop(counted);
             });

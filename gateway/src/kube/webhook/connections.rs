@@ -20,6 +20,8 @@ use tokio::{
 
 /// Time for a connection to end that makes room, before another one is looked for.
 const ROOM: Duration = Duration::from_millis(50);
+/// For how long an answer may be on its way yet.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// All connections.
 #[derive(Debug)]
@@ -118,7 +120,11 @@ impl Connections {
     fn end_one(&self) {
         let known = self.known();
         let may_end = known.by_number.values();
-        let may_end = may_end.filter(|entry| entry.state != State::Busy);
+        let may_end = may_end.filter(|entry| match entry.state {
+            State::New => true,
+            State::Idle => entry.since.elapsed() >= ON_ITS_WAY,
+            State::Busy => false,
+        });
         if let Some(entry) = may_end.min_by_key(|entry| (entry.state, entry.since)) {
             entry.end.notify_one();
         }
@@ -188,12 +194,12 @@ impl Drop for Question<'_> {
 mod tests {
     use super::*;
 
-    /// Whether a connection is told to end.
+    /// Whether a connection is told to end, also when no answer is on its way any more.
     async fn is_ended(connection: &Connection) -> bool {
-        timeout(ROOM, connection.ends()).await.is_ok()
+        timeout(ON_ITS_WAY * 2, connection.ends()).await.is_ok()
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_has_never_asked_makes_room_first_and_then_what_is_idle_longest() {
         let connections = Connections::new(4);
         let busy = connections.enter().await;
@@ -202,6 +208,7 @@ mod tests {
         drop(first.ask());
         let second = connections.enter().await;
         drop(second.ask());
+        tokio::time::advance(Duration::from_millis(1)).await;
         drop(first.ask());
         let silent = connections.enter().await;
         let came = tokio::spawn({
@@ -223,7 +230,23 @@ mod tests {
         next.await.expect("there is room");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_be_on_its_way_yet() {
+        let connections = Connections::new(1);
+        let idle = connections.enter().await;
+        drop(idle.ask());
+        let came = tokio::spawn({
+            let connections = Arc::clone(&connections);
+            async move { connections.enter().await }
+        });
+        let soon = timeout(ON_ITS_WAY / 2, idle.ends()).await;
+        assert!(soon.is_err(), "it is written still");
+        assert!(is_ended(&idle).await);
+        drop(idle);
+        came.await.expect("there is room");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_waits_for_an_answer_is_waited_for() {
         let connections = Connections::new(1);
         let busy = connections.enter().await;
