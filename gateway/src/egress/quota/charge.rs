@@ -290,6 +290,25 @@ mod tests {
     }
 
     #[test]
+    fn no_namespace_takes_the_counts_of_others() {
+        let quotas = Arc::default();
+        let take = |policy: &str| {
+            let of = [allowance(policy, EgressMode::Enforce, (None, Some(1)))];
+            super::tests::take(&quotas, &of, 20)
+        };
+        let _first = take("greedy/one").expect("the first of two");
+        let second = take("greedy/two").expect("the second of two");
+        let refused = take("greedy/three").expect_err("two are a tenth");
+        assert_eq!(refused, "greedy/three quota_state_full");
+        let _held = ["modest/one", "modest/two", "settings"]
+            .map(|policy| take(policy).expect("the others have theirs"));
+        // What is over makes room.
+        drop(second);
+        lock(&quotas.counts).swept = None;
+        take("greedy/three").expect("there is room again");
+    }
+
+    #[test]
     fn what_is_judged_again_does_not_stand_in_its_own_way() {
         let quotas = Arc::default();
         let (now, one) = (

@@ -7,7 +7,8 @@
 //!
 //! Counts are found by policy, entry and client, whatever the quota says now, and outlive reloads. There are so many of them
 //! and no more: where they are spent a new one is refused. None that still counts is forgotten
-//! for another, or a client could make others until it is forgotten itself.
+//! for another, or a client could make others until it is forgotten itself. The policies of a namespace have
+//! a part of them: whoever may write there must not take those of others.
 
 mod charge;
 mod count;
@@ -25,6 +26,8 @@ use portcullis_config::egress::{CertificateIdentity, Client, QuotaPlace};
 
 use count::{Count, Spent};
 
+/// Those of the policies of one namespace are this part of all, at most.
+const SHARE: usize = 10;
 /// How often, at most, all counts are looked through for those that are over.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -68,6 +71,7 @@ pub(super) struct Quotas {
 #[derive(Debug, Default)]
 struct Counts {
     by_key: HashMap<Key, Arc<Mutex<Count>>>,
+    of_namespaces: HashMap<Box<str>, usize>,
     swept: Option<Instant>,
 }
 
@@ -87,10 +91,23 @@ impl Counts {
         if let Some(count) = self.by_key.get(&key) {
             return Some(Arc::clone(count));
         }
-        if self.by_key.len() >= max {
+        let namespace = namespace_of(place);
+        if !self.has_room(namespace, max) {
             self.sweep(now);
         }
-        (self.by_key.len() < max).then(|| Arc::clone(self.by_key.entry(key).or_default()))
+        if !self.has_room(namespace, max) {
+            return None;
+        }
+        if let Some(namespace) = namespace {
+            *self.of_namespaces.entry(namespace.into()).or_default() += 1;
+        }
+        Some(Arc::clone(self.by_key.entry(key).or_default()))
+    }
+
+    fn has_room(&self, namespace: Option<&str>, max: usize) -> bool {
+        let taken = namespace.and_then(|namespace| self.of_namespaces.get(namespace));
+        let has_share = taken.is_none_or(|taken| *taken < max.div_ceil(SHARE));
+        self.by_key.len() < max && has_share
     }
 
     /// Forgets what is over. Not at each request: whoever is refused may ask often.
@@ -99,8 +116,22 @@ impl Counts {
         if !self.swept.is_some_and(is_soon) {
             self.swept = Some(now);
             self.by_key.retain(|_, count| !lock(count).is_over(now));
+            self.of_namespaces.clear();
+            for namespace in self
+                .by_key
+                .keys()
+                .filter_map(|key| namespace_of(&key.place))
+            {
+                *self.of_namespaces.entry(namespace.into()).or_default() += 1;
+            }
         }
     }
+}
+
+/// The namespace of a policy that was made of an object of it: no other has a `/` in its name.
+fn namespace_of(place: &QuotaPlace) -> Option<&str> {
+    let (namespace, _) = place.policy.split_once('/')?;
+    Some(namespace)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
