@@ -139,8 +139,12 @@ impl<K: PolicyObject> MadePolicy<K> {
     /// What settings lack that a floor needs which was in force without errors: the same in the
     /// settings would have them refused.
     fn lost(&self, name: &ResourceName, before: Option<&Self>, origin: &Origin) -> Option<Problem> {
+        // Each event of a watch is another value, that of a status and of a list made anew too.
+        let says_the_same = |one: &K, other: &K| {
+            one.metadata().uid == other.metadata().uid && one.spec() == other.spec()
+        };
         let was_good = before.is_some_and(|before| {
-            before.problems.is_empty() && Arc::ptr_eq(&before.object, &self.object)
+            before.problems.is_empty() && says_the_same(&before.object, &self.object)
         });
         let problem = self.problems.first().filter(|_| was_good && K::IS_FLOOR)?;
         let reason = format!(

@@ -140,14 +140,15 @@ fn what_one_was_allowed_another_of_its_name_is_not() {
 fn settings_that_a_floor_cannot_do_with_are_refused_and_those_without_it_are_not() {
     let floor = |spec: &str| {
         let spec: serde_json::Value = serde_saphyr::from_str(spec).expect("YAML");
-        let value = json!({ "metadata": { "name": "floor" }, "spec": spec });
-        Arc::new(serde_json::from_value(value).expect("a floor"))
+        let value = json!({ "metadata": { "name": "floor", "uid": "1" }, "spec": spec });
+        serde_json::from_value::<ClusterEgressPolicyObject>(value).expect("a floor")
     };
     let name = ResourceName::new("", "floor");
     let mut gateway = Gateway::new();
-    let mut errors = |floor: Arc<ClusterEgressPolicyObject>, settings: &str| -> Vec<String> {
+    // Each is another value, as after an event that tells of the status alone.
+    let mut errors = |floor: &ClusterEgressPolicyObject, settings: &str| -> Vec<String> {
         let floors = &mut gateway.objects.cluster_egress_policies;
-        floors.insert(name.clone(), floor);
+        floors.insert(name.clone(), Arc::new(floor.clone()));
         let mut read = read(&[SourceFile {
             name: "a.yaml".into(),
             text: format!("egress: {{listeners: [{{name: proxy}}], {settings}}}"),
@@ -161,9 +162,9 @@ fn settings_that_a_floor_cannot_do_with_are_refused_and_those_without_it_are_not
     };
     let good = floor("{subjects: [{namespace: ci}], deny: [{host: a.test}]}");
     let bare = "resolver: {timeout: 1s}";
-    assert_eq!(errors(Arc::clone(&good), PODS), [""; 0]);
+    assert_eq!(errors(&good, PODS), [""; 0]);
     for _ in 0..2 {
-        let told = errors(Arc::clone(&good), bare);
+        let told = errors(&good, bare);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with("a.yaml:1:"), "{told:?}");
         assert!(
@@ -171,12 +172,19 @@ fn settings_that_a_floor_cannot_do_with_are_refused_and_those_without_it_are_not
             "{told:?}"
         );
         // Those that served go on.
-        assert_eq!(errors(Arc::clone(&good), PODS), [""; 0]);
+        assert_eq!(errors(&good, PODS), [""; 0]);
     }
+    // What is another object, or says something else, was not in force.
+    let mut other = good.clone();
+    other.metadata.uid = Some("2".into());
+    assert_eq!(errors(&other, bare), [""; 0]);
+    assert_eq!(errors(&good, PODS), [""; 0]);
+    let other = floor("{subjects: [{namespace: ci}], deny: [{host: b.test}]}");
+    assert_eq!(errors(&other, bare), [""; 0]);
     // One with errors of its own keeps no settings from being taken.
     let wrong = floor("{subjects: [{namespace: ci}], deny: [{host: '*'}]}");
-    assert_eq!(errors(Arc::clone(&wrong), PODS), [""; 0]);
-    assert_eq!(errors(wrong, bare), [""; 0]);
+    assert_eq!(errors(&wrong, PODS), [""; 0]);
+    assert_eq!(errors(&wrong, bare), [""; 0]);
 }
 
 #[test]
