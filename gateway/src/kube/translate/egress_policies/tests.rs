@@ -8,6 +8,8 @@ use crate::kube::{
 };
 
 const PODS: &str = "identity: {level: address, pods: {}}";
+/// Settings by which namespaces are known, and no labels of pods.
+const TOKENS: &str = "identity: {serviceAccountTokens: {audience: portcullis, tokenReview: {}}}";
 
 /// A gateway whose objects and settings change.
 struct Gateway {
@@ -65,9 +67,16 @@ impl Gateway {
         let told = match verdicts.policies.get(&Self::name()) {
             Some((_, Verdict::Accepted)) => "accepted".to_owned(),
             Some((_, Verdict::LastGood { generation, .. })) => format!("good {generation:?}"),
-            Some((_, Verdict::Closed { errors })) => {
+            Some((
+                _,
+                Verdict::Closed {
+                    errors,
+                    for_any_labels,
+                },
+            )) => {
                 assert!(!errors.is_empty());
-                "closed".to_owned()
+                let to = if *for_any_labels { " to more" } else { "" };
+                format!("closed{to}")
             }
             Some((_, Verdict::NotServed)) | None => "unknown".to_owned(),
         };
@@ -110,6 +119,8 @@ fn policies_are_judged_again_when_the_settings_change() {
     is(gateway.served(PODS), a, "accepted");
     // Without pods there are no labels, and no clients of a namespace: nobody is to be closed to.
     is(gateway.served("resolver: {timeout: 1s}"), "", "closed");
+    // With tokens there are clients, and nobody knows which of them have the labels.
+    is(gateway.served(TOKENS), "closed", "closed to more");
     is(gateway.served(PODS), a, "accepted");
     gateway.edit("{subjects: [{podLabels: {a: b}}], allow: [{host: '*'}]}");
     is(gateway.served(PODS), a, "good Some(1)");
