@@ -27,7 +27,8 @@ pub struct EgressIdentity {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EgressPods {
     /// How long what is known of pods counts while the API server is not reached; then every
-    /// client is refused with 503. Default `10m`.
+    /// client is refused with 503. For so long a new pod may be taken for the one that had its
+    /// address, where an address is enough. Default `10m`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_stale: Option<Duration>,
 }

@@ -80,6 +80,10 @@ pub struct InjectedRelay {
     /// Its limit of memory, at least `16MiB`. Default `64MiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<ByteSize>,
+    /// What it asks for of memory, at most `memoryLimit`. A LimitRange may want more. Default `32MiB`, or
+    /// `memoryLimit` where that is less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_request: Option<ByteSize>,
     /// What it asks for of processors, as `250m`, `0.25` or `2`. Default `10m`, or `cpuLimit` where that is
     /// less.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -186,6 +186,7 @@ fn what_workloads_get_is_shown_with_its_defaults() {
         image: p
         port: 3128
         memoryLimit: 64MiB
+        memoryRequest: 32MiB
         cpuRequest: 10m
       token:
         audience: ours

@@ -40,6 +40,9 @@ fn fill_injection(injection: &mut PodInjection, meant: &model::PodInjection) {
         relay
             .memory_limit
             .get_or_insert(ByteSize(meant.memory_limit));
+        relay
+            .memory_request
+            .get_or_insert(ByteSize(meant.memory_request));
         let request = || meant.cpu_request.to_string();
         relay.cpu_request.get_or_insert_with(request);
     }

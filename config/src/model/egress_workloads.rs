@@ -52,6 +52,8 @@ pub struct InjectedRelay {
     pub port: u16,
     /// Bytes of its limit of memory.
     pub memory_limit: u64,
+    /// Bytes of memory that it asks for; no more than its limit.
+    pub memory_request: u64,
     /// What it asks for of processors; no more than its limit.
     pub cpu_request: MilliCpu,
     /// Its limit of processors.

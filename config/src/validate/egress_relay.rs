@@ -5,7 +5,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    document,
+    document::{self, ByteSize},
     egress::ProxyUrl,
     model::{InjectedRelay, MilliCpu},
 };
@@ -14,6 +14,7 @@ const PORT: u16 = 3128;
 const MEMORY_LIMIT: u64 = 64 << 20;
 const LEAST_MEMORY: u64 = 16 << 20;
 /// What it asks for; a limit that is lower is all that it asks for.
+const MEMORY_REQUEST: u64 = 32 << 20;
 const CPU_REQUEST: MilliCpu = MilliCpu(10);
 
 /// The relay, which goes to `proxy`; that is `None` where it cannot be read.
@@ -46,6 +47,16 @@ pub(super) fn relay(
             "memoryLimit must be at least 16MiB",
         );
     }
+    let memory_request = wanted
+        .memory_request
+        .map_or(memory_limit.min(MEMORY_REQUEST), |size| size.0);
+    if memory_request > memory_limit {
+        let (request, limit) = (ByteSize(memory_request), ByteSize(memory_limit));
+        report.error(
+            format!("{place}.memoryRequest"),
+            format!("{request} is more than memoryLimit, {limit}"),
+        );
+    }
     if let Some(ca) = &wanted.proxy_ca {
         let place = format!("{place}.proxyCa");
         config_map_key(&place, ca, report);
@@ -62,6 +73,7 @@ pub(super) fn relay(
         image: wanted.image.clone(),
         port: wanted.port.unwrap_or(PORT),
         memory_limit,
+        memory_request,
         cpu_request,
         cpu_limit,
         proxy_ca: wanted.proxy_ca.clone(),

@@ -34,7 +34,7 @@ use tokio::{
 use super::{
     ClusterEgressPolicyObject, EgressPolicyObject, ObjectSet, Options, ResourceName,
     addresses::Publish,
-    contact::{ANSWER, client, find_zone, heartbeat},
+    contact::{ANSWER, HEARTBEAT, client, find_zone, heartbeat},
     events::tell_problems,
     known::Scope,
     lease::{Election, release},
@@ -177,8 +177,8 @@ impl Cluster {
             let certificate = webhook.certificate;
             answering.spawn(webhook::serve(Arc::clone(&shared), listener, certificate));
         }
-        tasks.spawn(heartbeat(Arc::clone(&shared)));
         let pods = Arc::<Pods>::default();
+        tasks.spawn(heartbeat(Arc::clone(&shared), Arc::clone(&pods), HEARTBEAT));
         tasks.spawn(watch_pods(Arc::clone(&shared), Arc::clone(&pods)));
         if let Some(node) = options.node {
             tasks.spawn(find_zone(Arc::clone(&shared), node));

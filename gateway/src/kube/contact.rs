@@ -11,9 +11,10 @@ use super::{
     shared::Shared,
     watch::{Pauses, reason},
 };
+use crate::identity::Pods;
 
 /// How often the API server is asked whether it is there.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Time for a small answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 /// The label of a Node that says its zone.
@@ -40,10 +41,10 @@ pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> 
 
 /// Asks the API server again and again whether it is there: a watch cannot tell silence from
 /// a server that is gone. When it is there again everything is opened again, at once.
-pub(super) async fn heartbeat(shared: Arc<Shared>) {
+pub(super) async fn heartbeat(shared: Arc<Shared>, pods: Arc<Pods>, pause: Duration) {
     let mut failures = 0;
     loop {
-        tokio::time::sleep(HEARTBEAT).await;
+        tokio::time::sleep(pause).await;
         let failure = match tokio::time::timeout(ANSWER, shared.client.apiserver_version()).await {
             // Who may not ask for it has an answer all the same.
             Ok(Ok(_) | Err(kube::Error::Api(_))) => None,
@@ -58,6 +59,8 @@ pub(super) async fn heartbeat(shared: Arc<Shared>) {
                     shared
                         .freshness
                         .all_stale(&format!("the API server: {reason}"));
+                    // From here on addresses may have become those of other pods.
+                    pods.stale();
                 }
             }
             None => {
@@ -93,5 +96,78 @@ pub(super) async fn find_zone(shared: Arc<Shared>, node: String) {
             }
             Ok(Err(_)) | Err(_) => tokio::time::sleep(pauses.next()).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+    use crate::kube::SecretAccess;
+
+    const LONG: Duration = Duration::from_secs(600);
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    fn shared(client: Client) -> Arc<Shared> {
+        let (access, options) = (SecretAccess::Named, Options::default());
+        let own = (String::new(), None);
+        let shared = Shared::new(client, Vec::new(), access, 100, options, None, own);
+        Arc::new(shared)
+    }
+
+    /// Answers a number of questions, each on a connection of its own.
+    async fn answer(listener: &TcpListener, times: usize) {
+        for _ in 0..times {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let version = r#"{"major":"1","minor":"34","gitVersion":"v1.34.0","gitCommit":"","gitTreeState":"","buildDate":"","goVersion":"","compiler":"","platform":""}"#;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{version}",
+                version.len()
+            );
+            let written = stream.write_all(answer.as_bytes()).await;
+            written.expect("an answer");
+            // The question is read until its end, or a reset could take the answer away.
+            stream.shutdown().await.expect("the end");
+            let mut rest = Vec::new();
+            let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn pods_are_old_from_when_the_api_server_is_not_reached() {
+        crate::tls::install_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut config = Config::new(format!("http://{address}").parse().expect("a URI"));
+        config.default_retry = false;
+        let shared = shared(Client::try_from(config).expect("a client"));
+        let pods = Arc::<Pods>::default();
+        pods.fresh();
+        let beating = tokio::spawn(heartbeat(Arc::clone(&shared), Arc::clone(&pods), PAUSE));
+        answer(&listener, 3).await;
+        assert!(pods.are_known(Duration::ZERO), "it is there");
+        drop(listener);
+        let is_old = async {
+            while pods.are_known(Duration::ZERO) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), is_old).await;
+        assert!(
+            waited.is_ok(),
+            "what is known of pods counts as new for ever"
+        );
+        assert!(pods.are_known(LONG), "it goes on for `maxStale`");
+        // When it is there again everything is opened again, which tells that pods are known.
+        let mut again = shared.again.subscribe();
+        let listener = TcpListener::bind(address).await.expect("the port");
+        tokio::select! {
+            () = answer(&listener, 1000) => {}
+            opened = tokio::time::timeout(Duration::from_secs(30), again.changed()) => {
+                assert!(opened.is_ok(), "nothing is opened again");
+            }
+        }
+        beating.abort();
     }
 }

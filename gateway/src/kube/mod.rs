@@ -20,6 +20,7 @@ mod event;
 mod events;
 mod feeds;
 mod freshness;
+mod guarded;
 mod holding;
 mod in_force;
 mod injection;

@@ -14,7 +14,7 @@ use k8s_openapi::{
         networking::v1::{Ingress, IngressClass},
     },
 };
-use kube::{Api, Client, core::DeserializeGuard};
+use kube::{Api, Client};
 use portcullis_config::{
     model::EgressWorkloads,
     problem::{Origin, Problem},
@@ -29,6 +29,7 @@ use super::{
     asking::Asking,
     feeds::{KindFeed, SecretFeed},
     freshness::Freshness,
+    guarded::Guarded,
     holding::Holding,
     in_force::InForce,
     known::{Known, Scope},
@@ -123,7 +124,7 @@ impl Shared {
     }
 
     /// The API of a kind in a scope.
-    pub(super) fn api<K>(&self, scope: &Scope) -> Api<DeserializeGuard<K>>
+    pub(super) fn api<K>(&self, scope: &Scope) -> Api<Guarded<K>>
     where
         K: Watched + kube::Resource<Scope = NamespaceResourceScope>,
     {
@@ -138,7 +139,7 @@ impl Shared {
     pub(super) fn start<K: Watched>(
         self: &Arc<Self>,
         tasks: &mut JoinSet<()>,
-        api: Api<DeserializeGuard<K>>,
+        api: Api<Guarded<K>>,
         scope: Scope,
     ) {
         let number = self.freshness.add(K::NAME, true);

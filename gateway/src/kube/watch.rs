@@ -20,7 +20,6 @@ use futures_util::{Stream, StreamExt};
 use kube::{
     Api, Resource,
     api::{ListParams, WatchEvent, WatchParams},
-    core::DeserializeGuard,
 };
 use tokio::{
     sync::watch::Receiver,
@@ -30,6 +29,7 @@ use tokio::{
 use super::{
     ResourceName,
     asking::Turn,
+    guarded::Guarded,
     watched::{Listed, strip},
 };
 
@@ -94,7 +94,7 @@ enum Ended {
 
 /// Watches for ever. `again` has everything opened again, and ends pauses.
 pub(super) async fn watch<K: Listed>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Guarded<K>>,
     fields: Option<String>,
     feed: impl Feed<K>,
     mut again: Receiver<u64>,
@@ -170,7 +170,7 @@ impl Failure {
 }
 
 async fn list<K: Listed>(
-    api: &Api<DeserializeGuard<K>>,
+    api: &Api<Guarded<K>>,
     fields: Option<&str>,
     feed: &impl Feed<K>,
 ) -> Result<(Vec<Change<K>>, String), Failure> {
@@ -195,7 +195,7 @@ async fn list<K: Listed>(
     }
 }
 
-fn changed<K: Listed>(object: DeserializeGuard<K>, feed: &impl Feed<K>) -> Change<K> {
+fn changed<K: Listed>(object: Guarded<K>, feed: &impl Feed<K>) -> Change<K> {
     let name = ResourceName::of(object.meta());
     match object.0 {
         _ if !feed.needs(&name) => Change::Passed(name),
@@ -209,7 +209,7 @@ fn changed<K: Listed>(object: DeserializeGuard<K>, feed: &impl Feed<K>) -> Chang
 
 /// Opens a watch and passes on what comes, until it ends.
 async fn follow<K: Listed>(
-    api: &Api<DeserializeGuard<K>>,
+    api: &Api<Guarded<K>>,
     fields: Option<&str>,
     feed: &impl Feed<K>,
     turn: Option<Turn<'_>>,

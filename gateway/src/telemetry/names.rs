@@ -230,7 +230,7 @@ pub const KUBERNETES_LEADS: Name = Name(
 /// Namespaces that are to have a NetworkPolicy, by `state`.
 pub const EGRESS_NETWORK_POLICIES: Name = Name(
     "portcullis_egress_network_policies",
-    "Namespaces whose way out is to be the egress proxy alone, by state: kept where the NetworkPolicy stands, missing where it does not. 0 in replicas that do not lead.",
+    "Namespaces whose way out is to be the egress proxy alone, by state: kept where the NetworkPolicy stands, missing where it does not. Replicas that do not lead count as well.",
 );
 /// NetworkPolicies that were written, by `result`.
 pub const EGRESS_NETWORK_POLICY_WRITES: Name = Name(

@@ -114,6 +114,23 @@ fn policies_are_custom_resources_and_no_namespace_loosens_a_floor() {
         &shape,
     );
     assert!(refused.is_err_and(|told| told.contains("spec.mode")));
+    // What no schema knows is kept, however deep, and refused: without it the policy would be wider.
+    let mut deep = json!(1);
+    for _ in 0..400 {
+        deep = json!({ "a": deep });
+    }
+    for (field, value) in [("serviceAcount", json!("builder")), ("deep", deep)] {
+        let unknown = json!({ "subjects": [{ field: value }], "allow": [entry] });
+        let apply = ["apply", "--server-side", "--force-conflicts"];
+        let unseen = ["--validate=false", "-f", "-"];
+        let object = policy(SYSTEM, "builds", &unknown);
+        let taken = cluster.try_kubectl(&[&apply[..], &unseen].concat(), &object);
+        assert!(taken.is_ok(), "{taken:?}");
+        told(cluster, &of_builds, "False Invalid, False LastGoodVersion");
+        let message = cluster.field(&of_builds, "{.status.conditions[0].message}");
+        assert!(message.contains(field), "{message}");
+        assert_eq!(bed.ask(&other, ""), "403 no_policy");
+    }
     cluster.apply(&policy(SYSTEM, "builds", &builds));
     told(cluster, &of_builds, "True Accepted, True Programmed");
 

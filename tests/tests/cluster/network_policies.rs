@@ -241,10 +241,18 @@ fn who_does_not_lead_writes_nothing() {
     let leads = "portcullis_kubernetes_leader";
     cluster.wait("it does not lead any more", || metric(bed, leads) == 0);
     cluster.kubectl(&["delete", "networkpolicy", KEPT, "-n", "led"]);
+    // It counts that nobody keeps it.
+    let missing = "portcullis_egress_network_policies{state=\"missing\"}";
+    cluster.wait("it is counted as missing", || metric(bed, missing) >= 1);
     std::thread::sleep(Duration::from_secs(3));
     let is_back = policy(cluster, "led").is_some();
+    let is_counted = metric(bed, missing) >= 1;
     ends.store(true, Ordering::Relaxed);
     other.join().expect("it ended");
     assert!(!is_back, "who does not lead has written it");
+    assert!(
+        is_counted,
+        "it is counted no more, and nobody has written it"
+    );
     stands(cluster, "led", "who leads again writes it");
 }

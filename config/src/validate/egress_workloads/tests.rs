@@ -1,5 +1,5 @@
 use crate::{
-    model::{EgressWorkloads, Identified, MilliCpu},
+    model::{EgressWorkloads, Identified, InjectedRelay, MilliCpu},
     read::{SourceFile, read},
     validate::validate,
 };
@@ -35,6 +35,7 @@ fn what_is_left_out_has_its_default() {
         panic!("the relay is the default");
     };
     assert_eq!((relay.port, relay.memory_limit), (3128, 64 << 20));
+    assert_eq!(relay.memory_request, 32 << 20);
     assert_eq!((relay.cpu_request, relay.cpu_limit), (MilliCpu(10), None));
     assert_eq!(
         (token.audience.as_str(), token.expiration_seconds),
@@ -95,6 +96,11 @@ fn what_cannot_be_meant_is_told_with_its_place() {
             relay("memoryLimit: 1MiB"),
             "injection.relay.memoryLimit",
             "at least 16MiB",
+        ),
+        (
+            relay("memoryRequest: 65MiB"),
+            "injection.relay.memoryRequest",
+            "65MiB is more than memoryLimit, 64MiB",
         ),
         (
             relay("proxyCa: {configMap: A, key: k}"),
@@ -218,23 +224,43 @@ fn what_cannot_be_meant_is_told_with_its_place() {
 }
 
 #[test]
-fn what_the_relay_asks_for_is_no_more_than_its_limit() {
+fn what_the_relay_asks_for_of_memory_is_no_more_than_its_limit() {
+    for (fields, request, limit) in [
+        ("memoryRequest: 64MiB", 64, 64),
+        ("memoryRequest: 1MiB", 1, 64),
+        ("memoryLimit: 16MiB", 16, 16),
+        ("memoryLimit: 128MiB", 32, 128),
+        ("memoryLimit: 128MiB, memoryRequest: 128MiB", 128, 128),
+    ] {
+        let relay = relay_of(fields);
+        assert_eq!(relay.memory_request, request << 20, "{fields}");
+        assert_eq!(relay.memory_limit, limit << 20, "{fields}");
+    }
+}
+
+/// The relay that pods are given with some fields said.
+fn relay_of(fields: &str) -> InjectedRelay {
+    let wanted = format!(
+        "{{injection: {{proxy: 'https://p', relay: {{image: p, {fields}, proxyCa: {{configMap: a, key: k}}}}}}}}"
+    );
+    let (workloads, told) = validated(&wanted, TOKENS);
+    assert_eq!(told, [""; 0]);
+    let injection = workloads.and_then(|workloads| workloads.injection);
+    let Some(Identified::Relay(relay, _)) = injection.map(|injection| injection.identity) else {
+        panic!("the relay is the default");
+    };
+    relay
+}
+
+#[test]
+fn what_the_relay_asks_for_of_processors_is_no_more_than_its_limit() {
     for (fields, request, limit) in [
         ("cpuRequest: '0.1'", 100, None),
         ("cpuLimit: 500m", 10, Some(500)),
         ("cpuLimit: 5m", 5, Some(5)),
         ("cpuRequest: 250m, cpuLimit: '0.25'", 250, Some(250)),
     ] {
-        let wanted = format!(
-            "{{injection: {{proxy: 'https://p', relay: {{image: p, {fields}, proxyCa: {{configMap: a, key: k}}}}}}}}"
-        );
-        let (workloads, told) = validated(&wanted, TOKENS);
-        assert_eq!(told, [""; 0]);
-        let injection = workloads.and_then(|workloads| workloads.injection);
-        let Some(Identified::Relay(relay, _)) = injection.map(|injection| injection.identity)
-        else {
-            panic!("the relay is the default");
-        };
+        let relay = relay_of(fields);
         assert_eq!(relay.cpu_request, MilliCpu(request), "{fields}");
         assert_eq!(relay.cpu_limit, limit.map(MilliCpu), "{fields}");
     }

@@ -1,7 +1,10 @@
 //! The CustomResourceDefinitions, made of what describes the document.
 //!
 //! A schema of the API server is structural: no references, no `anyOf` of types. So an entry is a
-//! map here, where files may have a name alone.
+//! map here, where files may have a name alone. Fields that are not in it are kept, for [`judge`]
+//! to refuse.
+//!
+//! [`judge`]: super::judge
 
 use k8s_openapi::Resource;
 use portcullis_config::read::egress_policy_schema;
@@ -201,8 +204,10 @@ fn resolved(schema: &Value, definitions: &Value) -> Value {
                     .map(|(name, property)| (name.clone(), resolved(property, definitions)))
                     .collect();
                 made.insert(key.clone(), properties.into());
+                // Where the API server took away what is not named here, a mistake would not be
+                // seen by whoever refuses it, and what is left of an entry may be wider.
+                made.insert("x-kubernetes-preserve-unknown-fields".into(), true.into());
             }
-            // The API server takes away what is not named.
             "additionalProperties" if value.is_object() => {
                 made.insert(key.clone(), resolved(value, definitions));
             }
@@ -245,6 +250,30 @@ mod tests {
             let known = std::fs::read_to_string(&file).unwrap_or_default();
             let known: Value = serde_saphyr::from_str(&known).unwrap_or_default();
             assert_eq!(known, definition, "portcullis crds > {file}");
+        }
+    }
+
+    #[test]
+    fn the_api_server_takes_no_field_away() {
+        fn objects_without(schema: &Value, path: &str, found: &mut Vec<String>) {
+            let keeps = &schema["x-kubernetes-preserve-unknown-fields"];
+            let properties = schema["properties"].as_object();
+            if properties.is_some() && *keeps != json!(true) {
+                found.push(path.to_owned());
+            }
+            for (name, property) in properties.into_iter().flatten() {
+                objects_without(property, &format!("{path}.{name}"), found);
+            }
+            if !schema["items"].is_null() {
+                objects_without(&schema["items"], &format!("{path}[]"), found);
+            }
+        }
+        for spec in [of_cluster(), of_namespace()] {
+            let mut found = Vec::new();
+            objects_without(&spec, "spec", &mut found);
+            assert_eq!(found, [""; 0]);
+            let entry = &spec["properties"]["allow"]["items"];
+            assert!(entry["properties"].is_object() && entry["properties"]["inject"].is_null());
         }
     }
 

@@ -64,16 +64,27 @@ pub(in crate::kube) fn judge<K: PolicyObject>(
     Ok(policy)
 }
 
-/// A policy by which the clients of an object reach nothing; `None` where no client can be
-/// one of them.
+/// What stands in for an object with errors.
+#[derive(Debug, Default)]
+pub(in crate::kube) struct Closed {
+    /// A policy by which the clients of the object reach nothing; `None` where no client can be
+    /// one of them.
+    pub(in crate::kube) policy: Option<EgressPolicy>,
+    /// Whether these settings tell no labels of pods that its subjects name, so that pods without
+    /// them reach nothing either.
+    pub(in crate::kube) for_any_labels: bool,
+}
+
+/// Has the clients of an object reach nothing.
 ///
 /// Where it cannot be told who they are they are all of its namespace, or everybody. A subject of
-/// which these settings know no client closes nobody.
+/// which these settings know no client closes nobody. One of which they know all but the labels of
+/// pods closes whom it names without these: its clients are among them.
 pub(in crate::kube) fn closed<K: PolicyObject>(
     name: &ResourceName,
     object: &K,
     section: &Egress,
-) -> Option<EgressPolicy> {
+) -> Closed {
     let made = |spec: &Value, section: &Egress| {
         let spec = spec.as_object()?;
         let has_faults = !faults::<K>(name, spec).is_empty();
@@ -87,30 +98,47 @@ pub(in crate::kube) fn closed<K: PolicyObject>(
             .cloned()
             .unwrap_or_default(),
     };
+    let alone = |subject: &Value| json!({ "closed": true, "subjects": [subject] });
     let mut kept = Vec::new();
+    let mut for_any_labels = false;
     let mut is_clear = !subjects.is_empty() && subjects.len() <= MAX_SUBJECTS;
     for subject in subjects.iter().take(MAX_SUBJECTS) {
-        let alone = json!({ "closed": true, "subjects": [subject] });
-        match made(&alone, section) {
-            Some(_) => kept.push(subject),
-            None if made(&alone, &AMPLE).is_some() => {
-                // It can select nobody: these settings tell nothing of what it names.
-            }
-            None => is_clear = false,
+        if made(&alone(subject), section).is_some() {
+            kept.push(subject.clone());
+        } else if made(&alone(subject), &AMPLE).is_none() {
+            is_clear = false;
+        } else if let Some(wider) = without_labels(subject)
+            && made(&alone(&wider), section).is_some()
+        {
+            kept.push(wider);
+            for_any_labels = true;
+        } else {
+            // It can select nobody: these settings tell nothing of what it names.
         }
     }
     let spec = match (is_clear, name.namespace.is_empty()) {
-        (true, _) if kept.is_empty() => return None,
+        (true, _) if kept.is_empty() => return Closed::default(),
         (true, _) => json!({ "closed": true, "subjects": kept }),
         (false, true) => {
             json!({ "closed": true, "subjects": [{ "addresses": ["0.0.0.0/0", "::/0"] }] })
         }
         (false, false) => json!({ "closed": true }),
     };
-    made(&spec, section).map(|policy| EgressPolicy {
+    let policy = made(&spec, section).map(|policy| EgressPolicy {
         name: K::policy_name(name),
         ..policy
-    })
+    });
+    Closed {
+        policy,
+        for_any_labels: for_any_labels && is_clear,
+    }
+}
+
+/// A subject without the labels that it names; `None` where it names none.
+fn without_labels(subject: &Value) -> Option<Value> {
+    let mut wider = subject.as_object()?.clone();
+    wider.remove("podLabels")?;
+    Some(wider.into())
 }
 
 /// A section by which everything is known of clients that there is to know.

@@ -14,7 +14,7 @@ mod object;
 mod verdict;
 
 pub use crd::definitions;
-pub(super) use judge::{closed, judge};
+pub(super) use judge::{Closed, closed, judge};
 pub(super) use object::PolicyObject;
 pub use object::{ClusterEgressPolicyObject, EgressPolicyObject};
-pub(super) use verdict::{Condition, PROGRAMMED, Verdict};
+pub(super) use verdict::{Condition, PROGRAMMED, Verdict, closed_to};

@@ -43,6 +43,9 @@ pub(in crate::kube) enum Verdict {
     Closed {
         /// What is wrong.
         errors: String,
+        /// Whether pods without the labels that its subjects name reach nothing either, since the
+        /// settings tell no labels.
+        for_any_labels: bool,
     },
 }
 
@@ -77,14 +80,16 @@ impl Verdict {
                     ("False", "NotServed", told.to_owned()),
                 )
             }
-            Self::Closed { errors } => (
-                ("False", "Invalid", errors.clone()),
+            Self::Closed {
+                errors,
+                for_any_labels,
+            } => {
+                let told = format!("no good version is known: {}", closed_to(*for_any_labels));
                 (
-                    "False",
-                    "Closed",
-                    "no good version is known: the clients of the policy reach nothing".to_owned(),
-                ),
-            ),
+                    ("False", "Invalid", errors.clone()),
+                    ("False", "Closed", told),
+                )
+            }
         };
         let ours = [("Accepted", accepted), (PROGRAMMED, in_force)];
         let is_ours = |condition: &Condition| ours.iter().any(|(kind, _)| *kind == condition.kind);
@@ -109,6 +114,17 @@ impl Verdict {
             }
         }));
         conditions
+    }
+}
+
+/// Who reaches nothing by a policy that is closed.
+pub(in crate::kube) fn closed_to(any_labels: bool) -> &'static str {
+    match any_labels {
+        false => "its clients reach nothing",
+        true => {
+            "its clients reach nothing, and neither do pods without the labels that it names: \
+             without `egress.identity.pods` no labels are known"
+        }
     }
 }
 
@@ -168,5 +184,20 @@ mod tests {
         );
         assert!(broken[1].message.len() <= MESSAGE_BYTES);
         assert!(broken[2].message.contains("generation 2"));
+    }
+
+    #[test]
+    fn a_policy_that_closes_more_than_its_clients_says_so() {
+        let told = |for_any_labels| {
+            let closed = Verdict::Closed {
+                errors: "wrong".into(),
+                for_any_labels,
+            };
+            let conditions = closed.conditions(&[], Some(1), "at 1");
+            let programmed = conditions.into_iter().find(|one| one.kind == PROGRAMMED);
+            programmed.expect("the condition").message
+        };
+        assert!(told(true).contains("pods without the labels"));
+        assert!(!told(false).contains("labels"));
     }
 }

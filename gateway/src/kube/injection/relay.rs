@@ -17,8 +17,6 @@ pub(super) const NAME: &str = "portcullis-egress-relay";
 const DEFAULT_PORT: u16 = 3128;
 /// The user of the image.
 const USER: u32 = 65532;
-/// What it asks for; a limit that is lower is all that it asks for.
-const REQUESTED_MEMORY: u64 = 32 << 20;
 
 /// Whether a container runs `portcullis egress relay`, whoever has put it there.
 pub(super) fn is_relay(container: &Container) -> bool {
@@ -108,7 +106,7 @@ pub(super) fn container(relay: &InjectedRelay, proxy: &ProxyUrl) -> Value {
         "resources": {
             "requests": {
                 "cpu": relay.cpu_request.to_string(),
-                "memory": relay.memory_limit.min(REQUESTED_MEMORY).to_string(),
+                "memory": relay.memory_request.to_string(),
             },
             "limits": limits,
         },

@@ -390,6 +390,16 @@ fn the_relay_may_be_guaranteed() {
 }
 
 #[test]
+fn the_relay_asks_for_the_memory_that_a_limit_range_may_want() {
+    let relay = "{proxy: 'http://10.0.0.7', token: {audience: ours}, \
+         relay: {image: p, memoryLimit: 128MiB, memoryRequest: 64MiB}}";
+    let (pod, _) = injected(&pod(), relay);
+    let resources = &pod["spec"]["initContainers"][0]["resources"];
+    assert_eq!(resources["requests"]["memory"], (64 << 20).to_string());
+    assert_eq!(resources["limits"]["memory"], (128 << 20).to_string());
+}
+
+#[test]
 fn a_pod_with_names_of_ours_for_something_else_is_refused() {
     let mut volume = pod();
     volume["spec"]["volumes"][0]["name"] = json!("portcullis-egress-token");

@@ -1,4 +1,5 @@
-//! Keeps a NetworkPolicy in each namespace with a label, while this is the replica that leads.
+//! Keeps a NetworkPolicy in each namespace with a label, while this is the replica that leads. The
+//! others count what is missing all the same: who leads may be a gateway that keeps none.
 //!
 //! ```text
 //! watch of Namespaces -------\
@@ -61,7 +62,7 @@ pub(in crate::kube) struct Keeper {
 }
 
 impl Keeper {
-    /// Begins to watch what it needs, and to write while `leads`.
+    /// Begins to watch what it needs, to count, and to write while `leads`.
     pub(in crate::kube) fn start(
         shared: &Arc<Shared>,
         leads: Receiver<bool>,
@@ -122,12 +123,7 @@ async fn keep(shared: Arc<Shared>, keeper: Arc<Keeper>, mut leads: Receiver<bool
     let mut workloads = shared.workloads.subscribe();
     let mut round = Round::default();
     loop {
-        if !*leads.borrow_and_update() {
-            keeper.stands(&Look::default());
-            if leads.wait_for(|leads| *leads).await.is_err() {
-                return;
-            }
-        }
+        leads.mark_unchanged();
         shared
             .freshness
             .wait_for(&[Namespace::NAME, NetworkPolicy::NAME])
@@ -193,7 +189,8 @@ impl Round {
         }
     }
 
-    /// Does what may be done now, and tells when there is more to do.
+    /// Counts what stands; where this replica leads, does what may be done now, and tells when there is
+    /// more to do.
     async fn go(
         &mut self,
         shared: &Shared,
@@ -209,6 +206,9 @@ impl Round {
         };
         let look = wanted.look(&keeper.known());
         keeper.stands(&look);
+        if !*leads.borrow() {
+            return None;
+        }
         self.tell(&look);
         let mut again: Option<Instant> = None;
         let mut failed_in_a_row = 0;

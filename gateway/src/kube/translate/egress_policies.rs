@@ -18,7 +18,7 @@ use portcullis_config::{
 use super::Translation;
 use crate::kube::{
     ClusterEgressPolicyObject, EgressPolicyObject, ResourceName,
-    egress_policy::{PolicyObject, Verdict, closed, judge},
+    egress_policy::{Closed, PolicyObject, Verdict, closed, closed_to, judge},
 };
 
 /// What became of policies, for the next translation and for their status.
@@ -46,6 +46,8 @@ struct MadePolicy<K> {
     is_good: bool,
     /// What is in force; `None` where no client can be one of its own.
     policy: Option<Arc<EgressPolicy>>,
+    /// Whether that is one that closes more than its clients, as the settings tell no labels.
+    for_any_labels: bool,
 }
 
 /// What is in force of each object, with the version that was looked at.
@@ -88,6 +90,7 @@ impl<K: PolicyObject> MadePolicy<K> {
             good: Some(good),
             is_good: true,
             policy: Some(Arc::new(policy)),
+            for_any_labels: false,
         };
         let problems = match judge(name, &**object, section) {
             Ok(policy) => return of_good(Arc::clone(object), policy, Vec::new()),
@@ -103,12 +106,17 @@ impl<K: PolicyObject> MadePolicy<K> {
         {
             return of_good(Arc::clone(good), policy, problems);
         }
+        let Closed {
+            policy,
+            for_any_labels,
+        } = closed(name, &**object, section);
         Self {
             object: Arc::clone(object),
             problems,
             good: good.cloned(),
             is_good: false,
-            policy: closed(name, &**object, section).map(Arc::new),
+            policy: policy.map(Arc::new),
+            for_any_labels,
         }
     }
 
@@ -121,7 +129,10 @@ impl<K: PolicyObject> MadePolicy<K> {
                 generation: good.metadata().generation,
                 errors,
             },
-            _ => Verdict::Closed { errors },
+            _ => Verdict::Closed {
+                errors,
+                for_any_labels: self.for_any_labels,
+            },
         }
     }
 
@@ -129,8 +140,11 @@ impl<K: PolicyObject> MadePolicy<K> {
     fn told(&self, name: &ResourceName) -> Vec<Problem> {
         let instead = match self.is_good {
             _ if self.problems.is_empty() => return Vec::new(),
-            true => "it has errors: its last good version is in force",
-            false => "it has errors, and no good version is known: its clients reach nothing",
+            true => "it has errors: its last good version is in force".to_owned(),
+            false => {
+                let to = closed_to(self.for_any_labels);
+                format!("it has errors, and no good version is known: {to}")
+            }
         };
         let whole = Problem::warning(K::place(name, ""), "", instead);
         self.problems.iter().cloned().chain([whole]).collect()
@@ -139,8 +153,12 @@ impl<K: PolicyObject> MadePolicy<K> {
     /// What settings lack that a floor needs which was in force without errors: the same in the
     /// settings would have them refused.
     fn lost(&self, name: &ResourceName, before: Option<&Self>, origin: &Origin) -> Option<Problem> {
+        // Each event of a watch is another value, that of a status and of a list made anew too.
+        let says_the_same = |one: &K, other: &K| {
+            one.metadata().uid == other.metadata().uid && one.spec() == other.spec()
+        };
         let was_good = before.is_some_and(|before| {
-            before.problems.is_empty() && Arc::ptr_eq(&before.object, &self.object)
+            before.problems.is_empty() && says_the_same(&before.object, &self.object)
         });
         let problem = self.problems.first().filter(|_| was_good && K::IS_FLOOR)?;
         let reason = format!(

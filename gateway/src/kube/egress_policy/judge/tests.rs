@@ -94,6 +94,14 @@ fn every_mistake_is_told_with_its_field() {
         ),
         ("{allow: [{hots: a.test}]}", "spec.allow[0]"),
         (
+            "{allow: [{host: a.test, inspect: true, path: [/v1]}]}",
+            "spec.allow[0].path: error: unknown key",
+        ),
+        (
+            "{subjects: [{serviceAcount: b}]}",
+            "spec.subjects[0].serviceAcount: error: unknown key",
+        ),
+        (
             "{allow: [{host: '*'}]}",
             "spec.allow[0]: error: `*` allows everything",
         ),
@@ -159,7 +167,9 @@ fn every_mistake_is_told_with_its_field() {
 /// Whom the policy that stands in for one with errors selects, among pods of two namespaces.
 fn closed_to<K: PolicyObject>(name: &ResourceName, spec: &str) -> Vec<&'static str> {
     let object: K = object(spec);
-    let policy = closed(name, &object, &section()).expect("one");
+    let closed = closed(name, &object, &section());
+    assert!(!closed.for_any_labels);
+    let policy = closed.policy.expect("one");
     assert!(policy.closed && policy.allow.is_empty(), "{policy:?}");
     let mut made = section();
     made.policies = vec![EgressPolicy {
@@ -236,7 +246,8 @@ fn what_stands_in_for_a_policy_with_errors_closes_its_clients_and_no_more() {
     );
     // Without namespaces nobody is of one.
     let policy: EgressPolicyObject = object("{mode: off}");
-    assert_eq!(closed(&of_namespace(), &policy, &Egress::default()), None);
+    let closed = closed(&of_namespace(), &policy, &Egress::default());
+    assert_eq!(closed.policy, None);
 }
 
 #[test]
@@ -252,8 +263,11 @@ fn subjects_of_which_the_settings_know_nobody_close_nobody() {
     let closed_with = |subjects: &str| {
         let spec = format!("{{subjects: {subjects}, allow: [{{host: '*'}}]}}");
         let floor: ClusterEgressPolicyObject = object(&spec);
-        let policy = closed(&of_cluster(), &floor, &Egress::default());
-        policy.map(|policy| serde_json::to_string(&policy.subjects).expect("JSON"))
+        let closed = closed(&of_cluster(), &floor, &Egress::default());
+        assert!(!closed.for_any_labels);
+        closed
+            .policy
+            .map(|policy| serde_json::to_string(&policy.subjects).expect("JSON"))
     };
     for nobody in [
         "[{namespace: ci}]",
@@ -275,6 +289,50 @@ fn subjects_of_which_the_settings_know_nobody_close_nobody() {
     ] {
         assert_eq!(closed_with(unclear).as_deref(), Some(all), "{unclear}");
     }
+}
+
+#[test]
+fn where_no_labels_are_known_pods_without_them_are_closed_as_well() {
+    let mut known = section();
+    known.identity.as_mut().expect("identities").pods = None;
+    let closed_with = |subjects: &str| {
+        let spec = format!("{{subjects: {subjects}, deny: [{{host: a.test}}]}}");
+        let policy: EgressPolicyObject = object(&spec);
+        let closed = closed(&of_namespace(), &policy, &known);
+        let policy = closed.policy.expect("a policy that closes");
+        assert!(policy.closed, "{policy:?}");
+        let subjects = serde_json::to_string(&policy.subjects).expect("JSON");
+        (subjects, closed.for_any_labels)
+    };
+    for (subjects, expected, wider) in [
+        ("[{podLabels: {a: b}}]", r#"[{"namespace":"ci"}]"#, true),
+        (
+            "[{podLabels: {a: b}, serviceAccount: web, addresses: [10.1.0.0/16]}, {serviceAccount: builder}]",
+            r#"[{"namespace":"ci","serviceAccount":"web","addresses":["10.1.0.0/16"]},{"namespace":"ci","serviceAccount":"builder"}]"#,
+            true,
+        ),
+        (
+            "[{serviceAccount: web}]",
+            r#"[{"namespace":"ci","serviceAccount":"web"}]"#,
+            false,
+        ),
+        // Everybody of the namespace, which is more already.
+        (
+            "[{podLabels: {a: b}}, {podLabels: a}]",
+            r#"[{"namespace":"ci"}]"#,
+            false,
+        ),
+    ] {
+        assert_eq!(
+            closed_with(subjects),
+            (expected.to_owned(), wider),
+            "{subjects}"
+        );
+    }
+    // One of the cluster that names what nobody can show is closed to nobody all the same.
+    let spec = "{subjects: [{namespace: ci, podLabels: {a: b}, spiffeId: 'spiffe://a.test/b'}]}";
+    let floor: ClusterEgressPolicyObject = object(spec);
+    assert_eq!(closed(&of_cluster(), &floor, &known).policy, None);
 }
 
 #[test]

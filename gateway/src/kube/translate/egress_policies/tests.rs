@@ -8,6 +8,8 @@ use crate::kube::{
 };
 
 const PODS: &str = "identity: {level: address, pods: {}}";
+/// Settings by which namespaces are known, and no labels of pods.
+const TOKENS: &str = "identity: {serviceAccountTokens: {audience: portcullis, tokenReview: {}}}";
 
 /// A gateway whose objects and settings change.
 struct Gateway {
@@ -65,9 +67,16 @@ impl Gateway {
         let told = match verdicts.policies.get(&Self::name()) {
             Some((_, Verdict::Accepted)) => "accepted".to_owned(),
             Some((_, Verdict::LastGood { generation, .. })) => format!("good {generation:?}"),
-            Some((_, Verdict::Closed { errors })) => {
+            Some((
+                _,
+                Verdict::Closed {
+                    errors,
+                    for_any_labels,
+                },
+            )) => {
                 assert!(!errors.is_empty());
-                "closed".to_owned()
+                let to = if *for_any_labels { " to more" } else { "" };
+                format!("closed{to}")
             }
             Some((_, Verdict::NotServed)) | None => "unknown".to_owned(),
         };
@@ -110,6 +119,8 @@ fn policies_are_judged_again_when_the_settings_change() {
     is(gateway.served(PODS), a, "accepted");
     // Without pods there are no labels, and no clients of a namespace: nobody is to be closed to.
     is(gateway.served("resolver: {timeout: 1s}"), "", "closed");
+    // With tokens there are clients, and nobody knows which of them have the labels.
+    is(gateway.served(TOKENS), "closed", "closed to more");
     is(gateway.served(PODS), a, "accepted");
     gateway.edit("{subjects: [{podLabels: {a: b}}], allow: [{host: '*'}]}");
     is(gateway.served(PODS), a, "good Some(1)");
@@ -140,14 +151,15 @@ fn what_one_was_allowed_another_of_its_name_is_not() {
 fn settings_that_a_floor_cannot_do_with_are_refused_and_those_without_it_are_not() {
     let floor = |spec: &str| {
         let spec: serde_json::Value = serde_saphyr::from_str(spec).expect("YAML");
-        let value = json!({ "metadata": { "name": "floor" }, "spec": spec });
-        Arc::new(serde_json::from_value(value).expect("a floor"))
+        let value = json!({ "metadata": { "name": "floor", "uid": "1" }, "spec": spec });
+        serde_json::from_value::<ClusterEgressPolicyObject>(value).expect("a floor")
     };
     let name = ResourceName::new("", "floor");
     let mut gateway = Gateway::new();
-    let mut errors = |floor: Arc<ClusterEgressPolicyObject>, settings: &str| -> Vec<String> {
+    // Each is another value, as after an event that tells of the status alone.
+    let mut errors = |floor: &ClusterEgressPolicyObject, settings: &str| -> Vec<String> {
         let floors = &mut gateway.objects.cluster_egress_policies;
-        floors.insert(name.clone(), floor);
+        floors.insert(name.clone(), Arc::new(floor.clone()));
         let mut read = read(&[SourceFile {
             name: "a.yaml".into(),
             text: format!("egress: {{listeners: [{{name: proxy}}], {settings}}}"),
@@ -161,9 +173,9 @@ fn settings_that_a_floor_cannot_do_with_are_refused_and_those_without_it_are_not
     };
     let good = floor("{subjects: [{namespace: ci}], deny: [{host: a.test}]}");
     let bare = "resolver: {timeout: 1s}";
-    assert_eq!(errors(Arc::clone(&good), PODS), [""; 0]);
+    assert_eq!(errors(&good, PODS), [""; 0]);
     for _ in 0..2 {
-        let told = errors(Arc::clone(&good), bare);
+        let told = errors(&good, bare);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with("a.yaml:1:"), "{told:?}");
         assert!(
@@ -171,12 +183,19 @@ fn settings_that_a_floor_cannot_do_with_are_refused_and_those_without_it_are_not
             "{told:?}"
         );
         // Those that served go on.
-        assert_eq!(errors(Arc::clone(&good), PODS), [""; 0]);
+        assert_eq!(errors(&good, PODS), [""; 0]);
     }
+    // What is another object, or says something else, was not in force.
+    let mut other = good.clone();
+    other.metadata.uid = Some("2".into());
+    assert_eq!(errors(&other, bare), [""; 0]);
+    assert_eq!(errors(&good, PODS), [""; 0]);
+    let other = floor("{subjects: [{namespace: ci}], deny: [{host: b.test}]}");
+    assert_eq!(errors(&other, bare), [""; 0]);
     // One with errors of its own keeps no settings from being taken.
     let wrong = floor("{subjects: [{namespace: ci}], deny: [{host: '*'}]}");
-    assert_eq!(errors(Arc::clone(&wrong), PODS), [""; 0]);
-    assert_eq!(errors(wrong, bare), [""; 0]);
+    assert_eq!(errors(&wrong, PODS), [""; 0]);
+    assert_eq!(errors(&wrong, bare), [""; 0]);
 }
 
 #[test]
