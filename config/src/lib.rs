@@ -20,6 +20,7 @@ pub mod dump;
 pub mod egress;
 pub mod model;
 pub mod problem;
+pub mod public_suffix;
 pub mod read;
 pub mod route;
 pub mod validate;

@@ -270,12 +270,13 @@ async fn the_name_inside_the_tunnel_is_judged_and_what_came_early_is_not_lost() 
 #[tokio::test(flavor = "multi_thread")]
 async fn quotas_hold_here_as_well() {
     let recorder = Recorder::start().await;
-    let entry = "[{host: api.example, raw: true, quota: {bytesOut: 1kB}}]";
+    let entry = "[{host: api.example, raw: true, quota: {bytesOut: 1011B}}]";
     let gateway = start(entry, recorder.address);
     let mut request = GREETING.to_vec();
     request.extend(named(b"api.example", 443));
     let mut client = Raw::connect(gateway.at("egress/proxy"));
     client.send(&[&request[..], &[7; 1000]].concat());
+    // With the name that was looked up.
     wait_for("what fits", || recorder.bytes() == 1000);
     client.send(b"x");
     assert!(client.ends());

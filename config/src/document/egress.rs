@@ -202,8 +202,8 @@ pub struct EgressPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EgressQuota {
-    /// Bytes that it may send in `window`, at least 1. What is open is cut when they are spent.
-    /// Default: any number.
+    /// Bytes that it may send in `window`, at least 1; names that it asks for are among them. What
+    /// is open is cut when they are spent. Default: any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<ByteSize>,
     /// The time that `bytesOut` is for. It begins with the client's first request, and the next
@@ -351,7 +351,8 @@ pub struct EgressRule {
     /// All quotas that a request meets count it. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<Box<EgressQuota>>,
-    /// Whether a wildcard may stand right below a public suffix, as `*.com`. Default false.
+    /// Whether a wildcard may stand right below a public suffix, as `*.com` or
+    /// `*.elb.amazonaws.com`. Default false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub public_suffix: bool,
 }

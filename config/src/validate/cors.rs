@@ -91,7 +91,7 @@ fn origins(path: &str, wanted: &[String], report: &mut Report<'_>) -> Origins {
             continue;
         };
         if let Some(suffix) = pattern.suffix()
-            && psl::suffix_str(suffix) == Some(suffix)
+            && crate::public_suffix::is_public(suffix)
         {
             let reason = format!(
                 "{origin:?} is everything below a public suffix: anybody can have such a name"

@@ -288,7 +288,7 @@ fn host_target(
     }
     if let HostPattern::Suffix(suffix) = &pattern
         && !public_suffix
-        && psl::suffix_str(suffix) == Some(suffix.as_str())
+        && crate::public_suffix::is_public(suffix)
     {
         report.error_hint(
             path,

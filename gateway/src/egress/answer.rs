@@ -6,7 +6,11 @@
 //!
 //! A client is told what refuses it, and never what else would be allowed.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
@@ -14,7 +18,7 @@ use portcullis_config::egress::{Authority, Refused};
 
 use super::{
     identify::CHALLENGE,
-    quota::Unpaid,
+    quota::{Charge, Unpaid},
     reasons::{Then, find},
     resolver::ResolveError,
 };
@@ -112,6 +116,16 @@ impl Refusal {
             retry_after: Some(unpaid.retry_after),
             ..Self::policy(&unpaid.refused)
         }
+    }
+
+    /// A refusal of what was to be sent and has not enough left of its quotas for that.
+    pub(super) fn unsent(charge: &Charge) -> Self {
+        let unpaid = charge.spent(Instant::now());
+        // What lacks bytes goes no further, also where another window has begun since.
+        unpaid.map_or_else(
+            || Self::changed("quota_bytes_out"),
+            |unpaid| Self::quota(&unpaid),
+        )
     }
 
     /// Writes the head and body for an HTTP/1.1 client.

@@ -49,7 +49,7 @@ pub(super) struct Record {
     /// Text of the policy entry that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Arc<str>>,
-    /// Whether the TLS of a tunnel was looked into.
+    /// Whether a tunnel is one whose TLS is looked into.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub inspected: bool,
     /// Whether a plain request was sent over TLS.

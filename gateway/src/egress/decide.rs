@@ -21,7 +21,10 @@ use super::{
     servers::{EgressServices, State},
     upstream_proxy::{self, Asking, UpstreamStream},
 };
-use crate::snapshot::{CompiledEgress, CompiledUpstreamProxy};
+use crate::{
+    relay::Meter,
+    snapshot::{CompiledEgress, CompiledUpstreamProxy},
+};
 
 /// What a connection is decided on by, and served with.
 #[derive(Clone, Copy)]
@@ -100,6 +103,12 @@ pub(super) async fn open(
     let max_counts = egress.limits.max_quota_counts;
     let taken = charge.take(client, &decision.quotas, true, max_counts, Instant::now());
     taken.map_err(|unpaid| Refusal::quota(&unpaid))?;
+    if let Host::Name(name) = &authority.host
+        && !charge.may_send(name.len() as u64)
+    {
+        // A question carries its name out, here or from an upstream proxy that looks it up.
+        return Err(Refusal::unsent(&charge));
+    }
     let resolver = proxy.state.resolver();
     let resolver = resolver.ok_or_else(|| Refusal::new(503, "not_ready"));
     let through = egress.upstream_proxy(authority);

@@ -4,12 +4,12 @@
 //! a proxy of its own on loopback, with a policy of its own
 //!     <- CONNECT of what that allows:        200, and bytes go both ways
 //!     <- CONNECT of what it does not allow:  403
-//!     <- CONNECT of what nothing opens:      403
+//!     <- CONNECT of what it allows and nothing opens, loopback by name and by address:  403
 //! ```
 //!
 //! It is the code of this binary that is tried, from the socket to the dial, as it came to be with
 //! its libraries; not the configuration, whose policies may let pass whatever their modes say. No
-//! client can use it: its one name leads to a listener that it brings along, and it is gone after that.
+//! client can use it: what it lets through leads to a listener that it brings along, and it is gone after that.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -41,10 +41,16 @@ const PING: &[u8; 16] = b"portcullis ping\n";
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Most bytes of the head of an answer.
 const MAX_HEAD: usize = 4096;
-/// Both names have this address, which is replaced by one of loopback and never dialled.
+/// Both of these names have this address, which is replaced by one of loopback and never dialled.
 const PUBLIC: &str = "1.1.1.1";
 const ALLOWED: &str = "allowed.portcullis-selftest.invalid";
 const DENIED: &str = "denied.portcullis-selftest.invalid";
+/// This one is allowed, and its address is never reached. The target is behind that too, so that it
+/// would be reached if it were not refused.
+const BLOCKED: &str = "blocked.portcullis-selftest.invalid";
+const LOOPBACK: &str = "127.0.0.1";
+/// What allows that by address, in a network that an entry may name.
+const AROUND_LOOPBACK: &str = "126.0.0.0/7";
 
 /// What the test shows, where it does not show that the proxy refuses; in words.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,11 +94,10 @@ async fn attempt() -> Result<(), Failed> {
     let behind = target.local_addr().map_err(failed)?;
     let proxy = Trial::start(behind)?;
     let at = proxy.address()?;
-    let (status, client) = ask(at, &format!("{ALLOWED}:443")).await?;
-    if status != 200 {
-        return Err(Failed::by(status, "what is allowed"));
+    let (answer, mut client) = ask(at, &format!("{ALLOWED}:443")).await?;
+    if answer.status != 200 {
+        return Err(Failed::by(answer.status, "what is allowed"));
     }
-    let mut client = client;
     client.write_all(PING).await.map_err(failed)?;
     // Others of this machine may come as well.
     let mut bytes = [0; PING.len()];
@@ -109,10 +114,20 @@ async fn attempt() -> Result<(), Failed> {
         let reason = "a tunnel carried something else than was sent";
         return Err(Failed::Wrong(reason.into()));
     }
-    for denied in [format!("{DENIED}:443"), behind.to_string()] {
-        let (status, _) = ask(at, &denied).await?;
-        if status != 403 {
-            return Err(Failed::by(status, "what is not allowed"));
+    for (host, reason) in [
+        (DENIED, "not_allowed"),
+        (BLOCKED, "always_blocked"),
+        (LOOPBACK, "always_blocked"),
+    ] {
+        let (answer, _) = ask(at, &format!("{host}:443")).await?;
+        if answer.status != 403 {
+            let what = format!("what is to be refused as {reason}");
+            return Err(Failed::by(answer.status, &what));
+        }
+        // Refused for something else, it shows nothing of this.
+        if !answer.is_for(reason) {
+            let text = format!("what is to be refused as {reason} is refused for something else");
+            return Err(Failed::Wrong(text));
         }
     }
     Ok(())
@@ -126,8 +141,9 @@ struct Trial {
 impl Trial {
     fn start(behind: SocketAddr) -> Result<Self, String> {
         let failed = |error: std::io::Error| error.to_string();
-        let names = [ALLOWED, DENIED].map(|name| format!("{name}={PUBLIC}"));
-        let map = [format!("{PUBLIC}:443={behind}")];
+        let names = [(ALLOWED, PUBLIC), (DENIED, PUBLIC), (BLOCKED, LOOPBACK)];
+        let names = names.map(|(name, address)| format!("{name}={address}"));
+        let map = [PUBLIC, LOOPBACK].map(|address| format!("{address}:443={behind}"));
         let snapshot = snapshot()?;
         let egress = snapshot.model.egress.clone();
         let writer = LogWriter::start("self-test-log", LogSink::Off).map_err(failed)?;
@@ -161,11 +177,14 @@ impl Drop for Trial {
     }
 }
 
-/// A configuration of one listener on loopback, and a policy that allows one name.
+/// A configuration of one listener on loopback, and a policy that allows one name, and what nothing
+/// opens.
 fn snapshot() -> Result<Snapshot, String> {
     let text = format!(
         "egress:\n  listeners: [{{name: self-test, address: '127.0.0.1:0'}}]\n  policies:\n  - name: self-test\n    \
-         subjects: [{{addresses: [127.0.0.0/8]}}]\n    allow: [{{host: {ALLOWED}, ports: [443], raw: true}}]\n"
+         subjects: [{{addresses: [127.0.0.0/8]}}]\n    allow:\n    - {{host: {ALLOWED}, ports: [443], raw: true}}\n    \
+         - {{host: {BLOCKED}, ports: [443], private: true, raw: true}}\n    \
+         - {{cidr: {AROUND_LOOPBACK}, ports: [443], private: true, raw: true}}\n"
     );
     let mut read = read(&[SourceFile {
         name: "self-test".into(),
@@ -189,8 +208,21 @@ fn snapshot() -> Result<Snapshot, String> {
     Ok(snapshot)
 }
 
-/// Asks for a tunnel: the status, and what is open where that is 200.
-async fn ask(proxy: SocketAddr, target: &str) -> Result<(u16, TcpStream), String> {
+/// The head of an answer.
+struct Answer {
+    status: u16,
+    head: String,
+}
+
+impl Answer {
+    fn is_for(&self, reason: &str) -> bool {
+        let field = format!("x-portcullis-reason: egress/{reason}");
+        self.head.lines().any(|line| line == field)
+    }
+}
+
+/// Asks for a tunnel: the answer, and what is open where that is 200.
+async fn ask(proxy: SocketAddr, target: &str) -> Result<(Answer, TcpStream), String> {
     let asking = async {
         let mut client = TcpStream::connect(proxy).await?;
         let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
@@ -203,13 +235,13 @@ async fn ask(proxy: SocketAddr, target: &str) -> Result<(u16, TcpStream), String
     };
     let asked = asking.await;
     let (answer, client) = asked.map_err(|error| format!("{target}: {error}"))?;
-    let line = String::from_utf8_lossy(&answer);
-    let status = line
+    let head = String::from_utf8_lossy(&answer).into_owned();
+    let status = head
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| format!("{target}: no status in the answer"))?;
-    Ok((status, client))
+    Ok((Answer { status, head }, client))
 }
 
 #[cfg(test)]

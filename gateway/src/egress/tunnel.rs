@@ -93,6 +93,8 @@ impl Opening {
     /// where it is over by that, which is written down.
     pub(super) async fn begin(mut self, answer: &[u8], proxy: Proxy<'_>) -> Option<Tunnel> {
         self.record.status = 200;
+        // Also of one that is over before: what its client would have come to is said by its record.
+        self.record.inspected = self.opened.inspected;
         let carried = match self.tell(answer).await {
             Err(_) => Err("client_closed"),
             Ok(()) => self.judge(proxy).await,

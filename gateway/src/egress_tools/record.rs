@@ -69,8 +69,12 @@ pub struct Record {
     pub workload: Workload,
     /// What was asked for; `None` where the proxy did not understand it.
     pub destination: Option<(Host, u16)>,
-    /// Method of a plain request; `None` for a tunnel, by CONNECT or SOCKS.
+    /// Method of a plain request; `None` for a tunnel, by CONNECT or SOCKS, and for what is in one.
     pub method: Option<String>,
+    /// Whether it is of a request inside a tunnel that is looked into. The tunnel has a record of its own.
+    pub in_tunnel: bool,
+    /// Whether it is of a tunnel that is looked into.
+    pub inspected: bool,
     /// Whether a plain request was sent over TLS.
     pub originated_tls: bool,
     /// Policy that selected the client.
@@ -114,6 +118,10 @@ struct Written {
     verdict: Verdict,
     reason: String,
     rule: Option<String>,
+    /// Of a request inside a tunnel: the id of that.
+    tunnel: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    inspected: bool,
     #[serde(default)]
     originated_tls: bool,
     #[serde(default)]
@@ -138,9 +146,6 @@ enum WrittenCertificate {
 struct Kind {
     #[serde(default)]
     kind: Option<String>,
-    /// Of a request inside a tunnel, which has a record of its own.
-    #[serde(default)]
-    tunnel: Option<serde::de::IgnoredAny>,
 }
 
 /// What a line is not.
@@ -160,7 +165,7 @@ impl Record {
     /// not write.
     pub(super) fn parse(line: &[u8]) -> Result<Self, NoRecord> {
         let kind: Kind = serde_json::from_slice(line).map_err(|_| NoRecord::Other)?;
-        if kind.kind.as_deref() != Some("egress") || kind.tunnel.is_some() {
+        if kind.kind.as_deref() != Some("egress") {
             return Err(NoRecord::Other);
         }
         let written: Written =
@@ -198,6 +203,8 @@ impl Written {
         };
         let method = match self.method.as_str() {
             "CONNECT" | "SOCKS5" => None,
+            // Which it is does not matter here, and a client may have written any.
+            _ if self.tunnel.is_some() => None,
             // A destination that was not understood may come without one.
             "" if destination.is_none() => None,
             method if is_method(method) => Some(self.method),
@@ -218,6 +225,8 @@ impl Written {
             workload,
             destination,
             method,
+            in_tunnel: self.tunnel.is_some(),
+            inspected: self.inspected,
             originated_tls: self.originated_tls,
             policy: self.policy,
             verdict: self.verdict,
@@ -317,16 +326,12 @@ pub(super) mod tests {
         let address = "2606:4700::1".parse().expect("an address");
         assert_eq!(read.destination, Some((Host::Address(address), 443)));
         assert_eq!(record(json!({"host": "", "port": 0})).destination, None);
-        let inside = line(json!({"method": "GET", "tunnel": "0", "path": "/"}));
-        for other in [
-            "",
-            "text",
-            "[]",
-            "{}",
-            "{\"kind\":\"waf\"}",
-            "{\"kind\":1}",
-            &inside,
-        ] {
+        assert!(!read.in_tunnel && !read.inspected);
+        assert!(record(json!({"inspected": true})).inspected);
+        // Whatever its method is: a client may have written any.
+        let inside = record(json!({"method": "b-r 1", "tunnel": "0", "path": "/"}));
+        assert!(inside.in_tunnel && inside.method.is_none());
+        for other in ["", "text", "[]", "{}", "{\"kind\":\"waf\"}", "{\"kind\":1}"] {
             assert_eq!(
                 Record::parse(other.as_bytes()),
                 Err(NoRecord::Other),

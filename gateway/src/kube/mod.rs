@@ -51,6 +51,7 @@ mod webhook;
 pub use addresses::Publish;
 pub use class_parameters::ClassParameters;
 pub use cluster::{Cluster, ClusterOptions, MAX_NAMED_SECRETS, SecretAccess};
+pub(crate) use egress_policy::MAX_ENTRIES as MAX_EGRESS_POLICY_ENTRIES;
 pub use egress_policy::{ClusterEgressPolicyObject, EgressPolicyObject, definitions};
 pub use manifests::Manifests;
 pub use objects::{Kind, ObjectSet, ResourceName};

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use portcullis_tests::{Backend, Raw, Recorder, TokenIssuer, replace, status_of, wait_for};
+use portcullis_tests::{Backend, Dns, Raw, Recorder, TokenIssuer, replace, status_of, wait_for};
 
 use super::site::{PUBLIC, Site, config, reason};
 
@@ -145,6 +145,46 @@ async fn what_comes_with_the_head_of_a_tunnel_is_counted_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_that_are_looked_up_are_bytes_that_go_out() {
+    let dns = Dns::start().await;
+    let resolver = format!("resolver: {{servers: ['{}']}}", dns.address);
+    let policy = |mode: &str| {
+        format!(
+            "  - {{name: all, subjects: [{{addresses: [127.0.0.0/8]}}], mode: {mode}, allowAll: true, \
+             quota: {{bytesOut: 100B}}}}\n"
+        )
+    };
+    let site = Site::start_with(&resolver, &policy("enforce"), &[], &[]);
+    // Of 60 letters each, and none that DNS knows.
+    let target = |first: &str| format!("{}.evil.example:443", first.repeat(47));
+    let (_, answer) = site.connect(&target("a"));
+    assert_eq!(reason(&answer), "egress/dns_nxdomain", "{answer}");
+    let asked = dns.queries();
+    assert!(asked > 0);
+    is_refused(&site.connect(&target("b")).1, "quota_bytes_out");
+    let plain = format!("http://{}/", target("c").replace(":443", ""));
+    is_refused(&site.get(&plain), "quota_bytes_out");
+    assert_eq!(dns.queries(), asked, "what does not fit is not asked for");
+    // What is only reported goes on.
+    site.gateway.reload(&config(&resolver, &policy("report")));
+    let (_, answer) = site.connect(&target("d"));
+    assert_eq!(reason(&answer), "egress/dns_nxdomain", "{answer}");
+    assert!(dns.queries() > asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_an_upstream_proxy_looks_up_is_bytes_too() {
+    let recorder = Recorder::start().await;
+    let proxy = format!(
+        "upstreamProxies: [{{name: up, addresses: ['{}'], resolve: proxy}}]",
+        recorder.address
+    );
+    let site = site(&proxy, "{bytesOut: 10B}", &recorder);
+    is_refused(&site.connect(TARGET).1, "quota_bytes_out");
+    assert_eq!(recorder.connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_at_once_and_their_rate_are_limited_for_each_client() {
     let recorder = Recorder::start().await;
     let at_once = site("", "{connections: 2}", &recorder);
@@ -238,11 +278,11 @@ async fn heads_alone_spend_bytes_too() {
 async fn a_new_client_is_refused_where_all_counts_are_in_use_and_none_is_forgotten() {
     let recorder = Recorder::start().await;
     let limits = "limits: {maxQuotaCounts: 2}";
-    let site = site(limits, "{bytesOut: 10B, window: 6s}", &recorder);
+    let site = site(limits, "{bytesOut: 20B, window: 6s}", &recorder);
     let (mut first, _) = site.connect(TARGET);
     first.send(&[7; 11]);
     assert!(first.ends());
-    // Open to the end: closed, a count without bytes is over at once and makes room.
+    // Open to the end: closed, a count makes room when its window is over.
     let (_open, answer) = connect_from(&site, "127.0.0.2", TARGET);
     assert_eq!(status_of(&answer), 200);
     for last in 3..20 {

@@ -10,7 +10,10 @@ use portcullis_tests::{
 };
 use serde_json::Value;
 
-use super::site::{PUBLIC, Site, client_hello};
+use super::{
+    inspected::Inspected,
+    site::{PUBLIC, Site, client_hello},
+};
 
 const BLOCKED: &str = "169.254.169.254";
 
@@ -146,7 +149,7 @@ async fn a_policy_of_what_was_seen_lets_it_pass_and_nothing_else() {
         "      mode: report\n",
         "        - {host: api.example, ports: [443]} # seen once\n",
         "        - {host: db.example, ports: [5432], raw: true} # seen once\n",
-        "        - {host: a.cdn.example, ports: [80], methods: [GET]} # seen once\n",
+        "        - {host: a.cdn.example, ports: [80], methods: [\"GET\"]} # seen once\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -158,7 +161,7 @@ async fn a_policy_of_what_was_seen_lets_it_pass_and_nothing_else() {
     .concat();
     let text = printed(folder, &enforced);
     assert!(
-        text.contains("- {host: \"*.cdn.example\", ports: [80], methods: [GET]}"),
+        text.contains("- {host: \"*.cdn.example\", ports: [80], methods: [\"GET\"]}"),
         "{text}"
     );
     let (_, policies) = text.split_once("  policies:\n").expect("policies");
@@ -247,6 +250,63 @@ fn review(site: &Site) {
     assert_eq!(output.status.code(), Some(0));
     let error = refused(folder, &["review", "--config", "gone.yaml", "audit.log"]);
     assert!(error.contains("gone.yaml"), "{error}");
+}
+
+/// Sends a request inside a tunnel, and tells its status.
+fn inside(proxy: &Inspected, method: &str, path: &str) -> u16 {
+    let mut client = proxy.inside("api.example:443");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n");
+    status_of(&client.ask(&head))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_looked_into_is_not_opened_and_what_decides_inside_is_used() {
+    let policy = "  - name: all
+    subjects: [{addresses: [127.0.0.0/8]}]
+    allow:
+    - {host: api.example, inspect: true, methods: [GET, DELETE], paths: [/a]}
+    - {regex: 'api[.]example', inspect: true, paths: [/b]}
+    - {host: other.example, inspect: true}
+    deny:
+    - {host: api.example, methods: [DELETE]}
+";
+    let proxy = Inspected::start_with(policy, &["http/1.1"], &[]).await;
+    for (method, path, status) in [
+        ("GET", "/a", 200),
+        ("GET", "/b", 200),
+        ("DELETE", "/a", 403),
+    ] {
+        assert_eq!(inside(&proxy, method, path), status, "{method} {path}");
+    }
+    // One whose client leaves before anything can be looked into.
+    let (left, answer) = proxy.site.connect("other.example:443");
+    assert_eq!(status_of(&answer), 200, "{answer}");
+    drop(left);
+    wait_for("a line for each", || {
+        proxy.records().len() == 3 && proxy.tunnels().len() == 4
+    });
+    let folder = proxy.site.gateway.folder();
+    let text = printed(folder, &["propose", "audit.log", "--as", "document"]);
+    for line in [
+        "  policies: []\n",
+        "#   api.example:443, allowed by policy all\n",
+        "#   other.example:443, allowed by policy all\n",
+        "# Of requests inside tunnels: 3 records.",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+
+    let review = |log: &str| printed(folder, &["review", "--config", "portcullis.yaml", log]);
+    let all = review("audit.log");
+    assert!(all.contains("everything is used"), "{all}");
+    assert!(all.contains("7 egress records, 0 other lines"), "{all}");
+    let tunnels: Vec<String> = proxy.tunnels().iter().map(Value::to_string).collect();
+    replace(&folder.join("tunnels.jsonl"), tunnels.join("\n"));
+    let text = review("tunnels.jsonl");
+    for unused in ["allow[1] api[.]example", "deny[0] api.example"] {
+        assert!(text.contains(unused), "{unused}: {text}");
+    }
 }
 
 #[test]

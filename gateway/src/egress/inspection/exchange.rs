@@ -1,7 +1,7 @@
 //! One request inside a tunnel, or a plain one that is sent over TLS, from its head to the answer of the
 //! destination.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery,
@@ -168,12 +168,7 @@ fn pay(length: usize, told: &Told) -> Result<(), Refusal> {
     if told.traffic.may_send(length) {
         return Ok(());
     }
-    let unpaid = told.charge().spent(Instant::now());
-    // The tunnel is cut for it, also where another window has begun since.
-    Err(unpaid.map_or_else(
-        || Refusal::changed("quota_bytes_out"),
-        |unpaid| Refusal::quota(&unpaid),
-    ))
+    Err(Refusal::unsent(told.charge()))
 }
 
 /// Makes the head one for the destination.

@@ -141,7 +141,6 @@ pub(in crate::egress) async fn serve(
     (authority, mut record, beginning): (Authority, Record, Beginning),
     proxy: Proxy<'_>,
 ) {
-    record.inspected = true;
     let charge = Arc::clone(&opened.charge);
     proxy.services.metrics.egress_tunnels(1);
     let looked_into = look(

@@ -300,8 +300,15 @@ mod tests {
         let second = take("greedy/two").expect("the second of two");
         let refused = take("greedy/three").expect_err("two are a tenth");
         assert_eq!(refused, "greedy/three quota_state_full");
-        let _held = ["modest/one", "modest/two", "settings"]
-            .map(|policy| take(policy).expect("the others have theirs"));
+        let _held = [
+            "ClusterEgressPolicy/one",
+            "ClusterEgressPolicy/two",
+            "ClusterEgressPolicy/three",
+            "modest/one",
+            "modest/two",
+            "settings",
+        ]
+        .map(|policy| take(policy).expect("the others have theirs"));
         // What is over makes room.
         drop(second);
         lock(&quotas.counts).swept = None;

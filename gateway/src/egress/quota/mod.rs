@@ -128,10 +128,12 @@ impl Counts {
     }
 }
 
-/// The namespace of a policy that was made of an object of it: no other has a `/` in its name.
+/// The namespace of a policy that was made of an object of it. Others have no `/` in their name, but for
+/// those of the cluster, which begin with capital letters, as no namespace does.
 fn namespace_of(place: &QuotaPlace) -> Option<&str> {
     let (namespace, _) = place.policy.split_once('/')?;
-    Some(namespace)
+    let is_one = !namespace.contains(|letter: char| letter.is_ascii_uppercase());
+    is_one.then_some(namespace)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -13,6 +13,9 @@ use super::{
     seen::{Seen, is_quota, judge},
 };
 
+/// Methods of one destination that are kept. Clients make them up, and those in use are fewer.
+pub(super) const MAX_METHODS: usize = 32;
+
 /// More distinct destinations than may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -28,6 +31,8 @@ pub struct TooMany {
 pub struct Collector {
     pub(super) options: Options,
     pub(super) workloads: BTreeMap<Workload, Found>,
+    /// Records of requests inside tunnels. Those of their tunnels stand for them.
+    pub(super) inside: u64,
     /// When the first and the last record ended.
     pub(super) reach: Option<(SystemTime, SystemTime)>,
     kept: usize,
@@ -42,6 +47,9 @@ pub(super) struct Found {
     pub destinations: BTreeMap<Destination, Facts>,
     /// What none is proposed for, by reason, with how often.
     pub left_out: BTreeMap<String, BTreeMap<Option<Destination>, u64>>,
+    /// Where its tunnels are looked into, each with the policies that allow them. None is proposed
+    /// for these: what is allowed inside, and which WAF rules see it, is in no record.
+    pub looked_into: BTreeSet<(Destination, Option<String>)>,
     /// Whether something passed that no entry allows.
     pub passed_without_entry: bool,
     /// Whether a ClientHello may have named another host than it showed.
@@ -74,8 +82,11 @@ pub(super) struct Facts {
     pub private: bool,
     /// Whether there was a tunnel to it.
     pub tunnel: bool,
-    /// Methods of plain requests to it.
-    pub methods: BTreeSet<String>,
+    /// Methods of plain requests to it, with how often: the first ones by name, so that their order
+    /// in the log does not matter.
+    pub methods: BTreeMap<String, u64>,
+    /// Plain requests to it.
+    pub requests: u64,
     /// Whether plain requests to it were sent over TLS.
     pub originated_tls: bool,
 }
@@ -86,7 +97,24 @@ impl Facts {
     pub(super) fn listed_methods(&self) -> BTreeSet<String> {
         match self.tunnel {
             true => BTreeSet::new(),
-            false => self.methods.clone(),
+            false => self.methods.keys().cloned().collect(),
+        }
+    }
+
+    /// Requests with methods that an entry does not name, since they are too many.
+    pub(super) fn unlisted(&self) -> u64 {
+        match self.tunnel {
+            true => 0,
+            false => self.requests - self.methods.values().sum::<u64>(),
+        }
+    }
+
+    fn note(&mut self, method: &str) {
+        self.requests += 1;
+        *self.methods.entry(method.to_owned()).or_default() += 1;
+        if self.methods.len() > MAX_METHODS {
+            // One that is in the end among the first was never the last of more, so that its count is whole.
+            self.methods.pop_last();
         }
     }
 }
@@ -97,6 +125,7 @@ impl Collector {
         Self {
             options,
             workloads: BTreeMap::new(),
+            inside: 0,
             reach: None,
             kept: 0,
         }
@@ -107,6 +136,11 @@ impl Collector {
     /// # Errors
     /// When it is of a destination that may not be kept any more.
     pub fn add(&mut self, record: &Record) -> Result<(), TooMany> {
+        self.reached(record.time);
+        if record.in_tunnel {
+            self.inside += 1;
+            return Ok(());
+        }
         let seen = judge(record, &self.options);
         let destination = record.destination.as_ref().map(|(host, port)| Destination {
             host: match host {
@@ -120,6 +154,11 @@ impl Collector {
         found.records += 1;
         found.passed_without_entry |= passed_without_entry(record);
         match (seen, destination) {
+            (_, Some(destination)) if record.inspected => {
+                found
+                    .looked_into
+                    .insert((destination, record.policy.clone()));
+            }
             (
                 Seen::Entry {
                     raw,
@@ -136,9 +175,7 @@ impl Collector {
                 facts.originated_tls |= record.originated_tls;
                 match &record.method {
                     None => facts.tunnel = true,
-                    Some(method) => {
-                        facts.methods.insert(method.clone());
-                    }
+                    Some(method) => facts.note(method),
                 }
             }
             (Seen::Entry { .. }, None) => {}
@@ -154,10 +191,13 @@ impl Collector {
                 limit: self.options.max_entries,
             });
         }
-        let (first, last) = self.reach.get_or_insert((record.time, record.time));
-        *first = record.time.min(*first);
-        *last = record.time.max(*last);
         Ok(())
+    }
+
+    fn reached(&mut self, time: SystemTime) {
+        let (first, last) = self.reach.get_or_insert((time, time));
+        *first = time.min(*first);
+        *last = time.max(*last);
     }
 }
 
@@ -180,10 +220,16 @@ fn passed_without_entry(record: &Record) -> bool {
 }
 
 impl Found {
-    /// How many destinations are kept, those without an entry by reason.
+    /// How many destinations are kept, those without an entry by reason or policy.
     fn kept(&self) -> usize {
         let left_out: usize = self.left_out.values().map(BTreeMap::len).sum();
-        self.destinations.len() + left_out
+        self.destinations.len() + left_out + self.looked_into.len()
+    }
+
+    /// Whether tunnels to a destination are looked into.
+    pub(super) fn looks_into(&self, destination: &Destination) -> bool {
+        let mut from = self.looked_into.range((destination.clone(), None)..);
+        from.next().is_some_and(|(first, _)| first == destination)
     }
 
     /// The mode that opens nothing which was not open.

@@ -5,7 +5,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::collector::{Destination, Facts, Target};
+use portcullis_config::public_suffix::is_public;
+
+use super::collector::{Found, Target};
 
 /// An entry of `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(super) struct Entry {
     pub methods: BTreeSet<String>,
     /// Whether plain requests are sent over TLS.
     pub originated_tls: bool,
+    /// Requests with other methods than those, which it does not let pass.
+    pub unlisted: u64,
     /// How often it was seen.
     pub times: u64,
     /// The names that it was joined from.
@@ -34,13 +38,14 @@ type Needs = (BTreeSet<u16>, BTreeSet<String>, bool);
 /// What an entry is for, but for its ports.
 type Kind<'t> = (&'t Target, bool, bool, BTreeSet<String>, bool);
 
-/// Makes the entries that cover all destinations, names before the wildcards above them.
-pub(super) fn entries(
-    destinations: &BTreeMap<Destination, Facts>,
-    wildcard_from: Option<usize>,
-) -> Vec<Entry> {
-    let mut grouped: BTreeMap<Kind<'_>, (BTreeSet<u16>, u64)> = BTreeMap::new();
-    for (destination, facts) in destinations {
+/// Makes the entries that cover all destinations but those that are looked into, names before the
+/// wildcards above them.
+pub(super) fn entries(found: &Found, wildcard_from: Option<usize>) -> Vec<Entry> {
+    let mut grouped: BTreeMap<Kind<'_>, (BTreeSet<u16>, u64, u64)> = BTreeMap::new();
+    for (destination, facts) in &found.destinations {
+        if found.looks_into(destination) {
+            continue;
+        }
         let methods = facts.listed_methods();
         let key = (
             &destination.host,
@@ -49,27 +54,29 @@ pub(super) fn entries(
             methods,
             facts.originated_tls,
         );
-        let (ports, times) = grouped.entry(key).or_default();
+        let (ports, times, unlisted) = grouped.entry(key).or_default();
         ports.insert(destination.port);
         *times += facts.times;
+        *unlisted += facts.unlisted();
     }
     let mut entries: Vec<Entry> = grouped
         .into_iter()
         .map(
-            |((target, raw, private, methods, originated_tls), (ports, times))| Entry {
+            |((target, raw, private, methods, originated_tls), (ports, times, unlisted))| Entry {
                 target: target.clone(),
                 ports,
                 raw,
                 private,
                 methods,
                 originated_tls,
+                unlisted,
                 times,
                 joined: Vec::new(),
             },
         )
         .collect();
     if let Some(from) = wildcard_from {
-        entries = joined(entries, from);
+        entries = joined(entries, &above_looked_into(found), from);
     }
     entries.sort_by_cached_key(|entry| {
         let labels = match &entry.target {
@@ -88,13 +95,19 @@ pub(super) fn entries(
 }
 
 /// Joins names below one parent that need the same. What a wildcard covers is then left out. What
-/// is raw or private is not joined: a wildcard would open that for names that need it not.
-fn joined(entries: Vec<Entry>, from: usize) -> Vec<Entry> {
+/// is raw or private is not joined: a wildcard would open that for names that need it not. Nor are names
+/// beside one that is looked into, whose tunnels it would open unseen: `kept_apart` has what is above those.
+fn joined(entries: Vec<Entry>, kept_apart: &BTreeSet<(&str, u16)>, from: usize) -> Vec<Entry> {
     let mut families: BTreeMap<(String, Needs), Vec<Entry>> = BTreeMap::new();
     let mut rest = Vec::new();
     for entry in entries {
         let is_joined = !entry.raw && !entry.private;
-        match parent(&entry.target).filter(|_| is_joined) {
+        let is_above = |parent: &String| {
+            let mut ports = entry.ports.iter();
+            ports.any(|port| kept_apart.contains(&(parent.as_str(), *port)))
+        };
+        let parent = parent(&entry.target).filter(|_| is_joined);
+        match parent.filter(|parent| !is_above(parent)) {
             Some(parent) => {
                 let methods = entry.methods.clone();
                 let needs = (entry.ports.clone(), methods, entry.originated_tls);
@@ -116,6 +129,7 @@ fn joined(entries: Vec<Entry>, from: usize) -> Vec<Entry> {
             private: false,
             methods,
             originated_tls,
+            unlisted: members.iter().map(|member| member.unlisted).sum(),
             times: members.iter().map(|member| member.times).sum(),
             joined: members
                 .iter()
@@ -128,6 +142,22 @@ fn joined(entries: Vec<Entry>, from: usize) -> Vec<Entry> {
     all.into_iter().filter(|entry| !is_covered(entry)).collect()
 }
 
+/// Every name above one that is looked into, with the port.
+fn above_looked_into(found: &Found) -> BTreeSet<(&str, u16)> {
+    let mut all = BTreeSet::new();
+    for (destination, _) in &found.looked_into {
+        let Target::Name(name) = &destination.host else {
+            continue;
+        };
+        let mut rest = name.as_str();
+        while let Some((_, parent)) = rest.split_once('.') {
+            all.insert((parent, destination.port));
+            rest = parent;
+        }
+    }
+    all
+}
+
 /// The name above a name, where a wildcard may stand right below it: never for a public suffix,
 /// below which names are of different owners.
 fn parent(target: &Target) -> Option<String> {
@@ -135,7 +165,7 @@ fn parent(target: &Target) -> Option<String> {
         return None;
     };
     let (_, parent) = name.split_once('.')?;
-    (psl::suffix_str(parent) != Some(parent)).then(|| parent.to_owned())
+    (!is_public(parent)).then(|| parent.to_owned())
 }
 
 fn name_of(target: &Target) -> Option<String> {
@@ -168,14 +198,17 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::collector::{Destination, Facts},
+        *,
+    };
 
-    /// `host:port`, with `!` in front for raw, `~` for private, `?` for a plain GET and `^` for one
-    /// that is sent over TLS.
+    /// `host:port`, with `!` in front for raw, `~` for private, `?` for a plain GET, `^` for one
+    /// that is sent over TLS and `=` for a tunnel that is looked into.
     fn made(seen: &[&str], from: Option<usize>) -> Vec<String> {
-        let mut destinations = BTreeMap::new();
+        let mut found = Found::default();
         for text in seen {
-            let host = text.trim_start_matches(['!', '~', '?', '^']);
+            let host = text.trim_start_matches(['!', '~', '?', '^', '=']);
             let (host, port) = host.rsplit_once(':').expect("a port");
             let host = match host.parse() {
                 Ok(address) => Target::Address(address),
@@ -190,11 +223,16 @@ mod tests {
                 tunnel: !text.contains('?'),
                 methods: text
                     .contains('?')
-                    .then(|| "GET".to_owned())
+                    .then(|| ("GET".to_owned(), 1))
                     .into_iter()
                     .collect(),
+                requests: text.contains('?').into(),
             };
-            destinations.insert(Destination { host, port }, facts);
+            let destination = Destination { host, port };
+            if text.contains('=') {
+                found.looked_into.insert((destination.clone(), None));
+            }
+            found.destinations.insert(destination, facts);
         }
         let show = |entry: &Entry| {
             let target = match &entry.target {
@@ -211,7 +249,7 @@ mod tests {
                 entry.ports, entry.times
             )
         };
-        entries(&destinations, from).iter().map(show).collect()
+        entries(&found, from).iter().map(show).collect()
     }
 
     #[test]
@@ -278,7 +316,7 @@ mod tests {
 
     #[test]
     fn nothing_is_joined_below_a_public_suffix() {
-        for suffix in ["com", "co.uk", "github.io", "internal"] {
+        for suffix in ["com", "co.uk", "github.io", "internal", "elb.amazonaws.com"] {
             let seen = ["a", "b"].map(|name| format!("{name}.{suffix}:443"));
             let seen: Vec<&str> = seen.iter().map(String::as_str).collect();
             assert_eq!(made(&seen, Some(2)).len(), 2, "{suffix}");
@@ -309,6 +347,35 @@ mod tests {
                 "d.e.example.com {80} 1",
                 "*.example.com {443} 2"
             ]
+        );
+    }
+
+    #[test]
+    fn what_is_looked_into_has_no_entry_and_no_wildcard_above_it() {
+        let seen = [
+            "a.x.example.com:443",
+            "b.x.example.com:443",
+            "=c.d.x.example.com:443",
+        ];
+        let apart: Vec<String> = ["a", "b"]
+            .map(|name| format!("{name}.x.example.com {{443}} 1"))
+            .into();
+        assert_eq!(made(&seen, None), apart);
+        assert_eq!(made(&seen, Some(2)), apart);
+        // On another port, and beside it, nothing is looked into.
+        let others = [
+            "a.x.example.com:80",
+            "b.x.example.com:80",
+            "a.y.example.com:443",
+            "b.y.example.com:443",
+        ];
+        assert_eq!(
+            made(&[&others[..], &seen[2..]].concat(), Some(2)),
+            ["*.x.example.com {80} 2", "*.y.example.com {443} 2"]
+        );
+        assert_eq!(
+            made(&["=x.example.com:443", "x.example.com:80"], None),
+            ["x.example.com {80} 1"]
         );
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod collector;
+mod comments;
 mod entries;
 mod seen;
 mod yaml;
@@ -16,7 +17,7 @@ pub use collector::{Collector, TooMany};
 pub use yaml::write;
 
 /// Distinct destinations of all workloads together that are kept, unless another number is asked
-/// for. One takes some 200 bytes.
+/// for. One takes some 200 bytes, with as many methods as are kept 2 KiB.
 pub const DEFAULT_MAX_ENTRIES: usize = 100_000;
 
 /// What is proposed.

@@ -1,20 +1,16 @@
 //! A proposal as text. Comments say what stands behind it, which no serializer writes.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::fmt::Write;
 
-use portcullis_config::document::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
     super::{lines::LineCounts, record::Workload},
     Collector, Form,
-    collector::{Destination, Found, Target},
+    collector::{Found, MAX_METHODS, Target},
+    comments::{TOLD, comments, count, head, too_many},
     entries::{Entry, entries},
-    seen::why,
 };
-
-/// Destinations that a comment names; of more their number is told.
-const TOLD: usize = 10;
 
 /// Names of policies have at most so many letters.
 const MAX_NAME: usize = 128;
@@ -26,13 +22,17 @@ const DEFAULT_PORTS: [u16; 2] = [80, 443];
 pub fn write(collector: &Collector, counts: &LineCounts, form: Form) -> String {
     let mut text = head(collector, counts);
     let mut bodies = String::new();
+    let mut has_policies = false;
     for (workload, found) in &collector.workloads {
-        let entries = entries(&found.destinations, collector.options.wildcard_from);
+        let entries = entries(found, collector.options.wildcard_from);
+        has_policies |= !entries.is_empty();
         let lines = match (form, workload) {
             (Form::Resource, Workload::Account { .. }) => {
                 let body = policy(workload, found, &entries, collector, form);
                 let begin = if body.is_empty() { "" } else { "---" };
-                format!("{begin}{}{body}", comments(workload, found))
+                let too_many = too_many(entries.len());
+                let comments = comments(workload, found, &entries);
+                format!("{begin}{comments}{too_many}{body}")
             }
             (Form::Resource, _) => format!(
                 "\n# {workload} has shown no token, and a resource selects ServiceAccounts: --as document has {}\n",
@@ -40,108 +40,17 @@ pub fn write(collector: &Collector, counts: &LineCounts, form: Form) -> String {
             ),
             (Form::Document, _) => {
                 let body = policy(workload, found, &entries, collector, form);
-                indented(&(comments(workload, found) + &body), "    ")
+                indented(&(comments(workload, found, &entries) + &body), "    ")
             }
         };
         bodies.push_str(&lines);
     }
     if form == Form::Document {
-        let has_policies = collector
-            .workloads
-            .values()
-            .any(|found| !found.destinations.is_empty());
         let list = if has_policies { "" } else { " []" };
         // Writing to a String does not fail, here and below.
         let _ = writeln!(text, "egress:\n  policies:{list}");
     }
     text + &bodies
-}
-
-fn head(collector: &Collector, counts: &LineCounts) -> String {
-    let mut text =
-        String::from("# Proposed by `portcullis egress propose`; to be read before it is used.\n");
-    let records = count(counts.records, "egress record", "egress records");
-    let _ = match collector.reach {
-        None => writeln!(text, "# The log has no egress record."),
-        Some((first, last)) => writeln!(
-            text,
-            "# From {records}, {} to {}.",
-            Timestamp(first),
-            Timestamp(last)
-        ),
-    };
-    for (number, what) in [
-        (counts.others, "not of the egress proxy"),
-        (counts.too_long, "too long"),
-        (counts.unusable, "records that could not be used"),
-    ] {
-        if number > 0 {
-            let _ = writeln!(
-                text,
-                "# Passed over: {}, {what}.",
-                count(number, "line", "lines")
-            );
-        }
-    }
-    if let Some(first) = &counts.first_unusable {
-        let _ = writeln!(text, "# The first of these: {}", commented(first));
-    }
-    text
-}
-
-/// What is known of a workload beside its policy.
-fn comments(workload: &Workload, found: &Found) -> String {
-    let mut text = format!(
-        "\n# {workload}: {}\n",
-        count(found.records, "connection", "connections")
-    );
-    if matches!(workload, Workload::Address(_)) {
-        text.push_str("# It is known by its address alone, which others may come to have.\n");
-    }
-    if found.hidden_name {
-        text.push_str(
-            "# Some of its ClientHellos may hide a name: `encryptedClientHello: refuse` would end them.\n",
-        );
-    }
-    for (reason, times) in &found.left_out {
-        let total: u64 = times.values().sum();
-        let _ = writeln!(
-            text,
-            "# left out, {reason} ({}): {}",
-            why(reason),
-            told(times, total)
-        );
-    }
-    if found.destinations.is_empty() {
-        text.push_str("# Nothing is left to propose.\n");
-    }
-    text
-}
-
-/// The first destinations, and how many more there are.
-fn told(times: &BTreeMap<Option<Destination>, u64>, total: u64) -> String {
-    let known: Vec<&Destination> = times.keys().flatten().collect();
-    if known.is_empty() {
-        return count(total, "request", "requests");
-    }
-    let mut names: Vec<String> = known.iter().take(TOLD).map(|at| shown(at)).collect();
-    if known.len() > TOLD {
-        names.push(format!("and {} more", known.len() - TOLD));
-    }
-    if times.contains_key(&None) {
-        names.push("and some that were not understood".to_owned());
-    }
-    names.join(", ")
-}
-
-fn shown(destination: &Destination) -> String {
-    match &destination.host {
-        Target::Name(name) => format!("{name}:{}", destination.port),
-        Target::Below(parent) => format!("*.{parent}:{}", destination.port),
-        Target::Address(address) => {
-            std::net::SocketAddr::new(*address, destination.port).to_string()
-        }
-    }
 }
 
 /// The policy of a workload; nothing where it has no entry, since a policy without entries would
@@ -249,7 +158,9 @@ fn line(entry: &Entry) -> String {
         fields.push(format!("ports: [{}]", ports.join(", ")));
     }
     if !entry.methods.is_empty() {
-        let methods: Vec<&str> = entry.methods.iter().map(String::as_str).collect();
+        // Between quotation marks: clients make methods up, as `-`, `NULL` or `NO`.
+        let methods = entry.methods.iter();
+        let methods: Vec<String> = methods.map(|method| format!("\"{method}\"")).collect();
         fields.push(format!("methods: [{}]", methods.join(", ")));
     }
     if entry.originated_tls {
@@ -271,16 +182,31 @@ fn line(entry: &Entry) -> String {
             format!("{{{}}}", all.join(", "))
         }
     };
-    let comment = match (entry.joined.as_slice(), entry.times) {
-        ([], 1) => " # seen once".to_owned(),
-        ([], _) => String::new(),
+    let mut remarks = Vec::new();
+    match (entry.joined.as_slice(), entry.times) {
+        ([], 1) => remarks.push("seen once".to_owned()),
+        ([], _) => {}
         (names, _) => {
             let mut first: Vec<&str> = names.iter().take(TOLD).map(String::as_str).collect();
             if names.len() > TOLD {
                 first.push("...");
             }
-            format!(" # from {} names: {}", names.len(), first.join(", "))
+            remarks.push(format!("from {} names: {}", names.len(), first.join(", ")));
         }
+    }
+    if entry.unlisted > 0 {
+        let requests = count(entry.unlisted, "request", "requests");
+        remarks.push(format!(
+            "{requests} with more methods than {MAX_METHODS} left out"
+        ));
+    }
+    if entry.originated_tls {
+        remarks
+            .push("take over its `paths`, `waf` and `inject`: they are not in the log".to_owned());
+    }
+    let comment = match remarks.is_empty() {
+        true => String::new(),
+        false => format!(" # {}", remarks.join("; ")),
     };
     format!("- {text}{comment}\n")
 }
@@ -303,28 +229,12 @@ fn scalar(text: &str) -> String {
     }
 }
 
-/// A text of others in a comment, which it cannot end.
-fn commented(text: &str) -> String {
-    let plain = |letter: char| match letter {
-        ' '..='~' => letter,
-        _ => '?',
-    };
-    text.chars().map(plain).take(300).collect()
-}
-
 fn indented(text: &str, by: &str) -> String {
     let indent = |line: &str| match line.trim().is_empty() {
         true => line.to_owned(),
         false => format!("{by}{line}"),
     };
     text.split_inclusive('\n').map(indent).collect()
-}
-
-fn count(number: u64, one: &str, many: &str) -> String {
-    match number {
-        1 => format!("1 {one}"),
-        _ => format!("{number} {many}"),
-    }
 }
 
 #[cfg(test)]

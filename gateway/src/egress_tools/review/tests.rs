@@ -18,7 +18,7 @@ const POLICIES: &str = "egress:
     - {host: db.example.com, ports: [5432], raw: true}
     - {host: db.example.com, ports: [443]}
     - {host: over.example.com, until: '2026-11-01T00:00:00Z'}
-    deny: [bad.example.com]
+    deny: [bad.example.com, {host: api.example.com, methods: [DELETE]}]
   - name: q
     subjects: [{addresses: [192.168.0.0/16]}]
     allow: [api.example.com]
@@ -81,6 +81,7 @@ fn an_entry_is_used_by_the_records_that_name_it() {
         "p/allow/2",
         "p/allow/3 ended+",
         "p/deny/0",
+        "p/deny/1",
         "q",
         "q/allow/0",
     ];
@@ -105,10 +106,20 @@ fn an_entry_is_used_by_the_records_that_name_it() {
             json!({"rule": "bad.example.com", "reason": "denied_host", "verdict": "deny"}),
             vec!["p", "p/deny/0"],
         ),
-        // It was allowed by its entry, and then not what it should be.
+        // Inside a tunnel, where an entry may decide that decides nowhere else.
+        (
+            json!({"tunnel": "1", "path": "/", "method": "DELETE", "reason": "denied_host", "verdict": "deny"}),
+            vec!["p", "p/deny/1"],
+        ),
+        (
+            json!({"tunnel": "1", "path": "/", "method": "GET", "policy": "q"}),
+            vec!["q", "q/allow/0"],
+        ),
+        // It was allowed by its entry, and then not what it should be; of both lists, since the
+        // reason does not tell which it was.
         (
             json!({"reason": "sni_mismatch", "verdict": "deny"}),
-            vec!["p", "p/allow/0"],
+            vec!["p", "p/allow/0", "p/deny/1"],
         ),
         // The entry is named, and did not hold.
         (
@@ -125,7 +136,7 @@ fn an_entry_is_used_by_the_records_that_name_it() {
         ),
         // A text that is in the other list.
         (
-            json!({"reason": "denied_host", "verdict": "deny"}),
+            json!({"reason": "denied_host", "verdict": "deny", "rule": "over.example.com"}),
             vec!["p"],
         ),
         // The edges of the window, and what is after now.

@@ -23,7 +23,7 @@ pub(super) const OF_FILES: [&str; 2] = ["inject", "waf"];
 pub(super) const MAX_SUBJECTS: usize = 256;
 
 /// Entries of an object, in all its lists.
-pub(super) const MAX_ENTRIES: usize = 5000;
+pub(crate) const MAX_ENTRIES: usize = 5000;
 
 /// Of these the regular expressions. Each may take a MiB.
 const MAX_REGEXES: usize = 16;

@@ -14,6 +14,7 @@ mod object;
 mod verdict;
 
 pub use crd::definitions;
+pub(crate) use judge::MAX_ENTRIES;
 pub(super) use judge::{Closed, closed, judge};
 pub(super) use object::PolicyObject;
 pub use object::{ClusterEgressPolicyObject, EgressPolicyObject};

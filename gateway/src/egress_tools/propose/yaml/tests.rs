@@ -334,3 +334,146 @@ fn only_what_nothing_allowed_makes_a_proposal_report() {
         assert!(text.contains(&mode), "{verdict} {reason}: {text}");
     }
 }
+
+#[test]
+fn what_is_looked_into_is_left_to_the_entry_that_it_has() {
+    let inspected =
+        |host: &str, policy: &str| json!({"host": host, "inspected": true, "policy": policy});
+    let inside = json!({"method": "GET", "tunnel": "1", "path": "/a", "host": "only.example.com"});
+    let seen = [
+        inspected("api.example.com", "p"),
+        inside,
+        // Seen without it too, before or after.
+        json!({}),
+        // Its client came and went; and what is inside is none of it.
+        inspected("failed.example.com", "q\nr"),
+        json!({"host": "failed.example.com", "verdict": "error", "reason": "upstream_failed", "inspected": true}),
+        json!({"host": "a.example.com", "port": 443}),
+        json!({"host": "b.example.com", "port": 443}),
+        json!({"host": "api.example.com", "port": 80, "method": "GET"}),
+    ];
+    let options = || Options {
+        wildcard_from: Some(2),
+        ..Options::default()
+    };
+    let text = proposed(&seen, options(), Form::Document);
+    let policies = accepted(&text);
+    assert_eq!(
+        policies[0]["allow"],
+        json!([
+            {"host": "a.example.com", "ports": [443]},
+            {"host": "api.example.com", "ports": [80], "methods": ["GET"]},
+            {"host": "b.example.com", "ports": [443]},
+        ]),
+        "{text}"
+    );
+    for comment in [
+        "    # left out, inspected: some entry looks into these tunnels.",
+        "    #   api.example.com:443, allowed by policy p\n",
+        "    #   failed.example.com:443, allowed by policy q?r\n",
+        "# Of requests inside tunnels: 1 record. Those of the tunnels stand for them.\n",
+    ] {
+        assert!(text.contains(comment), "{comment}\n{text}");
+    }
+    assert!(!text.contains("only.example.com"), "{text}");
+    let backwards: Vec<Value> = seen.iter().rev().cloned().collect();
+    assert_eq!(proposed(&backwards, options(), Form::Document), text);
+
+    let alone = proposed(&seen[..1], options(), Form::Document);
+    assert_eq!(accepted(&alone), json!([]));
+    assert!(alone.contains("# Nothing is left to propose."), "{alone}");
+    let resource = proposed(&seen[..1], options(), Form::Resource);
+    assert!(!resource.contains("kind:"), "{resource}");
+}
+
+#[test]
+fn what_is_looked_into_is_kept_within_the_limit_too() {
+    let options = Options {
+        max_entries: 2,
+        ..Options::default()
+    };
+    let mut collector = Collector::new(options);
+    let mut add = |policy: &str, tunnel: Value| {
+        let changes = json!({"inspected": true, "policy": policy, "tunnel": tunnel});
+        collector.add(&crate::egress_tools::record::tests::record(changes))
+    };
+    for policy in ["p", "q", "p"] {
+        assert_eq!(add(policy, Value::Null), Ok(()));
+    }
+    assert_eq!(add("inside", "1".into()), Ok(()));
+    add("r", Value::Null).expect_err("a third");
+}
+
+fn plain(method: &str) -> Value {
+    let mut seen = passed("api.example.com", 80);
+    seen["method"] = method.into();
+    seen
+}
+
+#[test]
+fn methods_are_texts_whatever_clients_call_them() {
+    let methods = ["-", "--", "GET", "NO", "NULL", "ON", "TRUE", "Y", "_"];
+    let seen: Vec<Value> = methods.into_iter().map(plain).collect();
+    let text = proposed(&seen, Options::default(), Form::Document);
+    assert_eq!(accepted(&text)[0]["allow"][0]["methods"], json!(methods));
+    // Readers of YAML 1.1 take a bare NO for false.
+    for method in methods {
+        assert!(text.contains(&format!("\"{method}\"")), "{text}");
+    }
+    let resource = proposed(&seen, Options::default(), Form::Resource);
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&resource).expect("YAML");
+    let object = objects.iter().find(|one| !one.is_null()).expect("one");
+    assert_eq!(object["spec"]["allow"][0]["methods"], json!(methods));
+}
+
+#[test]
+fn an_entry_has_few_methods_and_says_what_it_leaves_out() {
+    let names: Vec<String> = (0..MAX_METHODS + 8)
+        .map(|number| {
+            let letters = [number / 26, number % 26];
+            let letters =
+                letters.map(|letter| char::from(b'A' + u8::try_from(letter).expect("few")));
+            letters.iter().collect()
+        })
+        .collect();
+    let mut seen: Vec<Value> = names.iter().chain(&names).map(|name| plain(name)).collect();
+    let text = proposed(&seen, Options::default(), Form::Document);
+    let listed = &accepted(&text)[0]["allow"][0]["methods"];
+    assert_eq!(listed, &json!(names[..MAX_METHODS]));
+    let left_out = " # 16 requests with more methods than 32 left out\n";
+    assert!(text.contains(left_out), "{text}");
+    seen.reverse();
+    assert_eq!(proposed(&seen, Options::default(), Form::Document), text);
+    seen.retain(|one| one["method"].as_str() < Some(&names[MAX_METHODS]));
+    let text = proposed(&seen, Options::default(), Form::Document);
+    assert!(!text.contains("left out"), "{text}");
+    // A tunnel has none of them.
+    seen.extend([plain("ZZ"), passed("api.example.com", 80)]);
+    let text = proposed(&seen, Options::default(), Form::Document);
+    assert!(!text.contains("methods"), "{text}");
+}
+
+#[test]
+fn an_object_of_more_entries_than_it_may_have_is_warned_of() {
+    use crate::kube::MAX_EGRESS_POLICY_ENTRIES as MAX_ENTRIES;
+    let mut seen: Vec<Value> = (0..MAX_ENTRIES)
+        .map(|number| passed(&format!("h{number}.example.com"), 443))
+        .collect();
+    let warning = "# It has 5001 entries, and an object may have 5000";
+    let most = proposed(&seen, Options::default(), Form::Resource);
+    assert!(!most.contains("entries"), "{}", &most[..500]);
+    seen.push(passed("one.more.example.com", 443));
+    let over = proposed(&seen, Options::default(), Form::Resource);
+    assert!(over.contains(warning), "{}", &over[..500]);
+    let document = proposed(&seen, Options::default(), Form::Document);
+    assert!(!document.contains(warning), "{}", &document[..500]);
+}
+
+#[test]
+fn what_is_sent_over_tls_is_told_to_have_more_than_the_log_says() {
+    let mut seen = plain("GET");
+    seen["originatedTls"] = true.into();
+    let text = proposed(&[seen], Options::default(), Form::Document);
+    let line = "originateTls: true} # seen once; take over its `paths`, `waf` and `inject`: they are not in the log\n";
+    assert!(text.contains(line), "{text}");
+}
