@@ -392,6 +392,25 @@ mod tests {
     }
 
     #[test]
+    fn an_egress_proxy_reads_the_secret_of_its_webhook_and_no_other() {
+        let egress = [
+            "--egress-pods",
+            "--egress-token-review",
+            "--egress-policies",
+            "--egress-network-policies",
+            "--secrets=named",
+        ];
+        let none = args(&egress);
+        assert!(!none.yaml().expect("YAML").contains("secrets"));
+        let one = args(&[&egress[..], &["--webhook-certificate=gw/webhook"]].concat());
+        for verb in ["get", "list", "watch"] {
+            let lets = |namespace, name| lets(&one, Some(namespace), verb, "secrets", name);
+            assert_eq!(lets("gw", "webhook"), verb != "get", "{verb}");
+            assert!(!lets("gw", "other") && !lets("shop", "webhook"), "{verb}");
+        }
+    }
+
+    #[test]
     fn gateways_of_two_namespaces_share_no_role() {
         let names = |namespace: &str| -> BTreeSet<String> {
             let objects = args(&["--system-namespace", namespace, "--namespace", "shop"]).objects();

@@ -32,7 +32,7 @@ spec:
       - name: portcullis
         image: portcullis
         readinessProbe: {{httpGet: {{path: /readyz, port: 9090}}, periodSeconds: 1}}
-        args: [run, --threads=1, --kubernetes, --configmap={system}/portcullis-config, {more}]
+        args: [run, --threads=1, --kubernetes, --configmap={system}/portcullis-config, {SECRETS}, {more}]
 "
     )
 }
@@ -51,6 +51,9 @@ pub(crate) fn pod(namespace: &str, name: &str, metadata: &Value, spec: &Value) -
     }
     pod
 }
+
+/// An egress proxy needs no Secret but that of its webhook, and has the right to no other.
+const SECRETS: &str = "--secrets=named";
 
 /// Where pods are, and the proxy that they ask.
 #[derive(Clone)]
@@ -94,9 +97,15 @@ impl Bed {
             format!("--service-account={}-proxy", self.system),
         );
         let of_run = arguments.iter().copied().filter(|argument| {
-            argument.starts_with("--egress") || argument.starts_with("--update-status")
+            let wanted = ["--egress", "--update-status", "--webhook-certificate"];
+            wanted.iter().any(|begin| argument.starts_with(begin))
         });
-        let mut wanted = vec![namespace.as_str(), account.as_str(), "--egress-pods"];
+        let mut wanted = vec![
+            namespace.as_str(),
+            account.as_str(),
+            SECRETS,
+            "--egress-pods",
+        ];
         wanted.extend(of_run);
         self.cluster.apply(&rights(&wanted));
     }
