@@ -111,7 +111,14 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters two words differ by.
+/// Bytes of a word that may be a slip of the pen.
+const MAX_WORD: usize = 64;
+
+/// How many letters two words differ by. One that is no slip differs by all: whoever writes it may write
+/// a million letters, and each is compared with each of what is known.
 pub(super) fn distance(word: &str, known: &str) -> usize {
+    if word.len() > MAX_WORD {
+        return usize::MAX;
+    }
     strsim::damerau_levenshtein(&word.to_lowercase(), &known.to_lowercase())
 }

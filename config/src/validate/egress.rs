@@ -286,8 +286,10 @@ fn host_target(
             ),
         );
     }
+    // What is denied opens nothing, however much it is.
     if let HostPattern::Suffix(suffix) = &pattern
         && !public_suffix
+        && !path.contains(".deny[")
         && crate::public_suffix::is_public(suffix)
     {
         report.error_hint(

@@ -11,7 +11,7 @@
 //!                                             | HelloRetryRequest: the next hello is judged
 //! ```
 
-use std::sync::atomic::Ordering;
+use std::{io, sync::atomic::Ordering};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -101,6 +101,8 @@ where
     /// # Errors
     /// As [`Self::send`], and a client that is gone.
     pub(super) async fn is_asked_again(&mut self) -> Result<bool, Ended> {
+        // What the hello took is not kept while an answer is waited for.
+        self.ahead = BytesMut::from(&self.ahead[..]);
         let mut answer = Answer::default();
         let mut down = BytesMut::with_capacity(CHUNK);
         self.pass().await?;
@@ -108,7 +110,7 @@ where
             self.ahead.reserve(CHUNK);
             tokio::select! {
                 read = self.upstream.read_buf(&mut down) => {
-                    if read.map_err(|_| Some("upstream_closed"))? == 0 {
+                    if or_end(read).map_err(|_| Some("upstream_closed"))? == 0 {
                         return Ok(false);
                     }
                     let asks_again = answer.read(&down);
@@ -125,7 +127,7 @@ where
                 }
                 read = self.client.read_buf(&mut self.ahead), if self.ahead.is_empty() => {
                     // Who has sent all asks no further time.
-                    if read.map_err(|_| Some("client_closed"))? == 0 {
+                    if or_end(read).map_err(|_| Some("client_closed"))? == 0 {
                         return Ok(false);
                     }
                     self.pass().await?;
@@ -157,6 +159,14 @@ where
             0 => Ok(()),
             length => self.send(length).await,
         }
+    }
+}
+
+/// An end of TLS without `close_notify` is one, as for the relay.
+fn or_end(read: io::Result<usize>) -> io::Result<usize> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        read => read,
     }
 }
 

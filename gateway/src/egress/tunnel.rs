@@ -9,11 +9,12 @@
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use bytes::BytesMut;
 use portcullis_config::egress::{Authority, Beginnings};
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::{
     audit::Record,
@@ -171,6 +172,7 @@ impl Opening {
             services: Arc::clone(proxy.services),
         });
         tunnel.services.metrics.egress_tunnels(1);
+        let began = Instant::now();
         if let Some(reason) = tunnel.standing.cut() {
             tunnel.end(Some(reason));
             return None;
@@ -192,7 +194,8 @@ impl Opening {
             flight.send(hello).await?;
             let mut both = None;
             if flight.is_asked_again().await? {
-                flight.next_handshake().await?;
+                let waited = timeout(hello_limits.client_hello_timeout, flight.next_handshake());
+                waited.await.unwrap_or(Err(Some("client_hello_timeout")))?;
                 let (client, ahead) = (&mut *flight.client, &mut flight.ahead);
                 let second = judge_first_bytes(client, ahead, &authority, hello_limits).await;
                 let second = second.ok_or(Some("client_closed"))?;
@@ -206,6 +209,8 @@ impl Opening {
             flown = flown => flown,
             reason = over(limits, traffic, || standing.cut()) => Err(Some(reason)),
         };
+        let left = hello_limits.max_lifetime.saturating_sub(began.elapsed());
+        tunnel.limits.lifetime = Some(left);
         match flown {
             Ok(None) => Some(Tunnel::Relayed(tunnel)),
             Ok(Some(beginning)) => {

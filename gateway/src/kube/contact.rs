@@ -46,8 +46,9 @@ pub(super) async fn heartbeat(shared: Arc<Shared>, pods: Arc<Pods>, pause: Durat
     loop {
         tokio::time::sleep(pause).await;
         let failure = match tokio::time::timeout(ANSWER, shared.client.apiserver_version()).await {
-            // Who may not ask for it has an answer all the same.
-            Ok(Ok(_) | Err(kube::Error::Api(_))) => None,
+            // Who may not ask for it has an answer all the same, and so has whom something in between
+            // answers in its own words.
+            Ok(Ok(_) | Err(kube::Error::Api(_) | kube::Error::SerdeError(_))) => None,
             Ok(Err(error)) => Some(reason(&error)),
             Err(_) => Some(format!("no answer in {} s", ANSWER.as_secs())),
         };

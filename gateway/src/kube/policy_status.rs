@@ -91,7 +91,10 @@ async fn write<K: PolicyObject>(
             .patch_status(&name.name, &PatchParams::default(), &patch)
             .await;
         match patched {
-            Ok(_) => tracing::debug!(kind = K::NAME, %name, "status written"),
+            // An answer that cannot be read is one of an object whose author has made it so.
+            Ok(_) | Err(kube::Error::SerdeError(_)) => {
+                tracing::debug!(kind = K::NAME, %name, "status written");
+            }
             // It went in the meantime.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {

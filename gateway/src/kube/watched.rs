@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     ClusterEgressPolicyObject, EgressPolicyObject, Kind, ObjectSet, ResourceName,
-    egress_policy::PolicyObject,
+    egress_policy::says_the_same,
     translate::{is_default, service_of},
 };
 
@@ -139,9 +139,9 @@ watched!(EndpointSlice, endpoint_slices, (one, other) {
         || one.ports != other.ports
         || one.address_type != other.address_type
 }, of service_of);
-watched!(EgressPolicyObject, egress_policies, (one, other) one.spec() != other.spec());
+watched!(EgressPolicyObject, egress_policies, (one, other) !says_the_same(one, other));
 watched!(ClusterEgressPolicyObject, cluster_egress_policies, (one, other) {
-    one.spec() != other.spec()
+    !says_the_same(one, other)
 });
 watched!(Secret, secrets, (one, other) one.data != other.data);
 watched!(ConfigMap, config_maps, (one, other) {

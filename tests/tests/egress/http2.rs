@@ -462,6 +462,27 @@ async fn who_takes_nothing_of_a_tunnel_that_is_over_takes_no_others_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_of_most_tunnels_loses_the_connection_also_where_one_is_in_use() {
+    let authority = Authority::new();
+    let echo = Echo::start("a greeting").await;
+    let settings = |ports: &str| {
+        let entry = format!("[{{host: raw.example, ports: [{ports}], raw: true}}]");
+        config(TLS, "limits: {maxStreams: 3}", &allow(&entry))
+    };
+    let map = [22, 23, 80].map(|port| (port, echo.address));
+    let gateway = tls::start(&authority, &settings("22, 23, 80"), &map);
+    let mut client = taking_nothing(&gateway, &authority).await;
+    let _over = client.connect("raw.example:22").await.expect("a tunnel");
+    let _too = client.connect("raw.example:23").await.expect("a tunnel");
+    let _used = client.connect("raw.example:80").await.expect("a tunnel");
+    wait_for("all", || tunnels(&gateway) == Some(3.0));
+    gateway.reload(&settings("80"));
+    wait_for("their ends", || tunnels(&gateway) == Some(1.0));
+    let ended = tokio::time::timeout(Duration::from_secs(40), client.ended).await;
+    let _ = ended.expect("it ends").expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_takes_nothing_of_a_tunnel_that_is_over_loses_the_connection() {
     let authority = Authority::new();
     let echo = Echo::start("a greeting").await;

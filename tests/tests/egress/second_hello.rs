@@ -121,7 +121,7 @@ fn a_second_hello_is_judged_as_the_first_one() {
         let known = destination.taken().len();
         let mut tunnel = tunnel(&site);
         tunnel.send(&[&good[..], before].concat());
-        assert_eq!(tunnel.read(45), server_hello(RETRY), "{what}");
+        assert_eq!(tunnel.read(43), server_hello(RETRY), "{what}");
         tunnel.send(after);
         assert!(tunnel.ends(), "{what}");
         let told = match what {
@@ -149,7 +149,7 @@ fn a_second_hello_is_judged_as_the_first_one() {
         let known = destination.taken().len();
         let mut tunnel = tunnel(&site);
         tunnel.send(&[&good[..], before].concat());
-        assert_eq!(tunnel.read(45), server_hello(RETRY));
+        assert_eq!(tunnel.read(43), server_hello(RETRY));
         tunnel.send(&after);
         let all = [&good[..], before, &after].concat();
         wait_for("all of it", || {
@@ -169,11 +169,34 @@ fn a_second_hello_that_may_hide_a_name_is_refused_where_a_first_one_is() {
     let site = site(destination.address, "encryptedClientHello: refuse, ");
     let mut tunnel = tunnel(&site);
     tunnel.send(&good);
-    assert_eq!(tunnel.read(45), server_hello(RETRY));
+    assert_eq!(tunnel.read(43), server_hello(RETRY));
     tunnel.send(&hiding);
     assert!(tunnel.ends());
     site.told("api.example", "reason", "encrypted_client_hello");
     assert_eq!(destination.taken(), good);
+}
+
+#[test]
+fn a_second_hello_that_does_not_come_is_not_waited_for() {
+    let good = client_hello(&Authority::new(), "api.example");
+    let destination = Destination::start(server_hello(RETRY));
+    let public = format!("{PUBLIC}:443");
+    let dns = format!("api.example={PUBLIC}");
+    let site = Site::start_with(
+        "limits: {clientHelloTimeout: 500ms}",
+        &allow("[api.example]"),
+        &[&dns],
+        &[(&public, destination.address)],
+    );
+    // The second of them has begun.
+    for after in [&b""[..], &good[..99]] {
+        let mut tunnel = tunnel(&site);
+        tunnel.send(&good);
+        assert_eq!(tunnel.read(43), server_hello(RETRY));
+        tunnel.send(after);
+        assert!(tunnel.ends());
+        site.told("api.example", "ended", "client_hello_timeout");
+    }
 }
 
 #[test]

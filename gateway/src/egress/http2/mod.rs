@@ -148,12 +148,14 @@ pub(super) async fn serve(
 }
 
 impl Connection {
-    /// Whether nothing of it is in use, or not for long: its client takes nothing of any stream.
+    /// Whether its client takes nothing of any stream that is open, or of so many that they are in the way
+    /// of those that it uses.
     fn is_left(&self) -> bool {
         let open = self
             .max_streams
             .saturating_sub(self.streams.available_permits());
-        self.state.is_draining() || open <= self.untaken.load(Ordering::Relaxed)
+        let untaken = self.untaken.load(Ordering::Relaxed);
+        self.state.is_drained() || open <= untaken || untaken > self.max_streams / 2
     }
 
     /// Waits until no further stream is taken: the proxy stops, or there is none for too long; for
@@ -211,9 +213,10 @@ impl Stream {
             ..
         } = &*self.connection;
         let egress = state.egress()?;
-        let held = Held {
+        let mut held = Held {
             counted: self.counted,
             connection: Arc::clone(&self.connection),
+            charge: None,
         };
         let proxy = Proxy {
             egress: &egress,
@@ -250,6 +253,7 @@ impl Stream {
                 return None;
             }
         };
+        held.charge = Some(Arc::clone(&opened.charge));
         let upgrade = hyper::upgrade::on(&mut request);
         // Where nobody waits for it any more there is no stream either.
         let _ = answer.send(Ok(accepted(&record.id)));

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{Connection, Counted};
+use crate::egress::quota::Charge;
 
 /// How long after an end it is known whether that was a reset.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -42,6 +43,8 @@ pub(super) struct TunnelStream {
 pub(super) struct Held {
     pub(super) counted: Counted,
     pub(super) connection: Arc<Connection>,
+    /// What is taken of quotas, once it is.
+    pub(super) charge: Option<Arc<Charge>>,
 }
 
 enum End {
@@ -82,6 +85,7 @@ impl Drop for TunnelStream {
                 let Held {
                     counted,
                     connection,
+                    charge,
                 } = held;
                 if timeout(TAKEN, io.shutdown()).await.is_err() {
                     connection.untaken.fetch_add(1, Ordering::Relaxed);
@@ -96,7 +100,7 @@ impl Drop for TunnelStream {
                     }
                     connection.untaken.fetch_sub(1, Ordering::Relaxed);
                 }
-                drop(counted);
+                drop((counted, charge));
             });
         }
     }

@@ -115,15 +115,16 @@ impl Counts {
         let is_soon = |swept| now.duration_since(swept) < SWEEP;
         if !self.swept.is_some_and(is_soon) {
             self.swept = Some(now);
-            self.by_key.retain(|_, count| !lock(count).is_over(now));
-            self.of_namespaces.clear();
-            for namespace in self
-                .by_key
-                .keys()
-                .filter_map(|key| namespace_of(&key.place))
-            {
-                *self.of_namespaces.entry(namespace.into()).or_default() += 1;
-            }
+            let of_namespaces = &mut self.of_namespaces;
+            self.by_key.retain(|key, count| {
+                let is_over = lock(count).is_over(now);
+                let namespace = namespace_of(&key.place).filter(|_| is_over);
+                if let Some(taken) = namespace.and_then(|name| of_namespaces.get_mut(name)) {
+                    *taken = taken.saturating_sub(1);
+                }
+                !is_over
+            });
+            of_namespaces.retain(|_, taken| *taken > 0);
         }
     }
 }

@@ -61,6 +61,8 @@ fn definition<K: Resource>(scope: &str, what: &str, spec: Value) -> Value {
                 ],
                 "schema": { "openAPIV3Schema": {
                     "type": "object",
+                    // What stands beside `spec` may be meant to stand in it.
+                    "x-kubernetes-preserve-unknown-fields": true,
                     "description": format!("{kind}: {what}."),
                     "required": ["spec"],
                     "properties": {

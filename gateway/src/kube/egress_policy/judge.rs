@@ -43,6 +43,16 @@ pub(in crate::kube) fn judge<K: PolicyObject>(
     object: &K,
     section: &Egress,
 ) -> Result<EgressPolicy, Vec<Problem>> {
+    let beside: Vec<Problem> = object
+        .beside()
+        .map(|field| {
+            let problem = problem::<K>(name, field, "it is nothing that stands beside `spec`");
+            problem.with_hint(Some("did you mean it to stand in `spec`?"))
+        })
+        .collect();
+    if !beside.is_empty() {
+        return Err(beside);
+    }
     let Value::Object(spec) = object.spec() else {
         return Err(vec![problem::<K>(name, "spec", "there is no spec")]);
     };

@@ -16,6 +16,6 @@ mod verdict;
 pub use crd::definitions;
 pub(crate) use judge::MAX_ENTRIES;
 pub(super) use judge::{Closed, closed, judge};
-pub(super) use object::PolicyObject;
 pub use object::{ClusterEgressPolicyObject, EgressPolicyObject};
+pub(super) use object::{PolicyObject, says_the_same};
 pub(super) use verdict::{Condition, PROGRAMMED, Verdict, closed_to};

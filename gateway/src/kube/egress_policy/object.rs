@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use portcullis_config::{document::Egress, problem::Origin};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Condition;
 use crate::kube::{ResourceName, objects::place, watched::Watched};
@@ -29,6 +29,9 @@ pub(in crate::kube) trait PolicyObject: Watched {
     /// What its author says; null where that is nothing.
     fn spec(&self) -> &Value;
 
+    /// Names of fields beside `spec` that no such object has.
+    fn beside(&self) -> impl Iterator<Item = &str>;
+
     /// What was written of it, by us and others; none where that cannot be read.
     fn conditions(&self) -> Vec<Condition>;
 
@@ -39,6 +42,11 @@ pub(in crate::kube) trait PolicyObject: Watched {
     fn place(name: &ResourceName, field: &str) -> Origin {
         place::<Self>(name, field)
     }
+}
+
+/// Whether the authors of two objects say the same.
+pub(in crate::kube) fn says_the_same<K: PolicyObject>(one: &K, other: &K) -> bool {
+    one.spec() == other.spec() && one.beside().eq(other.beside())
 }
 
 macro_rules! policy_object {
@@ -55,6 +63,8 @@ macro_rules! policy_object {
             /// Whatever stands there must not keep the spec from being read.
             #[serde(default)]
             status: Value,
+            #[serde(flatten)]
+            beside: Map<String, Value>,
         }
 
         impl Resource for $object {
@@ -89,6 +99,11 @@ macro_rules! policy_object {
 
             fn spec(&self) -> &Value {
                 &self.spec
+            }
+
+            fn beside(&self) -> impl Iterator<Item = &str> {
+                let names = self.beside.keys().map(String::as_str);
+                names.filter(|name| !["apiVersion", "kind"].contains(name))
             }
 
             fn conditions(&self) -> Vec<Condition> {

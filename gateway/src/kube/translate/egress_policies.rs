@@ -18,7 +18,7 @@ use portcullis_config::{
 use super::Translation;
 use crate::kube::{
     ClusterEgressPolicyObject, EgressPolicyObject, ResourceName,
-    egress_policy::{Closed, PolicyObject, Verdict, closed, closed_to, judge},
+    egress_policy::{Closed, PolicyObject, Verdict, closed, closed_to, judge, says_the_same},
 };
 
 /// What became of policies, for the next translation and for their status.
@@ -154,11 +154,11 @@ impl<K: PolicyObject> MadePolicy<K> {
     /// settings would have them refused.
     fn lost(&self, name: &ResourceName, before: Option<&Self>, origin: &Origin) -> Option<Problem> {
         // Each event of a watch is another value, that of a status and of a list made anew too.
-        let says_the_same = |one: &K, other: &K| {
-            one.metadata().uid == other.metadata().uid && one.spec() == other.spec()
+        let is_the_same = |one: &K, other: &K| {
+            one.metadata().uid == other.metadata().uid && says_the_same(one, other)
         };
         let was_good = before.is_some_and(|before| {
-            before.problems.is_empty() && says_the_same(&before.object, &self.object)
+            before.problems.is_empty() && is_the_same(&before.object, &self.object)
         });
         let problem = self.problems.first().filter(|_| was_good && K::IS_FLOOR)?;
         let reason = format!(

@@ -374,3 +374,30 @@ fn an_object_has_no_more_than_its_share() {
     assert!(wrong(&regex(MAX_REGEX_BYTES + 1))[0].contains("at most 1024 bytes"));
     assert_eq!(wrong(&regex(MAX_REGEX_BYTES)), ["", ""]);
 }
+
+#[test]
+fn what_stands_beside_the_spec_is_refused() {
+    let judged = |beside: Value| {
+        let mut object = json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "EgressPolicy",
+            "metadata": { "name": "p" }, "spec": { "subjects": [{ "serviceAccount": "b" }], "allow": [{ "host": "a.test" }] }, "status": {},
+        });
+        let fields = object.as_object_mut().expect("an object");
+        fields.extend(beside.as_object().cloned().unwrap_or_default());
+        let object: EgressPolicyObject = serde_json::from_value(object).expect("an object");
+        judge(&of_namespace(), &object, &section())
+    };
+    assert_eq!(
+        judged(json!({}))
+            .err()
+            .map(|problems| problems[0].to_string()),
+        None
+    );
+    // As where it is indented one level less.
+    let problems = judged(json!({ "deny": ["b.a.test"] })).expect_err("it denies nothing there");
+    let told = problems[0].to_string();
+    assert!(
+        told.contains("deny") && told.contains("beside `spec`"),
+        "{told}"
+    );
+}
