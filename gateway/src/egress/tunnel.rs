@@ -234,16 +234,13 @@ fn refuse_for(
     policies: &Beginnings,
     record: &mut Record,
 ) -> Result<(), &'static str> {
-    match beginning.refused(policies, record.policy.as_ref()) {
-        Some(refused) => {
-            record.refused_by(&refused);
-            if refused.is_final() {
-                return Err(refused.reason);
-            }
-            Ok(())
+    if let Some(refused) = beginning.refused(policies, record.policy.as_ref()) {
+        record.refused_by(&refused);
+        if refused.is_final() {
+            return Err(refused.reason);
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 impl Tunnel {
